@@ -1,0 +1,2 @@
+"""layerprobe."""
+__version__ = "0.1.0"

@@ -1,0 +1,271 @@
+"""The frozen records that pass between rooms, and the shape of a progress callback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layerprobe.errors import LayerprobeError
+
+if TYPE_CHECKING:
+    import torch
+
+Progress = Callable[[str, int, int], None]
+"""Called as ``progress(what, done, total)`` while a long job runs."""
+
+RANKING_FORMAT = "layerprobe-ranking"
+RANKING_VERSION = 1
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """The progress callback that shows nothing."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One generalized layer of a network.
+
+    Attributes:
+        index: position in execution order, from 0.
+        name: dotted module path, e.g. ``layer3.6``; a later call of the same module is ``relu@2``, and
+            the vector that enters the classifier ``fc`` is ``fc.input``.
+        kind: ``block``, ``activation`` or ``feature`` (the flattened vector that enters the classifier).
+        shape: output shape for one image, without the batch dimension.
+        parameters: number of parameters used so far, this layer's included.
+    """
+
+    index: int
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {**asdict(self), "shape": list(self.shape)}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes a network's input.
+
+    Attributes:
+        image_size: height and width of the input in pixels.
+        mean: per-channel mean that is subtracted, on the scale where pixels lie in [0, 1].
+        std: per-channel standard deviation that is divided by.
+        resize: the shorter side is resized to this many pixels before the centre crop; None: images that
+            aren't ``image_size`` are resized to it directly, others are left exactly as they are.
+        interpolation: ``bilinear`` or ``bicubic`` (or another PIL filter's name).
+        source: why these values were chosen, for people.
+    """
+
+    image_size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize: int | None = None
+    interpolation: str = "bilinear"
+    source: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; ``from_dict`` reads them back."""
+        return {
+            **asdict(self),
+            "image_size": list(self.image_size),
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """Read what ``to_dict`` wrote."""
+        return cls(
+            image_size=(int(values["image_size"][0]), int(values["image_size"][1])),
+            mean=tuple(float(value) for value in values["mean"]),
+            std=tuple(float(value) for value in values["std"]),
+            resize=values.get("resize"),
+            interpolation=values.get("interpolation", "bilinear"),
+            source=values.get("source", ""),
+        )
+
+    def describe(self) -> str:
+        """One line for people."""
+        height, width = self.image_size
+        resize = f"resize {self.resize}, crop " if self.resize else ""
+        mean, std = (" ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
+        source = f" ({self.source})" if self.source else ""
+        return f"{resize}{height}x{width} pixels, mean {mean}, std {std}{source}"
+
+
+@dataclass(frozen=True)
+class Gram:
+    """The n x n Gram matrix of one layer's features, with what the statistics need beside it.
+
+    The products are taken after the features are centred on their mean m, so that distances do not suffer
+    cancellation; norms and cosines of the uncentred features are restored with ``mean_products`` and
+    ``mean_square``: ``<f_i, f_j> = centred_ij + mean_products_i + mean_products_j + mean_square``.
+
+    Attributes:
+        centred: (n, n) float64, inner products of the centred features.
+        mean_products: (n,) float64, ``<f_i - m, m>``.
+        mean_square: ``<m, m>``.
+        labels: (n,) int64 class labels.
+        dimension: D, the number of features per image.
+        population: N, the number of images in the split that the sample was drawn from.
+    """
+
+    centred: torch.Tensor
+    mean_products: torch.Tensor
+    mean_square: float
+    labels: torch.Tensor
+    dimension: int
+    population: int
+
+
+@dataclass(frozen=True)
+class LayerGeometry:
+    """What was measured of one layer.
+
+    Attributes:
+        layer: which layer.
+        statistics: value by name: ``separation``, ``information``, ``efficiency``, ``quality`` and their parts.
+    """
+
+    layer: Layer
+    statistics: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {**self.layer.to_dict(), "statistics": dict(self.statistics)}
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Layers with their statistics, in order of depth, and the ones that were chosen.
+
+    Attributes:
+        geometries: one per layer, in execution order.
+        score: name of the statistic that the choice was made by.
+        selected: names of the chosen layers, in order of depth.
+        provenance: where the features came from (model, weights, data, sample), as the feature file says.
+    """
+
+    geometries: tuple[LayerGeometry, ...]
+    score: str
+    selected: tuple[str, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON: the content of a ranking file."""
+        return {
+            "format": RANKING_FORMAT,
+            "format_version": RANKING_VERSION,
+            "score": self.score,
+            "selected": list(self.selected),
+            "provenance": dict(self.provenance),
+            "layers": [geometry.to_dict() for geometry in self.geometries],
+        }
+
+    @classmethod
+    def load(cls, path: Path) -> Ranking:
+        """Read a ranking file.
+
+        Raises:
+            LayerprobeError: if the file can't be read or isn't a ranking.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if values["format"] != RANKING_FORMAT or values["format_version"] != RANKING_VERSION:
+                raise ValueError("another format")
+            geometries = tuple(
+                LayerGeometry(
+                    layer=Layer(
+                        index=row["index"],
+                        name=row["name"],
+                        kind=row["kind"],
+                        shape=tuple(row["shape"]),
+                        parameters=row["parameters"],
+                    ),
+                    statistics=row["statistics"],
+                )
+                for row in values["layers"]
+            )
+            return cls(geometries, values["score"], tuple(values["selected"]), values["provenance"])
+        except FileNotFoundError:
+            raise LayerprobeError(f"no ranking file at {path}; `layerprobe rank FEATURES.h5` writes one") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LayerprobeError(
+                f"{path} is not a layerprobe ranking of version {RANKING_VERSION} "
+                f"({type(error).__name__}: {error}); `layerprobe rank FEATURES.h5` writes one"
+            ) from None
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """What one epoch of training gave.
+
+    Attributes:
+        epoch: from 1.
+        losses: mean of every loss term over the epoch's images, by name.
+        learning_rate: at the end of the epoch.
+        test_accuracy: top-1 on the test split, in percent.
+        holdout_accuracy: top-1 on the held-out training images, in percent; None where none are held out.
+        seconds: wall time of the epoch, its evaluation included.
+    """
+
+    epoch: int
+    losses: Mapping[str, float]
+    learning_rate: float
+    test_accuracy: float
+    holdout_accuracy: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training run: a folder with configuration, metrics and weights.
+
+    Attributes:
+        folder: where it lies.
+        method: name of the method, e.g. ``feature-only``.
+        config: the resolved configuration, as in ``config.yaml``.
+        epochs: metrics per epoch, in order.
+        teacher_accuracy: top-1 of the teacher on the test split in percent; None without a teacher, or where
+            its classes are not the data's.
+    """
+
+    folder: Path
+    method: str
+    config: Mapping[str, Any]
+    epochs: tuple[EpochMetrics, ...]
+    teacher_accuracy: float | None
+
+    @property
+    def last_accuracy(self) -> float:
+        """Top-1 on the test split after the last epoch, in percent."""
+        return self.epochs[-1].test_accuracy
+
+    @property
+    def chosen_accuracy(self) -> float | None:
+        """Test top-1 of the epoch that is best on the held-out training images; None where none are held out."""
+        held_out = [epoch for epoch in self.epochs if epoch.holdout_accuracy is not None]
+        return max(held_out, key=lambda epoch: epoch.holdout_accuracy or 0.0).test_accuracy if held_out else None
+
+    @property
+    def best_on_test_accuracy(self) -> float:
+        """Highest test top-1 over epochs: an optimistic figure, since the test images chose the epoch."""
+        return max(epoch.test_accuracy for epoch in self.epochs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON: the content of ``result.json``, without the configuration."""
+        return {
+            "method": self.method,
+            "epochs": len(self.epochs),
+            "test_accuracy_last_epoch": self.last_accuracy,
+            "test_accuracy_epoch_chosen_on_holdout": self.chosen_accuracy,
+            "test_accuracy_best_epoch_on_test": self.best_on_test_accuracy,
+            "teacher_accuracy": self.teacher_accuracy,
+            "seconds": sum(epoch.seconds for epoch in self.epochs),
+        }
