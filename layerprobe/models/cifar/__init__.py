@@ -1,0 +1,38 @@
+"""Networks for 32-pixel images (and 64-pixel ones), by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from torch import nn
+
+from layerprobe.models.cifar.he_resnet import build_he_resnet
+from layerprobe.models.cifar.mobilenet import build_mobilenet_v2
+from layerprobe.models.cifar.vgg import build_vgg
+from layerprobe.models.cifar.vit import build_vit
+from layerprobe.models.cifar.wide_resnet import build_wide_resnet
+
+Builder = Callable[[int, int], nn.Module]
+"""Called as ``builder(num_classes, image_size)``."""
+
+CIFAR_MODELS: Mapping[str, Builder] = {
+    "resnet20": partial(build_he_resnet, depth=20),
+    "resnet32": partial(build_he_resnet, depth=32),
+    "resnet44": partial(build_he_resnet, depth=44),
+    "resnet56": partial(build_he_resnet, depth=56),
+    "resnet110": partial(build_he_resnet, depth=110),
+    "resnet9": partial(build_wide_resnet, blocks=(1, 1, 1, 1)),
+    "resnet18": partial(build_wide_resnet, blocks=(2, 2, 2, 2)),
+    "resnet34": partial(build_wide_resnet, blocks=(3, 4, 6, 3)),
+    "vgg11": partial(build_vgg, configuration="A"),
+    "vgg19": partial(build_vgg, configuration="E"),
+    "mobilenetv2": build_mobilenet_v2,
+    "vit-small": partial(build_vit, blocks=8, heads=6, width=192, mlp_width=576),
+    "vit-base": partial(build_vit, blocks=12, heads=12, width=768, mlp_width=3072),
+}
+
+HE_RESNETS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
+"""The models whose published weights are those of github.com/akamaster/pytorch_resnet_cifar10."""
+
+__all__ = ["CIFAR_MODELS", "HE_RESNETS", "Builder"]

@@ -1,0 +1,47 @@
+"""Vision transformers that read a small image as 8x8 patches.
+
+Dosovitskiy et al., "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale" (ICLR 2021,
+arXiv 2010.11929); the sizes are those of Cooper et al. (arXiv 2511.14981), section 4.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+from torchvision.models.vision_transformer import VisionTransformer
+
+from layerprobe.errors import LayerprobeError
+
+_PATCHES_PER_SIDE = 8
+
+
+def build_vit(num_classes: int, image_size: int, *, blocks: int, heads: int, width: int, mlp_width: int) -> nn.Module:
+    """A vision transformer (arXiv 2010.11929) with patches of ``image_size / 8`` pixels.
+
+    Args:
+        num_classes: rows of the classifier.
+        image_size: side of the square images in pixels, a multiple of 8; the network takes no other size.
+        blocks: encoder blocks.
+        heads: attention heads per block.
+        width: hidden size of a token.
+        mlp_width: hidden size of a block's perceptron.
+
+    Raises:
+        LayerprobeError: if ``image_size`` is not a multiple of 8.
+    """
+    patch_size, rest = divmod(image_size, _PATCHES_PER_SIDE)
+    if rest:
+        nearest = max(round(image_size / _PATCHES_PER_SIDE), 1) * _PATCHES_PER_SIDE
+        raise LayerprobeError(
+            f"a cifar ViT cuts the image into 8x8 patches, so its size is a multiple of 8, not {image_size}; "
+            f"try --image-size {nearest}"
+        )
+    model: nn.Module = VisionTransformer(
+        image_size=image_size,
+        patch_size=patch_size,
+        num_layers=blocks,
+        num_heads=heads,
+        hidden_dim=width,
+        mlp_dim=mlp_width,
+        num_classes=num_classes,
+    )
+    return model

@@ -1,0 +1,205 @@
+"""Models by name: ``timm:NAME``, ``torchvision:NAME``, ``cifar:NAME`` and ``FILE.py:callable``.
+
+timm and torchvision are imported only when a name asks for them, so that a command line starts quickly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from layerprobe.errors import LayerprobeError, closest
+from layerprobe.models.inputs import ModelInput, model_input
+from layerprobe.models.user_file import build_from_file, split_file_name
+
+__all__ = ["SOURCES", "ModelInput", "build_model", "list_models", "model_input"]
+
+SOURCES = ("timm", "torchvision", "cifar")
+"""What stands before the colon of a model's name; a user's own file is the fourth way."""
+
+# These two return a tuple while they train unless told otherwise, and warn about an initialization that they keep.
+_WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
+
+
+def list_models(source: str) -> list[str]:
+    """The names that may follow ``SOURCE:``, sorted, without that prefix.
+
+    Example:
+        >>> list_models("cifar")[:3]
+        ['mobilenetv2', 'resnet110', 'resnet18']
+
+    Raises:
+        LayerprobeError: if there is no such source.
+    """
+    if source == "timm":
+        import timm
+
+        return sorted(timm.list_models())
+    if source == "torchvision":
+        from torchvision import models
+
+        return sorted(models.list_models(module=models))
+    if source == "cifar":
+        from layerprobe.models.cifar import CIFAR_MODELS
+
+        return sorted(CIFAR_MODELS)
+    raise LayerprobeError(f"there are no models in {source!r}; {closest(source, SOURCES)}")
+
+
+def build_model(
+    name: str,
+    num_classes: int | None = None,
+    image_size: int | None = None,
+    pretrained: bool = False,
+    seed: int | None = None,
+) -> nn.Module:
+    """Build a model by name.
+
+    Args:
+        name: ``timm:NAME``, ``torchvision:NAME``, ``cifar:NAME`` or ``FILE.py:callable``.
+        num_classes: rows of the classifier; None keeps the architecture's own (10 for ``cifar:``).
+        image_size: side of the square images, for the models that are built for one size; others ignore it.
+            None keeps the architecture's own (32 for ``cifar:``).
+        pretrained: load the weights that timm or torchvision publish, fetched where they aren't cached.
+        seed: of the initial weights; the global random state is left as it was. None draws from the global state.
+
+    Raises:
+        LayerprobeError: if there is no such model, it can't be built as asked, or its weights can't be had.
+    """
+    for option, value in (("--num-classes", num_classes), ("--image-size", image_size)):
+        if value is not None and value < 1:
+            raise LayerprobeError(f"{option} is at least 1, not {value}")
+    file = split_file_name(name)
+    source, short = ("", "") if file else _split(name)
+    if pretrained and source not in ("timm", "torchvision"):
+        raise LayerprobeError(f"no published weights for {name!r}; give --weights FILE")
+    if pretrained and source == "timm" and not _has_timm_weights(short):
+        raise LayerprobeError(f"timm publishes no weights for {name!r}; give --weights FILE")
+    with _seeded(seed):
+        if file:
+            return build_from_file(*file, num_classes, image_size)
+        if source == "cifar":
+            return _build_cifar(short, num_classes, image_size)
+        build = _build_timm if source == "timm" else _build_torchvision
+        with _download(name) if pretrained else nullcontext():
+            return build(short, num_classes, image_size, pretrained)
+
+
+@contextmanager
+def _download(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise LayerprobeError(
+            f"can't load the published weights of {name!r}: {reason}; check the connection, or give --weights FILE"
+        ) from error
+
+
+def _split(name: str) -> tuple[str, str]:
+    """A name's source and what follows, both known to exist."""
+    source, colon, short = name.partition(":")
+    if not colon:
+        found = [f"{kind}:{name}" for kind in SOURCES if name in list_models(kind)]
+        hint = closest(name, found) if found else "for example cifar:resnet56"
+        raise LayerprobeError(f"a model is SOURCE:NAME (SOURCE: {', '.join(SOURCES)}) or FILE.py:callable; {hint}")
+    if source not in SOURCES:
+        hint = closest(source, SOURCES)
+        raise LayerprobeError(f"no models come from {source!r} (in {name!r}), and it is not a .py file; {hint}")
+    known = list_models(source)
+    base, dot, _ = short.partition(".")
+    if source == "timm" and dot and base in known:
+        import timm
+
+        known = timm.list_pretrained(base)
+    # timm's old names for its models aren't listed, but work.
+    if short not in known and not (source == "timm" and not dot and _is_timm(short)):
+        raise LayerprobeError(f"{source} has no model {short!r}; {closest(short, known)}")
+    return source, short
+
+
+def _is_timm(name: str) -> bool:
+    import timm
+
+    return bool(timm.is_model(name))
+
+
+def _has_timm_weights(name: str) -> bool:
+    from timm.models import is_model_pretrained
+
+    return bool(is_model_pretrained(name))
+
+
+@contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    if seed is None:
+        yield
+        return
+    # torch.manual_seed would reseed the CUDA generators too; models are initialized on the CPU.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def _build_cifar(name: str, num_classes: int | None, image_size: int | None) -> nn.Module:
+    from layerprobe.models.cifar import CIFAR_MODELS
+
+    return CIFAR_MODELS[name](num_classes or 10, image_size or 32)
+
+
+def _build_timm(name: str, num_classes: int | None, image_size: int | None, pretrained: bool) -> nn.Module:
+    import timm
+
+    create: Callable[..., nn.Module] = timm.create_model
+    if image_size is not None:
+        # With the overlay, the model's data configuration says the size that it was built for.
+        overlay = {"input_size": (3, image_size, image_size)}
+        state = torch.get_rng_state()
+        try:
+            return create(
+                name, pretrained, num_classes=num_classes, img_size=image_size, pretrained_cfg_overlay=overlay
+            )
+        except TypeError as error:
+            # Convolutional networks are built for any size, and have no such argument.
+            if "img_size" not in str(error):
+                raise
+            torch.set_rng_state(state)
+    return create(name, pretrained, num_classes=num_classes)
+
+
+def _build_torchvision(name: str, num_classes: int | None, image_size: int | None, pretrained: bool) -> nn.Module:
+    from torchvision import models
+
+    options: dict[str, Any] = {}
+    if image_size is not None and name.startswith("vit_"):
+        options["image_size"] = image_size
+    if name in _WITH_AUXILIARY_HEADS:
+        options |= {"aux_logits": False} | ({} if pretrained else {"init_weights": True})
+    if not pretrained:
+        options |= {} if num_classes is None else {"num_classes": num_classes}
+        model: nn.Module = models.get_model(name, **options)
+        return model
+    weights = models.get_model_weights(name).DEFAULT
+    model = models.get_model(name, weights=weights, **options)
+    classes = len(weights.meta["categories"])
+    if num_classes not in (None, classes):
+        _replace_head(model, classes, num_classes or classes)
+    return model
+
+
+def _replace_head(model: nn.Module, old_classes: int, num_classes: int) -> None:
+    """Put a new layer in the place of the last one that has ``old_classes`` outputs."""
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
+    path, head = next((n, m) for n, m in reversed(layers) if old_classes == m.weight.shape[0])
+    bias = head.bias is not None
+    new: nn.Module
+    if isinstance(head, nn.Linear):
+        new = nn.Linear(head.in_features, num_classes, bias=bias)
+    else:  # SqueezeNet's classifier is a 1x1 convolution.
+        new = nn.Conv2d(head.in_channels, num_classes, kernel_size=1, bias=bias)
+    parent, _, attribute = path.rpartition(".")
+    setattr(model.get_submodule(parent), attribute, new)
