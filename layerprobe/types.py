@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -104,13 +105,14 @@ class Gram:
     """The n x n Gram matrix of one layer's features, with what the statistics need beside it.
 
     The products are taken after the features are centred on their mean m, so that distances do not suffer
-    cancellation; norms and cosines of the uncentred features are restored with ``mean_products`` and
-    ``mean_square``: ``<f_i, f_j> = centred_ij + mean_products_i + mean_products_j + mean_square``.
+    cancellation; products of the uncentred features are restored with ``mean_products`` and ``mean_square``:
+    ``<f_i, f_j> = centred_ij + mean_products_i + mean_products_j + mean_square``.
 
     Attributes:
         centred: (n, n) float64, inner products of the centred features.
         mean_products: (n,) float64, ``<f_i - m, m>``.
         mean_square: ``<m, m>``.
+        squared_norms: (n,) float64, ``<f_i, f_i>``, summed directly, so that a zero is exactly zero.
         labels: (n,) int64 class labels.
         dimension: D, the number of features per image.
         population: N, the number of images in the split that the sample was drawn from.
@@ -119,6 +121,7 @@ class Gram:
     centred: torch.Tensor
     mean_products: torch.Tensor
     mean_square: float
+    squared_norms: torch.Tensor
     labels: torch.Tensor
     dimension: int
     population: int
@@ -188,7 +191,7 @@ class Ranking:
                         shape=tuple(row["shape"]),
                         parameters=row["parameters"],
                     ),
-                    statistics=row["statistics"],
+                    statistics={key: math.nan if value is None else value for key, value in row["statistics"].items()},
                 )
                 for row in values["layers"]
             )
@@ -229,6 +232,8 @@ class Run:
 
     Attributes:
         folder: where it lies.
+        weights: the weights file in it.
+        files: every file that the run wrote.
         method: name of the method, e.g. ``feature-only``.
         config: the resolved configuration, as in ``config.yaml``.
         epochs: metrics per epoch, in order.
@@ -237,6 +242,8 @@ class Run:
     """
 
     folder: Path
+    weights: Path
+    files: tuple[Path, ...]
     method: str
     config: Mapping[str, Any]
     epochs: tuple[EpochMetrics, ...]

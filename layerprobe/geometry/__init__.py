@@ -1,0 +1,1 @@
+"""A layer's features into numbers: one Gram matrix, and pure functions of it."""

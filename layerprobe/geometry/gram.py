@@ -1,0 +1,93 @@
+"""Features to Gram matrix, and the distances, norms and cosines that every statistic is made of."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from layerprobe.types import Gram
+
+_log = logging.getLogger(__name__)
+
+
+def gram_matrix(columns: Iterable[Tensor], labels: Tensor, population: int, device: torch.device | None = None) -> Gram:
+    """Accumulate the Gram matrix of a layer from blocks of its feature columns.
+
+    Every block is centred on its own column means, so the sum over blocks is the Gram matrix of globally centred
+    features, whatever D is. Products are float32, everything from there on is float64. Memory is O(n^2) plus one
+    block.
+
+    Args:
+        columns: blocks (n, d) of the n x D feature matrix; together they cover its D columns once.
+        labels: (n,) integer class labels.
+        population: N, number of images in the split that the sample was drawn from.
+        device: where the products are taken; default: the CPU.
+
+    Raises:
+        ValueError: if a block's number of rows isn't that of ``labels``, or a feature is infinite or NaN.
+
+    Example:
+        >>> gram = gram_matrix([torch.tensor([[3.0], [0.0]]), torch.tensor([[4.0], [0.0]])], torch.tensor([0, 1]), 2)
+        >>> norms(gram)
+        tensor([5., 0.], dtype=torch.float64)
+    """
+    n = len(labels)
+    centred = torch.zeros(n, n, dtype=torch.float64, device=device)
+    mean_products = torch.zeros(n, dtype=torch.float64, device=device)
+    squared_norms = torch.zeros(n, dtype=torch.float64, device=device)
+    mean_square, dimension = 0.0, 0
+    for block in columns:
+        if block.ndim != 2 or len(block) != n:
+            raise ValueError(f"a block has shape {tuple(block.shape)}, expected ({n}, columns)")
+        block = block.to(device=device, dtype=torch.float32)
+        squared_norms += block.square().sum(dim=1, dtype=torch.float64)
+        mean = block.mean(dim=0, dtype=torch.float64).float()
+        block = block - mean
+        centred += block @ block.T
+        mean_products += (block @ mean).double()
+        mean_square += float(mean.double() @ mean.double())
+        dimension += block.shape[1]
+    if not torch.isfinite(centred).all():
+        raise ValueError("the features hold infinite or NaN values")
+    return Gram(
+        centred=centred.cpu(),
+        mean_products=mean_products.cpu(),
+        mean_square=mean_square,
+        squared_norms=squared_norms.cpu(),
+        labels=labels.cpu(),
+        dimension=dimension,
+        population=population,
+    )
+
+
+def norms(gram: Gram) -> Tensor:
+    """Euclidean norm of every image's features, |f_i| = sqrt(G_ii); (n,) float64."""
+    return gram.squared_norms.sqrt()
+
+
+def absolute_cosines(gram: Gram) -> Tensor:
+    """``a_ij = |cos(f_i, f_j)|``; (n, n) float64 in [0, 1].
+
+    The cosine with a feature vector of length zero counts as 0, as in ``torch.nn.functional.cosine_similarity``;
+    a warning is logged.
+    """
+    lengths = norms(gram)
+    if (zero := int((lengths == 0).sum())) > 0:
+        _log.warning("%d of %d images have all-zero features; their cosines count as 0", zero, len(lengths))
+    scale = torch.where(lengths > 0, 1 / lengths, 0.0)
+    products = gram.centred + gram.mean_products[:, None] + gram.mean_products[None, :] + gram.mean_square
+    return products.mul_(scale[:, None]).mul_(scale[None, :]).abs_().clamp_(max=1)
+
+
+def squared_distances(gram: Gram) -> Tensor:
+    """``|f_i - f_j|^2``; (n, n) float64, from the centred matrix, so that an offset costs no precision."""
+    squares = gram.centred.diagonal()
+    return (squares[:, None] + squares[None, :] - 2 * gram.centred).clamp_(min=0)
+
+
+def class_members(labels: Tensor) -> list[Tensor]:
+    """Row numbers of each class's images, one (n_c,) tensor per class that occurs, in order of class."""
+    return [torch.nonzero(labels == label).flatten() for label in labels.unique()]
