@@ -1,2 +1,77 @@
-"""layerprobe."""
+"""layerprobe: which layers of a trained network are worth learning from, and a student that learns from them.
+
+The public interface. Names are loaded when they are first used, so that ``import layerprobe`` stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.types import EpochMetrics, Gram, Layer, LayerGeometry, Preprocessing, Ranking, Run
+
+if TYPE_CHECKING:
+    from layerprobe.distill.config import DistillConfig, TrainConfig, Training
+    from layerprobe.distill.run import distill_student, train_model
+    from layerprobe.features.extract import ExtractConfig, extract
+    from layerprobe.features.file import FeatureFile
+    from layerprobe.geometry.gram import gram_matrix
+    from layerprobe.geometry.quality import measure
+    from layerprobe.models.capture import Capture
+    from layerprobe.models.layers import discover_layers
+    from layerprobe.ranking import rank
+    from layerprobe.resolve import DataSpec, ModelSpec
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Capture": "models.capture",
+    "DataSpec": "resolve",
+    "DistillConfig": "distill.config",
+    "ExtractConfig": "features.extract",
+    "FeatureFile": "features.file",
+    "ModelSpec": "resolve",
+    "TrainConfig": "distill.config",
+    "Training": "distill.config",
+    "discover_layers": "models.layers",
+    "distill_student": "distill.run",
+    "extract": "features.extract",
+    "gram_matrix": "geometry.gram",
+    "measure": "geometry.quality",
+    "rank": "ranking",
+    "train_model": "distill.run",
+}
+
+__all__ = [
+    "Capture",
+    "DataSpec",
+    "DistillConfig",
+    "EpochMetrics",
+    "ExtractConfig",
+    "FeatureFile",
+    "Gram",
+    "Layer",
+    "LayerGeometry",
+    "LayerprobeError",
+    "ModelSpec",
+    "Preprocessing",
+    "Ranking",
+    "Run",
+    "TrainConfig",
+    "Training",
+    "__version__",
+    "discover_layers",
+    "distill_student",
+    "extract",
+    "gram_matrix",
+    "measure",
+    "rank",
+    "train_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'layerprobe' has no attribute {name!r}")
+    return getattr(import_module(f"layerprobe.{_HOMES[name]}"), name)

@@ -1,0 +1,1 @@
+"""What chains the rooms: the demo."""

@@ -90,4 +90,4 @@ def squared_distances(gram: Gram) -> Tensor:
 
 def class_members(labels: Tensor) -> list[Tensor]:
     """Row numbers of each class's images, one (n_c,) tensor per class that occurs, in order of class."""
-    return [torch.nonzero(labels == label).flatten() for label in labels.unique()]
+    return [torch.nonzero(labels == label).flatten() for label in torch.unique(labels)]

@@ -38,7 +38,8 @@ def efficiency(gap: float, norm: float, population: int, components: int) -> flo
     """
     if norm == 0:
         return math.nan
-    return 2 * gap / norm * (population / math.pi) ** (1 / components)
+    correction: float = (population / math.pi) ** (1 / components)
+    return 2 * gap / norm * correction
 
 
 def quality(separation: float, information: float, efficiency: float) -> float:

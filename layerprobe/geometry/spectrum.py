@@ -28,7 +28,7 @@ def class_spectrum(gram: Gram, rows: Tensor) -> Tensor:
     block = gram.centred[rows[:, None], rows[None, :]]
     block = block - block.mean(dim=0, keepdim=True)
     block = block - block.mean(dim=1, keepdim=True)
-    values = torch.linalg.eigvalsh(block).flip(0)
+    values: Tensor = torch.linalg.eigvalsh(block).flip(0)
     return values[: min(len(rows) - 1, gram.dimension)].clamp_min(0)
 
 

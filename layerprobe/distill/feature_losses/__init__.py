@@ -1,0 +1,17 @@
+"""Losses between two feature tensors, one file each.
+
+The promise is in the signature: ``loss(student, teacher) -> scalar``. A feature loss can't receive labels or logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from layerprobe.distill.feature_losses.mse import mse
+
+FeatureLoss = Callable[[Tensor, Tensor], Tensor]
+
+FEATURE_LOSSES: dict[str, FeatureLoss] = {"mse": mse}
+"""Every feature loss by its name."""

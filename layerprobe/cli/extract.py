@@ -1,0 +1,75 @@
+"""``layerprobe extract``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from layerprobe.cli import options
+from layerprobe.cli.reporter import Reporter
+
+EXAMPLES = """Examples:
+
+layerprobe extract --model timm:resnet50 --data photos/ --output r50.h5
+
+layerprobe extract --model cifar:resnet56 --weights r56.safetensors --data CIFAR10 --samples all --output r56.h5
+"""
+
+
+def extract(
+    model: options.Model,
+    data: options.Data,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The HDF5 file to write.", show_default=False)],
+    weights: options.Weights = None,
+    num_classes: options.NumClasses = None,
+    data_root: options.DataRoot = None,
+    download: options.Download = False,
+    split: Annotated[str, typer.Option("--split", help="train, test or all.")] = "train",
+    samples: Annotated[
+        str | None,
+        typer.Option(
+            "--samples", help="Images in the class-balanced sample, or 'all'  [default: 5000, or what there is]"
+        ),
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option("--layers", help="Names or indices, separated by commas  [default: every layer]")
+    ] = None,
+    dtype: Annotated[str, typer.Option("--dtype", help="float32 or float16, on disk.")] = "float32",
+    image_size: options.ImageSize = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    device: options.Device = "auto",
+    batch_size: options.BatchSize = 128,
+    workers: options.Workers = 0,
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Dump every layer's features of a teacher to one HDF5 file, in one forward pass."""
+    sample = options.samples(samples, "--samples")
+    means, stds = options.numbers(mean, "--mean"), options.numbers(std, "--std")
+
+    from layerprobe.features.extract import ExtractConfig
+    from layerprobe.features.extract import extract as run
+    from layerprobe.resolve import DataSpec, ModelSpec
+
+    config = ExtractConfig(
+        model=ModelSpec(model, weights, num_classes),
+        data=DataSpec(data, data_root, download, image_size, means, stds),
+        output=output,
+        split=split,
+        samples=sample,
+        layers=options.names(layers),
+        dtype=dtype,
+        device=device,
+        batch_size=batch_size,
+        workers=workers,
+        seed=seed,
+        overwrite=overwrite,
+    )
+    with Reporter(quiet, verbose) as reporter:
+        run(config, progress=reporter.progress).close()
+        reporter.wrote([output], f"layerprobe rank {output}")

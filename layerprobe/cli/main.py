@@ -1,0 +1,64 @@
+"""The application: its commands, and the one place that catches an error meant for a person."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import layerprobe
+from layerprobe.cli import demo, distill, extract, layers, rank, train
+from layerprobe.errors import LayerprobeError
+
+
+class _Group(TyperGroup):
+    """Turns a ``LayerprobeError`` into one line and exit code 2, an interruption into one line and 130."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LayerprobeError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            print("interrupted: nothing was finished; run the same command again", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Find the layers of a trained network that are worth learning from, and train a small network from them.",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"layerprobe {layerprobe.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool | None, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = None,
+) -> None:
+    pass
+
+
+app.command("layers", epilog=layers.EXAMPLES)(layers.layers)
+app.command("extract", epilog=extract.EXAMPLES)(extract.extract)
+app.command("rank", epilog=rank.EXAMPLES)(rank.rank)
+app.command("distill", epilog=distill.EXAMPLES)(distill.distill)
+app.command("train", epilog=train.EXAMPLES)(train.train)
+app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
+
+
+def main() -> None:
+    """The console script."""
+    app()

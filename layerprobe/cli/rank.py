@@ -1,0 +1,79 @@
+"""``layerprobe rank``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from layerprobe.cli import options
+from layerprobe.cli.reporter import Reporter
+from layerprobe.errors import LayerprobeError
+
+EXAMPLES = """Examples:
+
+layerprobe rank r56.h5 --output figures/ --top 4
+
+layerprobe rank r56.h5 --format latex > table.tex
+"""
+
+
+def rank(
+    features: Annotated[Path, typer.Argument(help="A file that `layerprobe extract` wrote.", show_default=False)],
+    top: Annotated[int, typer.Option("--top", "-k", min=1, help="How many layers to choose.")] = 4,
+    by: Annotated[str, typer.Option("--by", help="quality, separation, information or efficiency.")] = "quality",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the figures.")] = None,
+    ranking: Annotated[
+        Path | None, typer.Option("--ranking", help="The ranking file to write  [default: beside the features]")
+    ] = None,
+    format: options.Format = "table",
+    device: options.Device = "auto",
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Measure the geometry of every layer, and choose the layers with the highest score."""
+    from layerprobe.devices import resolve_device
+    from layerprobe.features.file import FeatureFile
+    from layerprobe.ranking import rank as run
+    from layerprobe.ranking import ranking_path, save_ranking
+    from layerprobe.report.builders import ranking_table
+    from layerprobe.report.figures.quality import quality_figure
+    from layerprobe.report.style import check_figure, save_figure
+    from layerprobe.report.tables import check_format
+
+    check_format(format)
+    target = ranking or ranking_path(features)
+    with Reporter(quiet, verbose) as reporter, FeatureFile(features) as file:
+        if output:
+            check_figure(output, f"{features.stem}.quality", overwrite)
+        previous = _same_choice(target, file.provenance, top, by, overwrite)
+        result = run(file, top=top, by=by, device=resolve_device(device), progress=reporter.progress)
+        reporter.show(ranking_table(result), format)
+        written = [] if previous else [target]
+        if not previous:
+            save_ranking(result, target)
+        if output:
+            written += save_figure(quality_figure(result), output, f"{features.stem}.quality", overwrite)
+        source = result.provenance
+        reporter.wrote(
+            written,
+            f"layerprobe distill --teacher {source['model']} --weights {source['weights']} --student ... "
+            f"--data {source['dataset']} --layers {target} --output ...",
+        )
+
+
+def _same_choice(target: Path, provenance: dict[str, object], top: int, by: str, overwrite: bool) -> bool:
+    """Whether the ranking file already holds this choice from these features: then it is left as it is."""
+    from layerprobe.types import Ranking
+
+    if not target.exists() or overwrite:
+        return False
+    old = Ranking.load(target)
+    if (old.score, len(old.selected)) == (by, top) and old.provenance.get("created") == provenance["created"]:
+        return True
+    raise LayerprobeError(
+        f"{target} exists (top {len(old.selected)} by {old.score}); "
+        "--overwrite replaces it, --ranking FILE writes elsewhere"
+    )

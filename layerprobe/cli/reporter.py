@@ -1,0 +1,141 @@
+"""Messages, progress bars and epoch lines on stderr; results on stdout."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from layerprobe.report.tables import Table
+    from layerprobe.types import EpochMetrics
+
+
+class Reporter:
+    """What a running command tells the person in front of it.
+
+    On a terminal, long work shows a bar with rate and time left; elsewhere there are plain lines. Library messages
+    arrive through ``logging``.
+    """
+
+    def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
+        self._level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+        self._quiet = quiet
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._handler = _Handler(self)
+
+    def __enter__(self) -> Reporter:
+        logger = logging.getLogger("layerprobe")
+        logger.setLevel(self._level)
+        logger.addHandler(self._handler)
+        if sys.stderr.isatty() and not self._quiet:
+            self._bars = _bars()
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        logging.getLogger("layerprobe").removeHandler(self._handler)
+        self._clear_bars()
+        if self._bars:
+            self._bars.stop()
+
+    def say(self, message: str) -> None:
+        """One line on stderr, above the bars if there are any."""
+        if self._bars:
+            self._bars.console.print(message, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(message, file=sys.stderr, flush=True)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Move the bar of one piece of work."""
+        if not self._bars:
+            return
+        if what not in self._tasks:
+            self._clear_bars()
+            self._tasks[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._tasks[what], completed=done, total=total)
+        if done >= total:
+            self._clear_bars()
+
+    def epoch(self, metrics: EpochMetrics, epochs: int) -> None:
+        """One line per epoch."""
+        if self._quiet:
+            return
+        losses = "  ".join(f"{name} {value:.4f}" for name, value in metrics.losses.items())
+        held_out = "" if metrics.holdout_accuracy is None else f"  held-out {metrics.holdout_accuracy:.2f} %"
+        width = len(str(epochs))
+        self.say(
+            f"epoch {metrics.epoch:>{width}}/{epochs}  {losses}{held_out}  "
+            f"test top-1 {metrics.test_accuracy:.2f} %  {metrics.seconds:.1f} s"
+        )
+
+    def show(self, table: Table, format: str) -> None:
+        """The result, on stdout."""
+        from layerprobe.report.tables import render
+
+        self._clear_bars()
+        sys.stdout.write(render(table, format, colour=sys.stdout.isatty()).rstrip("\n") + "\n")
+        sys.stdout.flush()
+
+    def wrote(self, paths: Iterable[Path], following: str | None = None) -> None:
+        """Name the files that were written, and the next command."""
+        if self._quiet:
+            return
+        for path in paths:
+            self.say(f"wrote {path}")
+        if following:
+            self.say(f"next: {following}")
+
+    def _clear_bars(self) -> None:
+        if self._bars:
+            for task in self._tasks.values():
+                self._bars.remove_task(task)
+        self._tasks.clear()
+
+
+class _Handler(logging.Handler):
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__()
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        self._reporter.say(prefix + record.getMessage())
+
+
+def _bars() -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """Units per second."""
+
+        def render(self, task: Task) -> Text:
+            return Text("" if task.speed is None else f"{task.speed:.1f}/s")
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

@@ -1,0 +1,20 @@
+"""What a command that trained a network shows at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from layerprobe.cli.reporter import Reporter
+    from layerprobe.types import Run
+
+
+def show_run(run: Run, reporter: Reporter, format: str, following: str | None = None) -> None:
+    """The accuracies on stdout, the curves into the run folder, and the files by name."""
+    from layerprobe.report.builders import run_table
+    from layerprobe.report.figures.curves import curves_figure
+    from layerprobe.report.style import save_figure
+
+    curves = save_figure(curves_figure(run), run.folder, "curves", overwrite=True)
+    reporter.show(run_table(run), format)
+    reporter.wrote([*run.files, *curves], following)

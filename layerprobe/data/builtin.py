@@ -1,0 +1,183 @@
+"""Data sets that are known by name: scikit-learn's digits and torchvision's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from layerprobe.data.folder import read_image
+from layerprobe.data.image_dataset import ImageDataset, Statistics, every_fifth
+from layerprobe.errors import LayerprobeError
+
+
+@dataclass(frozen=True)
+class ArrayReader:
+    """Gives rows of an array of images: (n, height, width) grey or (n, height, width, 3), uint8."""
+
+    images: npt.NDArray[np.uint8]
+
+    def __call__(self, row: int) -> Image.Image:
+        """The image of a row, in RGB."""
+        return Image.fromarray(self.images[row]).convert("RGB")
+
+
+@dataclass(frozen=True)
+class PathReader:
+    """Reads the images of a list of files."""
+
+    files: tuple[Path, ...]
+
+    def __call__(self, row: int) -> Image.Image:
+        """The image of a row, in RGB."""
+        return read_image(self.files[row])
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Images and labels of one torchvision object: an array, or files."""
+
+    images: npt.NDArray[np.uint8] | list[Path]
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Builtin:
+    """How to open a data set of torchvision.
+
+    Attributes:
+        parts: keyword arguments of torchvision's class for each split of ours; empty: it has no splits.
+        native_size: pixels, where all images are small squares.
+        statistics: per-channel mean and standard deviation of the training images.
+        note: what the user must be told.
+    """
+
+    parts: Mapping[str, Sequence[Mapping[str, Any]]]
+    native_size: int | None = None
+    statistics: Statistics | None = None
+    note: str = ""
+
+
+_TRAIN_FLAG = {"train": [{"train": True}], "test": [{"train": False}]}
+
+DATASETS: Mapping[str, Builtin | None] = {
+    "digits": None,
+    "CIFAR10": Builtin(_TRAIN_FLAG, 32, ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))),
+    "CIFAR100": Builtin(_TRAIN_FLAG, 32, ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))),
+    "FashionMNIST": Builtin(_TRAIN_FLAG, 28, ((0.2860,) * 3, (0.3530,) * 3)),
+    "SVHN": Builtin(
+        {"train": [{"split": "train"}], "test": [{"split": "test"}]},
+        32,
+        ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
+    ),
+    "EuroSAT": Builtin({}, 64, note="EuroSAT has no official split: every fifth image of a class is a test image"),
+    "Flowers102": Builtin(
+        {"train": [{"split": "train"}, {"split": "val"}], "test": [{"split": "test"}]},
+        note="Flowers102: the training split is torchvision's train and val together",
+    ),
+    "OxfordIIITPet": Builtin({"train": [{"split": "trainval"}], "test": [{"split": "test"}]}),
+}
+"""Every data set that is known by name; ``digits`` is scikit-learn's, the others torchvision's."""
+
+
+def open_builtin(name: str, split: str, root: Path, download: bool) -> ImageDataset:
+    """Open one split of a data set of ``DATASETS``.
+
+    Raises:
+        LayerprobeError: if its files aren't there or can't be downloaded.
+    """
+    builtin = DATASETS[name]
+    if builtin is None:
+        return _digits(split)
+    if not builtin.parts:
+        part = _load(name, root, download, {})
+        rows = every_fifth(part.labels, split)
+        chosen = [_Part([part.images[row] for row in rows], part.labels[rows], part.classes)]
+    else:
+        splits = ("train", "test") if split == "all" else (split,)
+        chosen = [_load(name, root, download, arguments) for each in splits for arguments in builtin.parts[each]]
+    reader, paths = _reader(chosen, root)
+    return ImageDataset(
+        name=name,
+        split=split,
+        classes=chosen[0].classes,
+        labels=np.concatenate([part.labels for part in chosen]),
+        read=reader,
+        paths=paths,
+        native_size=builtin.native_size,
+        statistics=builtin.statistics,
+        note=builtin.note if split != "all" else "",
+    )
+
+
+def _reader(parts: Sequence[_Part], root: Path) -> tuple[Callable[[int], Image.Image], tuple[str, ...] | None]:
+    arrays = [part.images for part in parts if isinstance(part.images, np.ndarray)]
+    if arrays:
+        return ArrayReader(np.concatenate(arrays)), None
+    files = tuple(Path(file) for part in parts for file in part.images)
+    return PathReader(files), tuple(file.relative_to(root).as_posix() for file in files)
+
+
+def _load(name: str, root: Path, download: bool, arguments: Mapping[str, Any]) -> _Part:
+    """Let torchvision find (or download) the files, and take its images and labels without decoding any."""
+    import torchvision.datasets
+
+    try:
+        dataset = getattr(torchvision.datasets, name)(root, download=download, **arguments)
+    except (RuntimeError, OSError) as error:
+        if download:
+            raise LayerprobeError(f"{name} could not be downloaded to {root}: {str(error).splitlines()[0]}") from None
+        raise LayerprobeError(
+            f"{name} is not in {root}/ (or is damaged); --download fetches it, --data-root DIR points elsewhere"
+        ) from None
+    return _PARTS[name](dataset)
+
+
+def _array_part(dataset: Any, images: npt.NDArray[np.uint8], labels: Any, classes: Sequence[str]) -> _Part:
+    return _Part(images, np.asarray(labels, dtype=np.int64), tuple(classes))
+
+
+_PARTS: Mapping[str, Callable[[Any], _Part]] = {
+    "CIFAR10": lambda d: _array_part(d, d.data, d.targets, d.classes),
+    "CIFAR100": lambda d: _array_part(d, d.data, d.targets, d.classes),
+    "FashionMNIST": lambda d: _array_part(d, d.data.numpy(), d.targets.numpy(), d.classes),
+    "SVHN": lambda d: _array_part(d, d.data.transpose(0, 2, 3, 1), d.labels, [str(digit) for digit in range(10)]),
+    "EuroSAT": lambda d: _Part(
+        [Path(path) for path, _ in d.samples], np.asarray(d.targets, dtype=np.int64), tuple(d.classes)
+    ),
+    "Flowers102": lambda d: _Part(
+        list(d._image_files),
+        np.asarray(d._labels, dtype=np.int64),
+        tuple(getattr(d, "classes", None) or (f"flower {number}" for number in range(1, 103))),
+    ),
+    "OxfordIIITPet": lambda d: _Part(list(d._images), np.asarray(d._labels, dtype=np.int64), tuple(d.classes)),
+}
+
+
+def _digits(split: str) -> ImageDataset:
+    """scikit-learn's 1,797 handwritten digits: 8x8 pixels of 17 grey levels, a third of them for the test."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    images, labels = load_digits(return_X_y=True)
+    rows = np.arange(len(labels))
+    train, test = train_test_split(rows, test_size=1 / 3, random_state=0, stratify=labels)
+    rows = {"train": np.sort(train), "test": np.sort(test), "all": np.concatenate([np.sort(train), np.sort(test)])}[
+        split
+    ]
+    pixels = (images.reshape(-1, 8, 8) * 15).astype(np.uint8)  # levels 0 to 16 become 0 to 240, exactly
+    return ImageDataset(
+        name="digits",
+        split=split,
+        classes=tuple(str(digit) for digit in range(10)),
+        labels=labels[rows].astype(np.int64),
+        read=ArrayReader(pixels[rows]),
+        native_size=8,
+        statistics=((0.2873,) * 3, (0.3539,) * 3),
+    )

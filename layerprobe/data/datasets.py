@@ -1,0 +1,34 @@
+"""Data sets by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from layerprobe.data.builtin import DATASETS, open_builtin
+from layerprobe.data.folder import open_folder
+from layerprobe.data.image_dataset import ImageDataset
+from layerprobe.errors import LayerprobeError
+
+SPLITS = ("train", "test", "all")
+
+
+def open_dataset(name: str, split: str = "train", root: Path | None = None, download: bool = False) -> ImageDataset:
+    """Open one split of a built-in data set or of a folder of class folders.
+
+    Args:
+        name: a key of ``DATASETS`` (in any case), or a folder.
+        split: ``train``, ``test`` or ``all`` (train, then test).
+        root: where torchvision's data sets lie; None: ``data``.
+        download: whether a missing one may be downloaded.
+
+    Raises:
+        LayerprobeError: if there is no such data set or split, or it holds no usable images.
+    """
+    if split not in SPLITS:
+        raise LayerprobeError(f"--split is one of {', '.join(SPLITS)}, not {split!r}")
+    builtin = next((known for known in DATASETS if known.lower() == name.lower()), None)
+    if builtin:
+        return open_builtin(builtin, split, root or Path("data"), download)
+    if Path(name).is_dir():
+        return open_folder(Path(name), split)
+    raise LayerprobeError(f"no data set and no folder {name!r}; built in: {', '.join(DATASETS)}")

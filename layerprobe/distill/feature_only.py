@@ -1,0 +1,38 @@
+"""The paper's method: the backbone learns features alone (section 4 of Cooper et al., arXiv 2511.14981)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from layerprobe.distill.feature_losses import FEATURE_LOSSES, FeatureLoss
+from layerprobe.distill.objectives import FeatureObjective
+from layerprobe.distill.pairing import Pairing
+from layerprobe.distill.projectors import Projector
+
+
+class FeatureOnly(FeatureObjective):
+    """Mean over pairs of the feature loss between projected student features and the teacher's.
+
+    Args:
+        pairing: the paired layers.
+        loss: the feature loss; default: mean squared error.
+    """
+
+    def __init__(self, pairing: Pairing, loss: FeatureLoss = FEATURE_LOSSES["mse"]) -> None:
+        super().__init__()
+        self.projectors = nn.ModuleList(
+            Projector(student.shape, teacher.shape)
+            for student, teacher in zip(pairing.student, pairing.teacher, strict=True)
+        )
+        self.loss = loss
+
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The one term ``features``."""
+        losses = []
+        for projector, ours, theirs in zip(self.projectors, student, teacher, strict=True):
+            pair = projector(ours, theirs)
+            losses.append(self.loss(pair.student, pair.teacher))
+        return {"features": torch.stack(losses).mean()}

@@ -1,0 +1,40 @@
+"""The two kinds of objective: one that sees features and nothing else, one that may see labels and logits."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from layerprobe.models.capture import Captured
+
+
+class FeatureObjective(nn.Module, ABC):
+    """An objective for the backbone that sees features and nothing else.
+
+    The engine trains the student's classifier beside it, with cross entropy on detached features.
+    """
+
+    @abstractmethod
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Named scalar loss terms, to be summed.
+
+        Args:
+            student: the student's features, one tensor (batch, ...) per pair of layers.
+            teacher: the teacher's, in the same order.
+        """
+
+
+class LabelledObjective(nn.Module, ABC):
+    """An objective that may use labels and logits: the baselines."""
+
+    @abstractmethod
+    def forward(self, student: Captured, teacher: Captured | None, labels: Tensor) -> dict[str, Tensor]:
+        """Named scalar loss terms, to be summed.
+
+        Args:
+            student: the student's logits and features.
+            teacher: the teacher's; None for a method without one.
+            labels: (batch,) class labels.
+        """

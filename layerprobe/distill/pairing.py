@@ -1,0 +1,104 @@
+"""Which teacher layers teach which student layers."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.models.layers import find_layers
+from layerprobe.resolve import Network
+from layerprobe.types import Layer, Ranking
+
+_log = logging.getLogger(__name__)
+
+# The paper's own choices (section 4), as layer indices, by the architecture's name.
+_PAPER_STUDENTS: Mapping[str, tuple[int, ...]] = {
+    "resnet9": (1, 2, 3, 4),
+    "vgg11": (1, 3, 5, 7),
+    "mobilenetv2": (3, 6, 13, 17),
+    "mobilenet_v2": (3, 6, 13, 17),
+    "vit-small": (1, 3, 5, 7),
+}
+_PAPER_BASELINE_TEACHERS: Mapping[str, tuple[int, ...]] = {
+    "vgg19": (3, 7, 11, 15),
+    "resnet34": (3, 7, 13, 16),
+    "vit-base": (2, 4, 8, 10),
+    "vit_b_16": (2, 4, 8, 10),
+}
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Student and teacher layers, mapped one to one in order of depth."""
+
+    student: tuple[Layer, ...]
+    teacher: tuple[Layer, ...]
+
+
+def even_layers(layers: Sequence[Layer], count: int, model: str) -> tuple[Layer, ...]:
+    """``count`` layers spread evenly over a network's blocks, ending at the last one.
+
+    Position i of k among B blocks is ceil((i + 1) B / k) - 1. A network without blocks is spread over its
+    activations before the flattened feature.
+
+    Raises:
+        LayerprobeError: if there are fewer than ``count`` of them.
+    """
+    body = [layer for layer in layers if layer.kind == "block"]
+    if not body:
+        feature = next((layer.index for layer in layers if layer.kind == "feature"), len(layers))
+        body = [layer for layer in layers if layer.kind == "activation" and layer.index < feature]
+    if len(body) < count:
+        raise LayerprobeError(
+            f"{model} has {len(body)} blocks, fewer than the {count} layers to pair; choose fewer layers"
+        )
+    return tuple(body[math.ceil((i + 1) * len(body) / count) - 1] for i in range(count))
+
+
+def student_layers(network: Network, wanted: Sequence[str] | None, count: int) -> tuple[Layer, ...]:
+    """The student's layers: those named, else the paper's for its own students, else evenly spread.
+
+    Raises:
+        LayerprobeError: if a name isn't there, or the number isn't the teacher's.
+    """
+    if wanted is not None:
+        chosen = find_layers(network.layers, wanted, network.name)
+        if len(chosen) != count:
+            raise LayerprobeError(
+                f"{len(chosen)} student layers for {count} teacher layers; name as many with --student-layers"
+            )
+        return chosen
+    return _paper_or_even(network, _PAPER_STUDENTS, count)
+
+
+def baseline_teacher_layers(network: Network, count: int) -> tuple[Layer, ...]:
+    """The teacher layers of the baselines: the paper's for its own teachers, else evenly spread."""
+    return _paper_or_even(network, _PAPER_BASELINE_TEACHERS, count)
+
+
+def _paper_or_even(network: Network, paper: Mapping[str, tuple[int, ...]], count: int) -> tuple[Layer, ...]:
+    indices = paper.get(network.name.partition(":")[2], ())
+    if len(indices) == count:
+        return tuple(network.layers[index] for index in indices)
+    return even_layers(network.layers, count, network.name)
+
+
+def teacher_layers(network: Network, choice: str) -> tuple[Layer, ...]:
+    """The teacher's layers, from a ranking file or a comma-separated list of names or indices, in order of depth.
+
+    Raises:
+        LayerprobeError: if the ranking isn't one, or a layer isn't in the network.
+    """
+    if not choice.endswith(".json"):
+        names = [name.strip() for name in choice.split(",") if name.strip()]
+        return find_layers(network.layers, names, network.name)
+    ranking = Ranking.load(Path(choice))
+    if ranking.provenance.get("model") != network.name:
+        _log.warning("%s ranks %s; the teacher is %s", choice, ranking.provenance.get("model"), network.name)
+    elif ranking.provenance.get("weights_sha256") != network.weights_sha256:
+        _log.warning("%s was made from other weights than the teacher's", choice)
+    return find_layers(network.layers, ranking.selected, network.name)

@@ -1,0 +1,77 @@
+"""From student features to the teacher's channels, and both to one spatial size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d
+
+
+@dataclass(frozen=True)
+class AlignedPair:
+    """Student and teacher features of the same shape (batch, teacher channels, ...)."""
+
+    student: Tensor
+    teacher: Tensor
+
+
+class Projector(nn.Module):
+    """A 1x1 convolution without bias from student to teacher channels, with spatial alignment.
+
+    Maps are (channels, height, width), tokens (tokens, width), vectors (width,). Between two maps (or vectors) the
+    convolution is 2-d; when either side is tokens it is 1-d over tokens, with the hidden size as channels. The larger
+    map, or token sequence, is adaptively average-pooled to the smaller one's size, per axis.
+
+    Source: section 4 of Cooper et al., arXiv 2511.14981.
+
+    Args:
+        student_shape: shape of the student's features for one image.
+        teacher_shape: shape of the teacher's.
+
+    Raises:
+        ValueError: if a shape has more than three axes.
+
+    Example:
+        >>> import torch
+        >>> pair = Projector((16, 8, 8), (64, 4, 4))(torch.ones(2, 16, 8, 8), torch.ones(2, 64, 4, 4))
+        >>> pair.student.shape, pair.teacher.shape
+        (torch.Size([2, 64, 4, 4]), torch.Size([2, 64, 4, 4]))
+    """
+
+    def __init__(self, student_shape: tuple[int, ...], teacher_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        for shape in (student_shape, teacher_shape):
+            if not 1 <= len(shape) <= 3:
+                raise ValueError(f"features of shape {shape} are neither a vector, tokens nor a map")
+        self.tokens = 2 in (len(student_shape), len(teacher_shape))
+        convolution = nn.Conv1d if self.tokens else nn.Conv2d
+        self.project = convolution(channels(student_shape), channels(teacher_shape), kernel_size=1, bias=False)
+
+    def forward(self, student: Tensor, teacher: Tensor) -> AlignedPair:
+        """Align a batch of student and teacher features."""
+        student, teacher = _laid_out(student, self.tokens), _laid_out(teacher, self.tokens)
+        size = tuple(min(pair) for pair in zip(student.shape[2:], teacher.shape[2:], strict=True))
+        # Pooling first is the same map as projecting first, both being linear, and cheaper.
+        return AlignedPair(self.project(_pooled(student, size)), _pooled(teacher, size))
+
+
+def channels(shape: tuple[int, ...]) -> int:
+    """Channels of a map, hidden size of tokens, length of a vector."""
+    return shape[1] if len(shape) == 2 else shape[0]
+
+
+def _laid_out(features: Tensor, tokens: bool) -> Tensor:
+    """(batch, channels, tokens) or (batch, channels, height, width)."""
+    if features.ndim == 3:
+        return features.transpose(1, 2)
+    if tokens:
+        return features.flatten(2) if features.ndim == 4 else features[:, :, None]
+    return features if features.ndim == 4 else features[:, :, None, None]
+
+
+def _pooled(features: Tensor, size: tuple[int, ...]) -> Tensor:
+    if tuple(features.shape[2:]) == size or math.prod(size) == 0:
+        return features
+    return adaptive_avg_pool1d(features, size[0]) if len(size) == 1 else adaptive_avg_pool2d(features, list(size))

@@ -1,0 +1,139 @@
+"""The whole main job on scikit-learn's handwritten digits, offline, with the functions that the commands call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+from layerprobe.devices import resolve_device
+from layerprobe.distill.config import DistillConfig, TrainConfig, Training
+from layerprobe.distill.run import distill_student, train_model
+from layerprobe.errors import LayerprobeError
+from layerprobe.features.extract import ExtractConfig, extract
+from layerprobe.ranking import rank, ranking_path, save_ranking
+from layerprobe.report.figures.comparison import comparison_figure
+from layerprobe.report.figures.curves import curves_figure
+from layerprobe.report.figures.quality import quality_figure
+from layerprobe.report.style import save_figure
+from layerprobe.resolve import DataSpec, ModelSpec
+from layerprobe.types import Progress, Ranking, Run, silent
+
+TEACHER, STUDENT = "cifar:resnet32", "cifar:resnet20"
+DIGITS = DataSpec("digits")
+METHODS = ("feature-only", "scratch", "kd")
+TEACHER_EPOCHS, STUDENT_EPOCHS = 10, 5
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Where the demo writes, and how much it does.
+
+    Attributes:
+        output: the folder to make.
+        seeds: students per method.
+        device: as in every command.
+        overwrite: whether an existing folder may be replaced.
+    """
+
+    output: Path
+    seeds: int = 3
+    device: str = "auto"
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo saw.
+
+    Attributes:
+        ranking: the teacher's layers.
+        runs: every student's run.
+        files: everything that was written.
+    """
+
+    ranking: Ranking
+    runs: tuple[Run, ...]
+    files: tuple[Path, ...]
+
+
+def run_demo(
+    config: DemoConfig, say: Callable[[str], None] = lambda message: None, progress: Progress = silent
+) -> Demo:
+    """Train a teacher, extract, rank, draw, and distil students with three methods.
+
+    Args:
+        config: where to write.
+        say: told the command line that each step stands for.
+        progress: told of every step's progress.
+
+    Raises:
+        LayerprobeError: if the folder exists and may not be overwritten.
+    """
+    out = config.output
+    if out.exists() and not config.overwrite and (not out.is_dir() or any(out.iterdir())):
+        raise LayerprobeError(f"{out} exists and is not empty; --overwrite replaces it, --output DIR writes elsewhere")
+    say(f"layerprobe train --model {TEACHER} --data digits --epochs {TEACHER_EPOCHS} --output {out / 'teacher'}")
+    training = Training(epochs=TEACHER_EPOCHS, device=config.device)
+    teacher = train_model(
+        TrainConfig(ModelSpec(TEACHER), DIGITS, out / "teacher", training, config.overwrite), progress=progress
+    )
+    curves = save_figure(curves_figure(teacher), teacher.folder, "curves", overwrite=True)
+    trained = ModelSpec(TEACHER, str(teacher.weights))
+
+    features = out / "teacher.h5"
+    say(f"layerprobe extract --model {TEACHER} --weights {teacher.weights} --data digits --output {features}")
+    extraction = ExtractConfig(trained, DIGITS, features, device=config.device, overwrite=config.overwrite)
+    with extract(extraction, progress) as file:
+        say(f"layerprobe rank {features} --top 4 --output {out / 'figures'}")
+        ranking = rank(file, top=4, device=resolve_device(config.device), progress=progress)
+    save_ranking(ranking, ranking_path(features))
+    figures = save_figure(quality_figure(ranking), out / "figures", "teacher.quality", overwrite=True)
+
+    runs = []
+    for method in METHODS:
+        for seed in range(config.seeds):
+            distillation = _distillation(config, method, seed, trained, ranking_path(features))
+            say(_command(distillation))
+            run = distill_student(distillation, progress=progress)
+            curves += save_figure(curves_figure(run), run.folder, "curves", overwrite=True)
+            runs.append(run)
+    figures += save_figure(comparison_figure(runs), out / "figures", "comparison", overwrite=True)
+    written = [path for run in (teacher, *runs) for path in run.files]
+    return Demo(ranking, tuple(runs), (features, ranking_path(features), *figures, *sorted([*written, *curves])))
+
+
+def _distillation(config: DemoConfig, method: str, seed: int, teacher: ModelSpec, ranking: Path) -> DistillConfig:
+    return DistillConfig(
+        method=method,
+        teacher=teacher,
+        student=ModelSpec(STUDENT),
+        data=DIGITS,
+        output=config.output / "runs" / f"{method}-{seed}",
+        layers=str(ranking) if method == "feature-only" else None,
+        training=Training(epochs=STUDENT_EPOCHS, seed=seed, device=config.device),
+        overwrite=config.overwrite,
+    )
+
+
+def _command(config: DistillConfig) -> str:
+    layers = f"--layers {config.layers} " if config.layers else ""
+    return (
+        f"layerprobe distill --method {config.method} --teacher {config.teacher.name} "
+        f"--weights {config.teacher.weights} --student {config.student.name} --data digits {layers}"
+        f"--epochs {config.training.epochs} --seed {config.training.seed} --output {config.output}"
+    )
+
+
+def verdict(runs: Sequence[Run]) -> str:
+    """One sentence on who was ahead, by mean top-1 of the last epoch, whoever it was."""
+    methods = list(dict.fromkeys(run.method for run in runs))
+    means = {method: mean(run.last_accuracy for run in runs if run.method == method) for method in methods}
+    order = sorted(methods, key=means.__getitem__, reverse=True)
+    first, second = order[0], order[1]
+    seeds = len(runs) // len(methods)
+    return (
+        f"{first} came out ahead of {second} by {means[first] - means[second]:.2f} points "
+        f"({', '.join(f'{method} {means[method]:.2f} %' for method in order)}; {seeds} seeds each, last epoch)"
+    )

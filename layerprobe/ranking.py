@@ -1,0 +1,118 @@
+"""A feature file measured layer by layer; which layers, by which score; the ranking file."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import torch
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.features.file import FeatureFile
+from layerprobe.geometry.gram import gram_matrix
+from layerprobe.geometry.quality import measure
+from layerprobe.types import LayerGeometry, Progress, Ranking, silent
+
+SCORES = {
+    "quality": "knowledge quality Q = S + sqrt(I * E)",
+    "separation": "S, intra-class minus inter-class cosine",
+    "information": "I, spread of each class's features",
+    "efficiency": "E, gap between classes relative to feature length",
+}
+"""The scores that layers can be chosen by."""
+
+_PROVENANCE = (
+    "model",
+    "weights",
+    "weights_sha256",
+    "dataset",
+    "split",
+    "population",
+    "rows",
+    "sample",
+    "preprocessing",
+    "dtype",
+    "created",
+    "layerprobe_version",
+)
+
+
+def rank(
+    file: FeatureFile,
+    top: int = 4,
+    by: str = "quality",
+    device: torch.device | None = None,
+    progress: Progress = silent,
+) -> Ranking:
+    """Measure every layer of a feature file and choose the ``top`` layers with the highest score.
+
+    Args:
+        file: the features.
+        top: k, how many layers to choose.
+        by: the score, a key of ``SCORES``.
+        device: where the Gram matrices are computed; default: the CPU.
+        progress: told after every layer.
+
+    Raises:
+        LayerprobeError: if k exceeds the number of layers that have a score, or the score is unknown, or the
+            features hold NaN or infinite values.
+    """
+    layers = file.layers
+    if by not in SCORES:
+        raise LayerprobeError(f"no score {by!r}; --by is one of {', '.join(SCORES)}")
+    if not 1 <= top <= len(layers):
+        raise LayerprobeError(f"--top is {top}, but {file.path} has {len(layers)} layers; choose 1 to {len(layers)}")
+    geometries = []
+    for done, stored in enumerate(layers):
+        progress("rank", done, len(layers))
+        geometries.append(_measure(file, stored.layer.index, device))
+    progress("rank", len(layers), len(layers))
+    provenance = {key: value for key, value in file.provenance.items() if key in _PROVENANCE}
+    return Ranking(tuple(geometries), by, select(tuple(geometries), top, by), provenance)
+
+
+def _measure(file: FeatureFile, index: int, device: torch.device | None) -> LayerGeometry:
+    layer = next(stored.layer for stored in file.layers if stored.layer.index == index)
+    try:
+        gram = gram_matrix(file.columns(index), file.labels, int(file.provenance["population"]), device)
+    except ValueError as error:
+        raise LayerprobeError(f"layer {layer.name!r} of {file.path}: {error}; extract it again") from None
+    return LayerGeometry(layer, measure(gram))
+
+
+def select(geometries: tuple[LayerGeometry, ...], top: int, by: str) -> tuple[str, ...]:
+    """Names of the ``top`` layers with the highest score, in order of depth. Layers whose score is NaN don't count.
+
+    Raises:
+        LayerprobeError: if fewer than ``top`` layers have a score.
+    """
+    scored = [geometry for geometry in geometries if not math.isnan(geometry.statistics[by])]
+    if len(scored) < top:
+        raise LayerprobeError(
+            f"only {len(scored)} of {len(geometries)} layers have a value of {by!r}, fewer than --top {top}: "
+            "the sample needs two images in each of two classes at least"
+        )
+    best = sorted(scored, key=lambda geometry: geometry.statistics[by], reverse=True)[:top]
+    return tuple(g.layer.name for g in sorted(best, key=lambda geometry: geometry.layer.index))
+
+
+def ranking_path(features: Path) -> Path:
+    """Where the ranking of a feature file is written: ``NAME.ranking.json`` beside ``NAME.h5``."""
+    return features.with_name(f"{features.stem}.ranking.json")
+
+
+def save_ranking(ranking: Ranking, path: Path) -> None:
+    """Write a ranking file; values that are NaN become null."""
+    values = _null_for_nan(ranking.to_dict())
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _null_for_nan(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _null_for_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_null_for_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,93 @@
+"""The invariant of the method: labels never reach the backbone."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from layerprobe.data.datasets import open_dataset
+from layerprobe.devices import resolve_device
+from layerprobe.distill.config import Training
+from layerprobe.distill.images import Images, load_images
+from layerprobe.distill.methods import METHODS
+from layerprobe.distill.pairing import Pairing, even_layers
+from layerprobe.distill.trainer import Pupil, Recipe, make_accelerator, train
+from layerprobe.errors import LayerprobeError
+from layerprobe.models.layers import discover_layers
+from layerprobe.models.zoo import build_model
+from layerprobe.types import Preprocessing
+
+PREPROCESSING = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3)
+
+
+def images(permuted: bool) -> Images:
+    """120 digits to train on, with their own labels or with permuted ones."""
+    splits = [open_dataset("digits", split=split) for split in ("train", "test")]
+    loaded = load_images(*splits, PREPROCESSING, Training(batch_size=32, train_samples=120, test_samples=50, seed=3))
+    if permuted:
+        pixels = loaded.train.dataset
+        pixels.labels[:] = pixels.labels[torch.randperm(len(pixels.labels), generator=torch.Generator().manual_seed(1))]
+    return loaded
+
+
+def trained(method: str, permuted: bool, student_name: str = "cifar:resnet20") -> dict[str, Tensor]:
+    teacher = build_model("cifar:resnet32", num_classes=10, seed=7).eval()
+    student = build_model(student_name, num_classes=10, image_size=8, seed=0)
+    pairing = Pairing(
+        even_layers(discover_layers(student, (8, 8)), 3, "student"),
+        even_layers(discover_layers(teacher, (8, 8)), 3, "teacher"),
+    )
+    torch.manual_seed(0)
+    objective = METHODS[method].build(pairing)
+    pupil = Pupil(student, objective, pairing if METHODS[method].uses_features else Pairing((), ()), teacher)
+    recipe = Recipe(epochs=2, learning_rate=0.005, seed=5)
+    train(pupil, images(permuted), recipe, make_accelerator(resolve_device("cpu")))
+    return student.state_dict()
+
+
+def differing(first: dict[str, Tensor], second: dict[str, Tensor]) -> set[str]:
+    return {name for name, value in first.items() if not torch.equal(value, second[name])}
+
+
+@pytest.mark.parametrize(
+    ("student", "head"), [("cifar:resnet20", {"linear.weight", "linear.bias"}), ("cifar:vit-small", None)]
+)
+def test_permuted_labels_give_a_bit_identical_backbone(student: str, head: set[str] | None) -> None:
+    changed = differing(trained("feature-only", False, student), trained("feature-only", True, student))
+    assert changed == (head or {"encoder.ln.weight", "encoder.ln.bias", "heads.head.weight", "heads.head.bias"})
+
+
+@pytest.mark.parametrize("method", ["kd", "fitnets", "scratch"])
+def test_permuted_labels_change_the_backbone_of_every_other_method(method: str) -> None:
+    changed = differing(trained(method, False), trained(method, True))
+    assert {"conv1.weight", "layer2.1.conv1.weight"} <= changed
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    assert not differing(trained("feature-only", False), trained("feature-only", False))
+
+
+class Bypass(nn.Module):
+    """A connection around the block leads from the stem to the classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.act = nn.Conv2d(3, 4, 3, padding=1), nn.ReLU()
+        self.body, self.body_act = nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        early = self.act(self.stem(x))
+        late = self.body_act(self.body(early))
+        return self.head(torch.cat([early.mean(dim=(2, 3)), late.mean(dim=(2, 3))], dim=1))
+
+
+def test_a_connection_around_the_last_layer_is_found_before_training() -> None:
+    teacher = build_model("cifar:resnet20", num_classes=10, seed=7).eval()
+    student = Bypass()
+    layers = discover_layers(student, (8, 8))
+    pairing = Pairing(layers[1:2], even_layers(discover_layers(teacher, (8, 8)), 1, "teacher"))
+    pupil = Pupil(student, METHODS["feature-only"].build(pairing), pairing, teacher)
+    before = {name: value.clone() for name, value in student.state_dict().items()}
+    with pytest.raises(LayerprobeError, match=r"reaches the backbone at 'stem.weight'.*bypasses 'body_act'"):
+        train(pupil, images(False), Recipe(1, 0.01), make_accelerator(resolve_device("cpu")))
+    assert not differing(before, student.state_dict())
