@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -31,9 +32,9 @@ def demo(
     from layerprobe.report.builders import ranking_table, runs_table
 
     config = DemoConfig(output, seeds, device, overwrite)
-    with Reporter(quiet, verbose) as reporter:
-        result = run_demo(config, say=lambda command: reporter.say(f"$ {command}"), progress=reporter.progress)
+    with Reporter(quiet, verbose, usual=logging.WARNING) as reporter:
+        result = run_demo(config, say=lambda line: None if quiet else reporter.say(line), progress=reporter.progress)
         reporter.show(ranking_table(result.ranking), "table")
         reporter.show(runs_table(result.runs), "table")
         reporter.say(verdict(result.runs))
-        reporter.wrote(result.files, "layerprobe extract --help")
+        reporter.wrote(result.files, "the same with your own network: layerprobe extract --help")

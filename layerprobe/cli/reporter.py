@@ -20,11 +20,11 @@ class Reporter:
     """What a running command tells the person in front of it.
 
     On a terminal, long work shows a bar with rate and time left; elsewhere there are plain lines. Library messages
-    arrive through ``logging``.
+    arrive through ``logging``; ``usual`` is their least level where the user asks for neither less nor more.
     """
 
-    def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
-        self._level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    def __init__(self, quiet: bool = False, verbose: bool = False, usual: int = logging.INFO) -> None:
+        self._level = logging.WARNING if quiet else logging.DEBUG if verbose else usual
         self._quiet = quiet
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
@@ -89,8 +89,11 @@ class Reporter:
         """Name the files that were written, and the next command."""
         if self._quiet:
             return
+        folders: dict[Path, list[str]] = {}
         for path in paths:
-            self.say(f"wrote {path}")
+            folders.setdefault(path.parent, []).append(path.name)
+        for folder, names in folders.items():
+            self.say(f"wrote {folder / names[0]}" if len(names) == 1 else f"wrote {folder}/: {', '.join(names)}")
         if following:
             self.say(f"next: {following}")
 

@@ -126,7 +126,8 @@ def _tiny_imagenet(root: Path, folder: Path) -> _Files:
 
 def _class_folders(root: Path, folder: Path) -> _Files:
     """Every image below the class folders of a folder, by class, then by path."""
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    entries = list(os.scandir(folder))
+    names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     paths: list[str] = []
     labels: list[str] = []
     for name in names:
@@ -136,7 +137,7 @@ def _class_folders(root: Path, folder: Path) -> _Files:
         paths += found
         labels += [name] * len(found)
     if len(names) < 2:
-        held = "holds images, but" if any(_is_image(entry.name) for entry in os.scandir(folder)) else "has"
+        held = "holds images, but" if any(_is_image(entry.name) for entry in entries) else "has"
         count = "only one class folder" if names else "no class folders"
         raise LayerprobeError(f"{folder} {held} {count}; expected one folder of images per class, two at least")
     return _Files(tuple(paths), tuple(labels))

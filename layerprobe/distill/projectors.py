@@ -74,4 +74,6 @@ def _laid_out(features: Tensor, tokens: bool) -> Tensor:
 def _pooled(features: Tensor, size: tuple[int, ...]) -> Tensor:
     if tuple(features.shape[2:]) == size or math.prod(size) == 0:
         return features
-    return adaptive_avg_pool1d(features, size[0]) if len(size) == 1 else adaptive_avg_pool2d(features, list(size))
+    return (
+        adaptive_avg_pool1d(features, size[0]) if len(size) == 1 else adaptive_avg_pool2d(features, (size[0], size[1]))
+    )

@@ -20,10 +20,10 @@ from layerprobe.report.style import save_figure
 from layerprobe.resolve import DataSpec, ModelSpec
 from layerprobe.types import Progress, Ranking, Run, silent
 
-TEACHER, STUDENT = "cifar:resnet32", "cifar:resnet20"
+TEACHER, STUDENT = "cifar:resnet18", "cifar:resnet20"
 DIGITS = DataSpec("digits")
 METHODS = ("feature-only", "scratch", "kd")
-TEACHER_EPOCHS, STUDENT_EPOCHS = 10, 5
+TEACHER_EPOCHS, STUDENT_EPOCHS = 6, 8
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def run_demo(
 
     Args:
         config: where to write.
-        say: told the command line that each step stands for.
+        say: told the command line that each step stands for, and what it gave.
         progress: told of every step's progress.
 
     Raises:
@@ -74,20 +74,22 @@ def run_demo(
     out = config.output
     if out.exists() and not config.overwrite and (not out.is_dir() or any(out.iterdir())):
         raise LayerprobeError(f"{out} exists and is not empty; --overwrite replaces it, --output DIR writes elsewhere")
-    say(f"layerprobe train --model {TEACHER} --data digits --epochs {TEACHER_EPOCHS} --output {out / 'teacher'}")
+    say(f"$ layerprobe train --model {TEACHER} --data digits --epochs {TEACHER_EPOCHS} --output {out / 'teacher'}")
     training = Training(epochs=TEACHER_EPOCHS, device=config.device)
     teacher = train_model(
         TrainConfig(ModelSpec(TEACHER), DIGITS, out / "teacher", training, config.overwrite), progress=progress
     )
+    say(f"  teacher: top-1 {teacher.last_accuracy:.2f} %")
     curves = save_figure(curves_figure(teacher), teacher.folder, "curves", overwrite=True)
     trained = ModelSpec(TEACHER, str(teacher.weights))
 
     features = out / "teacher.h5"
-    say(f"layerprobe extract --model {TEACHER} --weights {teacher.weights} --data digits --output {features}")
+    say(f"$ layerprobe extract --model {TEACHER} --weights {teacher.weights} --data digits --output {features}")
     extraction = ExtractConfig(trained, DIGITS, features, device=config.device, overwrite=config.overwrite)
     with extract(extraction, progress) as file:
-        say(f"layerprobe rank {features} --top 4 --output {out / 'figures'}")
+        say(f"$ layerprobe rank {features} --top 4 --output {out / 'figures'}")
         ranking = rank(file, top=4, device=resolve_device(config.device), progress=progress)
+    say(f"  chosen: {', '.join(ranking.selected)}")
     save_ranking(ranking, ranking_path(features))
     figures = save_figure(quality_figure(ranking), out / "figures", "teacher.quality", overwrite=True)
 
@@ -97,6 +99,7 @@ def run_demo(
             distillation = _distillation(config, method, seed, trained, ranking_path(features))
             say(_command(distillation))
             run = distill_student(distillation, progress=progress)
+            say(f"  {method}, seed {seed}: top-1 {run.last_accuracy:.2f} %")
             curves += save_figure(curves_figure(run), run.folder, "curves", overwrite=True)
             runs.append(run)
     figures += save_figure(comparison_figure(runs), out / "figures", "comparison", overwrite=True)
@@ -120,7 +123,7 @@ def _distillation(config: DemoConfig, method: str, seed: int, teacher: ModelSpec
 def _command(config: DistillConfig) -> str:
     layers = f"--layers {config.layers} " if config.layers else ""
     return (
-        f"layerprobe distill --method {config.method} --teacher {config.teacher.name} "
+        f"$ layerprobe distill --method {config.method} --teacher {config.teacher.name} "
         f"--weights {config.teacher.weights} --student {config.student.name} --data digits {layers}"
         f"--epochs {config.training.epochs} --seed {config.training.seed} --output {config.output}"
     )

@@ -194,7 +194,7 @@ def _forward(
 def _to_storage(features: Tensor, stored: StoredLayer, dtype: str) -> npt.NDArray[Any]:
     """Reduce and convert one layer's batch. A value beyond float16 stops the run: it must not become infinite."""
     if stored.reduction:
-        features = adaptive_avg_pool2d(features, list(stored.shape[1:]))
+        features = adaptive_avg_pool2d(features, (stored.shape[1], stored.shape[2]))
     values = features.to(getattr(torch, dtype)).cpu().numpy()
     if dtype == "float16" and np.isinf(values).any() and not torch.isinf(features).any():
         raise LayerprobeError(

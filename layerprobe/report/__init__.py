@@ -1,0 +1,1 @@
+"""Numbers and runs into tables and figures. This room sees records only, never how they were computed."""

@@ -1,0 +1,54 @@
+"""Loss terms and accuracy of one run against epochs."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, MaxNLocator
+
+from layerprobe.report.style import COLOURS, LINES, MARKERS, PAGE_WIDTH, new_figure, paper_style
+from layerprobe.types import Run
+
+
+def curves_figure(run: Run) -> Figure:
+    """Loss terms on the left, top-1 on the right, with the teacher's as a line across."""
+    with paper_style():
+        figure = new_figure(PAGE_WIDTH, 2.5)
+        left, right = figure.subplots(1, 2)
+        _losses(left, run)
+        _accuracies(right, run)
+        for axis in (left, right):
+            axis.set_xlabel("epoch")
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    return figure
+
+
+def _losses(axis: Axes, run: Run) -> None:
+    epochs = [metrics.epoch for metrics in run.epochs]
+    for number, name in enumerate(run.epochs[0].losses):
+        values = [metrics.losses[name] for metrics in run.epochs]
+        axis.plot(
+            epochs, values, color=COLOURS[number], linestyle=LINES[number], marker=MARKERS[number], label=_words(name)
+        )
+    if all(value > 0 for metrics in run.epochs for value in metrics.losses.values()):
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5), labelOnlyBase=False))
+    axis.set_title(f"{run.method}: training loss", loc="left")
+    axis.legend()
+
+
+def _accuracies(axis: Axes, run: Run) -> None:
+    epochs = [metrics.epoch for metrics in run.epochs]
+    axis.plot(epochs, [metrics.test_accuracy for metrics in run.epochs], color=COLOURS[0], marker="o", label="test")
+    held_out = [metrics.holdout_accuracy for metrics in run.epochs if metrics.holdout_accuracy is not None]
+    if len(held_out) == len(epochs):
+        axis.plot(epochs, held_out, color=COLOURS[1], marker="s", linestyle="--", label="held-out training images")
+    if run.teacher_accuracy is not None:
+        axis.axhline(run.teacher_accuracy, color="0.35", linestyle=":", label="teacher, test")
+    axis.set_title("top-1 (%)", loc="left")
+    axis.legend()
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,56 @@
+"""Images into batches, decoded in workers or into memory."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from layerprobe.data.datasets import open_dataset
+from layerprobe.data.loading import Pixels, batches, decoded, make_loader
+from layerprobe.errors import LayerprobeError
+from layerprobe.types import Preprocessing
+
+PREPROCESSING = Preprocessing((32, 32), (0.5,) * 3, (0.5,) * 3)
+ROWS = np.array([3, 1, 30, 17, 22, 9, 5], dtype=np.int64)
+
+
+@pytest.fixture
+def pixels(photos: Path) -> Pixels:
+    return Pixels(open_dataset(str(photos)), ROWS, PREPROCESSING)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_hold_the_rows_in_order(pixels: Pixels, workers: int) -> None:
+    parts = list(batches(make_loader(pixels, 3, workers=workers)))
+    assert [len(part.labels) for part in parts] == [3, 3, 1]
+    assert torch.cat([part.positions for part in parts]).tolist() == list(range(7))
+    assert torch.cat([part.labels for part in parts]).tolist() == (ROWS // 12).tolist()
+    expected = np.asarray(pixels.dataset.image(30)).transpose(2, 0, 1)
+    assert np.array_equal(parts[0].pixels[2].numpy(), expected)
+
+
+def test_memory_holds_the_same_pixels_in_any_order(pixels: Pixels) -> None:
+    memory = decoded(pixels)
+    assert memory.in_memory and not pixels.in_memory
+    shuffled = make_loader(memory, 4, shuffle=True, generator=torch.Generator().manual_seed(0))
+    direct = torch.cat([batch.pixels for batch in batches(make_loader(pixels, 7))])
+    positions = []
+    for batch in batches(shuffled):
+        assert torch.equal(batch.pixels, direct[batch.positions])
+        assert torch.equal(batch.labels, pixels.labels[batch.positions])
+        positions += batch.positions.tolist()
+    assert sorted(positions) == list(range(7)) and positions != list(range(7))
+
+
+def test_what_is_too_large_is_not_decoded(pixels: Pixels) -> None:
+    assert decoded(pixels, limit_bytes=7 * 3 * 32 * 32 - 1) is pixels
+    assert decoded(pixels, limit_bytes=7 * 3 * 32 * 32).in_memory
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_image_stops_with_one_line(photos: Path, workers: int) -> None:
+    path = photos / "train" / "dog" / "05.png"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(LayerprobeError, match=r"^\S*05.png is not a readable image \(.*\); repair or remove it$"):
+        list(batches(make_loader(Pixels(open_dataset(str(photos)), ROWS, PREPROCESSING), 3, workers=workers)))

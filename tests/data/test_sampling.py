@@ -1,0 +1,59 @@
+"""Class-balanced samples."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from layerprobe.data.loading import split_holdout
+from layerprobe.data.sampling import all_rows, balanced_sample
+from layerprobe.errors import LayerprobeError
+
+LABELS = np.array([0] * 30 + [1] * 12 + [2] * 20)
+
+
+@given(count=st.integers(3, 36), seed=st.integers(0, 99))
+def test_a_sample_is_balanced_unique_and_ascending(count: int, seed: int) -> None:
+    sample = balanced_sample(LABELS, count, seed, 3)
+    assert np.bincount(LABELS[sample.rows]).tolist() == [count // 3] * 3
+    assert (np.diff(sample.rows) > 0).all()
+    assert sample.description["requested"] == count and sample.description["images"] == len(sample.rows)
+    assert np.array_equal(sample.rows, balanced_sample(LABELS, count, seed, 3).rows)
+
+
+def test_another_seed_draws_other_images() -> None:
+    assert not np.array_equal(balanced_sample(LABELS, 15, 0, 3).rows, balanced_sample(LABELS, 15, 1, 3).rows)
+
+
+def test_the_default_shrinks_to_the_smallest_class_and_says_so() -> None:
+    sample = balanced_sample(LABELS, None, 0, 3)
+    assert sample.per_class == 12
+    assert (sample.description["requested"], sample.description["images"]) == (5000, 36)
+
+
+def test_impossible_samples_are_refused() -> None:
+    with pytest.raises(LayerprobeError, match=r"need 13 images per class.*has 12; ask for 36 at most"):
+        balanced_sample(LABELS, 39, 0, 3)
+    with pytest.raises(LayerprobeError, match="less than one per class"):
+        balanced_sample(LABELS, 2, 0, 3)
+    with pytest.raises(LayerprobeError, match="the smallest class has 0"):
+        balanced_sample(LABELS, 4, 0, 4)
+
+
+def test_all_rows() -> None:
+    assert np.array_equal(all_rows(LABELS).rows, np.arange(62))
+
+
+@given(count=st.integers(2, 500), fraction=st.floats(0.1, 0.5))
+def test_holdout_is_a_partition(count: int, fraction: float) -> None:
+    if not 0 < round(count * fraction) < count:
+        return
+    split = split_holdout(count, fraction, 0)
+    assert len(split.holdout) == round(count * fraction)
+    assert np.array_equal(np.sort(np.concatenate([split.train, split.holdout])), np.arange(count))
+
+
+def test_no_holdout() -> None:
+    assert len(split_holdout(9, 0.0, 0).holdout) == 0
+    with pytest.raises(LayerprobeError, match="leaves none"):
+        split_holdout(3, 0.1, 0)
