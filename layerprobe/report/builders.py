@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from layerprobe.report.tables import Column, Table
@@ -68,7 +69,8 @@ def describe_sample(ranking: Ranking) -> str:
     sample = source.get("sample", {})
     per_class = sample.get("per_class")
     size = f"{source.get('rows', '?')} images" + (f" ({per_class} per class)" if per_class else "")
-    return f"{size} of {source.get('population', '?')} in {source.get('dataset', '?')}/{source.get('split', '?')}"
+    dataset = Path(str(source.get("dataset", "?"))).name
+    return f"{size} of {source.get('population', '?')} in {dataset}/{source.get('split', '?')}"
 
 
 def run_table(run: Run) -> Table:

@@ -1,21 +1,17 @@
 """Every statistic against the float64 oracle, and its invariances."""
 
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle import statistics
 
 from layerprobe.geometry.gram import absolute_cosines, gram_matrix, norms, squared_distances
 from layerprobe.geometry.quality import measure
 from layerprobe.geometry.spectrum import spectral_entropy
-
-sys.path.insert(0, str(Path(__file__).parent))
-from oracle import statistics
 
 
 def measured(features: np.ndarray, labels: np.ndarray, population: int = 1000, width: int = 7) -> dict[str, float]:

@@ -1,0 +1,188 @@
+"""The commands, as a user runs them."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from layerprobe.cli.distill import METHOD_NAMES
+from layerprobe.cli.main import app
+from layerprobe.distill.methods import METHODS
+from layerprobe.report.tables import TABLE_FORMATS
+
+COMMANDS = ("layers", "extract", "rank", "distill", "train", "demo")
+ROOT = Path(__file__).parents[2]
+
+
+def invoke(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def refused(*arguments: object) -> str:
+    """The one line of a command that exits with code 2."""
+    error = invoke(*arguments, code=2).stderr
+    assert error.startswith("error: ") and error.count("\n") == 1, error
+    return error
+
+
+@pytest.fixture(scope="module")
+def extracted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("extracted") / "r20.h5"
+    invoke(
+        "extract", "--model", "cifar:resnet20", "--weights", "random", "--data", "digits", "--samples", 60,
+        "--output", path, "--quiet",
+    )  # fmt: skip
+    return path
+
+
+def test_layers_in_every_format() -> None:
+    rows = json.loads(invoke("layers", "--model", "cifar:resnet56", "--format", "json").stdout)["rows"]
+    assert len(rows) == 29 and (rows[25]["name"], rows[25]["shape"]) == ("layer3.6", "64x8x8")
+    for format in TABLE_FORMATS:
+        assert "linear.input" in invoke("layers", "--model", "cifar:resnet20", "--format", format).stdout.replace(
+            "\\", ""
+        )
+
+
+def test_extract_says_what_it_does_on_stderr_only(tmp_path: Path) -> None:
+    result = invoke(
+        "extract", "--model", "cifar:resnet20", "--weights", "random", "--data", "digits", "--samples", 20,
+        "-o", tmp_path / "f.h5",
+    )  # fmt: skip
+    assert result.stdout == ""
+    assert "preprocessing: 8x8 pixels" in result.stderr and "20 images (2 per class)" in result.stderr
+    assert result.stderr.endswith(f"wrote {tmp_path / 'f.h5'}\nnext: layerprobe rank {tmp_path / 'f.h5'}\n")
+
+
+def test_rank_writes_the_ranking_and_the_figures(extracted: Path, tmp_path: Path) -> None:
+    result = invoke("rank", extracted, "--output", tmp_path, "--top", 3, "--overwrite")
+    ranking = json.loads((extracted.parent / "r20.ranking.json").read_text())
+    assert len(ranking["selected"]) == 3 and ranking["format_version"] == 1
+    assert sum(line.startswith("*") for line in result.stdout.splitlines()) == 3
+    assert {path.name for path in tmp_path.iterdir()} == {"r20.quality.pdf", "r20.quality.png"}
+
+
+def test_rank_again_in_another_format_needs_no_overwrite(extracted: Path) -> None:
+    invoke("rank", extracted, "--top", 3, "--overwrite", "--quiet")
+    before = (extracted.parent / "r20.ranking.json").read_bytes()
+    rows = list(csv.DictReader(io.StringIO(invoke("rank", extracted, "--top", 3, "--format", "csv").stdout)))
+    assert sum(row["marked"] == "1" for row in rows) == 3
+    assert "exists (top 3 by quality); --overwrite replaces it" in refused("rank", extracted, "--top", 2)
+    assert (extracted.parent / "r20.ranking.json").read_bytes() == before
+
+
+def test_train_extract_rank_distill(tmp_path: Path) -> None:
+    """The whole chain on a folder of images, in the words of the documentation."""
+    from layerprobe.data.datasets import open_dataset
+
+    data = tmp_path / "digits"
+    for split in ("train", "test"):
+        dataset = open_dataset("digits", split=split)
+        for row in range(150):
+            path = data / split / dataset.classes[dataset.labels[row]] / f"{row}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            dataset.image(row).save(path)
+    common = ("--data", data, "--epochs", 2, "--batch-size", 32, "--device", "cpu")
+    invoke("train", "--model", "cifar:resnet32", "--output", tmp_path / "teacher", *common)
+    weights = tmp_path / "teacher" / "model.safetensors"
+    teacher = ("--weights", weights)
+    invoke("extract", "--model", "cifar:resnet32", *teacher, "--data", data, "--output", tmp_path / "t.h5")
+    invoke("rank", tmp_path / "t.h5", "--top", 2)
+    result = invoke(
+        "distill", "--teacher", "cifar:resnet32", *teacher, "--student", "cifar:resnet20",
+        "--layers", tmp_path / "t.ranking.json", "--output", tmp_path / "run", *common, "--format", "json",
+    )  # fmt: skip
+    rows = {row["what"]: row["accuracy"] for row in json.loads(result.stdout)["rows"]}
+    assert set(rows) == {"teacher", "feature-only, last epoch", "feature-only, best epoch on test"}
+    assert "epoch 2/2  features " in result.stderr
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {
+        "config.yaml", "metrics.csv", "result.json", "student.safetensors", "curves.pdf", "curves.png",
+    }  # fmt: skip
+
+
+def test_bad_input_is_one_line_and_exit_code_2(extracted: Path, tmp_path: Path, photos: Path) -> None:
+    new = ("--output", tmp_path / "new")
+    extract = ("extract", "--data", "digits", "--weights", "random", *new)
+    assert "closest: 'resnet56'" in refused("layers", "--model", "cifar:resnet57")
+    assert "timm" in refused("layers", "--model", "timm:resnet5x")
+    assert "no data set and no folder 'digit'" in refused(
+        "extract", "--model", "cifar:resnet20", "--weights", "random", "--data", "digit", *new
+    )
+    assert "closest: 'layer3.2'" in refused(*extract, "--model", "cifar:resnet20", "--layers", "layer3.22")
+    (tmp_path / "w.pt").write_bytes(b"no weights")
+    weights = ("--model", "cifar:resnet20", "--data", "digits", *new, "--weights")
+    assert "w.pt" in refused("extract", *weights, tmp_path / "w.pt")
+    other = extracted.parent / "student.safetensors"
+    from layerprobe.models.weights import save_weights
+    from layerprobe.models.zoo import build_model
+
+    save_weights(build_model("cifar:resnet32", seed=0), other, {})
+    assert "layer1.3" in refused("extract", *weights, other)
+    (tmp_path / "empty").mkdir()
+    assert "no class folders" in refused(*extract[:1], "--model", "cifar:resnet20", "--data", tmp_path / "empty",
+                                         "--weights", "random", *new)  # fmt: skip
+    broken = photos / "train" / "cat" / "00.png"
+    broken.write_bytes(broken.read_bytes()[:100])
+    assert "00.png is not a readable image" in refused(
+        "extract", "--model", "cifar:resnet20", "--data", photos, "--weights", "random", "--samples", "all",
+        "--image-size", "32", *new,
+    )  # fmt: skip
+    assert "not an HDF5 file" in refused("rank", tmp_path / "w.pt")
+    assert "--top is 99, but" in refused("rank", extracted, "--top", 99, "--ranking", tmp_path / "r.json")
+    assert "r20.h5 exists" in refused("extract", "--model", "cifar:resnet20", "--data", "digits", "--weights", "random",
+                                      "--output", extracted)  # fmt: skip
+    assert "--mean is one number or three" in refused(*extract, "--model", "cifar:resnet20", "--mean", "a,b")
+    assert "--samples is a number" in refused(*extract, "--model", "cifar:resnet20", "--samples", "some")
+    assert "--format is one of" in refused("rank", extracted, "--format", "xml")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_missing_option_is_a_usage_error() -> None:
+    assert CliRunner().invoke(app, ["extract"]).exit_code == 2
+
+
+def test_an_interruption_says_so_and_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("layerprobe.resolve.find_model_layers", interrupt)
+    assert "interrupted" in invoke("layers", "--model", "cifar:resnet20", code=130).stderr
+
+
+def test_the_command_line_names_every_method() -> None:
+    assert tuple(METHODS) == METHOD_NAMES
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_examples_and_stands_in_the_docs(command: str) -> None:
+    help = invoke(command, "--help").stdout
+    assert "Examples:" in help and f"layerprobe {command}" in help
+    assert f"## layerprobe {command}" in (ROOT / "docs" / "commands.md").read_text()
+    assert f"layerprobe {command}" in (ROOT / "README.md").read_text()
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """Torch is imported only when work begins; a timed test would say less."""
+    code = (
+        "import sys\nfrom layerprobe.cli.main import app\n"
+        "for command in ([], *([name] for name in sys.argv[1:])):\n"
+        "    try: app([*command, '--help'], standalone_mode=False)\n"
+        "    except SystemExit: pass\n"
+        "heavy = {'torch', 'torchvision', 'timm', 'matplotlib', 'h5py', 'sklearn', 'numpy', 'accelerate'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    environment = {**os.environ, "COLUMNS": "80"}
+    result = subprocess.run(
+        [sys.executable, "-c", code, *COMMANDS], capture_output=True, text=True, env=environment, check=True
+    )
+    assert result.stdout.count("Usage:") == len(COMMANDS) + 1
+    assert result.stderr.strip() == "[]"

@@ -1,0 +1,53 @@
+"""Which layers are paired by default."""
+
+import pytest
+
+from layerprobe.data.datasets import open_dataset
+from layerprobe.distill.pairing import baseline_teacher_layers, even_layers, student_layers
+from layerprobe.errors import LayerprobeError
+from layerprobe.resolve import DataSpec, ModelSpec, Network, load_network
+from layerprobe.types import Layer
+
+
+def network(name: str, size: int = 32) -> Network:
+    data = DataSpec("digits", image_size=size)
+    return load_network(ModelSpec(name, "random"), data, open_dataset("digits"))
+
+
+def blocks(count: int) -> list[Layer]:
+    stem, head = Layer(0, "stem", "activation", (4,), 0), Layer(count + 1, "fc.input", "feature", (4,), 0)
+    return [stem, *(Layer(index + 1, f"block{index + 1}", "block", (4,), 0) for index in range(count)), head]
+
+
+@pytest.mark.parametrize(
+    ("count", "k", "expected"),
+    [(16, 4, (4, 8, 12, 16)), (9, 4, (3, 5, 7, 9)), (4, 4, (1, 2, 3, 4)), (27, 4, (7, 14, 21, 27)), (5, 1, (5,))],
+)
+def test_even_layers_end_at_the_last_block(count: int, k: int, expected: tuple[int, ...]) -> None:
+    assert tuple(layer.index for layer in even_layers(blocks(count), k, "net")) == expected
+
+
+def test_too_few_blocks() -> None:
+    with pytest.raises(LayerprobeError, match="net has 3 blocks, fewer than the 4 layers to pair"):
+        even_layers(blocks(3), 4, "net")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cifar:resnet9", (1, 2, 3, 4)),
+        ("cifar:vgg11", (1, 3, 5, 7)),
+        ("cifar:mobilenetv2", (3, 6, 13, 17)),
+        ("cifar:vit-small", (1, 3, 5, 7)),
+    ],
+)
+def test_the_papers_students(name: str, expected: tuple[int, ...]) -> None:
+    assert tuple(layer.index for layer in student_layers(network(name), None, 4)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("cifar:vgg19", (3, 7, 11, 15)), ("cifar:resnet34", (3, 7, 13, 16)), ("cifar:vit-base", (2, 4, 8, 10))],
+)
+def test_the_papers_baseline_teachers(name: str, expected: tuple[int, ...]) -> None:
+    assert tuple(layer.index for layer in baseline_teacher_layers(network(name), 4)) == expected

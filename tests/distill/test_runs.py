@@ -1,0 +1,157 @@
+"""Runs from names to folders, with real digits."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors import safe_open
+from torch import nn
+
+from layerprobe.data.datasets import open_dataset
+from layerprobe.distill.config import DistillConfig, TrainConfig, Training, default_learning_rate
+from layerprobe.distill.methods import METHODS
+from layerprobe.distill.run import distill_student, train_model
+from layerprobe.errors import LayerprobeError
+from layerprobe.models.layers import discover_layers
+from layerprobe.ranking import save_ranking
+from layerprobe.resolve import DataSpec, ModelSpec, load_network
+from layerprobe.types import LayerGeometry, Ranking, Run
+
+TRAINING = Training(epochs=2, batch_size=64, train_samples=300, test_samples=100)
+DIGITS = DataSpec("digits")
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("teacher") / "run"
+    training = replace(TRAINING, epochs=8, train_samples=None)
+    return train_model(TrainConfig(ModelSpec("cifar:resnet20"), DIGITS, folder, training))
+
+
+@pytest.fixture
+def config(teacher: Run, tmp_path: Path) -> DistillConfig:
+    return DistillConfig(
+        method="feature-only",
+        teacher=ModelSpec("cifar:resnet20", str(teacher.weights)),
+        student=ModelSpec("cifar:resnet20"),
+        data=DIGITS,
+        output=tmp_path / "run",
+        layers="layer2.0,layer3.1,9",
+        training=TRAINING,
+    )
+
+
+def test_a_trained_teacher_knows_its_digits(teacher: Run) -> None:
+    assert teacher.last_accuracy > 85
+    assert {path.name for path in teacher.files} == {"config.yaml", "metrics.csv", "model.safetensors", "result.json"}
+    assert all(path.is_file() for path in teacher.files)
+    with safe_open(teacher.weights, "pt") as file:
+        metadata = file.metadata()
+    assert metadata["model"] == "cifar:resnet20" and json.loads(metadata["preprocessing"])["image_size"] == [8, 8]
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_every_method_makes_a_run_folder(config: DistillConfig, method: str, teacher: Run) -> None:
+    needs_layers = METHODS[method].chosen_layers
+    epochs = []
+    run = distill_student(
+        replace(config, method=method, layers=config.layers if needs_layers else None), on_epoch=epochs.append
+    )
+    assert list(run.epochs) == epochs and len(epochs) == 2
+    assert sum(epochs[1].losses.values()) < sum(epochs[0].losses.values())
+    rows = list(csv.DictReader((run.folder / "metrics.csv").read_text().splitlines()))
+    assert [float(row["test_accuracy"]) for row in rows] == [epoch.test_accuracy for epoch in epochs]
+    assert {name for name in rows[0] if name.startswith("loss_")} == {f"loss_{name}" for name in epochs[0].losses}
+    result = json.loads((run.folder / "result.json").read_text())
+    assert result["test_accuracy_last_epoch"] == run.last_accuracy == epochs[-1].test_accuracy
+    settings = yaml.safe_load((run.folder / "config.yaml").read_text())
+    assert settings["method"] == method and settings["training"]["learning_rate"] == 0.0075
+    assert settings["teacher"]["weights_sha256"] and settings["versions"]["torch"] == torch.__version__
+    assert len(settings["teacher_layers"]) == {"feature-only": 3, "fitnets": 4}.get(method, 0)
+    assert run.teacher_accuracy is not None and run.teacher_accuracy > 85
+
+
+def test_the_weights_are_the_students(config: DistillConfig) -> None:
+    """Loaded again by name, the student reaches the reported accuracy, computed here without our engine."""
+    run = distill_student(config)
+    dataset = open_dataset("digits", split="test")
+    network = load_network(ModelSpec("cifar:resnet20", str(run.weights)), DIGITS, dataset)
+    assert network.preprocessing.mean == (0.485, 0.456, 0.406)
+    full = replace(config, training=replace(TRAINING, test_samples=None), overwrite=True)
+    reported = distill_student(full).last_accuracy
+    network = load_network(ModelSpec("cifar:resnet20", str(run.weights)), DIGITS, dataset)
+    mean, std = (torch.tensor(v)[:, None, None] for v in (network.preprocessing.mean, network.preprocessing.std))
+    with torch.no_grad():
+        grey = torch.from_numpy(np.stack([np.array(dataset.image(row))[:, :, 0] for row in range(len(dataset))]))
+        inputs = (grey[:, None].expand(-1, 3, -1, -1) / 255 - mean) / std
+        predicted = network.module(inputs).argmax(dim=1)
+    accuracy = 100 * float((predicted == torch.from_numpy(dataset.labels)).double().mean())
+    assert accuracy == pytest.approx(reported, abs=0.2)
+
+
+def test_layers_come_from_a_ranking_file(config: DistillConfig, tmp_path: Path) -> None:
+    model = load_network(config.teacher, DIGITS, open_dataset("digits"))
+    geometries = tuple(LayerGeometry(layer, {"quality": 1.0}) for layer in model.layers)
+    provenance = {"model": "cifar:resnet20", "weights_sha256": model.weights_sha256}
+    save_ranking(Ranking(geometries, "quality", ("layer1.1", "layer3.0"), provenance), tmp_path / "r.json")
+    run = distill_student(replace(config, layers=str(tmp_path / "r.json")))
+    assert run.config["teacher_layers"] == ["layer1.1", "layer3.0"]
+    assert run.config["student_layers"] == ["layer2.1", "layer3.2"]
+
+
+def test_a_ranking_of_another_teacher_is_mentioned(
+    config: DistillConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layers = discover_layers(nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(192, 2)), (8, 8))
+    ranking = Ranking((LayerGeometry(layers[0], {}),), "quality", ("layer1.1",), {"model": "other"})
+    save_ranking(ranking, tmp_path / "r.json")
+    distill_student(replace(config, layers=str(tmp_path / "r.json")))
+    assert "ranks other; the teacher is cifar:resnet20" in caplog.text
+
+
+def test_held_out_images_choose_an_epoch(config: DistillConfig) -> None:
+    run = distill_student(replace(config, training=replace(TRAINING, holdout=0.2)))
+    held_out = [epoch.holdout_accuracy for epoch in run.epochs]
+    assert run.chosen_accuracy == run.epochs[held_out.index(max(held_out))].test_accuracy
+
+
+def test_an_existing_run_is_kept(config: DistillConfig) -> None:
+    config.output.mkdir()
+    (config.output / "student.safetensors").write_text("mine")
+    with pytest.raises(LayerprobeError, match="run exists and is not empty; --overwrite replaces the run in it"):
+        distill_student(config)
+    assert (config.output / "student.safetensors").read_text() == "mine"
+
+
+def test_bad_requests(config: DistillConfig, tmp_path: Path) -> None:
+    def refuse(message: str, **changes: object) -> None:
+        with pytest.raises(LayerprobeError, match=message):
+            distill_student(replace(config, **changes))
+
+    refuse("no method 'fitnet'; closest: 'fitnets'", method="fitnet")
+    refuse("feature-only needs the teacher's layers: --layers", layers=None)
+    refuse("layer 'layer9' is not in cifar:resnet20", layers="layer9")
+    refuse("2 student layers for 3 teacher layers", student_layers=("layer1.0", "layer1.1"))
+    refuse("no ranking file at", layers="none.json")
+    refuse("--epochs is at least 1", training=replace(TRAINING, epochs=0))
+    refuse("--holdout is a fraction", training=replace(TRAINING, holdout=1.5))
+    refuse("--precision is no, bf16 or fp16", training=replace(TRAINING, precision="fp8"))
+    refuse("kd compares logits, but the teacher has 7 classes", method="kd", layers=None,
+           teacher=ModelSpec("cifar:resnet20", "random", num_classes=7))  # fmt: skip
+    refuse("the loss is not finite in epoch 1", training=replace(TRAINING, learning_rate=1e30))
+
+
+def test_learning_rates_by_architecture() -> None:
+    names = [
+        "cifar:resnet20",
+        "cifar:mobilenetv2",
+        "torchvision:vgg11_bn",
+        "cifar:vit-small",
+        "timm:deit_tiny_patch16_224",
+    ]
+    assert [default_learning_rate(name) for name in names] == [0.0075, 0.0075, 0.005, 0.001, 0.001]

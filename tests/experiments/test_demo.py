@@ -1,0 +1,29 @@
+"""The demo runs the real thing."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.experiments import demo
+from layerprobe.experiments.demo import DemoConfig, run_demo, verdict
+
+
+def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "TEACHER", "cifar:resnet20")
+    monkeypatch.setattr(demo, "TEACHER_EPOCHS", 1)
+    monkeypatch.setattr(demo, "STUDENT_EPOCHS", 1)
+    said: list[str] = []
+    result = run_demo(DemoConfig(tmp_path / "demo", seeds=2), say=said.append)
+    assert [run.method for run in result.runs] == ["feature-only"] * 2 + ["scratch"] * 2 + ["kd"] * 2
+    assert all(path.is_file() for path in result.files)
+    assert set(result.files) == {path for path in (tmp_path / "demo").rglob("*") if path.is_file()}
+    assert sum(line.startswith("$ layerprobe ") for line in said) == 9
+    with pytest.raises(LayerprobeError, match="demo exists and is not empty; --overwrite replaces it"):
+        run_demo(DemoConfig(tmp_path / "demo"))
+    winners = [
+        replace(run, epochs=(replace(run.epochs[0], test_accuracy=90.0 if run.method == "kd" else 80.0),))
+        for run in result.runs
+    ]
+    assert verdict(winners).startswith("kd came out ahead of feature-only by 10.00 points")

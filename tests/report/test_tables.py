@@ -1,0 +1,103 @@
+"""Tables keep every value, in every format."""
+
+import csv
+import io
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from records import LAYERS, RANKING, run
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.report.builders import layers_table, ranking_table, run_table, runs_table
+from layerprobe.report.tables import TABLE_FORMATS, Column, Table, render
+
+TABLE = Table(
+    title="A & B",
+    columns=(
+        Column("name", "the_name", "left"),
+        Column("value", "value", digits=2),
+        Column("count", "n", thousands=True),
+    ),
+    rows=(
+        {"name": "50 %|x_1", "value": 0.123456789, "count": 1234567},
+        {"name": "b", "value": math.nan, "count": None},
+    ),
+    marked=frozenset([0]),
+    notes=("a note",),
+)
+
+
+def test_json_keeps_full_precision_and_has_null_for_nan() -> None:
+    values = json.loads(render(TABLE, "json"))
+    assert values["rows"][0] == {"name": "50 %|x_1", "value": 0.123456789, "count": 1234567, "marked": True}
+    assert values["rows"][1] == {"name": "b", "value": None, "count": None, "marked": False}
+    assert values["notes"] == ["a note"]
+
+
+def test_csv_reads_back() -> None:
+    rows = list(csv.DictReader(io.StringIO(render(TABLE, "csv"))))
+    assert rows[0] == {"name": "50 %|x_1", "value": "0.123456789", "count": "1234567", "marked": "1"}
+    assert rows[1]["value"] == "nan" and rows[1]["count"] == ""
+
+
+def test_latex_is_booktabs_with_everything_escaped() -> None:
+    text = render(TABLE, "latex")
+    assert "\\begin{tabular}{lrr}\n\\toprule\nthe\\_name & value & n \\\\\n\\midrule\n" in text
+    assert "\\textbf{50 \\%|x\\_1} & \\textbf{0.12} & \\textbf{1,234,567} \\\\" in text
+    assert "b & - & - \\\\\n\\bottomrule\n\\end{tabular}" in text
+    assert all(line.startswith("%") for line in text.splitlines() if "note" in line or "A & B" in line)
+
+
+def test_markdown_marks_in_bold_and_escapes_bars() -> None:
+    lines = render(TABLE, "markdown").splitlines()
+    assert lines[2:5] == [
+        "| the_name | value | n |",
+        "| :--- | ---: | ---: |",
+        "| **50 %\\|x_1** | **0.12** | **1,234,567** |",
+    ]
+
+
+def test_a_piped_table_is_never_cut_and_has_no_colour() -> None:
+    long = replace(TABLE, rows=({"name": "x" * 300, "value": 1.0, "count": 1},))
+    text = render(long)
+    assert "x" * 300 in text and "\x1b" not in text
+    assert [line for line in text.splitlines() if line.startswith("*")]
+    assert "\x1b[1m" in render(long, colour=True)
+
+
+def test_an_unknown_format_is_refused() -> None:
+    with pytest.raises(LayerprobeError, match="--format is one of table, json, csv, markdown, latex, not 'xml'"):
+        render(TABLE, "xml")
+
+
+@pytest.mark.parametrize("format", list(TABLE_FORMATS))
+def test_every_builder_renders_in_every_format(format: str) -> None:
+    for table in (layers_table(LAYERS, "net"), ranking_table(RANKING), run_table(run()), runs_table([run()])):
+        assert render(table, format)
+
+
+def test_ranking_table() -> None:
+    table = ranking_table(RANKING)
+    assert table.marked == {1, 3}
+    assert [row["quality"] for row in table.rows] == [g.statistics["quality"] for g in RANKING.geometries]
+    assert table.rows[0]["dimension"] == 16 * 8 * 8
+    assert table.notes[0] == "60 images (20 per class) of 900 in photos/train"
+
+
+def test_runs_table_has_mean_and_sample_deviation() -> None:
+    accuracies = [70.0, 73.0, 71.5]
+    table = runs_table([*(run("feature-only", [50.0, a]) for a in accuracies), run("kd", [60.0, 40.0])])
+    first, second = table.rows
+    assert first["mean"] == pytest.approx(np.mean(accuracies)) and first["seeds"] == 3
+    assert first["deviation"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert (second["mean"], second["deviation"], second["best"]) == (40.0, None, 60.0)
+    assert table.marked == {0} and "teacher: 83.00 %" in table.notes[0]
+    assert "chosen" not in [column.name for column in table.columns]
+
+
+def test_run_table_reports_the_epoch_chosen_on_held_out_images() -> None:
+    table = run_table(run("kd", [60.0, 55.0, 50.0], holdout=[10.0, 30.0, 20.0]))
+    assert [row["accuracy"] for row in table.rows] == [83.0, 50.0, 55.0, 60.0]

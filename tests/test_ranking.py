@@ -1,0 +1,95 @@
+"""A feature file measured, layers chosen, the ranking file."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.features.file import FeatureFile, FeatureFileWriter, FilePlan, StoredLayer
+from layerprobe.geometry.gram import gram_matrix
+from layerprobe.geometry.quality import measure
+from layerprobe.ranking import SCORES, rank, ranking_path, save_ranking, select
+from layerprobe.types import Layer, LayerGeometry, Ranking
+
+
+def layer(index: int) -> Layer:
+    return Layer(index, f"layer{index}", "block", (6, 2, 2), index)
+
+
+@pytest.fixture
+def features(tmp_path: Path) -> FeatureFile:
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 8)
+    data = [
+        (spread * generator.normal(size=(3, 6, 2, 2))[labels] + generator.normal(size=(24, 6, 2, 2))).astype("f4")
+        for spread in (0.1, 3.0, 1.0, 0.5)
+    ]
+    stored = tuple(StoredLayer(layer(index), (6, 2, 2)) for index in range(4))
+    plan = FilePlan(stored, "float32", labels, np.arange(24), None, ("a", "b", "c"), {"population": 500, "model": "m"})
+    with FeatureFileWriter(tmp_path / "f.h5", plan) as writer:
+        writer.write(data)
+        writer.finish()
+    return FeatureFile(tmp_path / "f.h5")
+
+
+def test_every_layer_is_measured_on_its_own_features(features: FeatureFile) -> None:
+    ranking = rank(features, top=2)
+    for geometry in ranking.geometries:
+        matrix = features.features(geometry.layer.index).flatten(1)
+        assert geometry.statistics == pytest.approx(measure(gram_matrix([matrix], features.labels, 500)), rel=1e-5)
+    assert ranking.provenance["model"] == "m" and ranking.provenance["rows"] == 24
+
+
+@pytest.mark.parametrize("by", list(SCORES))
+def test_the_highest_scores_are_chosen_in_order_of_depth(features: FeatureFile, by: str) -> None:
+    ranking = rank(features, top=2, by=by)
+    values = {geometry.layer.name: geometry.statistics[by] for geometry in ranking.geometries}
+    best = sorted(values, key=values.__getitem__)[-2:]
+    assert list(ranking.selected) == sorted(best)
+
+
+def test_layers_without_a_score_are_never_chosen() -> None:
+    geometries = tuple(
+        LayerGeometry(layer(index), {"quality": value}) for index, value in enumerate((1.0, math.nan, 3.0))
+    )
+    assert select(geometries, 2, "quality") == ("layer0", "layer2")
+    with pytest.raises(LayerprobeError, match="only 2 of 3 layers have a value of 'quality', fewer than --top 3"):
+        select(geometries, 3, "quality")
+
+
+def test_the_ranking_file_is_read_back(features: FeatureFile, tmp_path: Path) -> None:
+    ranking = rank(features, top=2)
+    path = ranking_path(features.path)
+    assert path.name == "f.ranking.json"
+    save_ranking(ranking, path)
+    assert Ranking.load(path) == ranking
+
+
+def test_nan_is_null_in_the_file(tmp_path: Path) -> None:
+    ranking = Ranking((LayerGeometry(layer(0), {"quality": math.nan}),), "quality", (), {})
+    save_ranking(ranking, tmp_path / "r.json")
+    assert json.loads((tmp_path / "r.json").read_text())["layers"][0]["statistics"] == {"quality": None}
+    assert math.isnan(Ranking.load(tmp_path / "r.json").geometries[0].statistics["quality"])
+
+
+def test_bad_requests(features: FeatureFile, tmp_path: Path) -> None:
+    with pytest.raises(LayerprobeError, match=r"--top is 5, but .* has 4 layers; choose 1 to 4"):
+        rank(features, top=5)
+    with pytest.raises(LayerprobeError, match="no score 'beauty'; --by is one of quality"):
+        rank(features, by="beauty")
+    with pytest.raises(LayerprobeError, match="no ranking file at"):
+        Ranking.load(tmp_path / "none.json")
+    for text in ("no json", "[]", '{"format": "other", "format_version": 1}', '{"format": "layerprobe-ranking"}'):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(LayerprobeError, match="bad.json is not a layerprobe ranking of version 1"):
+            Ranking.load(tmp_path / "bad.json")
+
+
+def test_values_that_are_not_finite_name_the_layer(features: FeatureFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FeatureFile, "columns", lambda self, index: [torch.full((24, 4), torch.nan)])
+    with pytest.raises(LayerprobeError, match="layer 'layer0' of .*infinite or NaN values; extract it again"):
+        rank(features)
