@@ -1,0 +1,87 @@
+"""The real thing: ResNets trained on CIFAR-10, its images, and what the authors' released code computes on them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from layerprobe.data.loading import Pixels, make_loader
+from layerprobe.data.sampling import all_rows
+from layerprobe.distill.config import DistillConfig, Training
+from layerprobe.distill.run import distill_student
+from layerprobe.distill.trainer import accuracy
+from layerprobe.features.extract import ExtractConfig, extract
+from layerprobe.ranking import rank
+from layerprobe.resolve import DataSpec, ModelSpec, load_network
+
+pytestmark = pytest.mark.realdata
+
+
+@pytest.fixture(scope="module")
+def resnet56(shared: Path) -> ModelSpec:
+    return ModelSpec("cifar:resnet56", str(shared / "weights" / "resnet56-4bfd9763.th"))
+
+
+def unpack(shared: Path, folder: Path, *arguments: str) -> DataSpec:
+    subprocess.run([sys.executable, shared / "data" / "unpack.py", folder, *arguments], check=True)
+    return DataSpec(str(folder))
+
+
+@pytest.fixture(scope="module")
+def cifar10(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> DataSpec:
+    return unpack(shared, tmp_path_factory.mktemp("cifar10") / "all")
+
+
+def test_every_golden_value_within_a_thousandth(shared: Path, resnet56: ModelSpec, tmp_path: Path) -> None:
+    golden = json.loads((shared / "golden" / "resnet56_cifar10jpeg_50perclass.json").read_text())
+    data = unpack(shared, tmp_path / "data", "--per-class", "50")
+    with extract(ExtractConfig(resnet56, data, tmp_path / "f.h5", samples="all")) as file:
+        ranking = rank(file)
+    ours = {geometry.layer.name: geometry.statistics for geometry in ranking.geometries}
+    assert len(golden["layers"]) == 27
+    for layer in golden["layers"]:
+        values = ours[layer["name"]]
+        assert values["separation"] == pytest.approx(layer["separation_pairs"], rel=1e-3)
+        for name in ("information", "efficiency", "spectral_entropy", "min_intra_cosine"):
+            assert values[name] == pytest.approx(layer[name], rel=1e-3), (layer["name"], name)
+        # The released code counts an image with itself as a pair of its class.
+        released = values["separation"] + values["self_pairs"]
+        assert released == pytest.approx(layer["separation_released"], rel=1e-3)
+        assert values["quality"] + values["self_pairs"] == pytest.approx(layer["quality_released"], rel=1e-3)
+
+
+def test_the_order_of_the_best_layers(resnet56: ModelSpec, cifar10: DataSpec, tmp_path: Path) -> None:
+    names = tuple(f"layer3.{number}" for number in range(3, 9))
+    config = ExtractConfig(resnet56, cifar10, tmp_path / "f.h5", samples=5000, layers=names)
+    with extract(config) as file:
+        quality = {g.layer.name: g.statistics["quality"] for g in rank(file).geometries}
+    order = sorted(quality, key=quality.__getitem__, reverse=True)
+    assert order[0] == "layer3.6" and set(order[1:3]) == {"layer3.5", "layer3.7"}
+    assert set(order[3:5]) == {"layer3.8", "layer3.4"} and abs(quality["layer3.8"] - quality["layer3.4"]) < 0.02
+
+
+def test_published_weights_reach_their_accuracy_on_these_images(shared: Path, cifar10: DataSpec) -> None:
+    dataset = cifar10.open("test")
+    network = load_network(
+        ModelSpec("cifar:resnet20", str(shared / "weights" / "resnet20-12fca82f.th")), cifar10, dataset
+    )
+    loader = make_loader(Pixels(dataset, all_rows(dataset.labels).rows, network.preprocessing), 250)
+    top1 = accuracy(network.module, loader, network.preprocessing, torch.device("cpu"))
+    assert top1 == pytest.approx(81.0, abs=0.06)
+
+
+def test_feature_only_learns_from_real_features(resnet56: ModelSpec, cifar10: DataSpec, tmp_path: Path) -> None:
+    """Four epochs of 3,000 images are no figure to report, but far above chance."""
+    training = Training(epochs=4, batch_size=64, train_samples=3000, test_samples=500)
+    run = distill_student(
+        DistillConfig(
+            "feature-only", resnet56, ModelSpec("cifar:resnet20"), cifar10, tmp_path / "run",
+            layers="layer3.5,layer3.6,layer3.7,layer3.8", training=training,
+        )
+    )  # fmt: skip
+    assert run.last_accuracy > 25
+    assert run.epochs[-1].losses["features"] < 0.8 * run.epochs[0].losses["features"]
+    assert run.teacher_accuracy is not None and 78 < run.teacher_accuracy < 90
