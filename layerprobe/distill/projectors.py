@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d
 
+from layerprobe.models.layers import is_channels_last
+
 
 @dataclass(frozen=True)
 class AlignedPair:
@@ -20,7 +22,8 @@ class AlignedPair:
 class Projector(nn.Module):
     """A 1x1 convolution without bias from student to teacher channels, with spatial alignment.
 
-    Maps are (channels, height, width), tokens (tokens, width), vectors (width,). Between two maps (or vectors) the
+    Maps are (channels, height, width) or, where ``is_channels_last`` says so, (height, width, channels); tokens are
+    (tokens, width), vectors (width,). Between two maps (or vectors) the
     convolution is 2-d; when either side is tokens it is 1-d over tokens, with the hidden size as channels. The larger
     map, or token sequence, is adaptively average-pooled to the smaller one's size, per axis.
 
@@ -45,13 +48,15 @@ class Projector(nn.Module):
         for shape in (student_shape, teacher_shape):
             if not 1 <= len(shape) <= 3:
                 raise ValueError(f"features of shape {shape} are neither a vector, tokens nor a map")
+        self.student_last, self.teacher_last = is_channels_last(student_shape), is_channels_last(teacher_shape)
         self.tokens = 2 in (len(student_shape), len(teacher_shape))
         convolution = nn.Conv1d if self.tokens else nn.Conv2d
         self.project = convolution(channels(student_shape), channels(teacher_shape), kernel_size=1, bias=False)
 
     def forward(self, student: Tensor, teacher: Tensor) -> AlignedPair:
         """Align a batch of student and teacher features."""
-        student, teacher = _laid_out(student, self.tokens), _laid_out(teacher, self.tokens)
+        student = _laid_out(student, self.tokens, self.student_last)
+        teacher = _laid_out(teacher, self.tokens, self.teacher_last)
         size = tuple(min(pair) for pair in zip(student.shape[2:], teacher.shape[2:], strict=True))
         # Pooling first is the same map as projecting first, both being linear, and cheaper.
         return AlignedPair(self.project(_pooled(student, size)), _pooled(teacher, size))
@@ -59,11 +64,13 @@ class Projector(nn.Module):
 
 def channels(shape: tuple[int, ...]) -> int:
     """Channels of a map, hidden size of tokens, length of a vector."""
-    return shape[1] if len(shape) == 2 else shape[0]
+    return shape[-1] if len(shape) == 2 or is_channels_last(shape) else shape[0]
 
 
-def _laid_out(features: Tensor, tokens: bool) -> Tensor:
+def _laid_out(features: Tensor, tokens: bool, channels_last: bool) -> Tensor:
     """(batch, channels, tokens) or (batch, channels, height, width)."""
+    if channels_last:
+        features = features.permute(0, 3, 1, 2)
     if features.ndim == 3:
         return features.transpose(1, 2)
     if tokens:

@@ -24,7 +24,7 @@ from layerprobe.devices import resolve_device
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.file import FeatureFile, FeatureFileWriter, FilePlan, StoredLayer
 from layerprobe.models.capture import Capture
-from layerprobe.models.layers import find_layers
+from layerprobe.models.layers import find_layers, is_channels_last
 from layerprobe.resolve import DataSpec, ModelSpec, Network, load_network
 from layerprobe.types import Layer, Progress, silent
 
@@ -137,10 +137,11 @@ def _stored(layer: Layer) -> StoredLayer:
     """Pool a map of more than LARGEST_DIMENSION features to the largest square map that fits."""
     if math.prod(layer.shape) <= LARGEST_DIMENSION or len(layer.shape) != 3:
         return StoredLayer(layer, layer.shape)
-    channels, height, width = layer.shape
+    last = is_channels_last(layer.shape)
+    height, width, channels = layer.shape if last else (*layer.shape[1:], layer.shape[0])
     side = max(1, math.isqrt(LARGEST_DIMENSION // channels))
     pooled = (min(side, height), min(side, width))
-    return StoredLayer(layer, (channels, *pooled), f"avg:{pooled[0]}x{pooled[1]}")
+    return StoredLayer(layer, (*pooled, channels) if last else (channels, *pooled), f"avg:{pooled[0]}x{pooled[1]}")
 
 
 def _announce(output: Path, plan: FilePlan, network: Network, sample: Sample) -> None:
@@ -193,7 +194,11 @@ def _forward(
 
 def _to_storage(features: Tensor, stored: StoredLayer, dtype: str) -> npt.NDArray[Any]:
     """Reduce and convert one layer's batch. A value beyond float16 stops the run: it must not become infinite."""
-    if stored.reduction:
+    if stored.reduction and is_channels_last(stored.layer.shape):
+        features = adaptive_avg_pool2d(features.permute(0, 3, 1, 2), (stored.shape[0], stored.shape[1])).permute(
+            0, 2, 3, 1
+        )
+    elif stored.reduction:
         features = adaptive_avg_pool2d(features, (stored.shape[1], stored.shape[2]))
     values = features.to(getattr(torch, dtype)).cpu().numpy()
     if dtype == "float16" and np.isinf(values).any() and not torch.isinf(features).any():

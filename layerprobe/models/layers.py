@@ -270,6 +270,19 @@ def _classifier_call(calls: list[_Call], blocks: set[nn.Module]) -> _Call | None
     return linear[0] if starts_the_network else first
 
 
+def is_channels_last(shape: tuple[int, ...]) -> bool:
+    """Whether a map's shape for one image is (height, width, channels), as in Swin, not (channels, height, width).
+
+    Networks don't say. A map of a square image has two equal sides: where the first two axes are equal and the last two
+    are not, channels come last. (Of an image that isn't square, a map with as many channels as rows is misread.)
+
+    Example:
+        >>> is_channels_last((7, 7, 768)), is_channels_last((768, 7, 7)), is_channels_last((49, 768))
+        (True, False, False)
+    """
+    return len(shape) == 3 and shape[0] == shape[1] != shape[2]
+
+
 def find_layers(layers: Sequence[Layer], wanted: Sequence[str], model: str) -> tuple[Layer, ...]:
     """Look layers up by name or integer index, and return them in order of depth without repeats.
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from layerprobe.distill.projectors import Projector
+from layerprobe.models.layers import is_channels_last
 
-MAPS = st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 9))
+MAPS = st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 9)).filter(lambda s: not is_channels_last(s))
 TOKENS = st.tuples(st.integers(1, 17), st.integers(1, 6))
 VECTORS = st.tuples(st.integers(1, 6))
 
@@ -52,6 +53,16 @@ def test_pooling_then_projecting_is_projecting_then_pooling() -> None:
     student, teacher = torch.randn(2, 3, 7, 5), torch.randn(2, 4, 3, 2)
     other = nn.functional.adaptive_avg_pool2d(projector.project(student), (3, 2))
     assert torch.allclose(projector(student, teacher).student, other, atol=1e-6)
+
+
+def test_channels_last_maps_are_turned() -> None:
+    image = torch.randn(2, 3, 4, 4)
+    first, last = Projector((3, 4, 4), (5, 4, 4)), Projector((4, 4, 3), (5, 4, 4))
+    last.project.weight = first.project.weight
+    teacher = torch.randn(2, 5, 4, 4)
+    assert torch.equal(first(image, teacher).student, last(image.permute(0, 2, 3, 1), teacher).student)
+    turned = Projector((3, 4, 4), (4, 4, 5))(image, teacher.permute(0, 2, 3, 1))
+    assert torch.equal(turned.teacher, teacher)
 
 
 def test_a_shape_with_four_axes_is_refused() -> None:

@@ -13,6 +13,7 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.features import extract as module
 from layerprobe.features.extract import ExtractConfig, extract
 from layerprobe.resolve import DataSpec, ModelSpec, load_network
+from layerprobe.types import Layer
 
 HOME_MADE = """
 import torch
@@ -94,6 +95,15 @@ def test_a_huge_map_is_pooled_and_says_so(
         assert (stored.layer.shape, stored.shape, stored.reduction) == ((4, 32, 32), (4, 8, 8), "avg:8x8")
         assert torch.allclose(file.features(0), nn.functional.avg_pool2d(whole, 4), atol=1e-6)
     assert "act has 4096 features: pooled (avg:8x8)" in caplog.text
+
+
+def test_a_channels_last_map_is_pooled_over_its_own_axes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGEST_DIMENSION", 5 * 4 * 4)
+    stored = module._stored(Layer(0, "swin", "block", (8, 8, 5), 0))
+    assert (stored.shape, stored.reduction) == ((4, 4, 5), "avg:4x4")
+    features = torch.randn(2, 8, 8, 5)
+    expected = features.reshape(2, 4, 2, 4, 2, 5).mean(dim=(2, 4))
+    assert np.allclose(module._to_storage(features, stored, "float32"), expected, atol=1e-6)
 
 
 def test_float16_holds_what_fits_and_stops_at_what_does_not(config: ExtractConfig) -> None:
