@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
+import pickle
+import tarfile
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +67,12 @@ class Builtin:
     statistics: Statistics | None = None
     note: str = ""
 
+
+_UNREADABLE = (
+    *(RuntimeError, OSError, ValueError, EOFError, AssertionError, pickle.UnpicklingError),
+    *(http.client.HTTPException, tarfile.TarError, zipfile.BadZipFile),
+)
+"""What torchvision raises for files that are missing, damaged, or cut off on their way."""
 
 _TRAIN_FLAG = {"train": [{"train": True}], "test": [{"train": False}]}
 
@@ -130,9 +140,10 @@ def _load(name: str, root: Path, download: bool, arguments: Mapping[str, Any]) -
 
     try:
         dataset = getattr(torchvision.datasets, name)(root, download=download, **arguments)
-    except (RuntimeError, OSError) as error:
+    except _UNREADABLE as error:
         if download:
-            raise LayerprobeError(f"{name} could not be downloaded to {root}: {str(error).splitlines()[0]}") from None
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise LayerprobeError(f"{name} could not be downloaded to {root}: {reason}") from None
         raise LayerprobeError(
             f"{name} is not in {root}/ (or is damaged); --download fetches it, --data-root DIR points elsewhere"
         ) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from layerprobe.data.builtin import DATASETS, open_builtin
@@ -28,7 +30,22 @@ def open_dataset(name: str, split: str = "train", root: Path | None = None, down
         raise LayerprobeError(f"--split is one of {', '.join(SPLITS)}, not {split!r}")
     builtin = next((known for known in DATASETS if known.lower() == name.lower()), None)
     if builtin:
-        return open_builtin(builtin, split, root or Path("data"), download)
+        # torchvision expands ~ in some of its paths only.
+        return _beside_a_folder(
+            name, lambda: open_builtin(builtin, split, (root or Path("data")).expanduser(), download)
+        )
     if Path(name).is_dir():
         return open_folder(Path(name), split)
     raise LayerprobeError(f"no data set and no folder {name!r}; built in: {', '.join(DATASETS)}")
+
+
+def _beside_a_folder(name: str, opened: Callable[[], ImageDataset]) -> ImageDataset:
+    """Open a built-in data set; where a folder has the same name, say which of the two the name means."""
+    if not Path(name).is_dir():
+        return opened()
+    hint = f"{name} means the built-in data set; --data ./{name} means the folder"
+    try:
+        dataset = opened()
+    except LayerprobeError as error:
+        raise LayerprobeError(f"{error}; {hint}") from None
+    return replace(dataset, note="; ".join(filter(None, (dataset.note, hint))))

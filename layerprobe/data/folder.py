@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from layerprobe.errors import LayerprobeError
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"}
 TEST_FOLDERS = ("test", "val", "valid", "validation")
 LARGEST_NATIVE_SIZE = 64
+
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
+"""What Pillow's decoders raise on damaged files: a broken header may even claim a size that looks like an attack."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +37,21 @@ def read_image(path: Path) -> Image.Image:
     """Decode a file into RGB.
 
     Raises:
-        LayerprobeError: if it is truncated, or no image.
+        LayerprobeError: if it is truncated, or no image, or has more than 8 bits per channel.
     """
     try:
         with Image.open(path) as image:
+            # Pillow clips these at 255 instead of scaling them: nearly every pixel would turn white.
+            deep = image.mode == "F" or image.mode.startswith("I")
             pixels: Image.Image = image.convert("RGB")
-            return pixels
     except UnidentifiedImageError:
         reason = "no known format"
-    except (OSError, SyntaxError, ValueError) as error:
-        reason = str(error)
+    except _DAMAGED as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    else:
+        if deep:
+            raise LayerprobeError(f"{path} has more than 8 bits per channel; convert the images to 8 bits")
+        return pixels
     raise LayerprobeError(f"{path} is not a readable image ({reason}); repair or remove it")
 
 
@@ -76,6 +85,7 @@ def open_folder(root: Path, split: str) -> ImageDataset:
         )
         labels = _labels(files, classes)
     else:
+        _check_no_split_alone(root)
         files = _class_folders(root, root)
         classes = tuple(sorted(set(files.names)))
         rows = every_fifth(_labels(files, classes), split)
@@ -106,7 +116,8 @@ def _read_split(root: Path, split: str) -> _Files:
     candidates = ("train",) if split == "train" else TEST_FOLDERS
     for name in candidates:
         folder = root / name
-        if (folder / "val_annotations.txt").is_file():
+        # Some move the images of val/ into class folders, and leave the annotations there.
+        if (folder / "val_annotations.txt").is_file() and (folder / "images").is_dir():
             return _tiny_imagenet(root, folder)
         # Tiny ImageNet has a test/ folder without classes; its val/ is the one with labels.
         if folder.is_dir() and not (name == "test" and (root / "val" / "val_annotations.txt").is_file()):
@@ -145,7 +156,9 @@ def _class_folders(root: Path, folder: Path) -> _Files:
 
 def _images_below(root: Path, folder: Path) -> list[str]:
     found = []
-    for base, _, files in os.walk(folder):
+    for base, folders, files in os.walk(folder):
+        # Hidden folders hold copies (.ipynb_checkpoints): images at distance zero from their originals.
+        folders[:] = [name for name in folders if not name.startswith(".")]
         prefix = Path(base).relative_to(root).as_posix()
         found += [f"{prefix}/{file}" for file in files if _is_image(file)]
     return found
@@ -153,6 +166,14 @@ def _images_below(root: Path, folder: Path) -> list[str]:
 
 def _is_image(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 (speed)
+
+
+def _check_no_split_alone(root: Path) -> None:
+    """A test folder without its train/ would pass for a class."""
+    for name in TEST_FOLDERS:
+        folder = root / name
+        if folder.is_dir() and any(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir()):
+            raise LayerprobeError(f"{root} has {name}/ but no train/; name the folder of training images train/")
 
 
 def _check_same_classes(root: Path, classes: tuple[str, ...], files: _Files, part: str) -> None:

@@ -17,7 +17,7 @@ class ImageDataset:
     """One split of a data set.
 
     Attributes:
-        name: as the user typed it.
+        name: a built-in data set's own spelling, or the folder that the user typed.
         split: ``train``, ``test`` or ``all``.
         classes: class names; a label is a position in this tuple.
         labels: (n,) int64.

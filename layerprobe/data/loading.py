@@ -155,7 +155,7 @@ def split_holdout(count: int, fraction: float, seed: int) -> HoldoutSplit:
         LayerprobeError: if nothing is left on one side.
     """
     held_out = round(count * fraction)
-    if fraction > 0 and not 0 < held_out < count:
+    if fraction and not 0 < held_out < count:
         raise LayerprobeError(f"--holdout {fraction} of {count} training images leaves none on one side")
     order = np.random.default_rng(seed).permutation(count)
     return HoldoutSplit(train=np.sort(order[held_out:]), holdout=np.sort(order[:held_out]))

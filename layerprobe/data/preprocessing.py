@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from PIL import Image
@@ -47,13 +49,15 @@ def choose_preprocessing(
     """
     if (override_mean is None) != (override_std is None):
         raise LayerprobeError("--mean and --std go together: give both or neither")
+    if override_size is not None and override_size <= 0:
+        raise LayerprobeError(f"--image-size must be above 0, not {override_size}")
     size, size_source = _size(dataset, image_size, override_size, source)
-    if override_size and image_size and resize:
-        resize = round(resize * override_size / image_size[0])
+    if override_size and resize:
+        resize = round(resize * override_size / image_size[0]) if image_size else None
     if override_mean is not None and override_std is not None:
         mean, std, statistics_source = _three(override_mean, "--mean"), _three(override_std, "--std"), "--mean --std"
-        if min(std) <= 0:
-            raise LayerprobeError("--std must be above 0")
+        if not all(map(math.isfinite, mean + std)) or min(std) <= 0:
+            raise LayerprobeError("--mean and --std must be finite, and --std must be above 0")
     elif mean is not None and std is not None:
         statistics_source = source or "the model"
     elif dataset.statistics is not None:
@@ -112,8 +116,13 @@ def _shorter_side(image: Image.Image, target: int, filter: Image.Resampling) -> 
 
 def _centre_crop(image: Image.Image, height: int, width: int) -> Image.Image:
     """The middle of an image; what lies outside it is black."""
-    left, top = round((image.width - width) / 2.0), round((image.height - height) / 2.0)
+    left, top = _margin(image.width, width), _margin(image.height, height)
     return image.crop((left, top, left + width, top + height))
+
+
+def _margin(length: int, wanted: int) -> int:
+    """What is cut off before the middle; negative: what is put there. Rounded as torchvision's CenterCrop does."""
+    return round((length - wanted) / 2.0) if length >= wanted else -((wanted - length) // 2)
 
 
 def normalize(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:

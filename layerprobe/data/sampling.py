@@ -45,10 +45,15 @@ def balanced_sample(labels: npt.NDArray[np.int64], count: int | None, seed: int,
     """
     sizes = np.bincount(labels, minlength=num_classes)
     smallest, requested = int(sizes.min()), DEFAULT_SAMPLES if count is None else count
+    if smallest == 0:
+        raise LayerprobeError(
+            f"class {int(sizes.argmin())} (counted from 0) has no images: no sample has as many of every class, the "
+            "smallest class has 0; ask for 'all'"
+        )
     per_class = requested // num_classes
     if count is None:
         per_class = min(max(per_class, 1), smallest)
-    if per_class == 0:
+    if per_class <= 0:
         raise LayerprobeError(f"{requested} samples of {num_classes} classes are less than one per class; ask for more")
     if per_class > smallest:
         raise LayerprobeError(

@@ -2,7 +2,10 @@
 
 import pickle
 import struct
+from http.client import IncompleteRead
 from pathlib import Path
+from tarfile import ReadError
+from zipfile import BadZipFile
 
 import numpy as np
 import pytest
@@ -139,6 +142,46 @@ def test_oxford_pets(tmp_path: Path) -> None:
 def test_missing_files_name_the_remedy(name: str, tmp_path: Path) -> None:
     with pytest.raises(LayerprobeError, match=rf"{name} is not in .*--download fetches it, --data-root DIR"):
         open_dataset(name, root=tmp_path)
+
+
+def test_a_root_below_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("Forest", "River"):
+        save_image(tmp_path / "data" / "eurosat" / "2750" / name / "1.jpg", 9)
+    assert open_dataset("EuroSAT", root=Path("~/data")).paths == (
+        "eurosat/2750/Forest/1.jpg",
+        "eurosat/2750/River/1.jpg",
+    )
+
+
+def test_damaged_files_name_the_remedy(tmp_path: Path) -> None:
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in ("images-idx3", "labels-idx1"):
+        for part in ("train", "t10k"):
+            (raw / f"{part}-{name}-ubyte").write_bytes(idx(np.zeros((3, 28, 28), dtype=np.uint8))[:15])
+    with pytest.raises(LayerprobeError, match=r"FashionMNIST is not in .* \(or is damaged\); --download fetches it"):
+        open_dataset("FashionMNIST", root=tmp_path)
+
+
+def test_a_folder_named_like_a_data_set_is_mentioned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert open_dataset("digits").note == ""
+    save_image(tmp_path / "digits" / "one" / "1.png", 9)
+    assert open_dataset("digits").note == "digits means the built-in data set; --data ./digits means the folder"
+    (tmp_path / "cifar10").mkdir()
+    with pytest.raises(LayerprobeError, match=r"CIFAR10 is not in data/.*; .*--data ./cifar10 means the folder$"):
+        open_dataset("cifar10")
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), IncompleteRead(b""), ReadError("truncated"), BadZipFile("cut")])
+def test_every_failed_download_is_one_line(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torchvision.datasets.EuroSAT, "download", refuse)
+    with pytest.raises(LayerprobeError, match=r"^EuroSAT could not be downloaded to \S+: \S.*$"):
+        open_dataset("EuroSAT", root=tmp_path, download=True)
 
 
 def test_a_failed_download_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

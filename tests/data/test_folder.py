@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from layerprobe.data.datasets import open_dataset
+from layerprobe.data.folder import read_image
 from layerprobe.errors import LayerprobeError
 
 
@@ -47,7 +48,9 @@ def test_nested_grey_and_hidden_files(photos: Path) -> None:
     Image.new("L", (32, 32), 7).save(deep / "GREY.JPG")
     (photos / "train" / "cat" / ".hidden.png").write_bytes(b"")
     (photos / "train" / "cat" / "notes.txt").write_text("no image")
-    (photos / "train" / ".cache").mkdir()
+    for hidden in (photos / "train" / ".cache", photos / "train" / "cat" / ".ipynb_checkpoints"):
+        hidden.mkdir()
+        shutil.copy(photos / "train" / "cat" / "00.png", hidden)
     dataset = open_dataset(str(photos))
     assert np.bincount(dataset.labels).tolist() == [13, 12, 12]
     assert dataset.image(dataset.paths.index("train/cat/more/deep/GREY.JPG")).mode == "RGB"
@@ -71,6 +74,29 @@ def test_tiny_imagenets_own_layout(photos: Path, tmp_path: Path) -> None:
     assert test.labels.tolist() == [0, 1, 1]
 
 
+def test_tiny_imagenet_with_its_validation_images_moved_into_class_folders(photos: Path) -> None:
+    (photos / "test").rename(photos / "val")
+    (photos / "val" / "val_annotations.txt").write_text("val_0.png\tcat\t0\t0\t62\t62\n")
+    (photos / "test" / "images").mkdir(parents=True)
+    test = open_dataset(str(photos), split="test")
+    assert len(test) == 12 and test.paths is not None and test.paths[0] == "val/cat/00.png"
+
+
+@pytest.mark.parametrize("name", ["test", "val"])
+def test_a_test_folder_without_train_is_no_class(photos: Path, name: str) -> None:
+    (photos / "train").rename(photos / "training")
+    if name != "test":
+        (photos / "test").rename(photos / name)
+    with pytest.raises(LayerprobeError, match=rf"photos has {name}/ but no train/; name the folder of training images"):
+        open_dataset(str(photos), split="all")
+
+
+def test_a_class_may_be_called_test(photos: Path) -> None:
+    root = photos / "train"
+    (root / "cat").rename(root / "test")
+    assert open_dataset(str(root)).classes == ("dog", "eel", "test")
+
+
 def damaged(photos: Path) -> Path:
     path = photos / "train" / "dog" / "03.png"
     path.write_bytes(path.read_bytes()[:300])
@@ -85,6 +111,34 @@ def test_a_truncated_image_is_named(photos: Path) -> None:
     path.write_bytes(b"text")
     with pytest.raises(LayerprobeError, match="no known format"):
         dataset.image(dataset.paths.index("train/dog/03.png"))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM"])
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of some damaged headers before it refuses them
+def test_no_damage_shows_a_traceback(format: str, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    path = tmp_path / "image"
+    Image.fromarray(generator.integers(0, 256, (24, 20, 3), dtype=np.uint8)).save(path, format=format)
+    whole = path.read_bytes()
+    refused = 0
+    for number in range(120):
+        damaged = bytearray(whole[: generator.integers(1, len(whole))] if number % 2 else whole)
+        damaged[generator.integers(0, min(len(damaged), 60))] = generator.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            assert read_image(path).mode == "RGB"  # some damage can't be seen
+        except LayerprobeError as error:
+            refused += 1
+            assert "\n" not in str(error) and str(path) in str(error)
+    assert refused > 20
+
+
+def test_deep_images_are_refused_instead_of_clipped(tmp_path: Path) -> None:
+    Image.fromarray(np.full((9, 9), 30000, dtype=np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(np.full((9, 9), 0.5, dtype=np.float32)).save(tmp_path / "float.tif")
+    for name in ("deep.png", "float.tif"):
+        with pytest.raises(LayerprobeError, match=rf"{name} has more than 8 bits per channel; convert"):
+            read_image(tmp_path / name)
 
 
 def test_bad_folders(photos: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from layerprobe.data.datasets import open_dataset
 from layerprobe.data.loading import Pixels, batches, decoded, make_loader
@@ -46,6 +47,20 @@ def test_memory_holds_the_same_pixels_in_any_order(pixels: Pixels) -> None:
 def test_what_is_too_large_is_not_decoded(pixels: Pixels) -> None:
     assert decoded(pixels, limit_bytes=7 * 3 * 32 * 32 - 1) is pixels
     assert decoded(pixels, limit_bytes=7 * 3 * 32 * 32).in_memory
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_truncated_jpeg_stops_with_one_line(photos: Path, workers: int) -> None:
+    path = photos / "train" / "dog" / "05.jpg"
+    with Image.open(path.with_suffix(".png")) as image:
+        image.save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    dataset = open_dataset(str(photos))
+    row = (dataset.paths or ()).index("train/dog/05.jpg")
+    pixels = Pixels(dataset, np.array([0, row, 1], dtype=np.int64), PREPROCESSING)
+    for read in (lambda: list(batches(make_loader(pixels, 2, workers=workers))), lambda: decoded(pixels, workers)):
+        with pytest.raises(LayerprobeError, match=r"^\S*05.jpg is not a readable image \(.*truncated.*\); repair"):
+            read()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

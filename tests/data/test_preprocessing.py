@@ -45,18 +45,31 @@ def test_senseless_overrides_are_refused(digits: ImageDataset) -> None:
         choose_preprocessing(digits, override_mean=(0.5,))
     with pytest.raises(LayerprobeError, match="--std takes one value or three, not 2"):
         choose_preprocessing(digits, override_mean=(0.5,), override_std=(0.5, 0.4))
-    with pytest.raises(LayerprobeError, match="--std must be above 0"):
-        choose_preprocessing(digits, override_mean=(0.5,), override_std=(0.0,))
+    for std in (0.0, float("nan"), float("inf")):
+        with pytest.raises(LayerprobeError, match="--std must be above 0"):
+            choose_preprocessing(digits, override_mean=(0.5,), override_std=(std,))
+    for size in (0, -5):
+        with pytest.raises(LayerprobeError, match=f"--image-size must be above 0, not {size}"):
+            choose_preprocessing(digits, override_size=size)
 
 
-@given(width=st.integers(20, 90), height=st.integers(20, 90), name=st.sampled_from(["bilinear", "bicubic"]))
-@settings(max_examples=25, deadline=None)
-def test_resize_and_crop_equal_torchvisions(width: int, height: int, name: str) -> None:
+def test_a_resize_that_fits_no_size_is_dropped(digits: ImageDataset) -> None:
+    assert choose_preprocessing(digits, resize=256, override_size=32).resize is None
+
+
+@given(
+    width=st.integers(20, 90),
+    height=st.integers(20, 90),
+    name=st.sampled_from(["bilinear", "bicubic"]),
+    crop=st.integers(20, 45),
+)
+@settings(max_examples=40, deadline=None)
+def test_resize_and_crop_equal_torchvisions(width: int, height: int, name: str, crop: int) -> None:
     pixels = np.random.default_rng(width * height).integers(0, 256, (height, width, 3), dtype=np.uint8)
     image = Image.fromarray(pixels)
-    ours = to_pixels(image, Preprocessing((28, 28), MEAN, STD, resize=32, interpolation=name))
+    ours = to_pixels(image, Preprocessing((crop, crop), MEAN, STD, resize=32, interpolation=name))
     theirs = transforms.Compose(
-        [transforms.Resize(32, InterpolationMode(name)), transforms.CenterCrop(28), transforms.PILToTensor()]
+        [transforms.Resize(32, InterpolationMode(name)), transforms.CenterCrop(crop), transforms.PILToTensor()]
     )(image)
     assert torch.equal(ours, theirs)
 
@@ -72,7 +85,10 @@ def test_an_image_of_the_right_size_is_left_alone() -> None:
 def test_normalize_equals_torchvisions_bit_for_bit() -> None:
     pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).expand(2, 3, 16, 16)
     expected = transforms.Normalize(MEAN, STD)(transforms.functional.convert_image_dtype(pixels, torch.float32))
-    assert torch.equal(normalize(pixels, Preprocessing((16, 16), MEAN, STD)), expected)
+    ours = normalize(pixels, Preprocessing((16, 16), MEAN, STD))
+    assert torch.equal(ours, expected)
+    image = transforms.functional.to_pil_image(pixels[0])
+    assert torch.equal(ours[0], transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)])(image))
 
 
 def test_preprocessing_survives_its_dictionary() -> None:

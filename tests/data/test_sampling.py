@@ -36,8 +36,11 @@ def test_impossible_samples_are_refused() -> None:
         balanced_sample(LABELS, 39, 0, 3)
     with pytest.raises(LayerprobeError, match="less than one per class"):
         balanced_sample(LABELS, 2, 0, 3)
-    with pytest.raises(LayerprobeError, match="the smallest class has 0"):
-        balanced_sample(LABELS, 4, 0, 4)
+    with pytest.raises(LayerprobeError, match="less than one per class"):
+        balanced_sample(LABELS, -3, 0, 3)
+    for count in (None, 4):
+        with pytest.raises(LayerprobeError, match=r"class 3 .* has no images.*the smallest class has 0"):
+            balanced_sample(LABELS, count, 0, 4)
 
 
 def test_all_rows() -> None:
@@ -57,3 +60,5 @@ def test_no_holdout() -> None:
     assert len(split_holdout(9, 0.0, 0).holdout) == 0
     with pytest.raises(LayerprobeError, match="leaves none"):
         split_holdout(3, 0.1, 0)
+    with pytest.raises(LayerprobeError, match="leaves none"):
+        split_holdout(10, -0.2, 0)
