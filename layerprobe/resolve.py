@@ -21,6 +21,9 @@ from layerprobe.types import Layer, Preprocessing
 
 _log = logging.getLogger(__name__)
 
+PRETRAINED, RANDOM, AS_BUILT = "pretrained", "random", "as built"
+"""Where weights come from, when it isn't a file."""
+
 PREPROCESSING_KEY = "preprocessing"
 """Weights files that layerprobe writes carry the preprocessing that they were trained with under this key."""
 
@@ -105,10 +108,10 @@ def load_network(spec: ModelSpec, data: DataSpec, dataset: ImageDataset, seed: i
         LayerprobeError: if the name is unknown, the weights don't fit, or it can't take such images.
     """
     source = _weights_source(spec)
-    weights = read_weights(Path(source)) if source not in ("pretrained", "random", "as built") else None
+    weights = read_weights(Path(source)) if source not in (PRETRAINED, RANDOM, AS_BUILT) else None
     stored = _stored_preprocessing(weights)
     size = data.image_size or _own_size(spec.name, stored, dataset)
-    pretrained = source == "pretrained"
+    pretrained = source == PRETRAINED
     classes = spec.num_classes or (head_classes(weights.state) if weights else None)
     if classes is None and not pretrained:
         classes = len(dataset.classes)
@@ -161,13 +164,13 @@ def _weights_source(spec: ModelSpec) -> str:
     if spec.weights is not None:
         return spec.weights
     if spec.name.startswith(("timm:", "torchvision:")):
-        return "pretrained"
+        return PRETRAINED
     if spec.name.startswith("cifar:"):
         raise LayerprobeError(
             f"{spec.name} comes without weights: give --weights FILE (`layerprobe train` makes one), "
             "or --weights random for an untrained network"
         )
-    return "as built"
+    return AS_BUILT
 
 
 def _stored_preprocessing(weights: Weights | None) -> Preprocessing | None:

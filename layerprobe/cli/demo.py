@@ -27,7 +27,11 @@ def demo(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """The main job, offline, on scikit-learn's real handwritten digits, in under two minutes."""
+    """Run the main job on real digits, offline.
+
+    Trains a teacher on scikit-learn's handwritten digits, extracts, ranks, draws, and distils students with three
+    methods.
+    """
     from layerprobe.experiments.demo import DemoConfig, run_demo, verdict
     from layerprobe.report.builders import ranking_table, runs_table
 

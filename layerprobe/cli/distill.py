@@ -63,7 +63,10 @@ def distill(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Train a student: its backbone on a teacher's features alone, or with a method to compare that with."""
+    """Train a student from a teacher's layers.
+
+    Its backbone learns from the features alone (feature-only), or with a method to compare that with.
+    """
     means, stds = options.numbers(mean, "--mean"), options.numbers(std, "--std")
 
     from layerprobe.distill.config import DistillConfig, Training

@@ -48,7 +48,10 @@ def extract(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Dump every layer's features of a teacher to one HDF5 file, in one forward pass."""
+    """Write every layer's features to one HDF5 file.
+
+    One forward pass over a class-balanced sample of images, with labels and provenance.
+    """
     sample = options.samples(samples, "--samples")
     means, stds = options.numbers(mean, "--mean"), options.numbers(std, "--std")
 

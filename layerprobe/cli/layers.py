@@ -21,7 +21,7 @@ def layers(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Print the generalized layers of a model in execution order."""
+    """Print the layers of a model in execution order."""
     from layerprobe.report.builders import layers_table
     from layerprobe.resolve import find_model_layers
 

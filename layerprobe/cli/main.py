@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -20,17 +20,27 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except LayerprobeError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise typer.Exit(2) from None
+            _fail(str(error))
+        except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+            _fail(f"{error}; name a place that can be written to")
         except KeyboardInterrupt:
-            print("interrupted: nothing was finished; run the same command again", file=sys.stderr)
+            print(
+                "interrupted: unfinished; run the same command again, with --overwrite if it left a run folder",
+                file=sys.stderr,
+            )
             raise typer.Exit(130) from None
+
+
+def _fail(message: str) -> NoReturn:
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    raise typer.Exit(2) from None
 
 
 app = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: it starts in half the time, and reads well in a narrow terminal
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Find the layers of a trained network that are worth learning from, and train a small network from them.",
 )

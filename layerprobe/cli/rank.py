@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,11 @@ def rank(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Measure the geometry of every layer, and choose the layers with the highest score."""
+    """Measure every layer and choose the best.
+
+    Separation, information, efficiency and knowledge quality of each layer, as a table and a figure; the layers of
+    highest score go to a ranking file.
+    """
     from layerprobe.devices import resolve_device
     from layerprobe.features.file import FeatureFile
     from layerprobe.ranking import rank as run
@@ -56,15 +61,20 @@ def rank(
             save_ranking(result, target)
         if output:
             written += save_figure(quality_figure(result), output, f"{features.stem}.quality", overwrite)
-        source = result.provenance
-        reporter.wrote(
-            written,
-            f"layerprobe distill --teacher {source['model']} --weights {source['weights']} --student ... "
-            f"--data {source['dataset']} --layers {target} --output ...",
-        )
+        reporter.wrote(written, _next_command(result.provenance, target))
 
 
-def _same_choice(target: Path, provenance: dict[str, object], top: int, by: str, overwrite: bool) -> bool:
+def _next_command(source: Mapping[str, object], ranking: Path) -> str:
+    from layerprobe.resolve import AS_BUILT
+
+    weights = "" if source["weights"] == AS_BUILT else f"--weights {source['weights']} "
+    return (
+        f"layerprobe distill --teacher {source['model']} {weights}--student ... "
+        f"--data {source['dataset']} --layers {ranking} --output ..."
+    )
+
+
+def _same_choice(target: Path, provenance: Mapping[str, object], top: int, by: str, overwrite: bool) -> bool:
     """Whether the ranking file already holds this choice from these features: then it is left as it is."""
     from layerprobe.types import Ranking
 

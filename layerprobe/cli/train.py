@@ -40,7 +40,7 @@ def train(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Train any model on any data set with cross entropy: how to make a teacher."""
+    """Train any model with cross entropy: a teacher."""
     means, stds = options.numbers(mean, "--mean"), options.numbers(std, "--std")
 
     from layerprobe.distill.config import TrainConfig, Training

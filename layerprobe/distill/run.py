@@ -22,7 +22,7 @@ from layerprobe.distill.pairing import Pairing, baseline_teacher_layers, student
 from layerprobe.distill.run_folder import RunFolder
 from layerprobe.distill.trainer import Pupil, Recipe, accuracy, make_accelerator, train
 from layerprobe.errors import LayerprobeError, closest
-from layerprobe.resolve import PREPROCESSING_KEY, DataSpec, ModelSpec, Network, load_network
+from layerprobe.resolve import PREPROCESSING_KEY, RANDOM, DataSpec, ModelSpec, Network, load_network
 from layerprobe.types import EpochMetrics, Preprocessing, Progress, Run, silent
 
 _log = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ class _Stage:
     def beginner(self, spec: ModelSpec, like: Preprocessing | None = None) -> Network:
         """The network to train; with ``like`` it takes the same input as another network."""
         spec = replace(
-            spec, weights=spec.weights or "random", num_classes=spec.num_classes or len(self.train_split.classes)
+            spec, weights=spec.weights or RANDOM, num_classes=spec.num_classes or len(self.train_split.classes)
         )
         data = self.data
         if like is not None:

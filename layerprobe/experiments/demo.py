@@ -74,47 +74,68 @@ def run_demo(
     out = config.output
     if out.exists() and not config.overwrite and (not out.is_dir() or any(out.iterdir())):
         raise LayerprobeError(f"{out} exists and is not empty; --overwrite replaces it, --output DIR writes elsewhere")
-    say(f"$ layerprobe train --model {TEACHER} --data digits --epochs {TEACHER_EPOCHS} --output {out / 'teacher'}")
+    teacher = _teach(config, say, progress)
+    ranking = _rank(config, teacher, say, progress)
+    runs = _distil(config, teacher, say, progress)
+    figures = out / "figures"
+    drawn = [
+        *save_figure(quality_figure(ranking), figures, "teacher.quality", overwrite=True),
+        *save_figure(comparison_figure(runs), figures, "comparison", overwrite=True),
+    ]
+    for run in (teacher, *runs):
+        drawn += save_figure(curves_figure(run), run.folder, "curves", overwrite=True)
+    features = _features(config)
+    written = [path for run in (teacher, *runs) for path in run.files]
+    return Demo(ranking, tuple(runs), (features, ranking_path(features), *sorted([*drawn, *written])))
+
+
+def _features(config: DemoConfig) -> Path:
+    return config.output / "teacher.h5"
+
+
+def _teach(config: DemoConfig, say: Callable[[str], None], progress: Progress) -> Run:
+    folder = config.output / "teacher"
+    say(f"$ layerprobe train --model {TEACHER} --data digits --epochs {TEACHER_EPOCHS} --output {folder}")
     training = Training(epochs=TEACHER_EPOCHS, device=config.device)
     teacher = train_model(
-        TrainConfig(ModelSpec(TEACHER), DIGITS, out / "teacher", training, config.overwrite), progress=progress
+        TrainConfig(ModelSpec(TEACHER), DIGITS, folder, training, config.overwrite), progress=progress
     )
     say(f"  teacher: top-1 {teacher.last_accuracy:.2f} %")
-    curves = save_figure(curves_figure(teacher), teacher.folder, "curves", overwrite=True)
-    trained = ModelSpec(TEACHER, str(teacher.weights))
+    return teacher
 
-    features = out / "teacher.h5"
+
+def _rank(config: DemoConfig, teacher: Run, say: Callable[[str], None], progress: Progress) -> Ranking:
+    features = _features(config)
     say(f"$ layerprobe extract --model {TEACHER} --weights {teacher.weights} --data digits --output {features}")
-    extraction = ExtractConfig(trained, DIGITS, features, device=config.device, overwrite=config.overwrite)
+    spec = ModelSpec(TEACHER, str(teacher.weights))
+    extraction = ExtractConfig(spec, DIGITS, features, device=config.device, overwrite=config.overwrite)
     with extract(extraction, progress) as file:
-        say(f"$ layerprobe rank {features} --top 4 --output {out / 'figures'}")
+        say(f"$ layerprobe rank {features} --top 4 --output {config.output / 'figures'}")
         ranking = rank(file, top=4, device=resolve_device(config.device), progress=progress)
-    say(f"  chosen: {', '.join(ranking.selected)}")
     save_ranking(ranking, ranking_path(features))
-    figures = save_figure(quality_figure(ranking), out / "figures", "teacher.quality", overwrite=True)
+    say(f"  chosen: {', '.join(ranking.selected)}")
+    return ranking
 
+
+def _distil(config: DemoConfig, teacher: Run, say: Callable[[str], None], progress: Progress) -> list[Run]:
     runs = []
     for method in METHODS:
         for seed in range(config.seeds):
-            distillation = _distillation(config, method, seed, trained, ranking_path(features))
+            distillation = _distillation(config, method, seed, ModelSpec(TEACHER, str(teacher.weights)))
             say(_command(distillation))
-            run = distill_student(distillation, progress=progress)
-            say(f"  {method}, seed {seed}: top-1 {run.last_accuracy:.2f} %")
-            curves += save_figure(curves_figure(run), run.folder, "curves", overwrite=True)
-            runs.append(run)
-    figures += save_figure(comparison_figure(runs), out / "figures", "comparison", overwrite=True)
-    written = [path for run in (teacher, *runs) for path in run.files]
-    return Demo(ranking, tuple(runs), (features, ranking_path(features), *figures, *sorted([*written, *curves])))
+            runs.append(distill_student(distillation, progress=progress))
+            say(f"  {method}, seed {seed}: top-1 {runs[-1].last_accuracy:.2f} %")
+    return runs
 
 
-def _distillation(config: DemoConfig, method: str, seed: int, teacher: ModelSpec, ranking: Path) -> DistillConfig:
+def _distillation(config: DemoConfig, method: str, seed: int, teacher: ModelSpec) -> DistillConfig:
     return DistillConfig(
         method=method,
         teacher=teacher,
         student=ModelSpec(STUDENT),
         data=DIGITS,
         output=config.output / "runs" / f"{method}-{seed}",
-        layers=str(ranking) if method == "feature-only" else None,
+        layers=str(ranking_path(_features(config))) if method == "feature-only" else None,
         training=Training(epochs=STUDENT_EPOCHS, seed=seed, device=config.device),
         overwrite=config.overwrite,
     )

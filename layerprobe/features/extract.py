@@ -148,11 +148,11 @@ def _announce(output: Path, plan: FilePlan, network: Network, sample: Sample) ->
     _log.info("model: %s, weights: %s", network.name, network.weights)
     _log.info("preprocessing: %s", network.preprocessing.describe())
     _log.info(
-        "%d layers of %d images (%s) take %.2f GB",
+        "%d layers of %d images (%s) take %s",
         len(plan.layers),
         len(plan.labels),
         f"{sample.per_class} per class" if sample.per_class else "every image",
-        plan.size / 1e9,
+        _size(plan.size),
     )
     for stored in plan.layers:
         if stored.reduction:
@@ -163,9 +163,13 @@ def _announce(output: Path, plan: FilePlan, network: Network, sample: Sample) ->
     free = shutil.disk_usage(folder).free
     if plan.size > free:
         raise LayerprobeError(
-            f"the features take {plan.size / 1e9:.2f} GB, but {folder} has {free / 1e9:.2f} GB free; "
+            f"the features take {_size(plan.size)}, but {folder} has {_size(free)} free; "
             "take fewer --samples or --layers, or --dtype float16"
         )
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _forward(

@@ -146,6 +146,20 @@ def test_bad_input_is_one_line_and_exit_code_2(extracted: Path, tmp_path: Path, 
     assert not (tmp_path / "new").exists()
 
 
+def test_an_output_that_cannot_be_written_is_one_line(extracted: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    inside = tmp_path / "file" / "deep"
+    model = ("--model", "cifar:resnet20", "--data", "digits")
+    for command in (
+        ("extract", *model, "--weights", "random", "--samples", 20, "--output", inside / "f.h5"),
+        ("train", *model, "--epochs", 1, "--train-samples", 20, "--test-samples", 10, "--output", inside),
+        ("rank", extracted, "--overwrite", "--output", inside),
+    ):
+        result = invoke(*command, code=2)
+        assert result.stderr.splitlines()[-1].startswith("error: "), result.stderr
+        assert "name a place that can be written to" in result.stderr
+
+
 def test_a_missing_option_is_a_usage_error() -> None:
     assert CliRunner().invoke(app, ["extract"]).exit_code == 2
 

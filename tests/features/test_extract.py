@@ -146,5 +146,7 @@ def test_bad_requests(config: ExtractConfig, monkeypatch: pytest.MonkeyPatch) ->
         extract(replace(config, device="tpu"))
     usage = module.shutil.disk_usage(config.output.parent)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(LayerprobeError, match=r"the features take .* GB free; take fewer --samples or --layers"):
+    with pytest.raises(
+        LayerprobeError, match=r"the features take .* MB, but .* free; take fewer --samples or --layers"
+    ):
         extract(config)
