@@ -89,12 +89,15 @@ def make_loader(
     drop_last: bool = False,
     pin_memory: bool = False,
 ) -> DataLoader[Batch]:
-    """A loader of whole batches; iterate it through ``batches``."""
+    """A loader of whole batches; iterate it through ``batches``.
+
+    Without a generator it has one of its own: a loader on the global one would shift every later random draw.
+    """
     return DataLoader(
         pixels,
         batch_size=batch_size,
         shuffle=shuffle,
-        generator=generator,
+        generator=generator or torch.Generator(),
         num_workers=workers,
         drop_last=drop_last,
         pin_memory=pin_memory,

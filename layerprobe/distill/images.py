@@ -43,7 +43,8 @@ def load_images(
 ) -> Images:
     """Draw the samples, hold some out, and decode once what fits into memory.
 
-    Which images are held out, and in which order the others come, depends on the seed alone, never on the labels.
+    Which images are held out, and in which order the others come, depends on the seed alone, never on the labels. A
+    class-balanced ``train_samples`` is drawn by label, as its name says.
 
     Raises:
         LayerprobeError: if the two splits name other classes, a sample is too large, or nothing is left to train on.
