@@ -9,12 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.types import EpochMetrics, Gram, Layer, LayerGeometry, Preprocessing, Ranking, Run
+from layerprobe.types import EpochMetrics, Gram, Layer, LayerGeometry, Preprocessing, Ranking, Run, StoredLayer
 
 if TYPE_CHECKING:
     from layerprobe.distill.config import DistillConfig, TrainConfig, Training
     from layerprobe.distill.run import distill_student, train_model
-    from layerprobe.features.extract import ExtractConfig, extract
+    from layerprobe.features.config import ExtractConfig
+    from layerprobe.features.dataset import FeatureDataset
+    from layerprobe.features.extract import extract
     from layerprobe.features.file import FeatureFile
     from layerprobe.geometry.gram import gram_matrix
     from layerprobe.geometry.quality import measure
@@ -29,7 +31,8 @@ _HOMES = {
     "Capture": "models.capture",
     "DataSpec": "resolve",
     "DistillConfig": "distill.config",
-    "ExtractConfig": "features.extract",
+    "ExtractConfig": "features.config",
+    "FeatureDataset": "features.dataset",
     "FeatureFile": "features.file",
     "ModelSpec": "resolve",
     "TrainConfig": "distill.config",
@@ -49,6 +52,7 @@ __all__ = [
     "DistillConfig",
     "EpochMetrics",
     "ExtractConfig",
+    "FeatureDataset",
     "FeatureFile",
     "Gram",
     "Layer",
@@ -58,6 +62,7 @@ __all__ = [
     "Preprocessing",
     "Ranking",
     "Run",
+    "StoredLayer",
     "TrainConfig",
     "Training",
     "__version__",

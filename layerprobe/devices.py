@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from layerprobe.errors import LayerprobeError
@@ -27,3 +29,8 @@ def resolve_device(name: str) -> torch.device:
     if kind == "mps" and not torch.backends.mps.is_available():
         raise LayerprobeError("no device 'mps' here; try --device auto")
     return torch.device(kind, int(number or 0)) if kind == "cuda" else torch.device(kind)
+
+
+def is_main_process() -> bool:
+    """Whether this process speaks for the others that ``accelerate launch`` or ``torchrun`` started with it."""
+    return os.environ.get("RANK", "0") == "0"

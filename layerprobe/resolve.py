@@ -15,6 +15,7 @@ from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.preprocessing import choose_preprocessing
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.layers import discover_layers, first_tensor
+from layerprobe.models.tokens import TokenLayout, token_layout
 from layerprobe.models.weights import Weights, hash_weights, head_classes, load_weights, read_weights
 from layerprobe.models.zoo import build_model, model_input
 from layerprobe.types import Layer, Preprocessing
@@ -143,7 +144,20 @@ def load_network(spec: ModelSpec, data: DataSpec, dataset: ImageDataset, seed: i
     )
 
 
-def find_model_layers(name: str, num_classes: int | None = None, image_size: int | None = None) -> tuple[Layer, ...]:
+@dataclass(frozen=True)
+class ModelLayers:
+    """What is known of a model without weights or data.
+
+    Attributes:
+        layers: its generalized layers, in execution order.
+        tokens: how its token sequences are made up, where it is a transformer.
+    """
+
+    layers: tuple[Layer, ...]
+    tokens: TokenLayout
+
+
+def find_model_layers(name: str, num_classes: int | None = None, image_size: int | None = None) -> ModelLayers:
     """The generalized layers of a model, without weights or data.
 
     Args:
@@ -157,7 +171,8 @@ def find_model_layers(name: str, num_classes: int | None = None, image_size: int
     size = image_size or (32 if name.startswith("cifar:") else None)
     module = build_model(name, num_classes=num_classes, image_size=size, seed=0)
     wish = model_input(name, module).image_size
-    return discover_layers(module, (size, size) if size else wish or (224, 224))
+    pixels = (size, size) if size else wish or (224, 224)
+    return ModelLayers(discover_layers(module, pixels), token_layout(module, pixels))
 
 
 def _weights_source(spec: ModelSpec) -> str:

@@ -50,6 +50,26 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class StoredLayer:
+    """A layer as it lies in a feature file.
+
+    Attributes:
+        layer: which layer, with the shape the network gave it.
+        shape: stored shape of one image's features; other than ``layer.shape`` where they were reduced.
+        reduction: what was done to the features, e.g. ``avg:64x64``; empty: nothing.
+    """
+
+    layer: Layer
+    shape: tuple[int, ...]
+    reduction: str = ""
+
+    @property
+    def dimension(self) -> int:
+        """D, the number of stored features per image."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
 class Preprocessing:
     """How an image becomes a network's input.
 

@@ -32,7 +32,7 @@ LIBRARIES = {
     "matplotlib": {"report"},
     "typer": {"cli"},
     "rich": {"cli", "report"},
-    "accelerate": {"distill", "features/extract.py"},
+    "accelerate": {"distill", "features/processes.py"},
 }
 MODULES = sorted(
     path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem not in {"__init__", "__main__"}

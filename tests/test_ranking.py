@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.file import FeatureFile, FeatureFileWriter, FilePlan, StoredLayer
+from layerprobe.features.file import FeatureFile
+from layerprobe.features.layout import FilePlan, create_file
+from layerprobe.features.writer import FeatureFileWriter
 from layerprobe.geometry.gram import gram_matrix
 from layerprobe.geometry.quality import measure
 from layerprobe.ranking import SCORES, rank, ranking_path, save_ranking, select
-from layerprobe.types import Layer, LayerGeometry, Ranking
+from layerprobe.types import Layer, LayerGeometry, Ranking, StoredLayer
 
 
 def layer(index: int) -> Layer:
@@ -30,8 +32,9 @@ def features(tmp_path: Path) -> FeatureFile:
     ]
     stored = tuple(StoredLayer(layer(index), (6, 2, 2)) for index in range(4))
     plan = FilePlan(stored, "float32", labels, np.arange(24), None, ("a", "b", "c"), {"population": 500, "model": "m"})
-    with FeatureFileWriter(tmp_path / "f.h5", plan) as writer:
-        writer.write(data)
+    create_file(tmp_path / "f.h5", plan)
+    with FeatureFileWriter(tmp_path / "f.h5") as writer:
+        writer.write(0, data)
         writer.finish()
     return FeatureFile(tmp_path / "f.h5")
 

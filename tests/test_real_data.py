@@ -13,7 +13,8 @@ from layerprobe.data.sampling import all_rows
 from layerprobe.distill.config import DistillConfig, Training
 from layerprobe.distill.run import distill_student
 from layerprobe.distill.trainer import accuracy
-from layerprobe.features.extract import ExtractConfig, extract
+from layerprobe.features.config import ExtractConfig
+from layerprobe.features.extract import extract
 from layerprobe.ranking import rank
 from layerprobe.resolve import DataSpec, ModelSpec, load_network
 

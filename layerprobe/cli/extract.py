@@ -15,6 +15,10 @@ EXAMPLES = """Examples:
 layerprobe extract --model timm:resnet50 --data photos/ --output r50.h5
 
 layerprobe extract --model cifar:resnet56 --weights r56.safetensors --data CIFAR10 --samples all --output r56.h5
+
+layerprobe extract --model timm:vit_small_patch16_224 --data photos/ --layers every:2 --tokens mean --output vit.h5
+
+accelerate launch -m layerprobe extract --model timm:resnet50 --data photos/ --output r50.h5
 """
 
 
@@ -27,16 +31,15 @@ def extract(
     data_root: options.DataRoot = None,
     download: options.Download = False,
     split: Annotated[str, typer.Option("--split", help="train, test or all.")] = "train",
-    samples: Annotated[
-        str | None,
-        typer.Option(
-            "--samples", help="Images in the class-balanced sample, or 'all'  [default: 5000, or what there is]"
-        ),
-    ] = None,
-    layers: Annotated[
-        str | None, typer.Option("--layers", help="Names or indices, separated by commas  [default: every layer]")
-    ] = None,
-    dtype: Annotated[str, typer.Option("--dtype", help="float32 or float16, on disk.")] = "float32",
+    samples: options.Samples = None,
+    layers: options.Layers = None,
+    dtype: options.Dtype = "float32",
+    pool: options.Pool = None,
+    tokens: options.Tokens = "all",
+    project: options.Project = None,
+    amp: Annotated[
+        bool, typer.Option("--amp", help="Compute in 16 bits: bfloat16 on a CPU, float16 on a GPU.")
+    ] = False,
     image_size: options.ImageSize = None,
     mean: options.Mean = None,
     std: options.Std = None,
@@ -50,12 +53,14 @@ def extract(
 ) -> None:
     """Write every layer's features to one HDF5 file.
 
-    One forward pass over a class-balanced sample of images, with labels and provenance.
+    One forward pass over a class-balanced sample of images, with labels and provenance. Stopped at any moment, the same
+    command goes on from there.
     """
     sample = options.samples(samples, "--samples")
     means, stds = options.numbers(mean, "--mean"), options.numbers(std, "--std")
 
-    from layerprobe.features.extract import ExtractConfig
+    from layerprobe.devices import is_main_process
+    from layerprobe.features.config import ExtractConfig
     from layerprobe.features.extract import extract as run
     from layerprobe.resolve import DataSpec, ModelSpec
 
@@ -67,12 +72,16 @@ def extract(
         samples=sample,
         layers=options.names(layers),
         dtype=dtype,
+        pool=pool,
+        tokens=tokens,
+        project=project,
+        amp=amp,
         device=device,
         batch_size=batch_size,
         workers=workers,
         seed=seed,
         overwrite=overwrite,
     )
-    with Reporter(quiet, verbose) as reporter:
+    with Reporter(quiet or not is_main_process(), verbose) as reporter:
         run(config, progress=reporter.progress).close()
         reporter.wrote([output], f"layerprobe rank {output}")

@@ -37,10 +37,31 @@ Download = Annotated[bool, typer.Option("--download", help="Download the data se
 ImageSize = Annotated[int | None, typer.Option("--image-size", min=1, help="Input size in pixels, over the default.")]
 Mean = Annotated[str | None, typer.Option("--mean", help="Channel means, e.g. 0.5 or 0.485,0.456,0.406.")]
 Std = Annotated[str | None, typer.Option("--std", help="Channel standard deviations, like --mean.")]
+Samples = Annotated[
+    str | None,
+    typer.Option("--samples", help="Images in the class-balanced sample, or 'all'  [default: 5000, or what there is]"),
+]
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        "--layers",
+        help="Which layers, separated by commas: names, globs (layer3.*), indices, ranges (3-7, 3:8, -4:), every:4 or "
+        "all  [default: all]",
+    ),
+]
+Dtype = Annotated[str, typer.Option("--dtype", help="float32 or float16, on disk.")]
+Pool = Annotated[
+    str | None,
+    typer.Option("--pool", help="avg:H or max:H: maps become H x H at most  [default: only huge ones are averaged]"),
+]
+Tokens = Annotated[str, typer.Option("--tokens", help="cls, mean or all: what to keep of a transformer's tokens.")]
+Project = Annotated[
+    int | None, typer.Option("--project", min=1, help="Random projection of layers with more features than this.")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per step.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that decode images.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of every random choice.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
 Format = Annotated[str, typer.Option("--format", help="table, json, csv, markdown or latex.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and results only.")]

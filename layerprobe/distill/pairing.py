@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.models.layers import find_layers
+from layerprobe.models.selection import find_layers
 from layerprobe.resolve import Network
 from layerprobe.types import Layer, Ranking
 

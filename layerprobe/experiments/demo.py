@@ -11,7 +11,8 @@ from layerprobe.devices import resolve_device
 from layerprobe.distill.config import DistillConfig, TrainConfig, Training
 from layerprobe.distill.run import distill_student, train_model
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.extract import ExtractConfig, extract
+from layerprobe.features.config import ExtractConfig
+from layerprobe.features.extract import extract
 from layerprobe.ranking import rank, ranking_path, save_ranking
 from layerprobe.report.figures.comparison import comparison_figure
 from layerprobe.report.figures.curves import curves_figure

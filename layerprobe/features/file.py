@@ -1,13 +1,11 @@
-"""The HDF5 feature file, format version 1: writer and reader. Its layout is known here and nowhere else."""
+"""Reads a feature file: layers, labels, provenance, and features in blocks of rows or columns."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,167 +16,43 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-import layerprobe
-from layerprobe.errors import LayerprobeError
-from layerprobe.types import Layer
-
-FORMAT = "layerprobe-features"
-FORMAT_VERSION = 1
-_JSON_ATTRIBUTES = ("preprocessing", "sample")
-
-
-@dataclass(frozen=True)
-class StoredLayer:
-    """A layer as it lies in the file.
-
-    Attributes:
-        layer: which layer, with the shape the network gave it.
-        shape: stored shape of one image's features; other than ``layer.shape`` where they were reduced.
-        reduction: what was done to the features, e.g. ``avg:64x64``; empty: nothing.
-    """
-
-    layer: Layer
-    shape: tuple[int, ...]
-    reduction: str = ""
-
-    @property
-    def dimension(self) -> int:
-        """D, the number of stored features per image."""
-        return math.prod(self.shape)
-
-
-@dataclass(frozen=True)
-class FilePlan:
-    """Everything about a feature file that is known before the first image is read.
-
-    Attributes:
-        layers: the layers, in execution order.
-        dtype: ``float32`` or ``float16``.
-        labels: (rows,) int64 class labels.
-        rows: (rows,) int64 row of every image in its data set.
-        paths: path of every image, where the data set has files.
-        classes: class names.
-        provenance: model, weights_sha256, dataset, split, population, preprocessing, sample, ...
-    """
-
-    layers: tuple[StoredLayer, ...]
-    dtype: str
-    labels: npt.NDArray[np.int64]
-    rows: npt.NDArray[np.int64]
-    paths: Sequence[str] | None
-    classes: Sequence[str]
-    provenance: Mapping[str, Any]
-
-    @property
-    def size(self) -> int:
-        """Bytes of features that the file will hold."""
-        per_image = sum(layer.dimension for layer in self.layers)
-        return len(self.labels) * per_image * np.dtype(self.dtype).itemsize
-
-
-class FeatureFileWriter:
-    """Writes a feature file batch by batch.
-
-    The data go to ``NAME.partial``, which takes the file's name only when ``finish`` finds every row written:
-    a file under its own name is complete. Leaving the context without ``finish`` removes the partial file.
-    """
-
-    def __init__(self, path: Path, plan: FilePlan) -> None:
-        self._path = path
-        self._partial = path.with_name(path.name + ".partial")
-        self._rows = len(plan.labels)
-        self._written = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = h5py.File(self._partial, "w")
-        self._datasets = _create(self._file, plan)
-
-    def write(self, features: Sequence[npt.NDArray[Any]]) -> None:
-        """Append one batch: for every layer, in order, an array (batch, ...) of the planned shape."""
-        count = len(features[0])
-        for dataset, values in zip(self._datasets, features, strict=True):
-            dataset[self._written : self._written + count] = values
-        self._written += count
-        self._file.attrs["rows_done"] = self._written
-
-    def finish(self) -> None:
-        """Mark the file complete and give it its name.
-
-        Raises:
-            ValueError: if rows are missing.
-        """
-        if self._written != self._rows:
-            raise ValueError(f"{self._written} of {self._rows} rows were written")
-        self._file.flush()
-        self._file.attrs["complete"] = True
-        self._file.close()
-        with self._partial.open("rb") as file:
-            os.fsync(file.fileno())
-        self._partial.replace(self._path)
-
-    def __enter__(self) -> FeatureFileWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-        self._partial.unlink(missing_ok=True)
-
-
-def _create(file: h5py.File, plan: FilePlan) -> list[h5py.Dataset]:
-    rows = len(plan.labels)
-    file.attrs.update(
-        {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "layerprobe_version": layerprobe.__version__,
-            "torch_version": str(torch.__version__),
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "complete": False,
-            "rows": rows,
-            "rows_done": 0,
-            "dtype": plan.dtype,
-        }
-    )
-    for key, value in plan.provenance.items():
-        file.attrs[key] = json.dumps(value) if key in _JSON_ATTRIBUTES else value
-    text = h5py.string_dtype("utf-8")
-    file.create_dataset("images/label", data=plan.labels.astype(np.int64))
-    file.create_dataset("images/index", data=plan.rows.astype(np.int64))
-    if plan.paths is not None:
-        file.create_dataset("images/path", data=list(plan.paths), dtype=text)
-    file.create_dataset("classes", data=list(plan.classes), dtype=text)
-    datasets = []
-    for stored in plan.layers:
-        dataset = file.create_dataset(f"layers/{stored.layer.index:06d}", (rows, *stored.shape), plan.dtype)
-        dataset.attrs.update(
-            {
-                "name": stored.layer.name,
-                "kind": stored.layer.kind,
-                "shape": np.asarray(stored.layer.shape, dtype=np.int64),
-                "parameters": stored.layer.parameters,
-                "reduction": stored.reduction,
-            }
-        )
-        datasets.append(dataset)
-    return datasets
+from layerprobe.errors import LayerprobeError, closest
+from layerprobe.features.checksums import row_checksums
+from layerprobe.features.layout import (
+    CHECKSUM,
+    CLASSES,
+    COMPLETE,
+    FORMAT,
+    FORMAT_VERSION,
+    INDEX,
+    JSON_ATTRIBUTES,
+    LABEL,
+    LAYERS,
+    PATH,
+    WRITTEN,
+    layer_dataset,
+)
+from layerprobe.types import Layer, Progress, StoredLayer, silent
 
 
 class FeatureFile:
     """Reads a feature file.
 
+    A layer is named by its index in the network (25) or its name (``layer3.6``).
+
     Args:
         path: the HDF5 file that ``layerprobe extract`` wrote.
+        unfinished: also open a file that lacks rows. ``written`` says which rows it has; the others hold anything.
 
     Raises:
         LayerprobeError: if there is no such file, it isn't a feature file of this version, or it is unfinished.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, unfinished: bool = False) -> None:
         self.path = Path(path)
-        self._file = _open(self.path)
+        self._file = _open(self.path, unfinished)
 
-    @property
+    @cached_property
     def layers(self) -> tuple[StoredLayer, ...]:
         """The stored layers, in execution order."""
         return tuple(
@@ -193,49 +67,108 @@ class FeatureFile:
                 shape=tuple(dataset.shape[1:]),
                 reduction=str(dataset.attrs["reduction"]),
             )
-            for key, dataset in sorted(self._file["layers"].items())
+            for key, dataset in sorted(self._file[LAYERS].items())
         )
 
     @property
     def labels(self) -> Tensor:
         """(rows,) int64 class labels."""
-        return torch.from_numpy(self._file["images/label"][:])
+        return torch.from_numpy(self._file[LABEL][:])
 
     @property
     def image_rows(self) -> Tensor:
         """(rows,) int64, the row of every image in its data set."""
-        return torch.from_numpy(self._file["images/index"][:])
+        return torch.from_numpy(self._file[INDEX][:])
 
     @property
     def image_paths(self) -> tuple[str, ...] | None:
         """Path of every image below the data set's folder; None where the data set has no files."""
-        if "images/path" not in self._file:
-            return None
-        return tuple(self._file["images/path"].asstr()[:])
+        return tuple(self._file[PATH].asstr()[:]) if PATH in self._file else None
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names; a label is a position in this tuple."""
-        return tuple(self._file["classes"].asstr()[:])
+        return tuple(self._file[CLASSES].asstr()[:])
 
     @property
     def provenance(self) -> dict[str, Any]:
         """The file's attributes as plain values: model, weights, data, preprocessing, sample, versions."""
         values = {key: value.item() if hasattr(value, "item") else value for key, value in self._file.attrs.items()}
-        return {key: json.loads(value) if key in _JSON_ATTRIBUTES else value for key, value in values.items()}
+        return {key: json.loads(value) if key in JSON_ATTRIBUTES else value for key, value in values.items()}
 
-    def features(self, index: int, start: int = 0, stop: int | None = None) -> Tensor:
+    @property
+    def complete(self) -> bool:
+        """Whether every row is there."""
+        return bool(self._file[COMPLETE][0])
+
+    @property
+    def written(self) -> Tensor:
+        """(rows,) bool, which rows are there."""
+        return torch.from_numpy(self._file[WRITTEN][:] != 0)
+
+    def layer(self, layer: int | str) -> StoredLayer:
+        """The stored layer of that name or index.
+
+        Raises:
+            LayerprobeError: if the file doesn't hold it.
+        """
+        for stored in self.layers:
+            if layer in (stored.layer.name, stored.layer.index):
+                return stored
+        indices = [stored.layer.index for stored in self.layers]
+        names = [stored.layer.name for stored in self.layers]
+        hint = closest(layer, names) if isinstance(layer, str) else f"it has {indices}"
+        raise LayerprobeError(f"no layer {layer!r} in {self.path}; {hint}")
+
+    def features(self, layer: int | str, start: int = 0, stop: int | None = None) -> Tensor:
         """Rows ``start`` to ``stop`` of a layer, (rows, ...), in the stored type."""
-        return torch.from_numpy(self._file[f"layers/{index:06d}"][start:stop])
+        return torch.from_numpy(self._dataset(layer)[start:stop])
 
-    def columns(self, index: int, width: int = 4096) -> Iterator[Tensor]:
+    def rows(self, layer: int | str, rows: npt.NDArray[np.int64]) -> Tensor:
+        """Chosen rows of a layer, (len(rows), ...), in the stored type; in any order, repeats allowed."""
+        unique, position = np.unique(rows, return_inverse=True)
+        return torch.from_numpy(self._dataset(layer)[unique][position])
+
+    def blocks(self, layer: int | str, rows: int = 1024) -> Iterator[Tensor]:
+        """A layer in blocks of ``rows`` rows, in order, each (rows, ...) in the stored type."""
+        dataset = self._dataset(layer)
+        for start in range(0, len(dataset), rows):
+            yield torch.from_numpy(dataset[start : start + rows])
+
+    def columns(self, layer: int | str, width: int = 4096) -> Iterator[Tensor]:
         """A layer's n x D feature matrix in blocks of about ``width`` columns, each (n, d) float32."""
-        dataset = self._file[f"layers/{index:06d}"]
+        dataset = self._dataset(layer)
         inner = math.prod(dataset.shape[2:])
         step = max(1, width // inner)
         for start in range(0, dataset.shape[1], step):
             block = dataset[:, start : start + step]
             yield torch.from_numpy(block.reshape(len(block), -1).astype(np.float32, copy=False))
+
+    def damaged(self, progress: Progress = silent, rows: int = 64) -> Tensor:
+        """Read everything back and compare it with the checksums.
+
+        Args:
+            progress: told after every block.
+            rows: rows that are read at a time.
+
+        Returns:
+            (rows, layers) bool: true where a row that is marked as written is not what was written.
+        """
+        names = [layer_dataset(stored.layer.index) for stored in self.layers]
+        written, stored_sums = self.written.numpy(), self._file[CHECKSUM]
+        wrong = np.zeros((len(written), len(names)), bool)
+        for start in range(0, len(written), rows):
+            block = slice(start, start + rows)
+            if written[block].any():
+                sums = row_checksums([self._file[name][block] for name in names])
+                wrong[block] = (sums != stored_sums[block]) & written[block, None]
+            progress("verify", min(start + rows, len(written)), len(written))
+        return torch.from_numpy(wrong)
+
+    def damaged_layers(self, progress: Progress = silent) -> dict[str, int]:
+        """How many rows of a layer are not what was written, by name, for the layers that have such rows."""
+        counts = self.damaged(progress).sum(dim=0).tolist()
+        return {stored.layer.name: count for stored, count in zip(self.layers, counts, strict=True) if count}
 
     def close(self) -> None:
         """Close the file."""
@@ -249,13 +182,19 @@ class FeatureFile:
     ) -> None:
         self.close()
 
+    def _dataset(self, layer: int | str) -> h5py.Dataset:
+        return self._file[layer_dataset(self.layer(layer).layer.index)]
 
-def _open(path: Path) -> h5py.File:
+
+def _open(path: Path, unfinished: bool) -> h5py.File:
     remedy = "`layerprobe extract` writes one"
     if not path.is_file():
         raise LayerprobeError(f"no feature file at {path}; {remedy}")
     try:
-        file = h5py.File(path, "r")
+        # Without a lock: network file systems often have none, and a file that is being written can be looked at.
+        file = h5py.File(path, "r", locking=False)
+    except PermissionError:
+        raise
     except OSError:
         raise LayerprobeError(f"{path} is not an HDF5 file, or it is damaged; {remedy}") from None
     if file.attrs.get("format") != FORMAT:
@@ -264,9 +203,10 @@ def _open(path: Path) -> h5py.File:
         problem = (
             f"{path} has format version {file.attrs.get('format_version')}, this layerprobe reads {FORMAT_VERSION}"
         )
-    elif not file.attrs.get("complete"):
-        done, rows = file.attrs.get("rows_done"), file.attrs.get("rows")
+    elif not unfinished and not file[COMPLETE][0]:
+        done, rows = int(np.count_nonzero(file[WRITTEN][:])), file.attrs["rows"]
         problem = f"{path} is unfinished: {done} of {rows} rows"
+        remedy = "the same `layerprobe extract` command goes on from there"
     else:
         return file
     file.close()

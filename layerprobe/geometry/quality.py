@@ -57,8 +57,8 @@ def measure(gram: Gram) -> dict[str, float]:
 
     Returns:
         ``separation``, ``information``, ``efficiency``, ``quality``; their parts ``intra_cosine``, ``inter_cosine``,
-        ``min_intra_cosine``, ``spectral_entropy``, ``class_gap``, ``feature_norm``; and ``self_pairs``, the term that
-        turns separation into the released code's. NaN where a value is undefined.
+        ``min_intra_cosine``, ``spectral_entropy``, ``class_gap``, ``feature_norm``, ``dimension`` (D); and
+        ``self_pairs``, the term that turns separation into the released code's. NaN where a value is undefined.
     """
     cosines = cosine_statistics(gram)
     entropy = mean_class_entropy(gram)
@@ -78,4 +78,5 @@ def measure(gram: Gram) -> dict[str, float]:
         "spectral_entropy": entropy,
         "class_gap": gap,
         "feature_norm": norm,
+        "dimension": float(gram.dimension),
     }

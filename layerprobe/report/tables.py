@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from layerprobe.errors import LayerprobeError
@@ -55,6 +55,7 @@ class Table:
         rows: values by column name.
         marked: numbers of the rows to stand out.
         notes: lines below it.
+        details: facts about the whole, ready for JSON; shown by no other format.
     """
 
     title: str
@@ -62,6 +63,7 @@ class Table:
     rows: tuple[Mapping[str, Any], ...]
     marked: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def texts(self, row: Mapping[str, Any]) -> list[str]:
         """A row's values for people."""
@@ -123,7 +125,10 @@ def _json(table: Table) -> str:
         {**{key: _plain(value) for key, value in row.items()}, "marked": number in table.marked}
         for number, row in enumerate(table.rows)
     ]
-    return json.dumps({"title": table.title, "rows": rows, "notes": list(table.notes)}, indent=1, allow_nan=False)
+    content: dict[str, Any] = {"title": table.title, "rows": rows, "notes": list(table.notes)}
+    if table.details:
+        content["details"] = dict(table.details)
+    return json.dumps(content, indent=1, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,7 @@ from layerprobe.cli.main import app
 from layerprobe.distill.methods import METHODS
 from layerprobe.report.tables import TABLE_FORMATS
 
-COMMANDS = ("layers", "extract", "rank", "distill", "train", "demo")
+COMMANDS = ("layers", "extract", "inspect", "rank", "distill", "train", "demo")
 ROOT = Path(__file__).parents[2]
 
 
@@ -200,3 +200,51 @@ def test_help_imports_nothing_heavy() -> None:
     )
     assert result.stdout.count("Usage:") == len(COMMANDS) + 1
     assert result.stderr.strip() == "[]"
+
+
+def test_layers_shows_what_a_pattern_selects_and_the_bytes_it_takes() -> None:
+    options = ("--model", "cifar:resnet56", "--layers", "layer3.*,0-1", "--pool", "avg:4", "--dtype", "float16")
+    table = json.loads(invoke("layers", *options, "--samples", 1000, "--format", "json").stdout)
+    assert [row["index"] for row in table["rows"]] == [0, 1, *range(19, 28)]
+    assert {row["stored"] for row in table["rows"]} == {"16x4x4", "64x4x4"}
+    assert table["details"] == {"images": 1000, "dtype": "float16", "bytes": 1000 * 2 * (2 * 256 + 9 * 1024)}
+
+
+def test_inspect_says_what_is_in_a_file(extracted: Path, tmp_path: Path) -> None:
+    result = invoke("inspect", extracted, "--verify")
+    assert "11 layers of 60 images in float32, complete" in result.stdout
+    assert "model: cifar:resnet20, weights: random (SHA-256 " in result.stdout
+    assert "checksums: every row is what was written" in result.stdout
+    details = json.loads(invoke("inspect", extracted, "--format", "json").stdout)["details"]
+    assert (details["complete"], details["rows_done"], details["damaged"]) == (True, 60, None)
+    damaged = tmp_path / "damaged.h5"
+    data = bytearray(extracted.read_bytes())
+    data[-10] ^= 1  # inside the last layer
+    damaged.write_bytes(data)
+    result = invoke("inspect", damaged, "--verify", code=2)
+    assert "damaged rows" in result.stdout
+    assert "error: " in result.stderr and "rows of linear.input are not what was written" in result.stderr
+
+
+def test_an_unfinished_file_is_inspected_and_not_ranked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from layerprobe.features.writer import FeatureFileWriter
+
+    command = (
+        "extract", "--model", "cifar:resnet20", "--weights", "random", "--data", "digits", "--samples", 60,
+        "--batch-size", 20, "--output", tmp_path / "f.h5",
+    )  # fmt: skip
+    write = FeatureFileWriter.write
+
+    def write_once(self: FeatureFileWriter, start: int, features: list[object]) -> None:
+        if start:
+            raise KeyboardInterrupt
+        write(self, start, features)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FeatureFileWriter, "write", write_once)
+        error = invoke(*command, code=130).stderr
+    assert f"stopped: 20 of 60 rows are in {tmp_path / 'f.h5'}; the same command goes on from there" in error
+    assert "unfinished: 20 of 60 rows" in invoke("inspect", tmp_path / "f.h5", "--verify").stdout
+    assert "f.h5 is unfinished: 20 of 60 rows" in refused("rank", tmp_path / "f.h5")
+    assert "going on: 20 of 60 rows" in invoke(*command).stderr
+    assert "is complete: nothing to do" in invoke(*command).stderr

@@ -1,7 +1,6 @@
 """Extraction: every row is the right image's, in every layer."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,44 +10,11 @@ from torch import nn
 from layerprobe.data.datasets import open_dataset
 from layerprobe.errors import LayerprobeError
 from layerprobe.features import extract as module
-from layerprobe.features.extract import ExtractConfig, extract
-from layerprobe.resolve import DataSpec, ModelSpec, load_network
-from layerprobe.types import Layer
-
-HOME_MADE = """
-import torch
-from torch import nn
-
-class Net(nn.Module):
-    def __init__(self, num_classes):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3, padding=1)
-        self.act = nn.ReLU(inplace=True)
-        self.head = nn.Linear(4, num_classes)
-        self.scale = nn.Parameter(torch.tensor(1.0))
-
-    def forward(self, x):
-        x = self.act(self.conv(x)) * self.scale
-        return self.head(x.mean(dim=(2, 3)))
-
-def net(num_classes):
-    torch.manual_seed(0)
-    return Net(num_classes)
-
-def loud(num_classes):
-    model = net(num_classes)
-    with torch.no_grad():
-        model.conv.weight.mul_(1e6)
-    return model
-"""
-
-
-@pytest.fixture
-def config(photos: Path, tmp_path: Path) -> ExtractConfig:
-    (tmp_path / "net.py").write_text(HOME_MADE)
-    return ExtractConfig(
-        ModelSpec(f"{tmp_path / 'net.py'}:net"), DataSpec(str(photos)), tmp_path / "f.h5", samples=15, batch_size=4
-    )
+from layerprobe.features import reduce
+from layerprobe.features.config import ExtractConfig
+from layerprobe.features.extract import extract
+from layerprobe.features.reduce import Project
+from layerprobe.resolve import ModelSpec, load_network
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -89,7 +55,7 @@ def test_a_huge_map_is_pooled_and_says_so(
 ) -> None:
     with extract(config) as file:
         whole = file.features(0)
-    monkeypatch.setattr(module, "LARGEST_DIMENSION", 4 * 8 * 8)
+    monkeypatch.setattr(reduce, "LARGEST_DIMENSION", 4 * 8 * 8)
     with extract(replace(config, overwrite=True)) as file:
         stored = file.layers[0]
         assert (stored.layer.shape, stored.shape, stored.reduction) == ((4, 32, 32), (4, 8, 8), "avg:8x8")
@@ -97,42 +63,43 @@ def test_a_huge_map_is_pooled_and_says_so(
     assert "act has 4096 features: pooled (avg:8x8)" in caplog.text
 
 
-def test_a_channels_last_map_is_pooled_over_its_own_axes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LARGEST_DIMENSION", 5 * 4 * 4)
-    stored = module._stored(Layer(0, "swin", "block", (8, 8, 5), 0))
-    assert (stored.shape, stored.reduction) == ((4, 4, 5), "avg:4x4")
-    features = torch.randn(2, 8, 8, 5)
-    expected = features.reshape(2, 4, 2, 4, 2, 5).mean(dim=(2, 4))
-    assert np.allclose(module._to_storage(features, stored, "float32"), expected, atol=1e-6)
-
-
 def test_float16_holds_what_fits_and_stops_at_what_does_not(config: ExtractConfig) -> None:
     with extract(config) as file:
         exact = file.features(0)
     with extract(replace(config, dtype="float16", overwrite=True)) as file:
         assert torch.equal(file.features(0), exact.half())
-    before = config.output.read_bytes()
     loud = ModelSpec(config.model.name.replace(":net", ":loud"))
     with pytest.raises(LayerprobeError, match=r"layer 'act' has values up to .*beyond float16 .*--dtype float32"):
         extract(replace(config, model=loud, dtype="float16", overwrite=True))
-    assert config.output.read_bytes() == before
+    assert not config.output.exists()
 
 
-def test_an_existing_output_is_kept(config: ExtractConfig) -> None:
-    config.output.write_text("mine")
-    with pytest.raises(LayerprobeError, match="f.h5 exists; --overwrite replaces it"):
-        extract(config)
-    assert config.output.read_text() == "mine"
-    with pytest.raises(LayerprobeError, match="is a folder; --output names the HDF5 file"):
-        extract(replace(config, output=config.output.parent))
+def test_a_run_in_16_bits_says_so_and_is_close(config: ExtractConfig) -> None:
+    with extract(config) as file:
+        exact = file.features("head.input")
+        assert file.provenance["precision"] == "float32"
+    with extract(replace(config, amp=True, overwrite=True)) as file:
+        assert file.provenance["precision"] == "bfloat16"
+        rounded = file.features("head.input")
+    assert not torch.equal(rounded, exact) and torch.allclose(rounded, exact, rtol=0.05, atol=0.05)
 
 
-def test_a_truncated_image_leaves_nothing_behind(config: ExtractConfig, photos: Path) -> None:
-    for path in (photos / "train" / "dog").iterdir():
-        path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(LayerprobeError, match="is not a readable image"):
-        extract(config)
-    assert not list(config.output.parent.glob("f.h5*"))
+def test_values_that_are_not_finite_are_named(config: ExtractConfig, caplog: pytest.LogCaptureFixture) -> None:
+    nan = replace(config, model=ModelSpec(config.model.name.replace(":net", ":broken")))
+    extract(nan).close()
+    assert caplog.text.count("layer 'act' has values that are not finite: look at the weights") == 1
+    with pytest.raises(LayerprobeError, match="layer 'act' has values that are not finite; leave --amp out"):
+        extract(replace(nan, amp=True, overwrite=True))
+
+
+def test_reduced_layers(config: ExtractConfig) -> None:
+    with extract(config) as file:
+        whole = file.features("act")
+    with extract(replace(config, pool="max:4", project=40, overwrite=True)) as file:
+        assert [stored.shape for stored in file.layers] == [(40,), (4,)]
+        assert file.layers[0].reduction == "max:4x4; sparse-projection:40 seed 0"
+        expected = Project(40, 0, 0)(nn.functional.max_pool2d(whole, 8))
+        assert torch.allclose(file.features("act"), expected, atol=1e-5)
 
 
 def test_bad_requests(config: ExtractConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
-"""The feature file: what is written is read, what isn't finished isn't there."""
+"""The feature file: what is written is read, what isn't finished says so, what is damaged is found."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -8,8 +9,10 @@ import pytest
 import torch
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.file import FeatureFile, FeatureFileWriter, FilePlan, StoredLayer
-from layerprobe.types import Layer
+from layerprobe.features.file import FeatureFile
+from layerprobe.features.layout import FilePlan, create_file
+from layerprobe.features.writer import FeatureFileWriter
+from layerprobe.types import Layer, StoredLayer
 
 LAYERS = (
     StoredLayer(Layer(0, "relu", "activation", (3, 5, 7), 10), (3, 5, 7)),
@@ -24,31 +27,39 @@ def plan(dtype: str = "float32", paths: bool = True) -> FilePlan:
     return FilePlan(LAYERS, dtype, np.array([0, 1, 1, 0, 1]), np.arange(5) * 2, names, ("ä", "b"), PROVENANCE)
 
 
-def values(seed: int = 0) -> list[np.ndarray]:
-    generator = np.random.default_rng(seed)
-    return [generator.normal(size=(5, *layer.shape)).astype(np.float32) for layer in LAYERS]
+def values(dtype: str = "float32") -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    return [generator.normal(size=(5, *layer.shape)).astype(dtype) for layer in LAYERS]
 
 
-def write(path: Path, dtype: str = "float32") -> list[np.ndarray]:
-    data = values()
-    with FeatureFileWriter(path, plan(dtype)) as writer:
-        writer.write([array[:2] for array in data])
-        writer.write([array[2:] for array in data])
-        writer.finish()
+def write(path: Path, dtype: str = "float32", rows: int = 5) -> list[np.ndarray]:
+    """A file whose last rows were written first, up to ``rows`` of them."""
+    data = values(dtype)
+    create_file(path, plan(dtype))
+    with FeatureFileWriter(path) as writer:
+        for part in (slice(2, rows), slice(0, 2)):
+            writer.write(part.start, [array[part] for array in data])
+        if rows == 5:
+            writer.finish()
     return data
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
-    data = write(tmp_path / "f.h5")
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_what_is_written_is_read(tmp_path: Path, dtype: str) -> None:
+    data = write(tmp_path / "f.h5", dtype)
     with FeatureFile(tmp_path / "f.h5") as file:
-        assert file.layers == LAYERS
+        assert file.layers == LAYERS and file.complete and bool(file.written.all())
         assert file.labels.tolist() == [0, 1, 1, 0, 1] and file.image_rows.tolist() == [0, 2, 4, 6, 8]
         assert file.classes == ("ä", "b") and file.image_paths[3] == "a/3.png"
         for stored, array in zip(LAYERS, data, strict=True):
-            assert np.array_equal(file.features(stored.layer.index).numpy(), array)
-            assert np.array_equal(file.features(stored.layer.index, 1, 3).numpy(), array[1:3])
+            name, index = stored.layer.name, stored.layer.index
+            assert np.array_equal(file.features(index).numpy(), array)
+            assert np.array_equal(file.features(name, 1, 3).numpy(), array[1:3])
+            assert np.array_equal(torch.cat(list(file.blocks(name, 2))).numpy(), array)
+            assert np.array_equal(file.rows(name, np.array([3, 0, 3])).numpy(), array[[3, 0, 3]])
         assert {key: file.provenance[key] for key in PROVENANCE} == PROVENANCE
-        assert file.provenance["rows"] == file.provenance["rows_done"] == 5
+        assert file.provenance["rows"] == 5
+        assert not file.damaged(rows=2).any() and file.damaged_layers() == {}
     assert [path.name for path in tmp_path.iterdir()] == ["f.h5"]
 
 
@@ -59,37 +70,85 @@ def test_columns_cover_the_matrix_once(tmp_path: Path, width: int) -> None:
         for stored, array in zip(LAYERS, data, strict=True):
             matrix = torch.cat(list(file.columns(stored.layer.index, width)), dim=1)
             assert matrix.dtype == torch.float32
-            assert np.array_equal(matrix.numpy(), array.astype(np.float16).astype(np.float32).reshape(5, -1))
+            assert np.array_equal(matrix.numpy(), array.astype(np.float32).reshape(5, -1))
 
 
 def test_the_layout_is_the_documented_one(tmp_path: Path) -> None:
     write(tmp_path / "f.h5")
     with h5py.File(tmp_path / "f.h5") as file:
-        assert file.attrs["format"] == "layerprobe-features" and file.attrs["format_version"] == 1
-        assert bool(file.attrs["complete"]) is True
-        assert set(file) == {"images", "classes", "layers"} and set(file["images"]) == {"label", "index", "path"}
+        assert file.attrs["format"] == "layerprobe-features" and file.attrs["format_version"] == 2
+        assert set(file) == {"complete", "images", "classes", "layers"}
+        assert set(file["images"]) == {"label", "index", "path", "written", "checksum"}
+        assert file["complete"][:].tolist() == [1] and file["images/written"][:].tolist() == [1] * 5
+        assert (file["images/checksum"].dtype, file["images/checksum"].shape) == (np.uint32, (5, 3))
         assert set(file["layers"]) == {"000000", "000004", "000005"}
         attributes = dict(file["layers/000005"].attrs)
         assert attributes.pop("shape").tolist() == [3, 50, 70]
         assert attributes == {"name": "big", "kind": "block", "parameters": 30, "reduction": "avg:5x7"}
+        for dataset in file["layers"].values():  # so that no metadata change while rows are written
+            assert dataset.chunks is None and dataset.id.get_offset() is not None
 
 
-def test_an_interrupted_run_leaves_no_file_and_not_the_old_one_damaged(tmp_path: Path) -> None:
-    data = write(tmp_path / "f.h5")
-    with pytest.raises(KeyboardInterrupt), FeatureFileWriter(tmp_path / "f.h5", plan()) as writer:
-        writer.write([array[:2] for array in values(1)])
-        raise KeyboardInterrupt
-    assert [path.name for path in tmp_path.iterdir()] == ["f.h5"]
-    with FeatureFile(tmp_path / "f.h5") as file:
-        assert np.array_equal(file.features(0).numpy(), data[0])
-
-
-def test_missing_rows_are_not_finished(tmp_path: Path) -> None:
-    with FeatureFileWriter(tmp_path / "f.h5", plan()) as writer:
-        writer.write([array[:2] for array in values()])
-        with pytest.raises(ValueError, match="2 of 5 rows"):
+def test_an_unfinished_file_is_refused_unless_told_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "f.h5"
+    data = write(path, rows=4)
+    with pytest.raises(
+        LayerprobeError, match=r"f.h5 is unfinished: 4 of 5 rows; the same `layerprobe extract` command"
+    ):
+        FeatureFile(path)
+    with FeatureFile(path, unfinished=True) as file:
+        assert not file.complete and file.written.tolist() == [True] * 4 + [False]
+        assert np.array_equal(file.features(0, 0, 4).numpy(), data[0][:4]) and not file.damaged().any()
+    with FeatureFileWriter(path) as writer:
+        with pytest.raises(ValueError, match="4 of 5 rows were written"):
             writer.finish()
-    assert not list(tmp_path.iterdir())
+        writer.write(4, [array[4:] for array in data])
+        writer.finish()
+    assert FeatureFile(path).complete
+
+
+def test_a_row_that_is_not_what_was_written_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "f.h5"
+    write(path)
+    with h5py.File(path, "r+") as file:
+        file["layers/000004"][3, 2] += 1
+    with FeatureFile(path) as file:
+        assert file.damaged(rows=2).nonzero().tolist() == [[3, 1]]
+        assert file.damaged_layers() == {"fc.input": 1}
+    with FeatureFileWriter(path) as writer:
+        writer.forget(np.arange(5) == 3)
+        assert writer.written.tolist() == [True, True, True, False, True] and writer.rows_done == 4
+
+
+def test_rows_that_do_not_fit_are_a_mistake(tmp_path: Path) -> None:
+    create_file(tmp_path / "f.h5", plan())
+    with FeatureFileWriter(tmp_path / "f.h5") as writer:
+        with pytest.raises(ValueError, match="rows 3 to 8 of a file of 5"):
+            writer.write(3, values())
+        first, *others = values()
+        with pytest.raises(ValueError, match="48 bytes for 1 rows of 24"):
+            writer.write(0, [first[:1], *(array[:2] for array in others)])
+        assert writer.rows_done == 0
+
+
+def test_two_writers_do_not_share_a_file_unknowingly(tmp_path: Path) -> None:
+    create_file(tmp_path / "f.h5", plan())
+    with (
+        FeatureFileWriter(tmp_path / "f.h5"),
+        pytest.raises(LayerprobeError, match=r"f.h5 is being written by another process; wait for it"),
+    ):
+        FeatureFileWriter(tmp_path / "f.h5")
+    with FeatureFileWriter(tmp_path / "f.h5"), FeatureFileWriter(tmp_path / "f.h5", alone=False):
+        assert not FeatureFile(tmp_path / "f.h5", unfinished=True).written.any()
+
+
+def test_a_file_that_cannot_be_laid_out_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "f.h5"
+    write(path)
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        create_file(path, replace(plan(), provenance={"model": object()}))
+    assert path.read_bytes() == before and [each.name for each in tmp_path.iterdir()] == ["f.h5"]
 
 
 def test_files_that_are_not_ours_are_refused(tmp_path: Path) -> None:
@@ -104,11 +163,20 @@ def test_files_that_are_not_ours_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LayerprobeError, match="not a layerprobe feature file"):
         FeatureFile(tmp_path / "other.h5")
     write(tmp_path / "f.h5")
-    for attribute, value, message in (
-        ("complete", False, "unfinished: 5 of 5 rows"),
-        ("format_version", 2, "has format version 2, this layerprobe reads 1"),
-    ):
-        with h5py.File(tmp_path / "f.h5", "a") as file:
-            file.attrs[attribute] = value
-        with pytest.raises(LayerprobeError, match=message):
-            FeatureFile(tmp_path / "f.h5")
+    whole = (tmp_path / "f.h5").read_bytes()
+    (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(LayerprobeError, match="cut.h5 is not an HDF5 file, or it is damaged"):
+        FeatureFile(tmp_path / "cut.h5")
+    with h5py.File(tmp_path / "f.h5", "a") as file:
+        file.attrs["format_version"] = 1
+    with pytest.raises(LayerprobeError, match="has format version 1, this layerprobe reads 2"):
+        FeatureFile(tmp_path / "f.h5")
+
+
+def test_a_layer_that_is_not_there_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "f.h5")
+    with FeatureFile(tmp_path / "f.h5") as file:
+        with pytest.raises(LayerprobeError, match=r"no layer 'rely' in .*f.h5; closest: 'relu'"):
+            file.features("rely")
+        with pytest.raises(LayerprobeError, match=r"no layer 1 in .*f.h5; it has \[0, 4, 5\]"):
+            file.features(1)

@@ -49,4 +49,5 @@ def statistics(features: Array, labels: npt.NDArray[np.int64], population: int) 
         "spectral_entropy": float(np.mean(entropies)),
         "class_gap": float(gap),
         "feature_norm": float(norm),
+        "dimension": float(features.shape[1]),
     }

@@ -12,6 +12,7 @@ def geometry(layer: Layer) -> LayerGeometry:
     i = layer.index
     values = {"separation": 0.1 * i, "information": 2.0 - 0.1 * i, "efficiency": 1.0 + 0.1 * i}
     quality = values["separation"] + math.sqrt(values["information"] * values["efficiency"])
+    values["dimension"] = 1024.0 - i
     return LayerGeometry(layer, {**values, "quality": math.nan if i == 4 else quality})
 
 

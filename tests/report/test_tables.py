@@ -5,14 +5,16 @@ import io
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from records import LAYERS, RANKING, run
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.report.builders import layers_table, ranking_table, run_table, runs_table
+from layerprobe.report.builders import file_table, layers_table, ranking_table, run_table, runs_table
 from layerprobe.report.tables import TABLE_FORMATS, Column, Table, render
+from layerprobe.types import StoredLayer
 
 TABLE = Table(
     title="A & B",
@@ -75,7 +77,34 @@ def test_an_unknown_format_is_refused() -> None:
 
 @pytest.mark.parametrize("format", list(TABLE_FORMATS))
 def test_every_builder_renders_in_every_format(format: str) -> None:
-    for table in (layers_table(LAYERS, "net"), ranking_table(RANKING), run_table(run()), runs_table([run()])):
+    stored = [StoredLayer(layer, layer.shape) for layer in LAYERS]
+    for table in (
+        layers_table(stored, "net", "float16", 50),
+        ranking_table(RANKING),
+        run_table(run()),
+        runs_table([run()]),
+    ):
+        assert render(table, format)
+
+
+@pytest.mark.parametrize("damaged", [None, {}, {"layer1": 3}])
+def test_file_table(damaged: dict[str, int] | None) -> None:
+    stored = [StoredLayer(LAYERS[0], LAYERS[0].shape), StoredLayer(LAYERS[1], (16, 2, 2), "avg:2x2")]
+    source = {
+        "rows": 60, "dtype": "float16", "population": 900, "model": "net", "weights": "w.pt",
+        "weights_sha256": "ab" * 32, "dataset": "photos", "split": "train", "sample": {"how": "every image"},
+        "precision": "float32", "device": "cpu",
+        "preprocessing": {"image_size": [8, 8], "mean": [0.5], "std": [0.5]}, "created": "2026", "torch_version": "2",
+        "layerprobe_version": "0",
+    }  # fmt: skip
+    table = file_table(Path("f.h5"), stored, source, 40, False, damaged)
+    assert table.title == "f.h5: 2 layers of 60 images in float16, unfinished: 40 of 60 rows"
+    assert [row["megabytes"] for row in table.rows] == [60 * 1024 * 2 / 1e6, 60 * 64 * 2 / 1e6]
+    assert table.marked == ({1} if damaged else frozenset())
+    assert ("DAMAGED" in table.notes[-1]) == bool(damaged) and ("checksums" in table.notes[-1]) == (damaged is not None)
+    details = json.loads(render(table, "json"))["details"]
+    assert (details["rows_done"], details["complete"], details["damaged"]) == (40, False, damaged)
+    for format in TABLE_FORMATS:
         assert render(table, format)
 
 
@@ -83,7 +112,7 @@ def test_ranking_table() -> None:
     table = ranking_table(RANKING)
     assert table.marked == {1, 3}
     assert [row["quality"] for row in table.rows] == [g.statistics["quality"] for g in RANKING.geometries]
-    assert table.rows[0]["dimension"] == 16 * 8 * 8
+    assert [row["dimension"] for row in table.rows] == [1024, 1023, 1022, 1021, 1020]
     assert table.notes[0] == "60 images (20 per class) of 900 in photos/train"
 
 

@@ -1,0 +1,49 @@
+"""``layerprobe inspect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from layerprobe.cli import options
+from layerprobe.cli.reporter import Reporter
+from layerprobe.errors import LayerprobeError
+
+EXAMPLES = """Examples:
+
+layerprobe inspect r56.h5
+
+layerprobe inspect r56.h5 --verify --format json
+"""
+
+
+def inspect(
+    features: Annotated[Path, typer.Argument(help="A file that `layerprobe extract` wrote.", show_default=False)],
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Read every row and compare it with its checksum; exit code 2 if one differs."),
+    ] = False,
+    format: options.Format = "table",
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Print what is in a feature file, finished or not.
+
+    Its layers, where they came from, how far it got, and with --verify whether every row is what was written.
+    """
+    from layerprobe.features.file import FeatureFile
+    from layerprobe.report.builders import file_table
+    from layerprobe.report.tables import check_format
+
+    check_format(format)
+    with Reporter(quiet, verbose) as reporter, FeatureFile(features, unfinished=True) as file:
+        damaged = file.damaged_layers(reporter.progress) if verify else None
+        done = int(file.written.sum())
+        reporter.show(file_table(features, file.layers, file.provenance, done, file.complete, damaged), format)
+        if damaged:
+            raise LayerprobeError(
+                f"{features} is damaged: rows of {', '.join(damaged)} are not what was written; "
+                "extract it again with --overwrite"
+            )

@@ -1,0 +1,134 @@
+"""Writes the rows of a feature file to their places, in any order and from several processes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.features.checksums import bytes_of, row_checksums
+from layerprobe.features.layout import CHECKSUM, COMPLETE, LAYERS, WRITTEN, find_place
+
+if sys.platform != "win32":  # there two runs into one file are not told apart
+    import fcntl
+
+
+class FeatureFileWriter:
+    """Writes rows of a file that ``create_file`` laid out, through the operating system alone, past HDF5.
+
+    A batch's features are written first, then their checksums, and last the marks that say that these rows are
+    there. A process that is killed in between leaves rows without a mark; a power failure can leave marked rows
+    that never reached the disk, and those don't have their checksum.
+
+    Args:
+        path: the file.
+        alone: take a lock, so that no second run writes the same file; False where several processes share it.
+
+    Raises:
+        LayerprobeError: if another process writes the file.
+    """
+
+    def __init__(self, path: Path, alone: bool = True) -> None:
+        self._path = path
+        with h5py.File(path, "r", locking=False) as file:
+            self._layers = [find_place(dataset) for _, dataset in sorted(file[LAYERS].items())]
+            self._checksum, self._mark, self._complete = (
+                find_place(file[name]) for name in (CHECKSUM, WRITTEN, COMPLETE)
+            )
+            self._rows = len(file[WRITTEN])
+        self._file = path.open("r+b", buffering=0)
+        if alone:
+            self._lock()
+
+    @property
+    def rows_done(self) -> int:
+        """How many rows are marked as written, by whichever process."""
+        return int(np.count_nonzero(self.written))
+
+    @property
+    def written(self) -> npt.NDArray[np.bool_]:
+        """(rows,) which rows are marked as written."""
+        with self._path.open("rb") as file:
+            file.seek(self._mark.offset)
+            marks = np.frombuffer(file.read(self._rows), np.uint8)
+        return marks.astype(np.bool_)
+
+    def write(self, start: int, features: Sequence[npt.NDArray[Any]]) -> None:
+        """Write rows ``start``, ``start + 1``, ... of every layer.
+
+        Args:
+            start: the first row.
+            features: for every layer, in order, an array (batch, ...) of the planned shape and type.
+
+        Raises:
+            OSError: if the disk is full or fails. The rows are not marked then.
+            ValueError: if the features are not of the planned size.
+        """
+        count = len(features[0])
+        if start + count > self._rows:
+            raise ValueError(f"rows {start} to {start + count} of a file of {self._rows}")
+        for place, values in zip(self._layers, features, strict=True):
+            if values.nbytes != count * place.row_bytes:
+                raise ValueError(f"{values.nbytes} bytes for {count} rows of {place.row_bytes}")
+            self._write_at(place.offset + start * place.row_bytes, values)
+        self._write_at(self._checksum.offset + start * self._checksum.row_bytes, row_checksums(features))
+        self._write_at(self._mark.offset + start, np.ones(count, np.uint8))
+
+    def forget(self, rows: npt.NDArray[np.bool_]) -> None:
+        """Take the marks off the rows where ``rows``, of shape (rows,), is true."""
+        self._write_at(self._mark.offset, (self.written & ~rows).astype(np.uint8))
+
+    def sync(self) -> None:
+        """Return when everything that this process wrote is on the disk."""
+        os.fsync(self._file.fileno())
+
+    def finish(self) -> None:
+        """Mark the file complete, after all its rows are on the disk.
+
+        Raises:
+            ValueError: if rows are missing.
+        """
+        if self.rows_done != self._rows:
+            raise ValueError(f"{self.rows_done} of {self._rows} rows were written")
+        self.sync()
+        self._write_at(self._complete.offset, np.ones(1, np.uint8))
+        self.sync()
+
+    def close(self) -> None:
+        """Close the file, finished or not."""
+        self._file.close()
+
+    def __enter__(self) -> FeatureFileWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _write_at(self, offset: int, values: npt.NDArray[Any]) -> None:
+        data = bytes_of(values).data
+        self._file.seek(offset)
+        while data:
+            data = data[self._file.write(data) :]
+
+    def _lock(self) -> None:
+        if sys.platform == "win32":
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise LayerprobeError(
+                f"{self._path} is being written by another process; wait for it, or name another --output"
+            ) from None
+        except OSError:  # some network file systems have no locks
+            return
