@@ -14,7 +14,8 @@ from layerprobe.data.datasets import open_dataset
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.preprocessing import choose_preprocessing
 from layerprobe.errors import LayerprobeError
-from layerprobe.models.layers import discover_layers, first_tensor
+from layerprobe.models.layers import discover_layers
+from layerprobe.models.taps import first_tensor
 from layerprobe.models.tokens import TokenLayout, token_layout
 from layerprobe.models.weights import Weights, hash_weights, head_classes, load_weights, read_weights
 from layerprobe.models.zoo import build_model, model_input

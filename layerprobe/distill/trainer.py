@@ -20,7 +20,7 @@ from layerprobe.distill.objectives import FeatureObjective, LabelledObjective
 from layerprobe.distill.pairing import Pairing
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.capture import Capture
-from layerprobe.models.layers import first_tensor
+from layerprobe.models.taps import first_tensor
 from layerprobe.types import EpochMetrics, Preprocessing, Progress, silent
 
 HEAD_TERM = "head_cross_entropy"

@@ -248,14 +248,14 @@ def _forward(
     names = [stored.layer.name for stored in job.layers]
     with (
         torch.no_grad(),
-        Capture(module, names) as capture,
         BackgroundStore(writer, job.layers, config.dtype, config.amp) as store,
+        Capture(module, names, keep=store.keep) as capture,
     ):
         progress("extract", writer.rows_done, len(job.plan.labels))
         for batch in batches(loader):
             pixels = normalize(batch.pixels.to(device, non_blocking=True), job.network.preprocessing)
             with autocast:
-                features = capture(pixels).features
-            store.put(int(rows[batch.positions[0]]), features)
+                kept = capture(pixels).features
+            store.put(int(rows[batch.positions[0]]), kept)
             progress("extract", writer.rows_done, len(job.plan.labels))
     progress("extract", writer.rows_done, len(job.plan.labels))

@@ -39,39 +39,46 @@ class BackgroundStore:
         self, writer: FeatureFileWriter, layers: Mapping[StoredLayer, Sequence[Step]], dtype: str, amp: bool = False
     ) -> None:
         self._writer = writer
-        self._layers = layers
+        self._steps = {stored.layer.name: steps for stored, steps in layers.items()}
+        self._extremes: dict[str, Tensor] = {}
         self._dtype: torch.dtype = getattr(torch, dtype)
         self._amp = amp
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._waiting: deque[Future[None]] = deque()
         self._warned: set[str] = set()
 
-    def put(self, start: int, features: Mapping[str, Tensor]) -> None:
+    def keep(self, layer: str, features: Tensor) -> Tensor:
+        """Reduce and convert what a layer put out, the moment it is there; its own memory can then be used again.
+
+        Args:
+            layer: its name.
+            features: (batch, ...) on any device.
+        """
+        for step in self._steps[layer]:
+            features = step(features)
+        self._extremes[layer] = torch.stack(torch.aminmax(features.detach())).float()
+        return _to_host(features.to(self._dtype, memory_format=torch.contiguous_format))
+
+    def put(self, start: int, kept: Mapping[str, Tensor]) -> None:
         """Have one batch written; waits only where the disk is slower than the network.
 
         Args:
             start: row of the batch's first image.
-            features: (batch, ...) of every layer, by name, on any device.
+            kept: what ``keep`` made of every layer, by name.
 
         Raises:
             LayerprobeError: if an earlier batch had a value beyond float16.
             OSError: if an earlier batch could not be written.
         """
-        kept, extremes = [], []
-        for stored, steps in self._layers.items():
-            values = features[stored.layer.name]
-            for step in steps:
-                values = step(values)
-            extremes.append(torch.stack(torch.aminmax(values.detach())).float())
-            kept.append(_to_host(values.to(self._dtype, memory_format=torch.contiguous_format)))
-        limits = _to_host(torch.stack(extremes))
+        limits = _to_host(torch.stack([self._extremes[layer] for layer in self._steps]))
         arrived = None
-        if extremes[0].is_cuda:
+        if next(iter(self._extremes.values())).is_cuda:
             arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
             arrived.record()
         if len(self._waiting) >= _WAITING:
             self._waiting.popleft().result()
-        self._waiting.append(self._thread.submit(self._write, start, kept, limits, arrived))
+        values = [kept[layer] for layer in self._steps]
+        self._waiting.append(self._thread.submit(self._write, start, values, limits, arrived))
 
     def _write(self, start: int, features: list[Tensor], limits: Tensor, arrived: torch.cuda.Event | None) -> None:
         if arrived is not None:
@@ -81,8 +88,8 @@ class BackgroundStore:
 
     def _check(self, limits: Tensor) -> None:
         """Stop at a value that 16 bits made infinite, or would; say so where the network itself gives no number."""
-        for stored, (low, high) in zip(self._layers, limits.tolist(), strict=True):
-            layer, largest = stored.layer.name, max(abs(low), abs(high))
+        for layer, (low, high) in zip(self._steps, limits.tolist(), strict=True):
+            largest = max(abs(low), abs(high))
             if not math.isfinite(low + high):
                 if self._amp:
                     raise LayerprobeError(f"layer {layer!r} has values that are not finite; leave --amp out")

@@ -94,3 +94,36 @@ def test_hooks_are_taken_off() -> None:
     with Capture(model, NAMES):
         assert any(module._forward_hooks for module in model.modules())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+class Functional(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(torch.relu(torch.relu(self.first(x)) - 0.1))
+
+
+def test_the_gate_on_a_function() -> None:
+    model, x = Functional(), torch.randn(5, 3)
+    with Capture(model, ["F.relu", "F.relu@2"], gate="F.relu@2") as capture:
+        captured = capture(x)
+        captured.logits.sum().backward()
+        assert model.first.weight.grad is None and model.second.weight.grad is not None
+        captured.features["F.relu@2"].sum().backward()
+        assert model.first.weight.grad is not None
+    assert torch.equal(captured.logits, model(x))
+    assert torch.equal(captured.features["F.relu"], model.first(x).relu())
+
+
+def test_what_is_kept_is_made_at_once() -> None:
+    """A smaller copy needs no second one; the tensor itself, where it is kept, is still protected."""
+    model = InPlace().eval()
+    x = torch.randn(5, 3, 6, 6)
+    for keep in (lambda _, tensor: tensor.double(), lambda _, tensor: tensor, lambda _, tensor: tensor[:, :2]):
+        with torch.no_grad(), Capture(model, NAMES, keep=keep) as capture:
+            for _ in range(3):
+                kept = capture(x).features
+        for name, values in by_hand(model, x).items():
+            assert torch.equal(kept[name], keep(name, values)), name

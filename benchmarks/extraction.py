@@ -1,0 +1,146 @@
+"""Extraction / bare forward pass of the same model over the same batches, in one run; and peak memory.
+
+    python benchmarks/extraction.py --data photos/ --output /dev/shm
+
+Baseline: the network alone, under no_grad, on batches that lie decoded and normalized in memory. Extraction: the whole
+pass, from the first image that is decoded to the last byte that is on the disk (model loading and discovery are left
+out of both). The two alternate; medians are reported. Everything is written in float16, every layer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from layerprobe import DataSpec, ExtractConfig, ModelSpec, extract
+from layerprobe.data.loading import Pixels, batches, make_loader
+from layerprobe.data.preprocessing import normalize
+from layerprobe.data.sampling import balanced_sample
+from layerprobe.devices import resolve_device
+from layerprobe.resolve import load_network
+
+
+def bare_forward(config: ExtractConfig, device: torch.device) -> float:
+    """Seconds of the network alone over the batches of an extraction."""
+    dataset = config.data.open(config.split)
+    sample = balanced_sample(dataset.labels, int(config.samples or 0), config.seed, len(dataset.classes))
+    network = load_network(config.model, config.data, dataset)
+    model = network.module.to(device)
+    autocast = torch.autocast(device.type, enabled=config.amp)
+    pixels = Pixels(dataset, sample.rows, network.preprocessing)
+    ready = [
+        normalize(batch.pixels, network.preprocessing).to(device)
+        for batch in batches(make_loader(pixels, config.batch_size, workers=config.workers))
+    ]
+    with torch.no_grad(), autocast:
+        model(ready[0])
+        synchronize(device)
+        start = time.perf_counter()
+        for batch in ready:
+            model(batch)
+        synchronize(device)
+    return time.perf_counter() - start
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def whole_extraction(config: ExtractConfig) -> float:
+    """Seconds from the first image to the finished file."""
+    begun: list[float] = []
+
+    def progress(what: str, done: int, total: int) -> None:
+        if what == "extract" and not begun:
+            begun.append(time.perf_counter())
+
+    extract(config, progress).close()
+    return time.perf_counter() - begun[0]
+
+
+def disk_bandwidth(folder: Path, count: int = 2**30) -> float:
+    """Bytes per second of one sequential write that ends on the disk."""
+    path, block = folder / "bandwidth.bin", os.urandom(2**24)
+    start = time.perf_counter()
+    with path.open("wb") as file:
+        for _ in range(count // len(block)):
+            file.write(block)
+        file.flush()
+        os.fsync(file.fileno())
+    seconds = time.perf_counter() - start
+    path.unlink()
+    return count / seconds
+
+
+def peak_memory(arguments: argparse.Namespace, samples: int) -> float:
+    """Peak resident gigabytes of a process that extracts so many images."""
+    code = (
+        "import resource, sys; from layerprobe.cli.main import app\n"
+        "try: app(sys.argv[1:])\n"
+        "except SystemExit as error: assert not error.code\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    options = {
+        "model": arguments.model, "weights": arguments.weights, "data": arguments.data, "samples": samples,
+        "dtype": "float16", "batch-size": arguments.batch_size, "device": arguments.device,
+        "output": arguments.output / "memory.h5",
+    }  # fmt: skip
+    command = ["extract", "--overwrite", "--quiet", *(f"--{key}={value}" for key, value in options.items())]
+    shell = [sys.executable, "-c", code, *command]
+    result = subprocess.run(shell, capture_output=True, text=True, check=True)
+    (arguments.output / "memory.h5").unlink()
+    return int(result.stdout.split()[-1]) / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="cifar:resnet56")
+    parser.add_argument("--weights", default="random")
+    parser.add_argument("--data", required=True, help="a folder of class folders, or a data set's name")
+    parser.add_argument("--samples", type=int, default=5000)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--amp", action="store_true")
+    parser.add_argument("--output", type=Path, default=Path(), help="the folder to write to")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--memory", type=int, nargs="*", help="measure peak memory for these numbers of images instead")
+    arguments = parser.parse_args()
+    if arguments.memory:
+        for samples in arguments.memory:
+            print(f"{samples} images: peak resident memory {peak_memory(arguments, samples):.3f} GB", flush=True)
+        return
+    device = resolve_device(arguments.device)
+    config = ExtractConfig(
+        ModelSpec(arguments.model, arguments.weights), DataSpec(arguments.data), arguments.output / "benchmark.h5",
+        samples=arguments.samples, dtype="float16", amp=arguments.amp, device=arguments.device,
+        batch_size=arguments.batch_size, workers=arguments.workers, overwrite=True,
+    )  # fmt: skip
+    print(f"{arguments.model}, {arguments.samples} images, {device}, {torch.get_num_threads()} threads")
+    bare, whole = [], []
+    for _ in range(arguments.repeats):
+        bare.append(bare_forward(config, device))
+        whole.append(whole_extraction(config))
+        print(f"bare {bare[-1]:.2f} s, extraction {whole[-1]:.2f} s, ratio {whole[-1] / bare[-1]:.3f}", flush=True)
+    size = config.output.stat().st_size
+    config.output.unlink()
+    ratios = [w / b for w, b in zip(whole, bare, strict=True)]
+    forward, disk = arguments.samples / statistics.median(bare), disk_bandwidth(arguments.output)
+    limit = min(forward, arguments.samples * disk / size)
+    reached = arguments.samples / statistics.median(whole)
+    print(f"median ratio {statistics.median(ratios):.3f}; file {size / 1e9:.2f} GB, disk {disk / 1e6:.0f} MB/s")
+    print(
+        f"{reached:.0f} images/s: {100 * reached / limit:.0f} % of the smaller of bare forward and disk ({limit:.0f})"
+    )
+
+
+if __name__ == "__main__":
+    main()
