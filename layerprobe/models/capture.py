@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from layerprobe.models.layers import unfold
-from layerprobe.models.taps import Tap, first_tensor, function_name
+from layerprobe.models.taps import Tap, first_tensor, function_name, made_tensor
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Capture:
     def _leaving(self, module: str) -> Any:
         def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             self._stack.pop()
-            return self._take(Tap(module, self._calls[module, ""]), output)
+            return self._take(Tap(module, self._calls[module, ""]), output, args)
 
         return hook
 
@@ -138,12 +138,12 @@ class Capture:
         count = self._calls[module, function] = self._calls.get((module, function), 0) + 1
         return count
 
-    def _take(self, tap: Tap, value: Any) -> Any:
+    def _take(self, tap: Tap, value: Any, inputs: object = None) -> Any:
         """Keep the tensor if the tap is a layer; return the value that the network goes on with."""
         name = self._taps.get(tap)
         if name is None:
             return value
-        tensor = first_tensor(value)
+        tensor = made_tensor(value, inputs)
         if tensor is None:
             raise RuntimeError(f"layer {name!r} has no tensor to capture")
         if name in self._wanted:

@@ -13,21 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.models.blocks import find_blocks
 from layerprobe.models.taps import Tap
 from layerprobe.models.watching import Call, Pass, watch
 from layerprobe.types import Layer
 
-# Fused kernels hide the additions of these two from a Python-level watcher.
-_FUSED_BLOCKS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 _BATCH = 2
 
 
 def discover_layers(model: nn.Module, image_size: tuple[int, int], channels: int = 3) -> tuple[Layer, ...]:
     """Find the generalized layers of a classification network with a forward pass of two random images.
 
-    A residual block is a module that adds two tensors of the same shape in its own ``forward`` (the outermost
-    such module counts), or another instance of the same class, so that an inverted-residual block without a
-    shortcut is found too. A non-linearity is a module, or a function such as ``F.relu`` that a ``forward`` calls.
+    A residual block is a module that adds two tensors of the same shape in its own ``forward`` and has a non-linearity
+    inside, or another instance of the same class (``find_blocks`` has the whole rule). Of blocks inside blocks the
+    outermost counts. A non-linearity is a module, or a function such as ``F.relu`` that a ``forward`` calls.
 
     Args:
         model: any image classifier; it is run in evaluation mode and left as it was.
@@ -71,13 +70,14 @@ _Found = dict[str, tuple[Layer, Tensor]]
 
 
 def _layer_calls(model: nn.Module, seen: Pass) -> _Found:
-    blocks = _blocks(model, seen)
+    blocks = find_blocks(model, seen)
     found: list[tuple[int, Layer, Tensor]] = []
     for call in seen.calls:
         inside = blocks.intersection(call.ancestors)
         if inside or call.output is None or _is_result(call, seen) or not _has_rows(call.output):
             continue
-        kind = "activation" if call.is_activation else "block" if call.module in blocks else None
+        is_block = call.module in blocks and not call.tap.function
+        kind = "block" if is_block else "activation" if call.is_activation else None
         if kind:
             found.append((call.left, _layer(call.tap, kind, call.output, call.parameters), call.output))
     head = _classifier_call(seen, blocks)
@@ -115,24 +115,6 @@ def _in_order_of_images(found: _Found, flipped: _Found) -> _Found:
         if not _is_folded(tensor)
         or torch.allclose(unfold(tensor, _BATCH).flip(0), unfold(flipped[name][1], _BATCH), rtol=1e-3, atol=1e-4)
     }
-
-
-def _blocks(model: nn.Module, seen: Pass) -> set[nn.Module]:
-    """The residual blocks, those without a shortcut included. Blocks inside blocks are told apart by the caller."""
-    # What adds the logits of two classifiers, as in distilled networks, is a classifier.
-    classifiers = {call.module for call in seen.calls if _is_result(call, seen)}
-    residual = {module for module in seen.residual - classifiers if not isinstance(module, nn.Sequential)}
-    residual |= {call.module for call in seen.calls if isinstance(call.module, _FUSED_BLOCKS)}
-    total = sum(parameter.numel() for parameter in model.parameters())
-    # A wrapped backbone that adds two branches at its top is a network, not one huge block.
-    backbones = {
-        module
-        for module in residual
-        if 2 * sum(parameter.numel() for parameter in module.parameters()) > total
-        and any(inner in residual for inner in module.modules() if inner is not module)
-    }
-    kinds = tuple({type(module) for module in residual - backbones})
-    return {call.module for call in seen.calls if type(call.module) in kinds} - backbones - classifiers - {model}
 
 
 def _classifier_call(seen: Pass, blocks: set[nn.Module]) -> Call | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,11 +75,26 @@ def function_name(function: Callable[..., Any]) -> str:
 
 def first_tensor(value: object) -> Tensor | None:
     """The first tensor in a module's input or output: itself, or the first in a tuple, list or dict."""
+    return next(_tensors(value), None)
+
+
+def made_tensor(output: object, inputs: object) -> Tensor | None:
+    """The first tensor in a module's output that isn't handed through from its inputs.
+
+    A block of several streams may leave some of them as they are. A module that works in place has no other tensor.
+    """
+    handed = {id(tensor) for tensor in _tensors(inputs)}
+    return next((tensor for tensor in _tensors(output) if id(tensor) not in handed), first_tensor(output))
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
-        return value
+        yield value
+        return
     items: Iterable[object] = ()
     if isinstance(value, Mapping):
         items = value.values()
     elif isinstance(value, (tuple, list)):
         items = value
-    return next((tensor for item in items if (tensor := first_tensor(item)) is not None), None)
+    for item in items:
+        yield from _tensors(item)

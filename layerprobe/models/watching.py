@@ -13,8 +13,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from layerprobe.models.taps import Tap, first_tensor, function_name
+from layerprobe.models.taps import Tap, first_tensor, function_name, made_tensor
 
+# Non-linear functions that are no activations: a module that computes one isn't linear.
+_ATTENTION = {"softmax", "scaled_dot_product_attention", "multi_head_attention_forward"}
+_NONLINEAR = (nn.MultiheadAttention, nn.Softmax, nn.Softmax2d, nn.RNNBase)
 _ADDITIONS = {"add", "add_", "__add__", "__radd__", "__iadd__"}
 _NOT_ACTIVATIONS = (nn.MultiheadAttention, nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin)
 _ACTIVATION_NAME = re.compile(r"relu|gelu|silu|swish|mish|sigmoid|tanh|elu$", re.IGNORECASE)
@@ -57,11 +60,13 @@ class Watcher(TorchFunctionMode):
         names: dotted path of every module.
         calls: every call, in the order of their ends.
         residual: the modules that add two tensors of one shape in their own ``forward``.
+        nonlinear: the modules that have a non-linearity inside.
     """
 
     names: dict[nn.Module, str]
     calls: list[Call] = field(default_factory=list)
     residual: set[nn.Module] = field(default_factory=set)
+    nonlinear: set[nn.Module] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -76,12 +81,14 @@ class Watcher(TorchFunctionMode):
         call = self._begin(module, "")
         call.input, call.is_activation = first_tensor((inputs, kwargs)), is_activation(module)
         self._stack.append(call)
+        if call.is_activation or isinstance(module, _NONLINEAR):
+            self._note_nonlinearity()
 
     def leave(self, module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         """A module ends. Where it returns a function's result as it is, the two are one layer: the module."""
         call = self._stack.pop()
         self._count_parameters(module.parameters())
-        self._end(call, first_tensor(output))
+        self._end(call, made_tensor(output, inputs))
         last = self.calls[-1] if self.calls else call
         if last.tap.function and last.module is module and last.output is call.output and self.names[module]:
             call.is_activation = True
@@ -97,6 +104,8 @@ class Watcher(TorchFunctionMode):
         if getattr(func, "__name__", "") in _ADDITIONS and _joins_branches(args):
             self.residual.add(caller.module)
         function = "" if caller.is_activation else function_name(func)
+        if function or getattr(func, "__name__", "") in _ATTENTION:
+            self._note_nonlinearity()
         call = self._begin(caller.module, function) if function else None
         result = func(*args, **(kwargs or {}))
         if call and isinstance(result, Tensor):
@@ -118,6 +127,9 @@ class Watcher(TorchFunctionMode):
     def _end(self, call: Call, output: Tensor | None) -> None:
         call.output, call.parameters, call.left = output, sum(self._seen.values()), self._tick()
 
+    def _note_nonlinearity(self) -> None:
+        self.nonlinear.update(call.module for call in self._stack)
+
     def _count_parameters(self, parameters: Iterator[nn.Parameter]) -> None:
         self._seen.update((id(parameter), parameter.numel()) for parameter in parameters)
 
@@ -137,11 +149,18 @@ def is_activation(module: nn.Module) -> bool:
 
 
 def _joins_branches(operands: tuple[Any, ...]) -> bool:
-    """Whether an addition joins two branches; a bias or a position embedding lacks the batch dimension."""
+    """Whether an addition joins two branches; a bias or position embedding lacks the images, or is the same for all."""
     if len(operands) < 2 or not all(isinstance(operand, Tensor) for operand in operands[:2]):
         return False
     left, right = operands[:2]
-    return bool(left.ndim >= 2 and left.shape == right.shape and left.is_floating_point())
+    alike = bool(left.ndim >= 2 and left.shape == right.shape and left.is_floating_point())
+    return alike and not any(_is_constant(operand) for operand in (left, right))
+
+
+def _is_constant(tensor: Tensor) -> bool:
+    """Whether a tensor is the same for both images. Zeros count as varying: a branch may be initialized to them."""
+    half = len(tensor) // 2
+    return bool(half and torch.equal(tensor[:half], tensor[half : 2 * half]) and tensor.any())
 
 
 @dataclass(frozen=True)
@@ -151,11 +170,13 @@ class Pass:
     Attributes:
         calls: every call, in the order of their ends.
         residual: the modules that add two tensors of one shape in their own ``forward``.
+        nonlinear: the modules that have a non-linearity inside.
         output: the network's first output.
     """
 
     calls: list[Call]
     residual: set[nn.Module]
+    nonlinear: set[nn.Module]
     output: Tensor | None
 
 
@@ -168,7 +189,7 @@ def watch(model: nn.Module, images: Tensor) -> Pass:
     """
     with _watching(model) as watcher:
         output = first_tensor(model(images))
-    return Pass(watcher.calls, watcher.residual, output)
+    return Pass(watcher.calls, watcher.residual, watcher.nonlinear, output)
 
 
 @contextmanager
