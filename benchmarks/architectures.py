@@ -13,6 +13,7 @@ import argparse
 import json
 import time
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,12 +97,14 @@ def check_capture(model: nn.Module, layers: tuple[Layer, ...], size: int) -> str
     for number, batch in ((2, images[0]), (1, images[1])):
         with torch.no_grad():
             expected, logits = copies(model, names, batch)
-        if not torch.equal(first(logits), captured[number].logits):
+        if not torch.equal(tensors(logits)[0], captured[number].logits):
             return "logits change under capture"
         for layer in layers:
             value = captured[number].features[layer.name]
             if tuple(value.shape) != (2, *layer.shape):
                 return f"{layer.name} is {tuple(value.shape)}, announced (2, *{layer.shape})"
+            if layer.name not in expected and "F." not in layer.name:
+                return f"{layer.name} was not reached"
             if layer.name in expected and not torch.equal(value.flatten(), expected[layer.name].flatten()):
                 return f"{layer.name} is not what the module put out"
             if not torch.isfinite(value).all():
@@ -110,26 +113,40 @@ def check_capture(model: nn.Module, layers: tuple[Layer, ...], size: int) -> str
 
 
 def copies(model: nn.Module, names: list[str], images: torch.Tensor) -> tuple[dict[str, torch.Tensor], Any]:
-    """The outputs of plain modules' first calls, copied by a hook each; and the logits."""
+    """What modules put out and what enters them, copied by a hook each; and the logits. Functions have no hook."""
     seen: dict[str, torch.Tensor] = {}
-    modules = {module: name for name, module in model.named_modules() if name in names}
+    calls: Counter[str] = Counter()
 
-    def keep(module: nn.Module, _: object, output: Any) -> None:
-        if modules[module] not in seen:
-            seen[modules[module]] = first(output).clone()
+    def keep(name: str, values: list[torch.Tensor]) -> None:
+        name = name if calls[name] == 1 else f"{name}@{calls[name]}"
+        if name in names and values:
+            seen[name] = values[0].clone()
 
-    handles = [module.register_forward_hook(keep) for module in modules]
+    def entering(module: nn.Module, inputs: Any) -> None:
+        calls[paths[module]] += 1
+        calls[f"{paths[module]}.input"] += 1
+        keep(f"{paths[module]}.input", tensors(inputs))
+
+    def leaving(module: nn.Module, inputs: Any, output: Any) -> None:
+        made = [value for value in tensors(output) if not any(value is other for other in tensors(inputs))]
+        rows = [value for value in made if len(value) == len(images)]
+        keep(paths[module], rows or made or tensors(output))
+
+    paths = {module: name for name, module in model.named_modules()}
+    handles = [module.register_forward_pre_hook(entering) for module in paths]
+    handles += [module.register_forward_hook(leaving) for module in paths]
     logits = model(images)
     for handle in handles:
         handle.remove()
     return seen, logits
 
 
-def first(value: Any) -> torch.Tensor:
-    """The first tensor of an output."""
-    while not isinstance(value, torch.Tensor):
-        value = next(iter(value.values() if isinstance(value, dict) else value))
-    return value
+def tensors(value: Any) -> list[torch.Tensor]:
+    """All tensors of an input or output, in order."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
+    return [tensor for item in items for tensor in tensors(item)]
 
 
 def page(outcomes: list[Outcome], seconds: float) -> str:

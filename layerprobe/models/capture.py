@@ -143,7 +143,7 @@ class Capture:
         name = self._taps.get(tap)
         if name is None:
             return value
-        tensor = made_tensor(value, inputs)
+        tensor = first_tensor(value) if tap.takes_input else made_tensor(value, inputs, self._images)
         if tensor is None:
             raise RuntimeError(f"layer {name!r} has no tensor to capture")
         if name in self._wanted:

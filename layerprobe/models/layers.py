@@ -19,6 +19,7 @@ from layerprobe.models.watching import Call, Pass, watch
 from layerprobe.types import Layer
 
 _BATCH = 2
+_POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d)
 
 
 def discover_layers(model: nn.Module, image_size: tuple[int, int], channels: int = 3) -> tuple[Layer, ...]:
@@ -128,7 +129,8 @@ def _classifier_call(seen: Pass, blocks: set[nn.Module]) -> Call | None:
     if last is None:
         return None
     if isinstance(leaves[last].module, nn.Conv2d):
-        return leaves[last]
+        # SqueezeNet pools what its classifier gives: at some sizes of image that is a map of one pixel already.
+        return None if any(isinstance(call.module, _POOLS) for call in leaves[last:]) else leaves[last]
     run: list[Call] = []
     for call in reversed(leaves[: last + 1]):
         in_block = call.module in blocks or blocks.intersection(call.ancestors)

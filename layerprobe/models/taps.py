@@ -78,13 +78,16 @@ def first_tensor(value: object) -> Tensor | None:
     return next(_tensors(value), None)
 
 
-def made_tensor(output: object, inputs: object) -> Tensor | None:
-    """The first tensor in a module's output that isn't handed through from its inputs.
+def made_tensor(output: object, inputs: object, images: int) -> Tensor | None:
+    """The first tensor in a module's output that it made, of those with one row per image if there are such.
 
-    A block of several streams may leave some of them as they are. A module that works in place has no other tensor.
+    A block of several streams may hand some through from its inputs (CoaT), or split images into parts for some (TNT).
     """
     handed = {id(tensor) for tensor in _tensors(inputs)}
-    return next((tensor for tensor in _tensors(output) if id(tensor) not in handed), first_tensor(output))
+    tensors = list(_tensors(output))
+    # A module that works in place has nothing but its input.
+    made = [tensor for tensor in tensors if id(tensor) not in handed] or tensors
+    return next((tensor for tensor in made if tensor.ndim and len(tensor) == images), made[0] if made else None)
 
 
 def _tensors(value: object) -> Iterator[Tensor]:

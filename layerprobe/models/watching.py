@@ -58,12 +58,14 @@ class Watcher(TorchFunctionMode):
 
     Attributes:
         names: dotted path of every module.
+        images: number of images in the batch.
         calls: every call, in the order of their ends.
         residual: the modules that add two tensors of one shape in their own ``forward``.
         nonlinear: the modules that have a non-linearity inside.
     """
 
     names: dict[nn.Module, str]
+    images: int
     calls: list[Call] = field(default_factory=list)
     residual: set[nn.Module] = field(default_factory=set)
     nonlinear: set[nn.Module] = field(default_factory=set)
@@ -88,7 +90,7 @@ class Watcher(TorchFunctionMode):
         """A module ends. Where it returns a function's result as it is, the two are one layer: the module."""
         call = self._stack.pop()
         self._count_parameters(module.parameters())
-        self._end(call, made_tensor(output, inputs))
+        self._end(call, made_tensor(output, inputs, self.images))
         last = self.calls[-1] if self.calls else call
         if last.tap.function and last.module is module and last.output is call.output and self.names[module]:
             call.is_activation = True
@@ -187,14 +189,14 @@ def watch(model: nn.Module, images: Tensor) -> Pass:
         model: the network.
         images: (batch, channels, height, width).
     """
-    with _watching(model) as watcher:
+    with _watching(model, len(images)) as watcher:
         output = first_tensor(model(images))
     return Pass(watcher.calls, watcher.residual, watcher.nonlinear, output)
 
 
 @contextmanager
-def _watching(model: nn.Module) -> Iterator[Watcher]:
-    watcher = Watcher({module: name for name, module in model.named_modules()})
+def _watching(model: nn.Module, images: int) -> Iterator[Watcher]:
+    watcher = Watcher({module: name for name, module in model.named_modules()}, images)
     training = [module for module in model.modules() if module.training]
     handles: list[RemovableHandle] = []
     for module in model.modules():

@@ -133,6 +133,18 @@ def test_counts(name: str, size: int, activations: int, blocks: int) -> None:
     assert [kinds.count(kind) for kind in ("activation", "block", "feature")] == [activations, blocks, 1]
 
 
+def test_of_two_streams_the_one_with_a_row_per_image_counts() -> None:
+    """TNT's blocks give the pixels of every patch, (images * patches, ...), and then the patches."""
+    model = build_model("timm:tnt_s_legacy_patch16_224", num_classes=4, image_size=32)
+    shapes = [layer.shape for layer in discover_layers(model, (32, 32))]
+    assert shapes == [(5, 384)] * 12 + [(384,)]
+
+
+def test_a_classifier_whose_result_is_pooled_has_no_feature() -> None:
+    model = build_model("torchvision:squeezenet1_1", num_classes=4)
+    assert [kind for kind, _ in found(model, 32)] == [kind for kind, _ in found(model, 64)] == ["activation"] * 26
+
+
 def test_a_block_of_two_streams_gives_the_one_that_it_changes() -> None:
     class Streams(nn.Module):
         def __init__(self) -> None:
