@@ -172,8 +172,8 @@ HEAD = """# Architectures
 One model of every timm module and of every torchvision family: the one with the fewest parameters, with random weights
 and ten classes, at the smallest square image that it takes. A model passes if the layers that discovery announces are
 captured with the announced shapes and one row per image, finite, equal to what always-copying hooks see, over two
-different batches, and if capturing leaves the logits as they were. (Hooks don't see functions such as `F.relu`; the tests
-compare those with torchvision's graph and with forward passes written by hand.) The counts follow from
+different batches, and if capturing leaves the logits as they were. (Hooks don't see functions such as `F.relu`; the
+tests compare those with torchvision's graph and with forward passes written by hand.) The counts follow from
 [the rule](statistics.md#what-counts-as-a-layer). Made by `benchmarks/architectures.py` with {versions}.
 
 """
