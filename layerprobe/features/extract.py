@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from layerprobe.data.image_dataset import ImageDataset
-from layerprobe.data.loading import Pixels, batches, make_loader
+from layerprobe.data.loading import Pixels, ahead, batches, make_loader
 from layerprobe.data.preprocessing import normalize
 from layerprobe.data.sampling import Sample, all_rows, balanced_sample
 from layerprobe.devices import resolve_device
@@ -252,7 +252,7 @@ def _forward(
         Capture(module, names, keep=store.keep) as capture,
     ):
         progress("extract", writer.rows_done, len(job.plan.labels))
-        for batch in batches(loader):
+        for batch in batches(loader) if config.workers else ahead(batches(loader)):
             pixels = normalize(batch.pixels.to(device, non_blocking=True), job.network.preprocessing)
             with autocast:
                 kept = capture(pixels).features
