@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +16,6 @@ from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.preprocessing import to_pixels
 from layerprobe.errors import LayerprobeError
 from layerprobe.types import Preprocessing, Progress, silent
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -123,18 +119,6 @@ def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
         if isinstance(batch, LayerprobeError):
             raise batch
         yield batch
-
-
-def ahead(items: Iterator[Item], count: int = 2) -> Iterator[Item]:
-    """The same items, up to ``count`` of them made in a thread before they are asked for.
-
-    For a loader without workers: images are decoded while the network computes.
-    """
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        waiting = deque(thread.submit(next, items, None) for _ in range(count))
-        while (item := waiting.popleft().result()) is not None:
-            waiting.append(thread.submit(next, items, None))
-            yield item
 
 
 def decoded(

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 
-def row_checksums(features: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.uint32]:
+def row_checksums(features: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
     """CRC-32 (that of zlib and PNG) of each row's bytes, as they lie on disk.
 
     Args:
-        features: for every layer an array (rows, ...).
+        features: (rows, ...) of one layer.
 
     Returns:
-        (rows, layers) uint32.
+        (rows,) uint32.
 
     Example:
-        >>> row_checksums([np.zeros((2, 1), np.float32)]).tolist()
-        [[558161692], [558161692]]
+        >>> row_checksums(np.zeros((2, 1), np.float32)).tolist()
+        [558161692, 558161692]
     """
-    sums = np.empty((len(features[0]), len(features)), np.uint32)
-    for column, values in enumerate(features):
-        rows = bytes_of(values).reshape(len(values), -1)
-        for row, data in enumerate(rows):
-            sums[row, column] = zlib.crc32(data.data)
-    return sums
+    rows = bytes_of(features).reshape(len(features), -1)
+    return np.array([zlib.crc32(row.data) for row in rows], np.uint32)
 
 
 def bytes_of(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -7,7 +7,8 @@ import hashlib
 import logging
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,20 +17,22 @@ import numpy.typing as npt
 import torch
 
 from layerprobe.data.image_dataset import ImageDataset
-from layerprobe.data.loading import Pixels, ahead, batches, make_loader
+from layerprobe.data.loading import Batch, Pixels, batches, make_loader
 from layerprobe.data.preprocessing import normalize
 from layerprobe.data.sampling import Sample, all_rows, balanced_sample
 from layerprobe.devices import resolve_device
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.config import ExtractConfig
 from layerprobe.features.file import FeatureFile
+from layerprobe.features.lanes import Turns, divide_cores, in_threads
 from layerprobe.features.layout import FilePlan, check_dtype, create_file, format_size
 from layerprobe.features.processes import Processes, join_processes
 from layerprobe.features.reduce import Step, plan_reduction
 from layerprobe.features.resume import file_state, open_existing, recheck_rows
-from layerprobe.features.storing import BackgroundStore
+from layerprobe.features.storing import RowStore, copies_from
 from layerprobe.features.writer import FeatureFileWriter
 from layerprobe.models.capture import Capture
+from layerprobe.models.channels_last import prefer_channels_last
 from layerprobe.models.selection import find_layers
 from layerprobe.models.tokens import token_layout
 from layerprobe.resolve import Network, load_network
@@ -139,6 +142,10 @@ def _precision(config: ExtractConfig, device: torch.device) -> torch.dtype:
     return torch.float32 if not config.amp else torch.bfloat16 if device.type == "cpu" else torch.float16
 
 
+def _autocast(config: ExtractConfig, device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, _precision(config, device), enabled=config.amp)
+
+
 def _prepare_file(config: ExtractConfig, job: _Job, progress: Progress) -> None:
     """Lay the file out, or go on with the one that is there."""
     state = "missing" if config.overwrite else file_state(config.output, job.plan)
@@ -198,6 +205,7 @@ def _fill(config: ExtractConfig, job: _Job, device: torch.device, processes: Pro
             processes.wait()
             if processes.is_main:
                 writer.finish()
+            processes.wait()  # the others open the finished file
     except BaseException as error:
         done = _leave(config.output)
         state = f"{done} of {rows} rows are in {config.output}" if done else "nothing was written"
@@ -239,23 +247,32 @@ def _forward(
     progress: Progress,
 ) -> None:
     images = Pixels(job.images.dataset, job.images.rows[rows], job.images.preprocessing)
-    cuda = device.type == "cuda"
-    loader = make_loader(images, config.batch_size, workers=config.workers, pin_memory=cuda)
-    module = job.network.module.to(device)
-    if cuda and config.amp:
-        module = module.to(memory_format=torch.channels_last)
-    autocast = torch.autocast(device.type, _precision(config, device), enabled=config.amp)
-    names = [stored.layer.name for stored in job.layers]
-    with (
-        torch.no_grad(),
-        BackgroundStore(writer, job.layers, config.dtype, config.amp) as store,
-        Capture(module, names, keep=store.keep) as capture,
-    ):
-        progress("extract", writer.rows_done, len(job.plan.labels))
-        for batch in batches(loader) if config.workers else ahead(batches(loader)):
-            pixels = normalize(batch.pixels.to(device, non_blocking=True), job.network.preprocessing)
-            with autocast:
-                kept = capture(pixels).features
-            store.put(int(rows[batch.positions[0]]), kept)
-            progress("extract", writer.rows_done, len(job.plan.labels))
+    loader = make_loader(images, config.batch_size, workers=config.workers, pin_memory=device.type == "cuda")
+    store = RowStore(writer, job.layers, config.dtype, config.amp)
     progress("extract", writer.rows_done, len(job.plan.labels))
+    with _captures(config, job, device, store) as captures:
+
+        def pass_through(batch: Batch) -> None:
+            with captures.take() as capture, torch.no_grad(), _autocast(config, device):
+                pixels = batch.pixels.to(device, non_blocking=True)
+                kept = capture(normalize(pixels, job.network.preprocessing)).features
+                arrived = copies_from(device)
+            arrived()
+            store.write(int(rows[batch.positions[0]]), kept)
+
+        for _ in in_threads(pass_through, batches(loader), captures.lanes):
+            progress("extract", writer.rows_done, len(job.plan.labels))
+
+
+@contextmanager
+def _captures(config: ExtractConfig, job: _Job, device: torch.device, store: RowStore) -> Iterator[Turns[Capture]]:
+    """The network, ready to be captured, as often as batches can compute at once."""
+    module = job.network.module.to(device)
+    generator = torch.Generator().manual_seed(0)
+    probe = torch.rand(2, 3, *job.network.preprocessing.image_size, generator=generator).to(device)
+    if device.type == "cuda" and config.amp:
+        with _autocast(config, device):
+            prefer_channels_last(module, probe)
+    names = [stored.layer.name for stored in job.layers]
+    with divide_cores(module, probe) as networks, ExitStack() as stack:
+        yield Turns([stack.enter_context(Capture(network, names, keep=store.keep)) for network in networks])

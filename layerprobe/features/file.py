@@ -160,7 +160,7 @@ class FeatureFile:
         for start in range(0, len(written), rows):
             block = slice(start, start + rows)
             if written[block].any():
-                sums = row_checksums([self._file[name][block] for name in names])
+                sums = np.stack([row_checksums(self._file[name][block]) for name in names], axis=1)
                 wrong[block] = (sums != stored_sums[block]) & written[block, None]
             progress("verify", min(start + rows, len(written)), len(written))
         return torch.from_numpy(wrong)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,8 @@ if sys.platform != "win32":  # there two runs into one file are not told apart
 
 class FeatureFileWriter:
     """Writes rows of a file that ``create_file`` laid out, through the operating system alone, past HDF5.
+
+    Threads may share it.
 
     A batch's features are written first, then their checksums, and last the marks that say that these rows are
     there. A process that is killed in between leaves rows without a mark; a power failure can leave marked rows
@@ -45,6 +48,7 @@ class FeatureFileWriter:
             )
             self._rows = len(file[WRITTEN])
         self._file = path.open("r+b", buffering=0)
+        self._turn = threading.Lock()
         if alone:
             self._lock()
 
@@ -75,11 +79,13 @@ class FeatureFileWriter:
         count = len(features[0])
         if start + count > self._rows:
             raise ValueError(f"rows {start} to {start + count} of a file of {self._rows}")
-        for place, values in zip(self._layers, features, strict=True):
+        sums = np.empty((count, len(self._layers)), np.uint32)
+        for number, (place, values) in enumerate(zip(self._layers, features, strict=True)):
             if values.nbytes != count * place.row_bytes:
                 raise ValueError(f"{values.nbytes} bytes for {count} rows of {place.row_bytes}")
+            sums[:, number] = row_checksums(values)
             self._write_at(place.offset + start * place.row_bytes, values)
-        self._write_at(self._checksum.offset + start * self._checksum.row_bytes, row_checksums(features))
+        self._write_at(self._checksum.offset + start * self._checksum.row_bytes, sums)
         self._write_at(self._mark.offset + start, np.ones(count, np.uint8))
 
     def forget(self, rows: npt.NDArray[np.bool_]) -> None:
@@ -116,9 +122,16 @@ class FeatureFileWriter:
 
     def _write_at(self, offset: int, values: npt.NDArray[Any]) -> None:
         data = bytes_of(values).data
-        self._file.seek(offset)
         while data:
-            data = data[self._file.write(data) :]
+            count = self._write_some(data, offset)
+            data, offset = data[count:], offset + count
+
+    def _write_some(self, data: memoryview, offset: int) -> int:
+        if hasattr(os, "pwrite"):
+            return os.pwrite(self._file.fileno(), data, offset)
+        with self._turn:  # Windows
+            self._file.seek(offset)
+            return self._file.write(data)
 
     def _lock(self) -> None:
         if sys.platform == "win32":

@@ -1,6 +1,5 @@
 """Images into batches, decoded in workers or into memory."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 from PIL import Image
 
 from layerprobe.data.datasets import open_dataset
-from layerprobe.data.loading import Pixels, ahead, batches, decoded, make_loader
+from layerprobe.data.loading import Pixels, batches, decoded, make_loader
 from layerprobe.errors import LayerprobeError
 from layerprobe.types import Preprocessing
 
@@ -70,25 +69,3 @@ def test_a_damaged_image_stops_with_one_line(photos: Path, workers: int) -> None
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(LayerprobeError, match=r"^\S*05.png is not a readable image \(.*\); repair or remove it$"):
         list(batches(make_loader(Pixels(open_dataset(str(photos)), ROWS, PREPROCESSING), 3, workers=workers)))
-
-
-def test_items_made_ahead_are_the_same_and_so_is_the_error() -> None:
-    made: list[int] = []
-
-    def items() -> Iterator[int]:
-        for number in range(5):
-            made.append(number)
-            yield number
-        raise LayerprobeError("the sixth is broken")
-
-    stream = ahead(items())
-    assert next(stream) == 0
-    received = [0]
-    with pytest.raises(LayerprobeError, match="the sixth is broken"):
-        for number in stream:
-            received.append(number)
-    assert received == [0, 1, 2, 3, 4]
-    stopped = ahead(items())
-    next(stopped)
-    stopped.close()
-    assert len(made) <= 5 + 4

@@ -1,0 +1,89 @@
+"""Several batches on their way at once: while one computes, others are copied and written."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from layerprobe.models.copies import copy_sharing_tensors
+
+Item = TypeVar("Item")
+Thing = TypeVar("Thing")
+
+_MOST_NETWORKS = 4
+"""Batches that compute at once on a CPU; each of them takes memory."""
+_LEAST_LANES = 3
+"""With one network: a batch that computes, one that is copied, one that is written."""
+
+
+@contextmanager
+def divide_cores(module: nn.Module, images: Tensor) -> Iterator[list[nn.Module]]:
+    """Networks on the same tensors that compute side by side, each with its share of the threads.
+
+    One thread per batch wastes nothing on dividing small operations among threads that then wait for each other, and
+    the thread that converts and writes a batch keeps no other from computing. On another device than a CPU, or where a
+    network can't be copied, it is alone.
+
+    Args:
+        module: the network, in evaluation mode.
+        images: (batch, 3, height, width) on its device, to try a copy with.
+    """
+    networks, threads = [module], torch.get_num_threads()
+    if images.device.type == "cpu":
+        for _ in range(min(_MOST_NETWORKS, threads) - 1):
+            if (copy := copy_sharing_tensors(module, images)) is None:
+                break
+            networks.append(copy)
+    if len(networks) > 1:
+        torch.set_num_threads(threads // len(networks))
+    try:
+        yield networks
+    finally:
+        torch.set_num_threads(threads)
+
+
+class Turns(Generic[Thing]):
+    """Things that threads take, use and give back."""
+
+    def __init__(self, things: Sequence[Thing]) -> None:
+        self.lanes = len(things) if len(things) > 1 else _LEAST_LANES
+        self._free: SimpleQueue[Thing] = SimpleQueue()
+        for thing in things:
+            self._free.put(thing)
+
+    @contextmanager
+    def take(self) -> Iterator[Thing]:
+        """Wait until one is free, and have it to oneself."""
+        thing = self._free.get()
+        try:
+            yield thing
+        finally:
+            self._free.put(thing)
+
+
+def in_threads(work: Callable[[Item], None], items: Iterable[Item], threads: int) -> Iterator[None]:
+    """Do some work on every item in several threads; yields whenever one more is done.
+
+    Items are asked for in the calling thread, few at a time. At the first error no further item is begun, and those
+    that were are waited for.
+    """
+    pool = ThreadPoolExecutor(threads)
+    begun: deque[Future[None]] = deque()
+    try:
+        for item in items:
+            begun.append(pool.submit(work, item))
+            if len(begun) > threads:
+                begun.popleft().result()
+                yield
+        while begun:
+            begun.popleft().result()
+            yield
+    finally:
+        pool.shutdown(cancel_futures=True)
