@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--weights", default="random")
     parser.add_argument("--data", required=True, help="a folder of class folders, or a data set's name")
     parser.add_argument("--samples", type=int, default=5000)
-    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, default=128, help="images per forward pass, of the baselines too")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--amp", action="store_true")

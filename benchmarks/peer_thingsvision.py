@@ -1,18 +1,20 @@
 """The same extraction with thingsvision, in an environment of its own, and a comparison of the rows.
 
     layerprobe extract --model torchvision:resnet18 --weights W.pth --data photos/ --samples 1000 \\
-        --layers 'layer*' --output ours.h5
-    THEIRS/bin/python benchmarks/peer_thingsvision.py extract --weights W.pth --images photos/train --output theirs/
+        --layers 'layer?.?' --output ours.h5
+    python benchmarks/peer_thingsvision.py copy --ours ours.h5 --images photos/ --output theirs/
+    THEIRS/bin/python benchmarks/peer_thingsvision.py extract --weights W.pth --output theirs/
     python benchmarks/peer_thingsvision.py compare --ours ours.h5 --output theirs/
 
-`extract` imports thingsvision and torch only; `compare` imports layerprobe. The images are those of `ours.h5` if their
-names lie in `theirs/names.txt` (`compare --write-names` puts them there).
+`copy` puts the images of ours.h5 into a folder of their own: thingsvision 2.7 fails on names with class folders.
+`extract` imports thingsvision and torch only; the other two import layerprobe.
 """
 
 from __future__ import annotations
 
 import argparse
 import resource
+import shutil
 import time
 from pathlib import Path
 
@@ -24,13 +26,12 @@ def extract(arguments: argparse.Namespace) -> None:
     from thingsvision import get_extractor
     from thingsvision.utils.data import DataLoader, ImageDataset
 
-    names = (arguments.output / "names.txt").read_text().split()
     start = time.perf_counter()
     extractor = get_extractor(
         model_name="resnet18", source="torchvision", device="cpu", pretrained=False, model_path=str(arguments.weights)
     )
     dataset = ImageDataset(
-        root=str(arguments.images), out_path=str(arguments.output), backend="pt", file_names=names,
+        root=str(arguments.output / "images"), out_path=str(arguments.output), backend="pt",
         transforms=extractor.get_transformations(resize_dim=256, crop_dim=224),
     )  # fmt: skip
     batches = DataLoader(dataset=dataset, batch_size=128, backend=extractor.get_backend())
@@ -43,6 +44,17 @@ def extract(arguments: argparse.Namespace) -> None:
     print(f"thingsvision: {time.perf_counter() - start:.1f} s, peak resident memory {peak:.2f} GB")
 
 
+def copy(arguments: argparse.Namespace) -> None:
+    """The images of our file, in class folders."""
+    from layerprobe import FeatureFile
+
+    with FeatureFile(arguments.ours) as file:
+        for path in file.image_paths or ():
+            target = arguments.output / "images" / Path(*Path(path).parts[-2:])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(arguments.images / path, target)
+
+
 def compare(arguments: argparse.Namespace) -> None:
     """Rows of both, layer by layer."""
     import numpy as np
@@ -50,11 +62,7 @@ def compare(arguments: argparse.Namespace) -> None:
     from layerprobe import FeatureFile
 
     with FeatureFile(arguments.ours) as file:
-        paths = [path.partition("/")[2] for path in file.image_paths or ()]
-        if arguments.write_names:
-            arguments.output.mkdir(parents=True, exist_ok=True)
-            (arguments.output / "names.txt").write_text("\n".join(paths) + "\n")
-            return
+        paths = ["/".join(Path(path).parts[-2:]) for path in file.image_paths or ()]
         order = [line.strip() for line in (arguments.output / "file_names.txt").read_text().splitlines()]
         theirs_by_name = {"/".join(Path(name).parts[-2:]): row for row, name in enumerate(order)}
         rows = [theirs_by_name[path] for path in paths]
@@ -71,15 +79,14 @@ def compare(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["extract", "compare"])
+    parser.add_argument("what", choices=["copy", "extract", "compare"])
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--images", type=Path)
     parser.add_argument("--ours", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--step", type=int, help="thingsvision's step_size; default: its own")
-    parser.add_argument("--write-names", action="store_true")
     arguments = parser.parse_args()
-    (extract if arguments.what == "extract" else compare)(arguments)
+    {"copy": copy, "extract": extract, "compare": compare}[arguments.what](arguments)
 
 
 if __name__ == "__main__":

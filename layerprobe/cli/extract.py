@@ -44,7 +44,15 @@ def extract(
     mean: options.Mean = None,
     std: options.Std = None,
     device: options.Device = "auto",
-    batch_size: options.BatchSize = 128,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size",
+            min=1,
+            show_default=False,
+            help="Images per forward pass; default 128, or 32 for images above 64 pixels on a CPU.",
+        ),
+    ] = None,
     workers: options.Workers = 0,
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,

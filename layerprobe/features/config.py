@@ -28,7 +28,7 @@ class ExtractConfig:
         project: the largest number of features of a layer; larger ones are randomly projected.
         amp: run the network in 16-bit precision: bfloat16 on a CPU, float16 elsewhere.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        batch_size: images per forward pass.
+        batch_size: images per forward pass; None: 128, or 32 for images above 64 pixels on a CPU.
         workers: processes that decode images.
         seed: seed of the sample, and of the projection.
         overwrite: whether an existing output may be replaced.
@@ -46,7 +46,7 @@ class ExtractConfig:
     project: int | None = None
     amp: bool = False
     device: str = "auto"
-    batch_size: int = 128
+    batch_size: int | None = None
     workers: int = 0
     seed: int = 0
     overwrite: bool = False

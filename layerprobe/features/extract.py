@@ -1,55 +1,26 @@
-"""The one forward pass: images through a model, every layer into one file."""
+"""Images through a model, every layer into one file; from where an earlier run stopped."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
 import math
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
-from layerprobe.data.image_dataset import ImageDataset
-from layerprobe.data.loading import Batch, Pixels, batches, make_loader
-from layerprobe.data.preprocessing import normalize
-from layerprobe.data.sampling import Sample, all_rows, balanced_sample
 from layerprobe.devices import resolve_device
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.config import ExtractConfig
 from layerprobe.features.file import FeatureFile
-from layerprobe.features.lanes import Turns, divide_cores, in_threads
-from layerprobe.features.layout import FilePlan, check_dtype, create_file, format_size
+from layerprobe.features.forward import missing_rows, write_rows
+from layerprobe.features.job import Job, prepare
+from layerprobe.features.layout import check_dtype, create_file, format_size
 from layerprobe.features.processes import Processes, join_processes
-from layerprobe.features.reduce import Step, plan_reduction
 from layerprobe.features.resume import file_state, open_existing, recheck_rows
-from layerprobe.features.storing import RowStore, copies_from
 from layerprobe.features.writer import FeatureFileWriter
-from layerprobe.models.capture import Capture
-from layerprobe.models.channels_last import prefer_channels_last
-from layerprobe.models.selection import find_layers
-from layerprobe.models.tokens import token_layout
-from layerprobe.resolve import Network, load_network
-from layerprobe.types import Progress, StoredLayer, silent
+from layerprobe.types import Progress, silent
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A configuration turned into objects."""
-
-    images: Pixels
-    network: Network
-    sample: Sample
-    layers: Mapping[StoredLayer, tuple[Step, ...]]
-    plan: FilePlan
 
 
 def extract(config: ExtractConfig, progress: Progress = silent) -> FeatureFile:
@@ -68,14 +39,14 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> FeatureFile:
     _check_output(config)
     processes = join_processes(config.device)
     device = resolve_device(config.device)
-    job = _prepare(config, device)
+    job = prepare(config, device)
     if processes.is_main:
         _prepare_file(config, job, progress)
     processes.wait()
     with FeatureFile(config.output, unfinished=True) as file:
         complete = file.complete
     if not complete:
-        _fill(config, job, device, processes, progress)
+        _fill(config, job, processes, progress)
     return FeatureFile(config.output)
 
 
@@ -87,66 +58,7 @@ def _check_output(config: ExtractConfig) -> None:
         open_existing(config.output).close()
 
 
-def _prepare(config: ExtractConfig, device: torch.device) -> _Job:
-    dataset = config.data.open(config.split)
-    sample = _draw(config, dataset)
-    network = load_network(config.model, config.data, dataset)
-    layers = find_layers(network.layers, config.layers, network.name)
-    tokens = token_layout(network.module, network.preprocessing.image_size)
-    stored = plan_reduction(layers, config.reduction, tokens)
-    images = Pixels(dataset, sample.rows, network.preprocessing)
-    plan = FilePlan(
-        layers=tuple(stored),
-        dtype=config.dtype,
-        labels=dataset.labels[sample.rows],
-        rows=sample.rows,
-        paths=[dataset.paths[row] for row in sample.rows] if dataset.paths else None,
-        classes=dataset.classes,
-        provenance={
-            "model": network.name,
-            "weights": network.weights,
-            "weights_sha256": network.weights_sha256,
-            "dataset": dataset.name,
-            "split": dataset.split,
-            "population": len(dataset),
-            "preprocessing": network.preprocessing.to_dict(),
-            "sample": sample.description,
-            "pixels_sha256": _fingerprint(images),
-            "precision": str(_precision(config, device)).removeprefix("torch."),
-            "device": device.type,
-        },
-    )
-    return _Job(images, network, sample, stored, plan)
-
-
-def _draw(config: ExtractConfig, dataset: ImageDataset) -> Sample:
-    if config.samples == "all":
-        return all_rows(dataset.labels)
-    if isinstance(config.samples, str):
-        raise LayerprobeError(f"--samples is a number of images or 'all', not {config.samples!r}")
-    return balanced_sample(dataset.labels, config.samples, seed=config.seed, num_classes=len(dataset.classes))
-
-
-def _fingerprint(images: Pixels, count: int = 16) -> str:
-    """Hash of the pixels of some images: tells a data set that changed under its name from the one it was."""
-    some = np.unique(np.linspace(0, len(images) - 1, count, dtype=np.int64))
-    probe = Pixels(images.dataset, images.rows[some], images.preprocessing)
-    digest = hashlib.sha256()
-    for batch in batches(make_loader(probe, count)):
-        digest.update(batch.pixels.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _precision(config: ExtractConfig, device: torch.device) -> torch.dtype:
-    """What the network computes in: a CPU has no fast float16."""
-    return torch.float32 if not config.amp else torch.bfloat16 if device.type == "cpu" else torch.float16
-
-
-def _autocast(config: ExtractConfig, device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, _precision(config, device), enabled=config.amp)
-
-
-def _prepare_file(config: ExtractConfig, job: _Job, progress: Progress) -> None:
+def _prepare_file(config: ExtractConfig, job: Job, progress: Progress) -> None:
     """Lay the file out, or go on with the one that is there."""
     state = "missing" if config.overwrite else file_state(config.output, job.plan)
     if state == "complete":
@@ -159,7 +71,7 @@ def _prepare_file(config: ExtractConfig, job: _Job, progress: Progress) -> None:
         recheck_rows(config.output, progress)
 
 
-def _announce(config: ExtractConfig, job: _Job) -> None:
+def _announce(config: ExtractConfig, job: Job) -> None:
     """Say what will be written, and refuse what doesn't fit the disk."""
     network, plan = job.network, job.plan
     _log.info("model: %s, weights: %s", network.name, network.weights)
@@ -194,13 +106,13 @@ def _allocated(path: Path) -> int:
     return getattr(status, "st_blocks", 0) * 512 or status.st_size
 
 
-def _fill(config: ExtractConfig, job: _Job, device: torch.device, processes: Processes, progress: Progress) -> None:
+def _fill(config: ExtractConfig, job: Job, processes: Processes, progress: Progress) -> None:
     """Write the rows that the file lacks; say how far it got if it can't."""
     rows = len(job.plan.labels)
     try:
         with FeatureFileWriter(config.output, alone=processes.is_main) as writer:
-            missing = _missing(writer.written, config.batch_size, processes)
-            _forward(config, job, missing, device, writer, progress)
+            missing = missing_rows(writer.written, job.batch_size, processes)
+            write_rows(job, missing, writer, config.workers, progress)
             writer.sync()
             processes.wait()
             if processes.is_main:
@@ -223,56 +135,3 @@ def _leave(path: Path) -> int:
     if not done:
         path.unlink()
     return done
-
-
-def _missing(written: npt.NDArray[np.bool_], batch_size: int, processes: Processes) -> npt.NDArray[np.int64]:
-    """Rows that this process computes: every batch of the whole run's that lacks a row and falls to it.
-
-    The batches are those of an uninterrupted run of one process, since a row's last bits depend on its batch.
-    """
-    starts = range(0, len(written), batch_size)
-    lacking = [start for start in starts if not written[start : start + batch_size].all()]
-    mine = [
-        np.arange(start, min(start + batch_size, len(written))) for start in lacking[processes.index :: processes.count]
-    ]
-    return np.concatenate(mine) if mine else np.empty(0, np.int64)
-
-
-def _forward(
-    config: ExtractConfig,
-    job: _Job,
-    rows: npt.NDArray[np.int64],
-    device: torch.device,
-    writer: FeatureFileWriter,
-    progress: Progress,
-) -> None:
-    images = Pixels(job.images.dataset, job.images.rows[rows], job.images.preprocessing)
-    loader = make_loader(images, config.batch_size, workers=config.workers, pin_memory=device.type == "cuda")
-    store = RowStore(writer, job.layers, config.dtype, config.amp)
-    progress("extract", writer.rows_done, len(job.plan.labels))
-    with _captures(config, job, device, store) as captures:
-
-        def pass_through(batch: Batch) -> None:
-            with captures.take() as capture, torch.no_grad(), _autocast(config, device):
-                pixels = batch.pixels.to(device, non_blocking=True)
-                kept = capture(normalize(pixels, job.network.preprocessing)).features
-                arrived = copies_from(device)
-            arrived()
-            store.write(int(rows[batch.positions[0]]), kept)
-
-        for _ in in_threads(pass_through, batches(loader), captures.lanes):
-            progress("extract", writer.rows_done, len(job.plan.labels))
-
-
-@contextmanager
-def _captures(config: ExtractConfig, job: _Job, device: torch.device, store: RowStore) -> Iterator[Turns[Capture]]:
-    """The network, ready to be captured, as often as batches can compute at once."""
-    module = job.network.module.to(device)
-    generator = torch.Generator().manual_seed(0)
-    probe = torch.rand(2, 3, *job.network.preprocessing.image_size, generator=generator).to(device)
-    if device.type == "cuda" and config.amp:
-        with _autocast(config, device):
-            prefer_channels_last(module, probe)
-    names = [stored.layer.name for stored in job.layers]
-    with divide_cores(module, probe) as networks, ExitStack() as stack:
-        yield Turns([stack.enter_context(Capture(network, names, keep=store.keep)) for network in networks])

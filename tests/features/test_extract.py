@@ -13,6 +13,7 @@ from layerprobe.features import extract as module
 from layerprobe.features import reduce
 from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extract import extract
+from layerprobe.features.job import prepare
 from layerprobe.features.reduce import Project
 from layerprobe.resolve import ModelSpec, load_network
 
@@ -117,3 +118,11 @@ def test_bad_requests(config: ExtractConfig, monkeypatch: pytest.MonkeyPatch) ->
         LayerprobeError, match=r"the features take .* MB, but .* free; take fewer --samples or --layers"
     ):
         extract(config)
+
+
+def test_batches_of_large_images_are_smaller_on_a_cpu(config: ExtractConfig) -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    default = replace(config, batch_size=None)
+    large = replace(default, data=replace(default.data, image_size=224))
+    sizes = [prepare(one, device).batch_size for one in (config, default, large) for device in (cpu, cuda)]
+    assert sizes == [4, 4, 128, 128, 32, 128]
