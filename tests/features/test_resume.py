@@ -27,6 +27,7 @@ COMMAND = (
     "layerprobe", "extract", "--model", "cifar:resnet20", "--weights", "random", "--data", "digits", "--device", "cpu",
 )  # fmt: skip
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+TWO_LANES = {**os.environ, "OMP_NUM_THREADS": "2"}
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -195,11 +196,11 @@ def test_ten_kills(config: ExtractConfig, tmp_path: Path) -> None:
         "--samples", "all", "--batch-size", "1", "--device", "cpu", "--output",
     )  # fmt: skip
     whole, path = tmp_path / "whole.h5", tmp_path / "f.h5"
-    subprocess.run([*command, whole], env=ONE_THREAD, check=True, capture_output=True)
+    subprocess.run([*command, whole], env=TWO_LANES, check=True, capture_output=True)
     done, moments = 0, random.Random(0)
     for _ in range(10):
         process = subprocess.Popen(
-            [*command, path], env=ONE_THREAD, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*command, path], env=TWO_LANES, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         wait_for_more_rows(path, done, process)
         time.sleep(moments.uniform(0, 0.05))
@@ -209,7 +210,7 @@ def test_ten_kills(config: ExtractConfig, tmp_path: Path) -> None:
             assert int(file.written.sum()) > done and not file.complete and not file.damaged().any()
             done = int(file.written.sum())
     assert done < count
-    result = subprocess.run([*command, path], env=ONE_THREAD, check=True, capture_output=True, text=True)
+    result = subprocess.run([*command, path], env=TWO_LANES, check=True, capture_output=True, text=True)
     assert f"going on: {done} of {count} rows" in result.stderr
     assert contents(path) == contents(whole)
 
