@@ -24,10 +24,7 @@ class _Group(TyperGroup):
         except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
             _fail(f"{error}; name a place that can be written to")
         except KeyboardInterrupt:
-            print(
-                "interrupted: unfinished; run the same command again, with --overwrite if it left a run folder",
-                file=sys.stderr,
-            )
+            print("interrupted; run the same command again (train and distill: with --overwrite)", file=sys.stderr)
             raise typer.Exit(130) from None
 
 
