@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -64,8 +64,9 @@ def write_rows(
             arrived()
             store.write(int(rows[batch.positions[0]]), kept)
 
-        for _ in in_threads(pass_through, batches(loader), captures.lanes):
-            progress("extract", writer.rows_done, len(job.plan.labels))
+        with closing(in_threads(pass_through, batches(loader), captures.lanes)) as passed:
+            for _ in passed:
+                progress("extract", writer.rows_done, len(job.plan.labels))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
@@ -68,11 +68,11 @@ class Turns(Generic[Thing]):
             self._free.put(thing)
 
 
-def in_threads(work: Callable[[Item], None], items: Iterable[Item], threads: int) -> Iterator[None]:
+def in_threads(work: Callable[[Item], None], items: Iterable[Item], threads: int) -> Generator[None, None, None]:
     """Do some work on every item in several threads; yields whenever one more is done.
 
-    Items are asked for in the calling thread, few at a time. At the first error no further item is begun, and those
-    that were are waited for.
+    Items are asked for in the calling thread, few at a time. At the first error, or when the generator is closed, no
+    further item is begun, and those that were are waited for.
     """
     pool = ThreadPoolExecutor(threads)
     begun: deque[Future[None]] = deque()
