@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -138,10 +138,8 @@ class FeatureFile:
     def columns(self, layer: int | str, width: int = 4096) -> Iterator[Tensor]:
         """A layer's n x D feature matrix in blocks of about ``width`` columns, each (n, d) float32."""
         dataset = self._dataset(layer)
-        inner = math.prod(dataset.shape[2:])
-        step = max(1, width // inner)
-        for start in range(0, dataset.shape[1], step):
-            block = dataset[:, start : start + step]
+        for place in _blocks_of(dataset.shape[1:], width):
+            block = dataset[(slice(None),) + place]  # noqa: RUF005 (Python 3.10)
             yield torch.from_numpy(block.reshape(len(block), -1).astype(np.float32, copy=False))
 
     def damaged(self, progress: Progress = silent, rows: int = 64) -> Tensor:
@@ -211,3 +209,14 @@ def _open(path: Path, unfinished: bool) -> h5py.File:
         return file
     file.close()
     raise LayerprobeError(f"{problem}; {remedy}")
+
+
+def _blocks_of(shape: Sequence[int], width: int) -> Iterator[tuple[int | slice, ...]]:
+    """Indices that cover an array of this shape once, each of about ``width`` values, in order."""
+    inner = math.prod(shape[1:])
+    step = max(1, width // inner)
+    for start in range(0, shape[0], step):
+        if inner <= width:
+            yield (slice(start, start + step),)
+        else:
+            yield from ((start, *place) for place in _blocks_of(shape[1:], width))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable
 
 import torch
@@ -12,13 +13,19 @@ from layerprobe.types import Gram
 
 _log = logging.getLogger(__name__)
 
+_CHUNK = 512
+"""Rows that are multiplied at a time: fewer save more of the symmetric half, more keep the processors busier."""
+_ROWS = 64
+"""Rows that pointwise work is done on at a time, so that they stay in the cache."""
+
 
 def gram_matrix(columns: Iterable[Tensor], labels: Tensor, population: int, device: torch.device | None = None) -> Gram:
     """Accumulate the Gram matrix of a layer from blocks of its feature columns.
 
     Every block is centred on its own column means, so the sum over blocks is the Gram matrix of globally centred
-    features, whatever D is. Products are float32, everything from there on is float64. Memory is O(n^2) plus one
-    block.
+    features, whatever D is. Products are float32, everything from there on is float64. (The means are float32 too: the
+    products are restored for the centre that was used, whether or not it is the mean to the last digit.) Memory is
+    O(n^2) plus one block.
 
     Args:
         columns: blocks (n, d) of the n x D feature matrix; together they cover its D columns once.
@@ -43,14 +50,15 @@ def gram_matrix(columns: Iterable[Tensor], labels: Tensor, population: int, devi
         if block.ndim != 2 or len(block) != n:
             raise ValueError(f"a block has shape {tuple(block.shape)}, expected ({n}, columns)")
         block = block.to(device=device, dtype=torch.float32)
-        squared_norms += block.square().sum(dim=1, dtype=torch.float64)
-        mean = block.mean(dim=0, dtype=torch.float64).float()
+        squared_norms += torch.linalg.vecdot(block, block).double()
+        mean = block.mean(dim=0)
         block = block - mean
-        centred += block @ block.T
+        _add_products(centred, block)
         mean_products += (block @ mean).double()
         mean_square += float(mean.double() @ mean.double())
         dimension += block.shape[1]
-    if not torch.isfinite(centred).all():
+    _mirror(centred)
+    if not math.isfinite(centred.sum()):
         raise ValueError("the features hold infinite or NaN values")
     return Gram(
         centred=centred.cpu(),
@@ -61,6 +69,20 @@ def gram_matrix(columns: Iterable[Tensor], labels: Tensor, population: int, devi
         dimension=dimension,
         population=population,
     )
+
+
+def _add_products(total: Tensor, block: Tensor) -> None:
+    """Add ``block @ block.T`` to the lower triangle of ``total``: half of the work of the whole product."""
+    for start in range(0, len(block), _CHUNK):
+        stop = start + _CHUNK
+        total[start:stop, :stop] += block[start:stop] @ block[:stop].T
+
+
+def _mirror(lower: Tensor) -> None:
+    """Fill the upper triangle of a symmetric matrix, in place."""
+    for start in range(0, len(lower), _CHUNK):
+        stop = start + _CHUNK
+        lower[:start, start:stop] = lower[start:stop, :start].T
 
 
 def norms(gram: Gram) -> Tensor:
@@ -78,14 +100,25 @@ def absolute_cosines(gram: Gram) -> Tensor:
     if (zero := int((lengths == 0).sum())) > 0:
         _log.warning("%d of %d images have all-zero features; their cosines count as 0", zero, len(lengths))
     scale = torch.where(lengths > 0, 1 / lengths, 0.0)
-    products = gram.centred + gram.mean_products[:, None] + gram.mean_products[None, :] + gram.mean_square
-    return products.mul_(scale[:, None]).mul_(scale[None, :]).abs_().clamp_(max=1)
+    cosines = torch.empty_like(gram.centred)
+    for start in range(0, len(cosines), _ROWS):
+        rows = slice(start, start + _ROWS)
+        part = gram.centred[rows] + (gram.mean_products + gram.mean_square)
+        part.add_(gram.mean_products[rows, None]).mul_(scale).mul_(scale[rows, None])
+        torch.clamp(part.abs_(), max=1, out=cosines[rows])
+    return cosines
 
 
-def squared_distances(gram: Gram) -> Tensor:
-    """``|f_i - f_j|^2``; (n, n) float64, from the centred matrix, so that an offset costs no precision."""
+def squared_distances(gram: Gram, rows: Tensor | slice = slice(None)) -> Tensor:
+    """``|f_i - f_j|^2``; (rows, n) float64, from the centred matrix, so that an offset costs no precision.
+
+    Args:
+        gram: the layer's Gram matrix.
+        rows: images i; default: all.
+    """
     squares = gram.centred.diagonal()
-    return (squares[:, None] + squares[None, :] - 2 * gram.centred).clamp_(min=0)
+    distances = torch.mul(gram.centred[rows], -2)
+    return distances.add_(squares).add_(squares[rows, None]).clamp_(min=0)
 
 
 def class_members(labels: Tensor) -> list[Tensor]:

@@ -5,8 +5,6 @@ Source: section 3 of Cooper et al., arXiv 2511.14981.
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from layerprobe.geometry.gram import class_members, norms, squared_distances
 from layerprobe.types import Gram
 
@@ -15,10 +13,11 @@ def mean_class_gap(gram: Gram) -> float:
     """mean_c of gap_c = min |f_i - f_j| over i in c and j not in c. NaN with one class alone."""
     if int(gram.labels.min()) == int(gram.labels.max()):
         return float("nan")
-    distances = squared_distances(gram)
-    distances[gram.labels[:, None] == gram.labels[None, :]] = float("inf")
-    nearest: Tensor = distances.min(dim=1).values
-    gaps = [nearest[rows].min().sqrt() for rows in class_members(gram.labels)]
+    gaps = []
+    for rows in class_members(gram.labels):
+        distances = squared_distances(gram, rows)
+        distances[:, rows] = float("inf")
+        gaps.append(distances.min().sqrt())
     return float(sum(gaps) / len(gaps))
 
 

@@ -63,12 +63,14 @@ def test_what_is_written_is_read(tmp_path: Path, dtype: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["f.h5"]
 
 
-@pytest.mark.parametrize("width", [1, 36, 10_000])
+@pytest.mark.parametrize("width", [1, 10, 36, 10_000])
 def test_columns_cover_the_matrix_once(tmp_path: Path, width: int) -> None:
     data = write(tmp_path / "f.h5", "float16")
     with FeatureFile(tmp_path / "f.h5") as file:
         for stored, array in zip(LAYERS, data, strict=True):
-            matrix = torch.cat(list(file.columns(stored.layer.index, width)), dim=1)
+            blocks = list(file.columns(stored.layer.index, width))
+            assert max(block.shape[1] for block in blocks) <= width
+            matrix = torch.cat(blocks, dim=1)
             assert matrix.dtype == torch.float32
             assert np.array_equal(matrix.numpy(), array.astype(np.float32).reshape(5, -1))
 
