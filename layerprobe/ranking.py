@@ -10,8 +10,9 @@ import torch
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.file import FeatureFile
-from layerprobe.geometry.gram import gram_matrix
+from layerprobe.features.gram_file import GramFile
 from layerprobe.geometry.quality import measure
+from layerprobe.grams import gram_of
 from layerprobe.types import LayerGeometry, Progress, Ranking, silent
 
 SCORES = {
@@ -39,7 +40,7 @@ _PROVENANCE = (
 
 
 def rank(
-    file: FeatureFile,
+    source: FeatureFile | GramFile,
     top: int = 4,
     by: str = "quality",
     device: torch.device | None = None,
@@ -48,7 +49,7 @@ def rank(
     """Measure every layer of a feature file and choose the ``top`` layers with the highest score.
 
     Args:
-        file: the features.
+        source: the features, or their Gram matrices.
         top: k, how many layers to choose.
         by: the score, a key of ``SCORES``.
         device: where the Gram matrices are computed; default: the CPU.
@@ -58,27 +59,18 @@ def rank(
         LayerprobeError: if k exceeds the number of layers that have a score, or the score is unknown, or the
             features hold NaN or infinite values.
     """
-    layers = file.layers
+    layers = source.layers
     if by not in SCORES:
         raise LayerprobeError(f"no score {by!r}; --by is one of {', '.join(SCORES)}")
     if not 1 <= top <= len(layers):
-        raise LayerprobeError(f"--top is {top}, but {file.path} has {len(layers)} layers; choose 1 to {len(layers)}")
+        raise LayerprobeError(f"--top is {top}, but {source.path} has {len(layers)} layers; choose 1 to {len(layers)}")
     geometries = []
     for done, stored in enumerate(layers):
         progress("rank", done, len(layers))
-        geometries.append(_measure(file, stored.layer.index, device))
+        geometries.append(LayerGeometry(stored.layer, measure(gram_of(source, stored, device))))
     progress("rank", len(layers), len(layers))
-    provenance = {key: value for key, value in file.provenance.items() if key in _PROVENANCE}
+    provenance = {key: value for key, value in source.provenance.items() if key in _PROVENANCE}
     return Ranking(tuple(geometries), by, select(tuple(geometries), top, by), provenance)
-
-
-def _measure(file: FeatureFile, index: int, device: torch.device | None) -> LayerGeometry:
-    layer = next(stored.layer for stored in file.layers if stored.layer.index == index)
-    try:
-        gram = gram_matrix(file.columns(index), file.labels, int(file.provenance["population"]), device)
-    except ValueError as error:
-        raise LayerprobeError(f"layer {layer.name!r} of {file.path}: {error}; extract it again") from None
-    return LayerGeometry(layer, measure(gram))
 
 
 def select(geometries: tuple[LayerGeometry, ...], top: int, by: str) -> tuple[str, ...]:

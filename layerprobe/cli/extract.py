@@ -55,6 +55,18 @@ def extract(
     ] = None,
     workers: options.Workers = 0,
     seed: options.Seed = 0,
+    stats_only: Annotated[
+        bool, typer.Option("--stats-only", help="Write no features, only the Gram matrices that `rank` needs.")
+    ] = False,
+    memory: Annotated[
+        float | None,
+        typer.Option(
+            "--memory",
+            min=0.001,
+            show_default=False,
+            help="With --stats-only: GB that features may take; default half of what is free.",
+        ),
+    ] = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -70,6 +82,7 @@ def extract(
     from layerprobe.devices import is_main_process
     from layerprobe.features.config import ExtractConfig
     from layerprobe.features.extract import extract as run
+    from layerprobe.grams import extract_grams
     from layerprobe.resolve import DataSpec, ModelSpec
 
     config = ExtractConfig(
@@ -91,5 +104,8 @@ def extract(
         overwrite=overwrite,
     )
     with Reporter(quiet or not is_main_process(), verbose) as reporter:
-        run(config, progress=reporter.progress).close()
+        if stats_only:
+            extract_grams(config, memory and memory * 1e9, reporter.progress).close()
+        else:
+            run(config, progress=reporter.progress).close()
         reporter.wrote([output], f"layerprobe rank {output}")

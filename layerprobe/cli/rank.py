@@ -40,7 +40,7 @@ def rank(
     highest score go to a ranking file.
     """
     from layerprobe.devices import resolve_device
-    from layerprobe.features.file import FeatureFile
+    from layerprobe.grams import open_source
     from layerprobe.ranking import rank as run
     from layerprobe.ranking import ranking_path, save_ranking
     from layerprobe.report.builders import ranking_table
@@ -50,7 +50,7 @@ def rank(
 
     check_format(format)
     target = ranking or ranking_path(features)
-    with Reporter(quiet, verbose) as reporter, FeatureFile(features) as file:
+    with Reporter(quiet, verbose) as reporter, open_source(features) as file:
         if output:
             check_figure(output, f"{features.stem}.quality", overwrite)
         previous = _same_choice(target, file.provenance, top, by, overwrite)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import h5py
 import numpy as np
@@ -18,24 +15,20 @@ from torch import Tensor
 
 from layerprobe.errors import LayerprobeError, closest
 from layerprobe.features.checksums import row_checksums
+from layerprobe.features.header import DescribedFile, open_described, read_layer
 from layerprobe.features.layout import (
     CHECKSUM,
-    CLASSES,
     COMPLETE,
     FORMAT,
     FORMAT_VERSION,
-    INDEX,
-    JSON_ATTRIBUTES,
-    LABEL,
     LAYERS,
-    PATH,
     WRITTEN,
     layer_dataset,
 )
-from layerprobe.types import Layer, Progress, StoredLayer, silent
+from layerprobe.types import Progress, StoredLayer, silent
 
 
-class FeatureFile:
+class FeatureFile(DescribedFile):
     """Reads a feature file.
 
     A layer is named by its index in the network (25) or its name (``layer3.6``).
@@ -49,52 +42,19 @@ class FeatureFile:
     """
 
     def __init__(self, path: Path | str, unfinished: bool = False) -> None:
-        self.path = Path(path)
-        self._file = _open(self.path, unfinished)
+        super().__init__(Path(path), _open(Path(path), unfinished))
 
     @cached_property
     def layers(self) -> tuple[StoredLayer, ...]:
         """The stored layers, in execution order."""
         return tuple(
             StoredLayer(
-                layer=Layer(
-                    index=int(key),
-                    name=str(dataset.attrs["name"]),
-                    kind=str(dataset.attrs["kind"]),
-                    shape=tuple(int(size) for size in dataset.attrs["shape"]),
-                    parameters=int(dataset.attrs["parameters"]),
-                ),
+                layer=read_layer(int(key), dataset.attrs),
                 shape=tuple(dataset.shape[1:]),
                 reduction=str(dataset.attrs["reduction"]),
             )
             for key, dataset in sorted(self._file[LAYERS].items())
         )
-
-    @property
-    def labels(self) -> Tensor:
-        """(rows,) int64 class labels."""
-        return torch.from_numpy(self._file[LABEL][:])
-
-    @property
-    def image_rows(self) -> Tensor:
-        """(rows,) int64, the row of every image in its data set."""
-        return torch.from_numpy(self._file[INDEX][:])
-
-    @property
-    def image_paths(self) -> tuple[str, ...] | None:
-        """Path of every image below the data set's folder; None where the data set has no files."""
-        return tuple(self._file[PATH].asstr()[:]) if PATH in self._file else None
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names; a label is a position in this tuple."""
-        return tuple(self._file[CLASSES].asstr()[:])
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """The file's attributes as plain values: model, weights, data, preprocessing, sample, versions."""
-        values = {key: value.item() if hasattr(value, "item") else value for key, value in self._file.attrs.items()}
-        return {key: json.loads(value) if key in JSON_ATTRIBUTES else value for key, value in values.items()}
 
     @property
     def complete(self) -> bool:
@@ -168,47 +128,19 @@ class FeatureFile:
         counts = self.damaged(progress).sum(dim=0).tolist()
         return {stored.layer.name: count for stored, count in zip(self.layers, counts, strict=True) if count}
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> FeatureFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _dataset(self, layer: int | str) -> h5py.Dataset:
         return self._file[layer_dataset(self.layer(layer).layer.index)]
 
 
 def _open(path: Path, unfinished: bool) -> h5py.File:
-    remedy = "`layerprobe extract` writes one"
-    if not path.is_file():
-        raise LayerprobeError(f"no feature file at {path}; {remedy}")
-    try:
-        # Without a lock: network file systems often have none, and a file that is being written can be looked at.
-        file = h5py.File(path, "r", locking=False)
-    except PermissionError:
-        raise
-    except OSError:
-        raise LayerprobeError(f"{path} is not an HDF5 file, or it is damaged; {remedy}") from None
-    if file.attrs.get("format") != FORMAT:
-        problem = f"{path} is an HDF5 file, but not a layerprobe feature file"
-    elif file.attrs.get("format_version") != FORMAT_VERSION:
-        problem = (
-            f"{path} has format version {file.attrs.get('format_version')}, this layerprobe reads {FORMAT_VERSION}"
-        )
-    elif not unfinished and not file[COMPLETE][0]:
-        done, rows = int(np.count_nonzero(file[WRITTEN][:])), file.attrs["rows"]
-        problem = f"{path} is unfinished: {done} of {rows} rows"
-        remedy = "the same `layerprobe extract` command goes on from there"
-    else:
+    file = open_described(path, FORMAT, FORMAT_VERSION, "feature", "`layerprobe extract` writes one")
+    if unfinished or file[COMPLETE][0]:
         return file
+    done, rows = int(np.count_nonzero(file[WRITTEN][:])), file.attrs["rows"]
     file.close()
-    raise LayerprobeError(f"{problem}; {remedy}")
+    raise LayerprobeError(
+        f"{path} is unfinished: {done} of {rows} rows; the same `layerprobe extract` command goes on from there"
+    )
 
 
 def _blocks_of(shape: Sequence[int], width: int) -> Iterator[tuple[int | slice, ...]]:

@@ -14,8 +14,7 @@ from layerprobe.data.preprocessing import normalize
 from layerprobe.features.job import Job
 from layerprobe.features.lanes import Turns, divide_cores, in_threads
 from layerprobe.features.processes import Processes
-from layerprobe.features.storing import RowStore, copies_from
-from layerprobe.features.writer import FeatureFileWriter
+from layerprobe.features.storing import RowSink, RowStore, copies_from
 from layerprobe.models.capture import Capture
 from layerprobe.models.channels_last import prefer_channels_last
 from layerprobe.types import Progress
@@ -34,15 +33,13 @@ def missing_rows(written: npt.NDArray[np.bool_], batch_size: int, processes: Pro
     return np.concatenate(mine) if mine else np.empty(0, np.int64)
 
 
-def write_rows(
-    job: Job, rows: npt.NDArray[np.int64], writer: FeatureFileWriter, workers: int, progress: Progress
-) -> None:
-    """Compute rows of the file and write them, several batches on their way at once.
+def write_rows(job: Job, rows: npt.NDArray[np.int64], sink: RowSink, workers: int, progress: Progress) -> None:
+    """Compute rows and write them, several batches on their way at once.
 
     Args:
         job: what to extract.
         rows: (n,) rows of the file, ascending; whole batches of an uninterrupted run.
-        writer: of the file.
+        sink: where they go.
         workers: processes that decode images; 0: this thread does, while others compute.
         progress: told after every batch.
 
@@ -52,8 +49,8 @@ def write_rows(
     """
     images = Pixels(job.images.dataset, job.images.rows[rows], job.images.preprocessing)
     loader = make_loader(images, job.batch_size, workers=workers, pin_memory=job.device.type == "cuda")
-    store = RowStore(writer, job.layers, job.plan.dtype, job.precision != torch.float32)
-    progress("extract", writer.rows_done, len(job.plan.labels))
+    store = RowStore(sink, job.layers, job.plan.dtype, job.precision != torch.float32)
+    progress("extract", sink.rows_done, len(job.plan.labels))
     with _captures(job, store) as captures:
 
         def pass_through(batch: Batch) -> None:
@@ -66,7 +63,7 @@ def write_rows(
 
         with closing(in_threads(pass_through, batches(loader), captures.lanes)) as passed:
             for _ in passed:
-                progress("extract", writer.rows_done, len(job.plan.labels))
+                progress("extract", sink.rows_done, len(job.plan.labels))
 
 
 @contextmanager

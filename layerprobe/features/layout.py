@@ -98,7 +98,7 @@ def create_file(path: Path, plan: FilePlan) -> None:
     try:
         # "earliest" has no flag that says "open for writing" and would bar a file whose writer was killed.
         with h5py.File(new, "w", libver="earliest") as file:
-            _describe(file, plan)
+            describe(file, plan, FORMAT, FORMAT_VERSION)
             _lay_out(file, plan)
         with new.open("rb") as written:
             os.fsync(written.fileno())
@@ -107,11 +107,12 @@ def create_file(path: Path, plan: FilePlan) -> None:
         new.unlink(missing_ok=True)
 
 
-def _describe(file: h5py.File, plan: FilePlan) -> None:
+def describe(file: h5py.File, plan: FilePlan, format: str, version: int) -> None:
+    """Write where the features come from: the file's attributes."""
     file.attrs.update(
         {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
+            "format": format,
+            "format_version": version,
             "layerprobe_version": layerprobe.__version__,
             "torch_version": str(torch.__version__),
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -124,25 +125,35 @@ def _describe(file: h5py.File, plan: FilePlan) -> None:
 
 
 def _lay_out(file: h5py.File, plan: FilePlan) -> None:
-    rows, text = len(plan.labels), h5py.string_dtype("utf-8")
+    rows = len(plan.labels)
     file.create_dataset(COMPLETE, data=np.zeros(1, np.uint8))
     file.create_dataset(WRITTEN, data=np.zeros(rows, np.uint8))
     file.create_dataset(CHECKSUM, data=np.zeros((rows, len(plan.layers)), np.uint32))
+    describe_images(file, plan)
+    for stored in plan.layers:
+        place = _place(file, layer_dataset(stored.layer.index), (rows, *stored.shape), plan.dtype)
+        place.attrs.update(layer_attributes(stored))
+
+
+def describe_images(file: h5py.File, plan: FilePlan) -> None:
+    """Write which images the rows belong to."""
+    text = h5py.string_dtype("utf-8")
     file.create_dataset(LABEL, data=plan.labels.astype(np.int64))
     file.create_dataset(INDEX, data=plan.rows.astype(np.int64))
     if plan.paths is not None:
         file.create_dataset(PATH, data=list(plan.paths), dtype=text)
     file.create_dataset(CLASSES, data=list(plan.classes), dtype=text)
-    for stored in plan.layers:
-        _place(file, layer_dataset(stored.layer.index), (rows, *stored.shape), plan.dtype).attrs.update(
-            {
-                "name": stored.layer.name,
-                "kind": stored.layer.kind,
-                "shape": np.asarray(stored.layer.shape, dtype=np.int64),
-                "parameters": stored.layer.parameters,
-                "reduction": stored.reduction,
-            }
-        )
+
+
+def layer_attributes(stored: StoredLayer) -> dict[str, Any]:
+    """What a layer's data set says about it."""
+    return {
+        "name": stored.layer.name,
+        "kind": stored.layer.kind,
+        "shape": np.asarray(stored.layer.shape, dtype=np.int64),
+        "parameters": stored.layer.parameters,
+        "reduction": stored.reduction,
+    }
 
 
 def _place(file: h5py.File, name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,26 +13,38 @@ from torch import Tensor
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.reduce import Step
-from layerprobe.features.writer import FeatureFileWriter
 from layerprobe.types import StoredLayer
 
 _log = logging.getLogger(__name__)
+
+
+class RowSink(Protocol):
+    """Where rows go: a feature file, or memory. Threads may share it."""
+
+    @property
+    def rows_done(self) -> int:
+        """How many rows are there."""
+        ...
+
+    def write(self, start: int, features: Sequence[npt.NDArray[Any]]) -> None:
+        """Take rows ``start``, ``start + 1``, ...: of every layer, in order, an array (batch, ...)."""
+        ...
 
 
 class RowStore:
     """Reduces and converts what the layers of a batch put out, checks it and writes it. Threads may share it.
 
     Args:
-        writer: of the file.
+        sink: where the rows go.
         layers: what is stored of each layer, and the steps that make it.
         dtype: ``float32`` or ``float16``.
         amp: whether the network computes in 16 bits; a value that isn't finite then stops the run.
     """
 
     def __init__(
-        self, writer: FeatureFileWriter, layers: Mapping[StoredLayer, Sequence[Step]], dtype: str, amp: bool = False
+        self, sink: RowSink, layers: Mapping[StoredLayer, Sequence[Step]], dtype: str, amp: bool = False
     ) -> None:
-        self._writer = writer
+        self._sink = sink
         self._steps = {stored.layer.name: steps for stored, steps in layers.items()}
         self._dtype: torch.dtype = getattr(torch, dtype)
         self._amp = amp
@@ -67,7 +79,7 @@ class RowStore:
         for layer, values in zip(self._steps, rows, strict=True):
             if not _all_finite(values):
                 self._not_finite(layer, values)
-        self._writer.write(start, rows)
+        self._sink.write(start, rows)
 
     def _not_finite(self, layer: str, values: npt.NDArray[Any]) -> None:
         """Stop where 16 bits may have made a value infinite; say so where the network itself gives no number."""

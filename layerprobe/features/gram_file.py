@@ -1,0 +1,95 @@
+"""A file of Gram matrices: everything that the statistics of a network's layers need, without a feature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from layerprobe.features.header import DescribedFile, open_described, read_layer
+from layerprobe.features.layout import LAYERS, FilePlan, describe, describe_images, layer_attributes, layer_dataset
+from layerprobe.types import Gram, StoredLayer
+
+FORMAT = "layerprobe-gram"
+FORMAT_VERSION = 1
+
+
+class GramFile(DescribedFile):
+    """Reads a file of Gram matrices.
+
+    Args:
+        path: the HDF5 file that ``layerprobe extract --stats-only`` wrote.
+
+    Raises:
+        LayerprobeError: if there is no such file, or it isn't one of this version.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        remedy = "`layerprobe extract --stats-only` writes one"
+        super().__init__(Path(path), open_described(Path(path), FORMAT, FORMAT_VERSION, "Gram", remedy))
+
+    @cached_property
+    def layers(self) -> tuple[StoredLayer, ...]:
+        """The layers, in execution order."""
+        return tuple(
+            StoredLayer(
+                layer=read_layer(int(key), group.attrs),
+                shape=tuple(int(size) for size in group.attrs["stored_shape"]),
+                reduction=str(group.attrs["reduction"]),
+            )
+            for key, group in sorted(self._file[LAYERS].items())
+        )
+
+    def gram(self, stored: StoredLayer) -> Gram:
+        """The Gram matrix of a layer; products of two images are float32 in the file."""
+        group = self._file[layer_dataset(stored.layer.index)]
+        labels = self.labels
+        lower = torch.tril_indices(len(labels), len(labels))
+        centred = torch.empty(len(labels), len(labels), dtype=torch.float64)
+        centred[lower[0], lower[1]] = torch.from_numpy(group["centred"][:]).double()
+        centred[lower[1], lower[0]] = centred[lower[0], lower[1]]
+        return Gram(
+            centred=centred,
+            mean_products=torch.from_numpy(group["mean_products"][:]),
+            mean_square=float(group.attrs["mean_square"]),
+            squared_norms=torch.from_numpy(group["squared_norms"][:]),
+            labels=labels,
+            dimension=stored.dimension,
+            population=int(self._file.attrs["population"]),
+        )
+
+
+def write_grams(path: Path, plan: FilePlan, grams: Iterable[tuple[StoredLayer, Gram]]) -> None:
+    """Write Gram matrices as they come; the file bears its name when all are there.
+
+    Args:
+        path: the file; what bore the name is replaced.
+        plan: of the feature file that isn't written: labels, images and provenance.
+        grams: each layer with its Gram matrix.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    lower = np.tril_indices(len(plan.labels))
+    try:
+        with h5py.File(partial, "w") as file:
+            describe(file, plan, FORMAT, FORMAT_VERSION)
+            describe_images(file, plan)
+            for stored, gram in grams:
+                group = file.create_group(layer_dataset(stored.layer.index))
+                group.attrs.update(
+                    {
+                        **layer_attributes(stored),
+                        "stored_shape": np.asarray(stored.shape, np.int64),
+                        "mean_square": gram.mean_square,
+                    }
+                )
+                group.create_dataset("centred", data=gram.centred.numpy()[lower].astype(np.float32))
+                group.create_dataset("mean_products", data=gram.mean_products.numpy())
+                group.create_dataset("squared_norms", data=gram.squared_norms.numpy())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
