@@ -24,13 +24,18 @@ from layerprobe.types import Gram, Progress, StoredLayer, silent
 _log = logging.getLogger(__name__)
 
 
+def is_gram_file(path: Path) -> bool:
+    """Whether a file holds Gram matrices."""
+    return file_format(path) == GRAM_FORMAT
+
+
 def open_source(path: Path) -> FeatureFile | GramFile:
     """Open a feature file or a Gram file, whichever it is.
 
     Raises:
         LayerprobeError: if it is neither.
     """
-    return GramFile(path) if file_format(path) == GRAM_FORMAT else FeatureFile(path)
+    return GramFile(path) if is_gram_file(path) else FeatureFile(path)
 
 
 def gram_of(source: FeatureFile | GramFile, stored: StoredLayer, device: torch.device | None = None) -> Gram:

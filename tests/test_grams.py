@@ -3,16 +3,20 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extract import extract
-from layerprobe.features.gram_file import GramFile
+from layerprobe.features.gram_file import GramFile, write_grams
+from layerprobe.features.layout import FilePlan
+from layerprobe.geometry.gram import gram_matrix
 from layerprobe.grams import extract_grams, gram_of, open_source
 from layerprobe.ranking import rank
 from layerprobe.resolve import DataSpec, ModelSpec
+from layerprobe.types import Layer, StoredLayer
 
 
 @pytest.fixture
@@ -77,3 +81,15 @@ def test_values_that_are_not_finite_leave_nothing(config: ExtractConfig, tmp_pat
     with pytest.raises(LayerprobeError, match="layer 'layer1.0': the features hold infinite or NaN values"):
         extract_grams(broken)
     assert [path.name for path in tmp_path.iterdir()] == ["w.pth"]
+
+
+def test_a_large_matrix_is_packed_and_unpacked(tmp_path: Path) -> None:
+    """More rows than are mirrored at a time."""
+    features = torch.randn(1100, 7, generator=torch.Generator().manual_seed(0))
+    stored = StoredLayer(Layer(3, "a", "block", (7,), 1), (7,))
+    labels = np.arange(1100) % 2
+    gram = gram_matrix([features], torch.from_numpy(labels), 1100)
+    plan = FilePlan((stored,), "float32", labels, np.arange(1100), None, ("x", "y"), {"population": 1100})
+    write_grams(tmp_path / "g.h5", plan, [(stored, gram)])
+    with GramFile(tmp_path / "g.h5") as grams:
+        assert torch.equal(grams.gram(stored).centred, gram.centred.float().double())

@@ -31,13 +31,21 @@ def inspect(
 ) -> None:
     """Print what is in a feature file, finished or not.
 
-    Its layers, where they came from, how far it got, and with --verify whether every row is what was written.
+    Its layers, where they came from, how far it got, and with --verify whether every row is what was written. Of a
+    file of Gram matrices its layers, and where they came from.
     """
     from layerprobe.features.file import FeatureFile
-    from layerprobe.report.builders import file_table
+    from layerprobe.grams import is_gram_file, open_source
+    from layerprobe.report.builders import file_table, gram_table
     from layerprobe.report.tables import check_format
 
     check_format(format)
+    if is_gram_file(features):
+        if verify:
+            raise LayerprobeError(f"{features} holds Gram matrices, without checksums; leave --verify out")
+        with Reporter(quiet, verbose) as reporter, open_source(features) as grams:
+            reporter.show(gram_table(features, grams.layers, grams.provenance), format)
+        return
     with Reporter(quiet, verbose) as reporter, FeatureFile(features, unfinished=True) as file:
         damaged = file.damaged_layers(reporter.progress) if verify else None
         done = int(file.written.sum())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from layerprobe.features.header import DescribedFile, open_described, read_layer
@@ -48,12 +49,8 @@ class GramFile(DescribedFile):
         """The Gram matrix of a layer; products of two images are float32 in the file."""
         group = self._file[layer_dataset(stored.layer.index)]
         labels = self.labels
-        lower = torch.tril_indices(len(labels), len(labels))
-        centred = torch.empty(len(labels), len(labels), dtype=torch.float64)
-        centred[lower[0], lower[1]] = torch.from_numpy(group["centred"][:]).double()
-        centred[lower[1], lower[0]] = centred[lower[0], lower[1]]
         return Gram(
-            centred=centred,
+            centred=torch.from_numpy(_unpack(group["centred"][:], len(labels))),
             mean_products=torch.from_numpy(group["mean_products"][:]),
             mean_square=float(group.attrs["mean_square"]),
             squared_norms=torch.from_numpy(group["squared_norms"][:]),
@@ -73,7 +70,6 @@ def write_grams(path: Path, plan: FilePlan, grams: Iterable[tuple[StoredLayer, G
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    lower = np.tril_indices(len(plan.labels))
     try:
         with h5py.File(partial, "w") as file:
             describe(file, plan, FORMAT, FORMAT_VERSION)
@@ -87,9 +83,28 @@ def write_grams(path: Path, plan: FilePlan, grams: Iterable[tuple[StoredLayer, G
                         "mean_square": gram.mean_square,
                     }
                 )
-                group.create_dataset("centred", data=gram.centred.numpy()[lower].astype(np.float32))
+                group.create_dataset("centred", data=_pack(gram.centred.numpy()))
                 group.create_dataset("mean_products", data=gram.mean_products.numpy())
                 group.create_dataset("squared_norms", data=gram.squared_norms.numpy())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _pack(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """The lower triangle of a symmetric matrix, row after row: (n (n + 1) / 2,)."""
+    return np.concatenate([row[: number + 1].astype(np.float32) for number, row in enumerate(matrix)])
+
+
+def _unpack(triangle: npt.NDArray[np.float32], n: int) -> npt.NDArray[np.float64]:
+    matrix = np.empty((n, n), np.float64)
+    start = 0
+    for row in range(n):
+        matrix[row, : row + 1] = triangle[start : start + row + 1]
+        start += row + 1
+    for first in range(0, n, 512):  # a block of rows at a time: a column of the whole matrix is slow to read
+        block = slice(first, first + 512)
+        matrix[:first, block] = matrix[block, :first].T
+        square = matrix[block, block]
+        square[:] = np.tril(square) + np.tril(square, -1).T
+    return matrix

@@ -73,6 +73,17 @@ def file_table(
     )
 
 
+def gram_table(path: Path, layers: Sequence[StoredLayer], provenance: Mapping[str, Any]) -> Table:
+    """What is in a file of Gram matrices."""
+    return Table(
+        title=f"{path}: Gram matrices of {len(layers)} layers of {provenance['rows']} images",
+        columns=tuple(column for column in _stored_columns(layers) if column.name != "megabytes"),
+        rows=tuple(_stored(stored, str(provenance["dtype"]), int(provenance["rows"])) for stored in layers),
+        notes=_describe_source(provenance),
+        details=provenance,
+    )
+
+
 def _verdict(damaged: Mapping[str, int]) -> str:
     if damaged:
         return f"checksums: DAMAGED, {len(damaged)} layers have rows that are not what was written"

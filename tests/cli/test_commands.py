@@ -226,6 +226,17 @@ def test_inspect_says_what_is_in_a_file(extracted: Path, tmp_path: Path) -> None
     assert "error: " in result.stderr and "rows of linear.input are not what was written" in result.stderr
 
 
+def test_gram_matrices_without_features(tmp_path: Path) -> None:
+    path = tmp_path / "g.h5"
+    options = ("--model", "cifar:resnet20", "--weights", "random", "--data", "digits", "--samples", "60")
+    result = invoke("extract", *options, "--layers", "layer3.*", "--stats-only", "--output", path)
+    assert "Gram matrices of 3 layers of 60 images in 1 pass" in result.stderr
+    assert "Gram matrices of 3 layers of 60 images" in invoke("inspect", path).stdout
+    assert "without checksums; leave --verify out" in invoke("inspect", path, "--verify", code=2).stderr
+    assert "chosen by quality" in invoke("rank", path, "--top", "2").stdout
+    assert (tmp_path / "g.ranking.json").exists()
+
+
 def test_an_unfinished_file_is_inspected_and_not_ranked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from layerprobe.features.writer import FeatureFileWriter
 
