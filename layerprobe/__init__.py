@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from layerprobe.features.dataset import FeatureDataset
     from layerprobe.features.extract import extract
     from layerprobe.features.file import FeatureFile
+    from layerprobe.features.gram_file import GramFile
     from layerprobe.geometry.gram import gram_matrix
     from layerprobe.geometry.quality import measure
+    from layerprobe.grams import extract_grams, gram_of
     from layerprobe.models.capture import Capture
     from layerprobe.models.layers import discover_layers
     from layerprobe.ranking import rank
@@ -34,13 +36,16 @@ _HOMES = {
     "ExtractConfig": "features.config",
     "FeatureDataset": "features.dataset",
     "FeatureFile": "features.file",
+    "GramFile": "features.gram_file",
     "ModelSpec": "resolve",
     "TrainConfig": "distill.config",
     "Training": "distill.config",
     "discover_layers": "models.layers",
     "distill_student": "distill.run",
     "extract": "features.extract",
+    "extract_grams": "grams",
     "gram_matrix": "geometry.gram",
+    "gram_of": "grams",
     "measure": "geometry.quality",
     "rank": "ranking",
     "train_model": "distill.run",
@@ -55,6 +60,7 @@ __all__ = [
     "FeatureDataset",
     "FeatureFile",
     "Gram",
+    "GramFile",
     "Layer",
     "LayerGeometry",
     "LayerprobeError",
@@ -69,7 +75,9 @@ __all__ = [
     "discover_layers",
     "distill_student",
     "extract",
+    "extract_grams",
     "gram_matrix",
+    "gram_of",
     "measure",
     "rank",
     "train_model",
