@@ -148,20 +148,44 @@ class Gram:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """Where a score is expected to lie.
+
+    Attributes:
+        low: lower end.
+        high: upper end.
+        level: the share of samples whose interval is meant to hold the expected score, e.g. 0.9.
+    """
+
+    low: float
+    high: float
+    level: float = 0.9
+
+
+@dataclass(frozen=True)
 class LayerGeometry:
     """What was measured of one layer.
 
     Attributes:
         layer: which layer.
         statistics: value by name: ``separation``, ``information``, ``efficiency``, ``quality`` and their parts.
+        intervals: of the scores that have one, by name.
+        top_share: the share of resamples in which the layer is among the chosen; None: not resampled.
     """
 
     layer: Layer
     statistics: Mapping[str, float]
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    top_share: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return {**self.layer.to_dict(), "statistics": dict(self.statistics)}
+        return {
+            **self.layer.to_dict(),
+            "statistics": dict(self.statistics),
+            "intervals": {name: asdict(interval) for name, interval in self.intervals.items()},
+            "top_share": self.top_share,
+        }
 
 
 @dataclass(frozen=True)

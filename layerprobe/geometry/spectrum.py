@@ -25,11 +25,14 @@ def class_spectrum(gram: Gram, rows: Tensor) -> Tensor:
     Returns:
         (min(n_c - 1, D),) float64: the values beyond that are zero but for rounding.
     """
-    block = gram.centred[rows[:, None], rows[None, :]]
-    block = block - block.mean(dim=0, keepdim=True)
-    block = block - block.mean(dim=1, keepdim=True)
-    values: Tensor = torch.linalg.eigvalsh(block).flip(0)
+    values: Tensor = torch.linalg.eigvalsh(double_centre(gram.centred[rows[:, None], rows])).flip(0)
     return values[: min(len(rows) - 1, gram.dimension)].clamp_min(0)
+
+
+def double_centre(block: Tensor) -> Tensor:
+    """Products of features centred on their own mean, from products of features: (..., n, n) both."""
+    block = block - block.mean(dim=-2, keepdim=True)
+    return block - block.mean(dim=-1, keepdim=True)
 
 
 def spectral_entropy(spectrum: Tensor) -> float:
