@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from layerprobe.geometry.gram import gram_matrix
+from layerprobe.geometry.parts import part_statistics
 from layerprobe.geometry.quality import measure
-from layerprobe.geometry.resampling import SCORES, draw_halves, interval, resample_scores, top_shares
+from layerprobe.geometry.resampling import SCORES, draw_parts, interval, score_deviations, top_shares
 from layerprobe.types import Gram
 
 
@@ -20,109 +21,140 @@ def clouds(per_class: int, classes: int, d: int, seed: int = 0) -> tuple[torch.T
     return (centres[labels] + torch.randn(len(labels), d, generator=generator)) * scales + 0.5, labels
 
 
-def brute_force(features: torch.Tensor, labels: torch.Tensor, drawn: torch.Tensor, components: int) -> dict[str, list]:
-    scores: dict[str, list] = {name: [] for name in SCORES}
-    for chosen in drawn:
-        values = measure(gram_matrix([features[chosen]], labels[chosen], 1000))
-        own = min(int(chosen.sum()), features.shape[1])
-        e = values["efficiency"] * (1000 / math.pi) ** (1 / components - 1 / own)
-        scores["separation"].append(values["separation"])
-        scores["information"].append(values["information"])
-        scores["efficiency"].append(e)
-        scores["quality"].append(values["separation"] + math.sqrt(values["information"] * e))
-    return scores
+PARTS = ("separation", "min_intra_cosine", "spectral_entropy", "class_gap", "feature_norm")
+
+
+def brute_force(features: torch.Tensor, labels: torch.Tensor, drawn: torch.Tensor) -> dict[str, list[float]]:
+    measured = [measure(gram_matrix([features[chosen]], labels[chosen], 1000)) for chosen in drawn]
+    return {name: [values[name] for values in measured] for name in PARTS}
 
 
 @pytest.mark.parametrize(("per_class", "classes", "d"), [(10, 3, 40), (25, 2, 5), (9, 4, 200), (30, 5, 8)])
-def test_every_half_sample_has_the_scores_of_its_images(per_class: int, classes: int, d: int) -> None:
+@pytest.mark.parametrize("divisor", [2, 4])
+def test_every_part_has_the_statistics_of_its_images(per_class: int, classes: int, d: int, divisor: int) -> None:
     features, labels = clouds(per_class, classes, d)
-    drawn = draw_halves(labels, 20, seed=1)
-    found = resample_scores(gram_matrix([features], labels, 1000), drawn)
-    expected = brute_force(features, labels, drawn, min(features.shape))
-    for name in SCORES:
+    drawn = draw_parts(labels, 10, divisor, seed=1)
+    found = part_statistics(gram_matrix([features], labels, 1000), drawn)
+    expected = brute_force(features, labels, drawn)
+    for name in PARTS:
         assert np.allclose(found[name], expected[name], rtol=1e-4, atol=1e-6), name
 
 
 def test_classes_of_different_size_and_many_images() -> None:
-    """More pairs than are listed; a class whose half is linearized keeps its level, and scatters as it should."""
+    """More pairs than are listed; a class of which many are drawn is linearized: it scatters as it should."""
     features, labels = clouds(160, 3, 30)
     keep = torch.cat([torch.arange(160), 160 + torch.arange(150), 320 + torch.arange(11)])
     features, labels = features[keep], labels[keep]
-    drawn = draw_halves(labels, 100, seed=0)
+    drawn = draw_parts(labels, 50, 2, seed=0)
     assert drawn.sum(dim=1).tolist() == [80 + 75 + 5] * 100
-    found = resample_scores(gram_matrix([features], labels, 1000), drawn)
-    expected = brute_force(features, labels, drawn, 30)
-    for name in ("separation", "efficiency"):
-        assert np.allclose(found[name], expected[name], rtol=1e-4, atol=1e-6), name
-    for name in ("information", "quality"):
-        assert float(found[name].std()) == pytest.approx(np.std(expected[name], ddof=1), rel=0.15), name
-        assert np.corrcoef(found[name], expected[name])[0, 1] > 0.95, name
+    found = part_statistics(gram_matrix([features], labels, 1000), drawn)
+    expected = brute_force(features, labels, drawn)
+    for name in PARTS:
+        if name != "spectral_entropy":
+            assert np.allclose(found[name], expected[name], rtol=1e-4, atol=1e-6), name
+    entropies = found["spectral_entropy"].numpy(), np.array(expected["spectral_entropy"])
+    assert np.std(entropies[0]) == pytest.approx(np.std(entropies[1]), rel=0.15)
+    assert np.corrcoef(*entropies)[0, 1] > 0.95
 
 
-def test_draws_are_halves_without_replacement_and_repeatable() -> None:
-    labels = torch.tensor([0, 1, 0, 1, 0, 1, 0, 2, 2, 2])
-    drawn = draw_halves(labels, 50, seed=3)
-    assert torch.equal(drawn, draw_halves(labels, 50, seed=3))
-    assert not torch.equal(drawn, draw_halves(labels, 50, seed=4))
+def test_the_whole_is_a_part() -> None:
+    features, labels = clouds(70, 2, 12)
+    gram = gram_matrix([features], labels, 1000)
+    found, expected = part_statistics(gram, torch.ones(1, 140, dtype=torch.bool)), measure(gram)
+    for name in PARTS:
+        assert float(found[name]) == pytest.approx(expected[name], rel=1e-5), name
+
+
+def test_draws_are_disjoint_parts_of_every_class_and_repeatable() -> None:
+    labels = torch.tensor([0, 1, 0, 1, 0, 1, 0, 2, 2, 2, 0])
+    drawn = draw_parts(labels, 50, 2, seed=3)
+    assert torch.equal(drawn, draw_parts(labels, 50, 2, seed=3))
+    assert not torch.equal(drawn, draw_parts(labels, 50, 2, seed=4))
+    first, second = drawn.chunk(2)
+    assert not (first & second).any()
     for label, count in ((0, 2), (1, 1), (2, 1)):
-        assert set(drawn[:, labels == label].sum(dim=1).tolist()) == {count}
-    assert 0.4 < drawn[:, labels == 0].double().mean() < 0.6
+        for part in (first, second):
+            assert set(part[:, labels == label].sum(dim=1).tolist()) == {count}
+    assert 0.3 < drawn[:, labels == 0].double().mean() < 0.5
+    assert set(draw_parts(labels, 5, 4, seed=0).sum(dim=1).tolist()) == {1}
 
 
 def test_the_order_of_the_images_does_not_matter() -> None:
     features, labels = clouds(12, 3, 6)
-    drawn = draw_halves(labels, 10, seed=0)
+    drawn = draw_parts(labels, 10, 2, seed=0)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
-    first = resample_scores(gram_matrix([features], labels, 100), drawn)
-    second = resample_scores(gram_matrix([features[order]], labels[order], 100), drawn[:, order])
-    for name in SCORES:
+    first = part_statistics(gram_matrix([features], labels, 100), drawn)
+    second = part_statistics(gram_matrix([features[order]], labels[order], 100), drawn[:, order])
+    for name in PARTS:
         assert torch.allclose(first[name], second[name], rtol=1e-4)
 
 
-def test_the_spread_of_half_samples_is_that_of_samples() -> None:
-    """Of new samples of the same size: what an interval is for."""
+def test_intervals_cover_the_expected_score() -> None:
+    """Of new samples of the same size: nominal 90 %, with room for 60 of them and for the factor of minima."""
     generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(4).repeat_interleave(40)
-    centres = torch.randn(4, 10, generator=generator)
+    labels = torch.arange(4).repeat_interleave(24)
+    centres = torch.randn(4, 20, generator=generator)
 
     def sample() -> Gram:
-        return gram_matrix([centres[labels] + torch.randn(160, 10, generator=generator)], labels, 1000)
+        return gram_matrix([centres[labels] + torch.randn(96, 20, generator=generator)], labels, 1000)
 
-    truth = torch.tensor([measure(sample())["separation"] for _ in range(200)]).std()
-    estimates = [resample_scores(sample(), draw_halves(labels, 100, seed))["separation"].std() for seed in range(10)]
-    assert float(torch.stack(estimates).mean()) == pytest.approx(float(truth), rel=0.25)
+    truth = {name: np.mean([measure(sample())[name] for _ in range(150)]) for name in SCORES}
+    covered = dict.fromkeys(SCORES, 0)
+    for seed in range(60):
+        gram = sample()
+        values, deviations = measure(gram), score_deviations(gram, 60, seed)
+        for name in SCORES:
+            found = interval(values[name], deviations[name])
+            covered[name] += found.low <= truth[name] <= found.high
+    assert all(48 <= count <= 60 for count in covered.values()), covered
+
+
+def test_deviations_are_symmetric_and_repeatable() -> None:
+    features, labels = clouds(16, 3, 10)
+    gram = gram_matrix([features], labels, 1000)
+    deviations = score_deviations(gram, 40, seed=5)
+    assert torch.equal(deviations["quality"], score_deviations(gram, 40, seed=5)["quality"])
+    assert not torch.equal(deviations["quality"], score_deviations(gram, 40, seed=6)["quality"])
+    first, second = deviations["separation"].chunk(2)
+    assert len(first) == 20 and torch.allclose(first, -second)
 
 
 def test_interval() -> None:
-    halves = torch.arange(101, dtype=torch.float64) ** 2
-    found = interval(10.0, halves, level=0.9)
-    deviations = np.quantile(np.arange(101) ** 2.0 - np.mean(np.arange(101) ** 2.0), [0.05, 0.95])
-    assert (found.low, found.high) == pytest.approx((10 - deviations[1], 10 - deviations[0]))
+    deviations = torch.arange(-50, 51, dtype=torch.float64) ** 3
+    found = interval(10.0, deviations, level=0.9)
+    quantiles = np.quantile(np.arange(-50, 51) ** 3.0, [0.05, 0.95])
+    assert (found.low, found.high) == pytest.approx((10 - quantiles[1], 10 - quantiles[0]))
     assert found.level == 0.9
     broken = interval(1.0, torch.tensor([1.0, math.nan]))
     assert math.isnan(broken.low) and math.isnan(broken.high)
 
 
 def test_top_shares() -> None:
-    halves = {"a": torch.tensor([0.0, 2.0]), "b": torch.tensor([0.0, 0.0]), "c": torch.full((2,), math.nan)}
-    # a deviates by -1 and +1 from its mean, so it has 0.5 and 2.5; b has 1 in both; c never counts.
-    shares = top_shares(halves, {"a": 1.5, "b": 1.0, "c": math.nan}, top=1)
-    assert shares == {"a": 0.5, "b": 0.5, "c": 0.0}
-    assert top_shares(halves, {"a": 1.5, "b": 1.0, "c": math.nan}, top=2) == {"a": 1.0, "b": 1.0, "c": 0.0}
+    deviations = {"a": torch.tensor([-1.0, 1.0]), "b": torch.zeros(2), "c": torch.full((2,), math.nan)}
+    values = {"a": 1.5, "b": 1.0, "c": math.nan}
+    assert top_shares(deviations, values, top=1) == {"a": 0.5, "b": 0.5, "c": 0.0}
+    assert top_shares(deviations, values, top=2) == {"a": 1.0, "b": 1.0, "c": 0.0}
 
 
 @pytest.mark.parametrize("sizes", [(1, 5), (2, 5), (3, 3)])
 def test_classes_too_small_to_halve_have_no_interval(sizes: tuple[int, int]) -> None:
     features, _ = clouds(5, 2, 4)
     labels = torch.tensor([0] * sizes[0] + [1] * sizes[1])
-    gram = gram_matrix([features[: len(labels)]], labels, 100)
-    scores = resample_scores(gram, draw_halves(labels, 5, seed=0))
-    assert all(bool(torch.isnan(scores[name]).all()) for name in ("separation", "information", "quality"))
-    assert math.isnan(interval(0.5, scores["quality"]).low)
+    deviations = score_deviations(gram_matrix([features[: len(labels)]], labels, 100), 8)
+    assert all(bool(torch.isnan(deviations[name]).all()) for name in ("separation", "information", "quality"))
+    assert math.isnan(interval(0.5, deviations["quality"]).low)
+
+
+@pytest.mark.parametrize("per_class", [4, 7])
+def test_classes_too_small_to_quarter_have_one(per_class: int) -> None:
+    features, labels = clouds(per_class, 3, 6)
+    deviations = score_deviations(gram_matrix([features], labels, 100), 40)
+    assert all(bool(torch.isfinite(deviations[name]).all()) for name in SCORES)
+    assert float(deviations["quality"].std()) > 0
 
 
 def test_one_class_alone_is_nan() -> None:
     features, _ = clouds(6, 2, 4)
     labels = torch.zeros(12, dtype=torch.int64)
-    scores = resample_scores(gram_matrix([features], labels, 100), draw_halves(labels, 5, seed=0))
-    assert bool(torch.isnan(scores["quality"]).all())
+    deviations = score_deviations(gram_matrix([features], labels, 100), 8)
+    assert bool(torch.isnan(deviations["quality"]).all())

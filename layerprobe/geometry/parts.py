@@ -1,0 +1,142 @@
+"""The parts of the scores, from many parts of one sample at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from layerprobe.geometry.gram import absolute_cosines, class_members, norms, squared_distances
+from layerprobe.geometry.spectrum import double_centre
+from layerprobe.types import Gram
+
+_NEAREST = 128
+"""Pairs that are listed, nearest first: that both images of one of them are drawn is as good as certain."""
+_EXACT = 64
+"""Largest part of a class whose spectrum is computed in every draw; of larger ones the change is linearized."""
+
+
+def part_statistics(gram: Gram, drawn: Tensor) -> dict[str, Tensor]:
+    """What the scores are made of, of many parts of the sample.
+
+    The entropy of more than 64 images that are a part of their class is linearized: H + (mean of h_i over the drawn
+    images), with h_i = -n sum_k (ln p_k + H) p_k v_ki^2 its influence function, v_k the k-th eigenvector of the class's
+    Gram block. Its level is then that of the whole class; its spread agrees with that of exact parts within a few
+    tenths, and is a minor part of that of Q.
+
+    Args:
+        gram: of the layer.
+        drawn: (R, n) bool, true where an image belongs to a part.
+
+    Returns:
+        ``separation``, ``min_intra_cosine``, ``spectral_entropy``, ``class_gap`` and ``feature_norm`` as ``measure``
+        gives them, (R,) float64 each. NaN where a class has fewer than two drawn images.
+    """
+    members = class_members(gram.labels)
+    cosines = absolute_cosines(gram)
+    lengths = norms(gram)
+    return {
+        "separation": _separations(cosines, drawn, members),
+        "min_intra_cosine": _mean([_least_cosine(cosines, drawn, rows) for rows in members]),
+        "spectral_entropy": _mean([_entropies(gram, drawn, rows) for rows in members]),
+        "class_gap": _mean([_gap(gram, drawn, rows) for rows in members]),
+        "feature_norm": _mean([_masked_mean(lengths[rows], drawn[:, rows]) for rows in members]),
+    }
+
+
+def _mean(of_classes: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(of_classes)).mean(dim=0)
+
+
+def _separations(cosines: Tensor, drawn: Tensor, members: Sequence[Tensor]) -> Tensor:
+    """Per part the mean over classes of intra-class cosines, less that over pairs of classes of those between them."""
+    weights = torch.zeros(drawn.shape)
+    for rows in members:
+        weights[:, rows] = drawn[:, rows] / drawn[:, rows].sum(dim=1, keepdim=True)
+    # With weights 1 / m_c the quadratic form sums the means between all ordered pairs of classes, itself included.
+    total = ((weights @ cosines.float()).double() * weights).sum(dim=1)
+    within = torch.zeros_like(total)
+    intra = torch.zeros_like(total)
+    for rows in members:
+        block, part = cosines[rows[:, None], rows].float(), drawn[:, rows].float()
+        count = part.sum(dim=1).double()
+        pairs = ((part @ block).double() * part).sum(dim=1)
+        within += pairs / count.square()
+        intra += (pairs - (part.double() @ block.diagonal().double())) / (count * (count - 1))
+    classes = len(members)
+    if classes == 1:
+        return torch.full_like(total, torch.nan)
+    return intra / classes - (total - within) / (classes * (classes - 1))
+
+
+def _least_cosine(cosines: Tensor, drawn: Tensor, rows: Tensor) -> Tensor:
+    """Per part the least absolute cosine of two drawn images of a class."""
+    upper = torch.triu_indices(len(rows), len(rows), offset=1)
+    first, second = rows[upper[0]], rows[upper[1]]
+    values = cosines[first, second]
+    near = values.topk(min(_NEAREST, len(values)), largest=False).indices
+    least = _first_drawn(values[near], first[near], second[near], drawn)
+    for number in torch.nonzero(torch.isnan(least)).flatten().tolist():
+        kept = values[drawn[number, first] & drawn[number, second]]
+        least[number] = kept.min() if len(kept) else torch.nan
+    return least
+
+
+def _gap(gram: Gram, drawn: Tensor, rows: Tensor) -> Tensor:
+    """Per part the least distance of a drawn image of a class to a drawn one of another class."""
+    distances = squared_distances(gram, rows)
+    distances[:, rows] = torch.inf
+    # As many pairs as there are rows up to it are no farther than the limit: a pass is faster than sorting millions.
+    nearest = distances.min(dim=1).values.sort().values
+    near = torch.nonzero(distances <= nearest[min(_NEAREST, len(nearest)) - 1])
+    gaps = _first_drawn(distances[near[:, 0], near[:, 1]], rows[near[:, 0]], near[:, 1], drawn)
+    for number in torch.nonzero(torch.isnan(gaps)).flatten().tolist():
+        part = distances[drawn[number, rows]][:, drawn[number]]
+        gaps[number] = part.min() if part.isfinite().any() else torch.nan
+    return gaps.sqrt()
+
+
+def _first_drawn(values: Tensor, first: Tensor, second: Tensor, drawn: Tensor) -> Tensor:
+    """Per part the least value of a listed pair whose two images are both drawn; NaN without such a pair."""
+    if len(values) == 0:
+        return torch.full((len(drawn),), torch.nan, dtype=torch.float64)
+    values, order = values.sort()
+    both = drawn[:, first[order]] & drawn[:, second[order]]
+    return torch.where(both.any(dim=1), values[both.int().argmax(dim=1)], torch.nan)
+
+
+def _entropies(gram: Gram, drawn: Tensor, rows: Tensor) -> Tensor:
+    """Per part the spectral entropy of a class's drawn images."""
+    part = drawn[:, rows]
+    entropies = torch.empty(len(part), dtype=torch.float64)
+    for count in torch.unique(part.sum(dim=1)).tolist():
+        same = part.sum(dim=1) == count
+        compute = _linearized_entropies if _EXACT < count < len(rows) else _exact_entropies
+        entropies[same] = compute(gram, part[same], rows)
+    return entropies
+
+
+def _exact_entropies(gram: Gram, part: Tensor, rows: Tensor) -> Tensor:
+    chosen = rows[torch.nonzero(part)[:, 1].reshape(len(part), -1)]
+    blocks = double_centre(gram.centred[chosen[:, :, None], chosen[:, None, :]])
+    values = torch.linalg.eigvalsh(blocks).flip(1)[:, : min(chosen.shape[1] - 1, gram.dimension)].clamp_min(0)
+    p = values / values.sum(dim=1, keepdim=True)
+    entropies: Tensor = torch.special.entr(p).sum(dim=1)
+    return torch.where(values.sum(dim=1) > 0, entropies, torch.nan)
+
+
+def _linearized_entropies(gram: Gram, part: Tensor, rows: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(double_centre(gram.centred[rows[:, None], rows]))
+    values = values.clamp_min(0)
+    p = values / values.sum()
+    entropy: Tensor = torch.special.entr(p).sum()
+    slope = torch.where(p > 0, p * (p.log() + entropy), 0.0)
+    influence = -len(rows) * (vectors.square() @ slope)
+    return entropy + _masked_mean(influence, part)
+
+
+def _masked_mean(values: Tensor, part: Tensor) -> Tensor:
+    """(R,) means of values (m,) over the drawn images, part (R, m)."""
+    means: Tensor = part.double() @ values.double() / part.sum(dim=1)
+    return means
