@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.file import FeatureFile
 from layerprobe.features.gram_file import GramFile
 from layerprobe.geometry.quality import measure
+from layerprobe.geometry.resampling import interval, score_deviations, top_shares
 from layerprobe.grams import gram_of
 from layerprobe.types import LayerGeometry, Progress, Ranking, silent
 
@@ -43,6 +48,9 @@ def rank(
     source: FeatureFile | GramFile,
     top: int = 4,
     by: str = "quality",
+    resamples: int = 200,
+    level: float = 0.9,
+    seed: int = 0,
     device: torch.device | None = None,
     progress: Progress = silent,
 ) -> Ranking:
@@ -52,6 +60,9 @@ def rank(
         source: the features, or their Gram matrices.
         top: k, how many layers to choose.
         by: the score, a key of ``SCORES``.
+        resamples: how many times the sample is drawn again for the intervals, a multiple of four; 0: no intervals.
+        level: of the intervals, between 0 and 1.
+        seed: of those draws.
         device: where the Gram matrices are computed; default: the CPU.
         progress: told after every layer.
 
@@ -64,13 +75,50 @@ def rank(
         raise LayerprobeError(f"no score {by!r}; --by is one of {', '.join(SCORES)}")
     if not 1 <= top <= len(layers):
         raise LayerprobeError(f"--top is {top}, but {source.path} has {len(layers)} layers; choose 1 to {len(layers)}")
-    geometries = []
+    if resamples % 4 or resamples < 0:
+        raise LayerprobeError(f"--resamples is a multiple of four, or 0 for no intervals; not {resamples}")
+    if not 0 < level < 1:
+        raise LayerprobeError(f"--level is between 0 and 1, not {level}")
+    geometries, deviations = [], {}
     for done, stored in enumerate(layers):
         progress("rank", done, len(layers))
-        geometries.append(LayerGeometry(stored.layer, measure(gram_of(source, stored, device))))
+        gram = gram_of(source, stored, device)
+        statistics = measure(gram)
+        moved = score_deviations(gram, resamples, seed) if resamples else {}
+        intervals = {score: interval(statistics[score], moved[score], level) for score in moved}
+        geometries.append(LayerGeometry(stored.layer, statistics, intervals))
+        if resamples:
+            deviations[stored.layer.name] = moved[by]
     progress("rank", len(layers), len(layers))
     provenance = {key: value for key, value in source.provenance.items() if key in _PROVENANCE}
-    return Ranking(tuple(geometries), by, select(tuple(geometries), top, by), provenance)
+    if not resamples:
+        return Ranking(tuple(geometries), by, select(tuple(geometries), top, by), provenance)
+    provenance |= {"resamples": resamples, "level": level, "seed": seed}
+    return _with_uncertainty(geometries, deviations, top, by, provenance)
+
+
+def _with_uncertainty(
+    geometries: list[LayerGeometry],
+    deviations: Mapping[str, Tensor],
+    top: int,
+    by: str,
+    provenance: Mapping[str, Any],
+) -> Ranking:
+    """How often each layer is among the chosen, and which can't be told apart from the last of those."""
+    values = {geometry.layer.name: geometry.statistics[by] for geometry in geometries}
+    shares = top_shares(deviations, values, top)
+    shared = tuple(replace(geometry, top_share=shares[geometry.layer.name]) for geometry in geometries)
+    selected = select(shared, top, by)
+    lowest = min(selected, key=values.__getitem__)
+    undecided = []
+    for name in values.keys() - set(selected):
+        difference = interval(
+            values[lowest] - values[name], deviations[lowest] - deviations[name], float(provenance["level"])
+        )
+        if difference.low <= 0:
+            undecided.append(name)
+    in_order = tuple(name for name in values if name in undecided)
+    return Ranking(shared, by, selected, provenance, in_order)
 
 
 def select(geometries: tuple[LayerGeometry, ...], top: int, by: str) -> tuple[str, ...]:

@@ -196,13 +196,16 @@ class Ranking:
         geometries: one per layer, in execution order.
         score: name of the statistic that the choice was made by.
         selected: names of the chosen layers, in order of depth.
-        provenance: where the features came from (model, weights, data, sample), as the feature file says.
+        provenance: where the features came from (model, weights, data, sample), as the feature file says; and how the
+            intervals were made (``resamples``, ``level``, ``seed``).
+        undecided: names of layers that were not chosen, but whose score can't be told apart from the lowest that was.
     """
 
     geometries: tuple[LayerGeometry, ...]
     score: str
     selected: tuple[str, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    undecided: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON: the content of a ranking file."""
@@ -211,6 +214,7 @@ class Ranking:
             "format_version": RANKING_VERSION,
             "score": self.score,
             "selected": list(self.selected),
+            "undecided": list(self.undecided),
             "provenance": dict(self.provenance),
             "layers": [geometry.to_dict() for geometry in self.geometries],
         }
@@ -235,11 +239,22 @@ class Ranking:
                         shape=tuple(row["shape"]),
                         parameters=row["parameters"],
                     ),
-                    statistics={key: math.nan if value is None else value for key, value in row["statistics"].items()},
+                    statistics={key: _number(value) for key, value in row["statistics"].items()},
+                    intervals={
+                        key: Interval(**{end: _number(value) for end, value in ends.items()})
+                        for key, ends in row["intervals"].items()
+                    },
+                    top_share=row["top_share"],
                 )
                 for row in values["layers"]
             )
-            return cls(geometries, values["score"], tuple(values["selected"]), values["provenance"])
+            return cls(
+                geometries,
+                values["score"],
+                tuple(values["selected"]),
+                values["provenance"],
+                tuple(values["undecided"]),
+            )
         except FileNotFoundError:
             raise LayerprobeError(f"no ranking file at {path}; `layerprobe rank FEATURES.h5` writes one") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -247,6 +262,11 @@ class Ranking:
                 f"{path} is not a layerprobe ranking of version {RANKING_VERSION} "
                 f"({type(error).__name__}: {error}); `layerprobe rank FEATURES.h5` writes one"
             ) from None
+
+
+def _number(value: float | None) -> float:
+    """What JSON has null for."""
+    return math.nan if value is None else value
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from layerprobe.features.layout import FilePlan, create_file
 from layerprobe.features.writer import FeatureFileWriter
 from layerprobe.geometry.gram import gram_matrix
 from layerprobe.geometry.quality import measure
+from layerprobe.geometry.resampling import interval, score_deviations
 from layerprobe.ranking import SCORES, rank, ranking_path, save_ranking, select
 from layerprobe.types import Layer, LayerGeometry, Ranking, StoredLayer
 
@@ -53,6 +54,52 @@ def test_the_highest_scores_are_chosen_in_order_of_depth(features: FeatureFile, 
     values = {geometry.layer.name: geometry.statistics[by] for geometry in ranking.geometries}
     best = sorted(values, key=values.__getitem__)[-2:]
     assert list(ranking.selected) == sorted(best)
+
+
+def test_intervals_shares_and_layers_that_cannot_be_told_apart(features: FeatureFile) -> None:
+    ranking = rank(features, top=2, resamples=40, level=0.8, seed=1)
+    deviations = {}
+    for geometry in ranking.geometries:
+        gram = gram_matrix([features.features(geometry.layer.index).flatten(1)], features.labels, 500)
+        deviations[geometry.layer.name] = score_deviations(gram, 40, seed=1)
+        for score, found in geometry.intervals.items():
+            expected = interval(geometry.statistics[score], deviations[geometry.layer.name][score], 0.8)
+            assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-4, abs=1e-5)
+            assert found.low < geometry.statistics[score] < found.high
+    assert sum(geometry.top_share or 0 for geometry in ranking.geometries) == pytest.approx(2)
+    values = {geometry.layer.name: geometry.statistics["quality"] for geometry in ranking.geometries}
+    lowest = min(ranking.selected, key=values.__getitem__)
+    for name in values.keys() - set(ranking.selected):
+        difference = deviations[lowest]["quality"] - deviations[name]["quality"]
+        apart = values[lowest] - values[name] - float(torch.quantile(difference, 0.9)) > 0
+        assert (name not in ranking.undecided) == apart
+    assert ranking.provenance["resamples"] == 40 and ranking.provenance["level"] == 0.8
+
+
+def test_without_resamples_there_are_no_intervals(features: FeatureFile) -> None:
+    ranking = rank(features, top=2, resamples=0)
+    assert ranking.undecided == () and "resamples" not in ranking.provenance
+    assert all(geometry.intervals == {} and geometry.top_share is None for geometry in ranking.geometries)
+    with pytest.raises(LayerprobeError, match="--resamples is a multiple of four, or 0 for no intervals; not 10"):
+        rank(features, top=2, resamples=10)
+    with pytest.raises(LayerprobeError, match=r"--level is between 0 and 1, not 90"):
+        rank(features, top=2, level=90)
+
+
+def test_a_copy_of_a_layer_cannot_be_told_apart(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(2), 12)
+    data = (generator.normal(size=(24, 6, 2, 2)) + labels[:, None, None, None]).astype("f4")
+    flat = (100 + 0.01 * generator.normal(size=(24, 6, 2, 2))).astype("f4")
+    stored = tuple(StoredLayer(layer(index), (6, 2, 2)) for index in range(3))
+    plan = FilePlan(stored, "float32", labels, np.arange(24), None, ("a", "b"), {"population": 500, "model": "m"})
+    create_file(tmp_path / "f.h5", plan)
+    with FeatureFileWriter(tmp_path / "f.h5") as writer:
+        writer.write(0, [data, flat, data])
+        writer.finish()
+    with FeatureFile(tmp_path / "f.h5") as file:
+        ranking = rank(file, top=1)
+    assert ranking.selected == ("layer0",) and ranking.undecided == ("layer2",)
 
 
 def test_layers_without_a_score_are_never_chosen() -> None:

@@ -24,6 +24,11 @@ def rank(
     features: Annotated[Path, typer.Argument(help="A file that `layerprobe extract` wrote.", show_default=False)],
     top: Annotated[int, typer.Option("--top", "-k", min=1, help="How many layers to choose.")] = 4,
     by: Annotated[str, typer.Option("--by", help="quality, separation, information or efficiency.")] = "quality",
+    resamples: Annotated[
+        int, typer.Option("--resamples", help="Draws for the intervals, a multiple of four; 0: no intervals.")
+    ] = 200,
+    level: Annotated[float, typer.Option("--level", help="Of the intervals.")] = 0.9,
+    seed: options.Seed = 0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the figures.")] = None,
     ranking: Annotated[
         Path | None, typer.Option("--ranking", help="The ranking file to write  [default: beside the features]")
@@ -53,8 +58,9 @@ def rank(
     with Reporter(quiet, verbose) as reporter, open_source(features) as file:
         if output:
             check_figure(output, f"{features.stem}.quality", overwrite)
-        previous = _same_choice(target, file.provenance, top, by, overwrite)
-        result = run(file, top=top, by=by, device=resolve_device(device), progress=reporter.progress)
+        choice = (by, top, resamples, level, seed) if resamples else (by, top, None, None, None)
+        previous = _same_choice(target, file.provenance, choice, overwrite)
+        result = run(file, top, by, resamples, level, seed, resolve_device(device), reporter.progress)
         reporter.show(ranking_table(result), format)
         written = [] if previous else [target]
         if not previous:
@@ -74,14 +80,15 @@ def _next_command(source: Mapping[str, object], ranking: Path) -> str:
     )
 
 
-def _same_choice(target: Path, provenance: Mapping[str, object], top: int, by: str, overwrite: bool) -> bool:
+def _same_choice(target: Path, provenance: Mapping[str, object], choice: tuple[object, ...], overwrite: bool) -> bool:
     """Whether the ranking file already holds this choice from these features: then it is left as it is."""
     from layerprobe.types import Ranking
 
     if not target.exists() or overwrite:
         return False
     old = Ranking.load(target)
-    if (old.score, len(old.selected)) == (by, top) and old.provenance.get("created") == provenance["created"]:
+    drawn = (old.provenance.get(key) for key in ("resamples", "level", "seed"))
+    if (old.score, len(old.selected), *drawn) == choice and old.provenance.get("created") == provenance["created"]:
         return True
     raise LayerprobeError(
         f"{target} exists (top {len(old.selected)} by {old.score}); "

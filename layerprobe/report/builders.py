@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.report.tables import Column, Table
-from layerprobe.types import Layer, Preprocessing, Ranking, Run, StoredLayer
+from layerprobe.types import Layer, LayerGeometry, Preprocessing, Ranking, Run, StoredLayer
 
 _LAYER_COLUMNS = (
     Column("index", "#"),
@@ -139,28 +139,55 @@ def _layer(layer: Layer) -> dict[str, object]:
 
 
 def ranking_table(ranking: Ranking) -> Table:
-    """The scores of every layer, the chosen ones marked."""
+    """The scores of every layer, the chosen ones marked, with the interval of the score that they were chosen by."""
     scores = ("separation", "information", "efficiency", "quality")
-    rows = tuple(
-        {
-            **_layer(geometry.layer),
-            "dimension": int(geometry.statistics["dimension"]),
-            **{score: geometry.statistics[score] for score in scores},
-        }
-        for geometry in ranking.geometries
+    chosen = (number for number, geometry in enumerate(ranking.geometries) if geometry.layer.name in ranking.selected)
+    resampled = any(geometry.intervals for geometry in ranking.geometries)
+    top = len(ranking.selected)
+    uncertainty = (
+        Column(f"{ranking.score}_low", "from", digits=4),
+        Column(f"{ranking.score}_high", "to", digits=4),
+        Column("top_share", f"in top {top} (%)", digits=0),
     )
-    chosen = (number for number, row in enumerate(rows) if row["name"] in ranking.selected)
     return Table(
         title=f"{ranking.provenance.get('model', 'layers')}: layers by {ranking.score}",
         columns=(
             *_LAYER_COLUMNS,
             Column("dimension", "D", thousands=True),
             *(Column(score, score, digits=4) for score in scores),
+            *(uncertainty if resampled else ()),
         ),
-        rows=rows,
+        rows=tuple(_ranked(geometry, ranking.score, scores) for geometry in ranking.geometries),
         marked=frozenset(chosen),
-        notes=(describe_sample(ranking), f"chosen by {ranking.score}: {', '.join(ranking.selected)}"),
+        notes=(
+            describe_sample(ranking),
+            f"chosen by {ranking.score}: {', '.join(ranking.selected)}",
+            *(_describe_uncertainty(ranking) if resampled else ()),
+        ),
     )
+
+
+def _ranked(geometry: LayerGeometry, by: str, scores: Sequence[str]) -> dict[str, object]:
+    interval = geometry.intervals.get(by)
+    return {
+        **_layer(geometry.layer),
+        "dimension": int(geometry.statistics["dimension"]),
+        **{score: geometry.statistics[score] for score in scores},
+        **({f"{by}_low": interval.low, f"{by}_high": interval.high} if interval else {}),
+        **({} if geometry.top_share is None else {"top_share": 100 * geometry.top_share}),
+    }
+
+
+def _describe_uncertainty(ranking: Ranking) -> tuple[str, ...]:
+    level, resamples = ranking.provenance["level"], ranking.provenance["resamples"]
+    method = f"from, to: {100 * level:g} % interval of {ranking.score} from {resamples} resamples"
+    if not ranking.undecided:
+        return (method,)
+    lowest = min(
+        (geometry for geometry in ranking.geometries if geometry.layer.name in ranking.selected),
+        key=lambda geometry: geometry.statistics[ranking.score],
+    )
+    return (method, f"can't be told apart from {lowest.layer.name} at that level: {', '.join(ranking.undecided)}")
 
 
 def describe_sample(ranking: Ranking) -> str:

@@ -25,7 +25,12 @@ def test_quality_figure_draws_every_score_and_marks_the_chosen_layers() -> None:
         shown = [x for x, y in zip(marked.get_xdata(), marked.get_ydata(), strict=True) if not math.isnan(y)]
         assert shown == [1, 3]
         assert len(axis.patches) == 2
+        (band,) = axis.collections
+        corners = band.get_paths()[0].vertices
+        interval = RANKING.geometries[1].intervals[score]
+        assert {interval.low, interval.high} <= {y for x, y in corners if x == 1}
     assert "60 images (20 per class) of 900" in axes[0].figure.get_suptitle()
+    assert "bands: 90 % intervals" in axes[0].figure.get_suptitle()
 
 
 def test_of_many_layers_some_are_named_and_the_chosen_always() -> None:

@@ -114,6 +114,17 @@ def test_ranking_table() -> None:
     assert [row["quality"] for row in table.rows] == [g.statistics["quality"] for g in RANKING.geometries]
     assert [row["dimension"] for row in table.rows] == [1024, 1023, 1022, 1021, 1020]
     assert table.notes[0] == "60 images (20 per class) of 900 in photos/train"
+    assert table.rows[1]["quality_low"] == RANKING.geometries[1].intervals["quality"].low
+    assert table.rows[1]["quality_high"] == RANKING.geometries[1].intervals["quality"].high
+    assert [row["top_share"] for row in table.rows] == [0, 25, 50, 75, 100]
+    assert table.notes[-2:] == (
+        "from, to: 90 % interval of quality from 200 resamples",
+        "can't be told apart from layer1 at that level: layer2",
+    )
+    certain = ranking_table(replace(RANKING, undecided=()))
+    assert certain.notes[-1].startswith("from, to:")
+    bare = tuple(replace(g, intervals={}, top_share=None) for g in RANKING.geometries)
+    assert len(ranking_table(replace(RANKING, geometries=bare)).columns) == len(table.columns) - 3
 
 
 def test_runs_table_has_mean_and_sample_deviation() -> None:

@@ -24,7 +24,8 @@ MOST_TICKS = 32
 def quality_figure(ranking: Ranking) -> Figure:
     """Q above, with S, I and E below, against the layers in order of depth.
 
-    The chosen layers have a band through every panel and a filled marker. A value that is NaN leaves a gap.
+    The chosen layers have a bar through every panel and a filled marker; intervals are a band around the curve. A value
+    that is NaN leaves a gap.
     """
     depths = [geometry.layer.index for geometry in ranking.geometries]
     chosen = [geometry.layer.index for geometry in ranking.geometries if geometry.layer.name in ranking.selected]
@@ -35,14 +36,17 @@ def quality_figure(ranking: Ranking) -> Figure:
         for axis, (number, (score, title)) in zip(axes, enumerate(PANELS.items()), strict=True):
             values = [geometry.statistics[score] for geometry in ranking.geometries]
             _draw(axis, depths, values, chosen, COLOURS[number], MARKERS[number])
+            _band(axis, ranking, score, COLOURS[number])
             axis.set_title(title, loc="left")
         axes[0].set_title(f"{len(chosen)} layers of highest {ranking.score} marked", loc="right", fontsize=6.5)
         names = [geometry.layer.name for geometry in ranking.geometries]
         _name_layers(axes[0], depths, names, keep=chosen)
         for axis in axes[1:]:
             axis.set_xlabel("layer index")
-        model = ranking.provenance.get("model", "")
-        figure.suptitle(f"{model}, {describe_sample(ranking)}".lstrip(", "), fontsize=7.5, x=0.01, ha="left")
+        parts = [ranking.provenance.get("model", ""), describe_sample(ranking)]
+        if "resamples" in ranking.provenance:
+            parts.append(f"bands: {100 * ranking.provenance['level']:g} % intervals")
+        figure.suptitle(", ".join(filter(None, parts)), fontsize=7.5, x=0.01, ha="left")
     return figure
 
 
@@ -55,6 +59,15 @@ def _draw(
     marked = [value if depth in chosen else math.nan for depth, value in zip(depths, values, strict=True)]
     axis.plot(depths, marked, color=colour, marker=marker, linestyle="none", markersize=4.5, label="chosen")
     axis.margins(x=0.015)
+
+
+def _band(axis: Axes, ranking: Ranking, score: str, colour: str) -> None:
+    """The intervals of the layers that have one."""
+    ends = [(g.layer.index, g.intervals[score]) for g in ranking.geometries if score in g.intervals]
+    if ends:
+        depths, intervals = zip(*ends, strict=True)
+        lows, highs = [one.low for one in intervals], [one.high for one in intervals]
+        axis.fill_between(depths, lows, highs, color=colour, alpha=0.18, linewidth=0, label="interval")
 
 
 def _name_layers(axis: Axes, depths: Sequence[int], names: Sequence[str], keep: Sequence[int]) -> None:
