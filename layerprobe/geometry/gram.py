@@ -17,6 +17,8 @@ _CHUNK = 512
 """Rows that are multiplied at a time: fewer save more of the symmetric half, more keep the processors busier."""
 _ROWS = 64
 """Rows that pointwise work is done on at a time, so that they stay in the cache."""
+_RESOLUTION = 5e-7
+"""Of a squared distance, relative to the sum of both squared lengths: some units in the last place of float32."""
 
 
 def gram_matrix(columns: Iterable[Tensor], labels: Tensor, population: int, device: torch.device | None = None) -> Gram:
@@ -112,13 +114,17 @@ def absolute_cosines(gram: Gram) -> Tensor:
 def squared_distances(gram: Gram, rows: Tensor | slice = slice(None)) -> Tensor:
     """``|f_i - f_j|^2``; (rows, n) float64, from the centred matrix, so that an offset costs no precision.
 
+    What lies below the resolution of float32 products, 5e-7 of the two squared lengths, counts as zero: twins have
+    distance zero, and distances below a thousandth of the features' spread are not told from it.
+
     Args:
         gram: the layer's Gram matrix.
         rows: images i; default: all.
     """
     squares = gram.centred.diagonal()
-    distances = torch.mul(gram.centred[rows], -2)
-    return distances.add_(squares).add_(squares[rows, None]).clamp_(min=0)
+    sums = squares[rows, None] + squares
+    distances = torch.add(sums, gram.centred[rows], alpha=-2)
+    return torch.where(distances > _RESOLUTION * sums, distances, 0.0)
 
 
 def class_members(labels: Tensor) -> list[Tensor]:

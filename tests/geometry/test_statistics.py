@@ -114,3 +114,14 @@ def test_values_that_are_not_finite_are_refused(bad: float) -> None:
 def test_a_block_of_other_rows_is_refused() -> None:
     with pytest.raises(ValueError, match=r"shape \(3, 2\), expected \(4, columns\)"):
         gram_matrix([torch.ones(3, 2)], torch.zeros(4, dtype=torch.int64), 4)
+
+
+def test_twins_in_two_classes_leave_no_gap() -> None:
+    features, labels = clouds(30, 500, 3, offset=2.0)
+    first, second = np.flatnonzero(labels == 0)[0], np.flatnonzero(labels == 1)[0]
+    features[second] = features[first]
+    matrix = torch.from_numpy(features)
+    gram = gram_matrix(matrix.split(64, dim=1), torch.from_numpy(labels), 100)
+    assert squared_distances(gram)[first, second] == 0
+    assert int((squared_distances(gram) == 0).sum()) == 30 + 2
+    assert measure(gram)["class_gap"] == pytest.approx(statistics(features, labels, 100)["class_gap"], rel=1e-5)

@@ -1,0 +1,126 @@
+"""Each image's nearest neighbours: intrinsic dimension and leave-one-out classification."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import torch
+from torch import Tensor
+
+from layerprobe.geometry.gram import squared_distances
+from layerprobe.types import Gram
+
+_log = logging.getLogger(__name__)
+
+_ROWS = 256
+"""Rows of the distance matrix that are searched at a time."""
+
+
+def nearest_neighbours(gram: Gram, count: int) -> tuple[Tensor, Tensor]:
+    """The nearest other images of every image.
+
+    Args:
+        gram: of the layer.
+        count: k, how many; fewer than n.
+
+    Returns:
+        Distances, (n, k) float64, ascending, and the neighbours' rows, (n, k) int64.
+
+    Raises:
+        ValueError: if there are not that many other images.
+    """
+    n = len(gram.labels)
+    if not 1 <= count < n:
+        raise ValueError(f"{count} neighbours among {n} images")
+    distances, rows = torch.empty(n, count, dtype=torch.float64), torch.empty(n, count, dtype=torch.int64)
+    for start in range(0, n, _ROWS):
+        block = slice(start, min(start + _ROWS, n))
+        squares = squared_distances(gram, block)
+        squares[torch.arange(len(squares)), torch.arange(block.start, block.stop)] = torch.inf
+        nearest = squares.topk(count, dim=1, largest=False)
+        distances[block], rows[block] = nearest.values.sqrt(), nearest.indices
+    return distances, rows
+
+
+def twonn_dimension(distances: Tensor, discard: float = 0.1) -> float:
+    """TwoNN: intrinsic dimension from the ratio of the distances to the first two neighbours.
+
+    mu_i = r_2(i) / r_1(i) follows a Pareto law of exponent d where the density is constant up to the second neighbour:
+    -ln(1 - F(mu)) = d ln mu. d is the slope of the line through the origin that fits the empirical F, without the
+    largest ratios (Facco, d'Errico, Rodriguez and Laio, Scientific Reports 7, 12140, 2017).
+
+    Images with a twin (r_1 = 0) have no ratio and are left out; a warning says how many. In high dimension it
+    underestimates: the boundary is everywhere.
+
+    Args:
+        distances: (n, at least 2) ascending distances to the nearest neighbours.
+        discard: share of the largest ratios that the fit leaves out.
+
+    Returns:
+        d, from 0; NaN where fewer than three images have a ratio, or all ratios are 1.
+
+    Example:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> points = torch.rand(2000, 2, generator=generator, dtype=torch.float64)
+        >>> nearest = torch.cdist(points, points).topk(3, largest=False).values[:, 1:]
+        >>> round(twonn_dimension(nearest), 1)
+        2.0
+    """
+    first, second = distances[:, 0], distances[:, 1]
+    ratios = (second / first)[first > 0]
+    if (twins := len(first) - len(ratios)) > 0:
+        _log.warning("%d of %d images have a twin at distance zero; TwoNN leaves them out", twins, len(first))
+    if len(ratios) < 3:
+        return math.nan
+    kept = int(len(ratios) * (1 - discard))
+    x = ratios.log().sort().values[:kept]
+    y = -torch.log1p(-torch.arange(kept, dtype=torch.float64) / len(ratios))
+    return float((x @ y) / (x @ x)) if float(x @ x) > 0 else math.nan
+
+
+def mle_dimension(distances: Tensor) -> float:
+    """Maximum-likelihood intrinsic dimension from the k nearest neighbours.
+
+    1 / d = mean_i of mean_{j < k} ln(T_k(i) / T_j(i)): Levina and Bickel, NIPS 2004, equation 9, with the inverses
+    averaged as MacKay and Ghahramani (2005) advise, since their mean is unbiased and that of the d_i is not.
+
+    Neighbours at distance zero are left out.
+
+    Args:
+        distances: (n, k) ascending distances to the nearest neighbours, k at least 2.
+
+    Returns:
+        d, from 0; NaN where every neighbour of every image is equally far, or at distance zero.
+
+    Example:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> points = torch.rand(3000, 2, generator=generator, dtype=torch.float64)
+        >>> nearest = torch.cdist(points, points).topk(11, largest=False).values[:, 1:]
+        >>> round(mle_dimension(nearest), 1)
+        2.0
+    """
+    farthest, nearer = distances[:, -1:], distances[:, :-1]
+    logs = torch.where(nearer > 0, (farthest / nearer).log(), torch.nan)
+    inverse = float(logs.nanmean(dim=1).nanmean())
+    return 1 / inverse if inverse > 0 else math.nan
+
+
+def knn_accuracy(neighbours: Tensor, labels: Tensor) -> float:
+    """The share of images whose class most of their neighbours have; of classes that tie, the nearest's counts.
+
+    Args:
+        neighbours: (n, k) rows of the nearest images, nearest first.
+        labels: (n,) class labels.
+
+    Returns:
+        Between 0 and 1; guessing gives one over the number of classes.
+
+    Example:
+        >>> knn_accuracy(torch.tensor([[1, 2], [0, 2], [1, 0]]), torch.tensor([0, 0, 1]))
+        0.6666666666666666
+    """
+    found = labels[neighbours]
+    votes = (found[:, :, None] == found[:, None, :]).sum(dim=2)
+    winner = found[torch.arange(len(found)), votes.argmax(dim=1)]
+    return float((winner == labels).double().mean())
