@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from layerprobe.features.file import FeatureFile
 from layerprobe.features.gram_file import GramFile
 from layerprobe.geometry.quality import measure
 from layerprobe.geometry.resampling import interval, score_deviations, top_shares
+from layerprobe.geometry.statistics import FAMILIES
 from layerprobe.grams import gram_of
 from layerprobe.types import LayerGeometry, Progress, Ranking, silent
 
@@ -51,6 +52,7 @@ def rank(
     resamples: int = 200,
     level: float = 0.9,
     seed: int = 0,
+    families: Sequence[str] = (),
     device: torch.device | None = None,
     progress: Progress = silent,
 ) -> Ranking:
@@ -63,6 +65,7 @@ def rank(
         resamples: how many times the sample is drawn again for the intervals, a multiple of four; 0: no intervals.
         level: of the intervals, between 0 and 1.
         seed: of those draws.
+        families: further statistics, keys of ``FAMILIES`` in ``layerprobe.geometry.statistics``.
         device: where the Gram matrices are computed; default: the CPU.
         progress: told after every layer.
 
@@ -75,6 +78,8 @@ def rank(
         raise LayerprobeError(f"no score {by!r}; --by is one of {', '.join(SCORES)}")
     if not 1 <= top <= len(layers):
         raise LayerprobeError(f"--top is {top}, but {source.path} has {len(layers)} layers; choose 1 to {len(layers)}")
+    if unknown := [family for family in families if family not in FAMILIES]:
+        raise LayerprobeError(f"no statistics {unknown[0]!r}; --statistics takes {', '.join(FAMILIES)}")
     if resamples % 4 or resamples < 0:
         raise LayerprobeError(f"--resamples is a multiple of four, or 0 for no intervals; not {resamples}")
     if not 0 < level < 1:
@@ -84,6 +89,8 @@ def rank(
         progress("rank", done, len(layers))
         gram = gram_of(source, stored, device)
         statistics = measure(gram)
+        for family in families:
+            statistics |= FAMILIES[family](gram)
         moved = score_deviations(gram, resamples, seed) if resamples else {}
         intervals = {score: interval(statistics[score], moved[score], level) for score in moved}
         geometries.append(LayerGeometry(stored.layer, statistics, intervals))
@@ -91,6 +98,7 @@ def rank(
             deviations[stored.layer.name] = moved[by]
     progress("rank", len(layers), len(layers))
     provenance = {key: value for key, value in source.provenance.items() if key in _PROVENANCE}
+    provenance["families"] = list(families)
     if not resamples:
         return Ranking(tuple(geometries), by, select(tuple(geometries), top, by), provenance)
     provenance |= {"resamples": resamples, "level": level, "seed": seed}

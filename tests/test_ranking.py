@@ -15,6 +15,7 @@ from layerprobe.features.writer import FeatureFileWriter
 from layerprobe.geometry.gram import gram_matrix
 from layerprobe.geometry.quality import measure
 from layerprobe.geometry.resampling import interval, score_deviations
+from layerprobe.geometry.statistics import FAMILIES
 from layerprobe.ranking import SCORES, rank, ranking_path, save_ranking, select
 from layerprobe.types import Layer, LayerGeometry, Ranking, StoredLayer
 
@@ -84,6 +85,17 @@ def test_without_resamples_there_are_no_intervals(features: FeatureFile) -> None
         rank(features, top=2, resamples=10)
     with pytest.raises(LayerprobeError, match=r"--level is between 0 and 1, not 90"):
         rank(features, top=2, level=90)
+
+
+def test_further_statistics(features: FeatureFile) -> None:
+    ranking = rank(features, top=2, resamples=0, families=("neighbours", "collapse"))
+    for geometry in ranking.geometries:
+        gram = gram_matrix([features.features(geometry.layer.index).flatten(1)], features.labels, 500)
+        for family in FAMILIES.values():
+            for name, value in family(gram).items():
+                assert geometry.statistics[name] == pytest.approx(value, rel=1e-4)
+    with pytest.raises(LayerprobeError, match="no statistics 'dimensions'; --statistics takes neighbours, collapse"):
+        rank(features, top=2, families=("dimensions",))
 
 
 def test_a_copy_of_a_layer_cannot_be_told_apart(tmp_path: Path) -> None:

@@ -29,6 +29,12 @@ def rank(
     ] = 200,
     level: Annotated[float, typer.Option("--level", help="Of the intervals.")] = 0.9,
     seed: options.Seed = 0,
+    statistics: Annotated[
+        str | None,
+        typer.Option(
+            "--statistics", help="Further ones, separated by commas: neighbours, collapse.", show_default=False
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the figures.")] = None,
     ranking: Annotated[
         Path | None, typer.Option("--ranking", help="The ranking file to write  [default: beside the features]")
@@ -58,9 +64,11 @@ def rank(
     with Reporter(quiet, verbose) as reporter, open_source(features) as file:
         if output:
             check_figure(output, f"{features.stem}.quality", overwrite)
-        choice = (by, top, resamples, level, seed) if resamples else (by, top, None, None, None)
+        families = options.names(statistics) or ()
+        draws = (resamples, level, seed) if resamples else (None, None, None)
+        choice = (by, top, list(families), *draws)
         previous = _same_choice(target, file.provenance, choice, overwrite)
-        result = run(file, top, by, resamples, level, seed, resolve_device(device), reporter.progress)
+        result = run(file, top, by, resamples, level, seed, families, resolve_device(device), reporter.progress)
         reporter.show(ranking_table(result), format)
         written = [] if previous else [target]
         if not previous:
@@ -87,7 +95,7 @@ def _same_choice(target: Path, provenance: Mapping[str, object], choice: tuple[o
     if not target.exists() or overwrite:
         return False
     old = Ranking.load(target)
-    drawn = (old.provenance.get(key) for key in ("resamples", "level", "seed"))
+    drawn = (old.provenance.get(key) for key in ("families", "resamples", "level", "seed"))
     if (old.score, len(old.selected), *drawn) == choice and old.provenance.get("created") == provenance["created"]:
         return True
     raise LayerprobeError(

@@ -16,6 +16,13 @@ _LAYER_COLUMNS = (
     Column("kind", "kind", "left"),
     Column("shape", "shape", "left"),
 )
+_FURTHER = (
+    Column("twonn", "TwoNN", digits=2),
+    Column("mle", "MLE", digits=2),
+    Column("knn_accuracy", "10-NN", digits=4),
+    Column("nc1", "NC1", digits=3),
+)
+"""Statistics that a ranking may hold beside the scores."""
 HONESTY = "the last epoch is the headline; the best epoch on test is chosen by the test images, and optimistic"
 
 
@@ -144,6 +151,7 @@ def ranking_table(ranking: Ranking) -> Table:
     chosen = (number for number, geometry in enumerate(ranking.geometries) if geometry.layer.name in ranking.selected)
     resampled = any(geometry.intervals for geometry in ranking.geometries)
     top = len(ranking.selected)
+    further = [column for column in _FURTHER if all(column.name in g.statistics for g in ranking.geometries)]
     uncertainty = (
         Column(f"{ranking.score}_low", "from", digits=4),
         Column(f"{ranking.score}_high", "to", digits=4),
@@ -156,8 +164,15 @@ def ranking_table(ranking: Ranking) -> Table:
             Column("dimension", "D", thousands=True),
             *(Column(score, score, digits=4) for score in scores),
             *(uncertainty if resampled else ()),
+            *further,
         ),
-        rows=tuple(_ranked(geometry, ranking.score, scores) for geometry in ranking.geometries),
+        rows=tuple(
+            {
+                **_ranked(geometry, ranking.score, scores),
+                **{column.name: geometry.statistics[column.name] for column in further},
+            }
+            for geometry in ranking.geometries
+        ),
         marked=frozenset(chosen),
         notes=(
             describe_sample(ranking),

@@ -121,6 +121,11 @@ def test_ranking_table() -> None:
         "from, to: 90 % interval of quality from 200 resamples",
         "can't be told apart from layer1 at that level: layer2",
     )
+    wide = tuple(replace(g, statistics={**g.statistics, "nc1": 0.5, "twonn": 7.0}) for g in RANKING.geometries)
+    assert [column.title for column in ranking_table(replace(RANKING, geometries=wide)).columns][-2:] == [
+        "TwoNN",
+        "NC1",
+    ]
     certain = ranking_table(replace(RANKING, undecided=()))
     assert certain.notes[-1].startswith("from, to:")
     bare = tuple(replace(g, intervals={}, top_share=None) for g in RANKING.geometries)
