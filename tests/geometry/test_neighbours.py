@@ -127,5 +127,5 @@ def test_against_dadapy(dimension: int) -> None:
     distances, _ = nearest_neighbours(gram_of(features), 2)
     data = peers.Data(features)
     data.compute_distances(maxk=20)
-    expected = data.compute_id_2NN(algorithm="base", fraction=0.9, decimation=1)[0]
+    expected = data.compute_id_2NN(algorithm="base", mu_fraction=0.9)[0]
     assert twonn_dimension(distances) == pytest.approx(expected, rel=0.05)
