@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from layerprobe.grams import extract_grams, gram_of
     from layerprobe.models.capture import Capture
     from layerprobe.models.layers import discover_layers
-    from layerprobe.ranking import rank
+    from layerprobe.ranking.rank import rank
     from layerprobe.resolve import DataSpec, ModelSpec
 
 __version__ = "0.1.0"
@@ -47,7 +47,7 @@ _HOMES = {
     "gram_matrix": "geometry.gram",
     "gram_of": "grams",
     "measure": "geometry.quality",
-    "rank": "ranking",
+    "rank": "ranking.rank",
     "train_model": "distill.run",
 }
 

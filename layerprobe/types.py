@@ -18,7 +18,7 @@ Progress = Callable[[str, int, int], None]
 """Called as ``progress(what, done, total)`` while a long job runs."""
 
 RANKING_FORMAT = "layerprobe-ranking"
-RANKING_VERSION = 1
+RANKING_VERSION = 2
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -162,6 +162,23 @@ class Interval:
     level: float = 0.9
 
 
+@dataclass(frozen=True, eq=False)
+class LayerMeasurement:
+    """Everything that was computed of one layer.
+
+    Attributes:
+        layer: which layer.
+        numbers: statistics by name.
+        arrays: by name, float64: ``spectrum``, ``plane``, ``within_classes``, ... as the functions that compute them
+            say; ``deviations NAME`` (R,) for every score that is resampled, ``at sizes NAME`` (sizes, draws) where
+            asked for.
+    """
+
+    layer: Layer
+    numbers: Mapping[str, float]
+    arrays: Mapping[str, torch.Tensor]
+
+
 @dataclass(frozen=True)
 class LayerGeometry:
     """What was measured of one layer.
@@ -199,6 +216,8 @@ class Ranking:
         provenance: where the features came from (model, weights, data, sample), as the feature file says; and how the
             intervals were made (``resamples``, ``level``, ``seed``).
         undecided: names of layers that were not chosen, but whose score can't be told apart from the lowest that was.
+        evenly_spread: names of as many layers, spread evenly over the blocks: the choice to compare with. Empty where
+            there are fewer blocks.
     """
 
     geometries: tuple[LayerGeometry, ...]
@@ -206,6 +225,7 @@ class Ranking:
     selected: tuple[str, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     undecided: tuple[str, ...] = ()
+    evenly_spread: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON: the content of a ranking file."""
@@ -215,6 +235,7 @@ class Ranking:
             "score": self.score,
             "selected": list(self.selected),
             "undecided": list(self.undecided),
+            "evenly_spread": list(self.evenly_spread),
             "provenance": dict(self.provenance),
             "layers": [geometry.to_dict() for geometry in self.geometries],
         }
@@ -254,6 +275,7 @@ class Ranking:
                 tuple(values["selected"]),
                 values["provenance"],
                 tuple(values["undecided"]),
+                tuple(values["evenly_spread"]),
             )
         except FileNotFoundError:
             raise LayerprobeError(f"no ranking file at {path}; `layerprobe rank FEATURES.h5` writes one") from None
@@ -267,6 +289,59 @@ class Ranking:
 def _number(value: float | None) -> float:
     """What JSON has null for."""
     return math.nan if value is None else value
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkGeometry:
+    """What figures show of one network.
+
+    Attributes:
+        ranking: its layers and the choice among them.
+        measurements: of every layer, in execution order.
+        labels: (n,) class labels of the images.
+        classes: class names.
+        sizes: images per class that ``at sizes`` arrays stand for.
+        similarity: of its layers with each other; None: not computed.
+    """
+
+    ranking: Ranking
+    measurements: tuple[LayerMeasurement, ...]
+    labels: torch.Tensor
+    classes: tuple[str, ...]
+    sizes: tuple[int, ...] = ()
+    similarity: Similarity | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """Linear centred kernel alignment between the layers of one network, and those of the same or another one.
+
+    Attributes:
+        first: layers of the rows.
+        second: layers of the columns.
+        names: of the two networks.
+        cka: (rows, columns) float64.
+        debiased: the same without the bias of small samples.
+        provenance: of the images: ``dataset``, ``split``, ``rows``.
+    """
+
+    first: tuple[Layer, ...]
+    second: tuple[Layer, ...]
+    names: tuple[str, str]
+    cka: torch.Tensor
+    debiased: torch.Tensor
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "first": [layer.to_dict() for layer in self.first],
+            "second": [layer.to_dict() for layer in self.second],
+            "names": list(self.names),
+            "cka": self.cka.tolist(),
+            "debiased": self.debiased.tolist(),
+            "provenance": dict(self.provenance),
+        }
 
 
 @dataclass(frozen=True)

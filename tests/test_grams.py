@@ -14,7 +14,7 @@ from layerprobe.features.gram_file import GramFile, write_grams
 from layerprobe.features.layout import FilePlan
 from layerprobe.geometry.gram import gram_matrix
 from layerprobe.grams import extract_grams, gram_of, open_source
-from layerprobe.ranking import rank
+from layerprobe.ranking.rank import rank
 from layerprobe.resolve import DataSpec, ModelSpec
 from layerprobe.types import Layer, StoredLayer
 

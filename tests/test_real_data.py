@@ -15,7 +15,7 @@ from layerprobe.distill.run import distill_student
 from layerprobe.distill.trainer import accuracy
 from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extract import extract
-from layerprobe.ranking import rank
+from layerprobe.ranking.rank import rank
 from layerprobe.resolve import DataSpec, ModelSpec, load_network
 
 pytestmark = pytest.mark.realdata

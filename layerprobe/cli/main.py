@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import layerprobe
-from layerprobe.cli import demo, distill, extract, inspect, layers, rank, train
+from layerprobe.cli import compare_layers, demo, distill, extract, inspect, layers, rank, train
 from layerprobe.errors import LayerprobeError
 
 
@@ -62,6 +62,7 @@ app.command("layers", epilog=layers.EXAMPLES)(layers.layers)
 app.command("extract", epilog=extract.EXAMPLES)(extract.extract)
 app.command("inspect", epilog=inspect.EXAMPLES)(inspect.inspect)
 app.command("rank", epilog=rank.EXAMPLES)(rank.rank)
+app.command("compare-layers", epilog=compare_layers.EXAMPLES)(compare_layers.compare_layers)
 app.command("distill", epilog=distill.EXAMPLES)(distill.distill)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)

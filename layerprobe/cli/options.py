@@ -62,6 +62,8 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N o
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per step.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that decode images.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
+Width = Annotated[str, typer.Option("--width", help="column (3.4 in) or page (7 in): the width of the figures.")]
+Style = Annotated[Path | None, typer.Option("--style", help="A .mplstyle file, laid over the style of the figures.")]
 Format = Annotated[str, typer.Option("--format", help="table, json, csv, markdown or latex.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and results only.")]
@@ -76,6 +78,14 @@ def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise LayerprobeError(f"{option} is one number or three, separated by commas; not {text!r}") from None
+
+
+def counts(text: str | None, option: str) -> tuple[int, ...]:
+    """Read ``10,25,50``, in ascending order without repeats."""
+    parts = [part.strip() for part in (text or "").split(",") if part.strip()]
+    if not all(part.isdigit() for part in parts):
+        raise LayerprobeError(f"{option} is numbers separated by commas; not {text!r}")
+    return tuple(sorted(set(map(int, parts))))
 
 
 def names(text: str | None) -> tuple[str, ...] | None:

@@ -10,20 +10,32 @@ import typer
 
 from layerprobe.cli import options
 from layerprobe.cli.reporter import Reporter
-from layerprobe.errors import LayerprobeError
 
 EXAMPLES = """Examples:
 
 layerprobe rank r56.h5 --output figures/ --top 4
 
-layerprobe rank r56.h5 --format latex > table.tex
+layerprobe rank r56.h5 --statistics all --figures all --sizes 25,50,100,250,500 --output figures/
+
+layerprobe rank r56.h5 --by probe --format latex > table.tex
+
+layerprobe rank r56.h5 vgg19.h5 vit.h5 --output figures/
 """
 
 
 def rank(
-    features: Annotated[Path, typer.Argument(help="A file that `layerprobe extract` wrote.", show_default=False)],
+    features: Annotated[
+        list[Path],
+        typer.Argument(help="Files that `layerprobe extract` wrote, one per network.", show_default=False),
+    ],
     top: Annotated[int, typer.Option("--top", "-k", min=1, help="How many layers to choose.")] = 4,
-    by: Annotated[str, typer.Option("--by", help="quality, separation, information or efficiency.")] = "quality",
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by",
+            help="quality, quality-normalised, separation, information, efficiency, sqrt-ie, probe, logme or depth.",
+        ),
+    ] = "quality",
     resamples: Annotated[
         int, typer.Option("--resamples", help="Draws for the intervals, a multiple of four; 0: no intervals.")
     ] = 200,
@@ -32,13 +44,31 @@ def rank(
     statistics: Annotated[
         str | None,
         typer.Option(
-            "--statistics", help="Further ones, separated by commas: neighbours, collapse.", show_default=False
+            "--statistics",
+            help="Further ones, separated by commas: neighbours, collapse, dimensions, probe, logme; or all.",
+            show_default=False,
         ),
     ] = None,
+    sizes: Annotated[
+        str | None,
+        typer.Option("--sizes", help="Also score smaller samples, e.g. of 10,25,50 images per class, and draw it."),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the figures.")] = None,
+    figures: Annotated[
+        str,
+        typer.Option(
+            "--figures",
+            help="With --output, separated by commas: quality, spectra, dimensions, cka, distances, plane; or all.",
+        ),
+    ] = "quality",
+    width: options.Width = "page",
+    style: options.Style = None,
     ranking: Annotated[
         Path | None, typer.Option("--ranking", help="The ranking file to write  [default: beside the features]")
     ] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Keep results beside the features for the next time.")
+    ] = True,
     format: options.Format = "table",
     device: options.Device = "auto",
     overwrite: options.Overwrite = False,
@@ -47,35 +77,41 @@ def rank(
 ) -> None:
     """Measure every layer and choose the best.
 
-    Separation, information, efficiency and knowledge quality of each layer, as a table and a figure; the layers of
-    highest score go to a ranking file.
+    Separation, information, efficiency and knowledge quality of each layer, with intervals, as a table and figures; the
+    layers of highest score go to a ranking file.
     """
     from layerprobe.devices import resolve_device
-    from layerprobe.grams import open_source
-    from layerprobe.ranking import rank as run
-    from layerprobe.ranking import ranking_path, save_ranking
-    from layerprobe.report.builders import ranking_table
-    from layerprobe.report.figures.quality import quality_figure
-    from layerprobe.report.style import check_figure, save_figure
+    from layerprobe.experiments.survey import SurveyConfig, survey
+    from layerprobe.geometry.statistics import FAMILIES
+    from layerprobe.ranking.choose import Choice
+    from layerprobe.ranking.measure import Wanted
+    from layerprobe.report.builders import different_samples, ranking_table
+    from layerprobe.report.style import figure_width
     from layerprobe.report.tables import check_format
 
     check_format(format)
-    target = ranking or ranking_path(features)
-    with Reporter(quiet, verbose) as reporter, open_source(features) as file:
-        if output:
-            check_figure(output, f"{features.stem}.quality", overwrite)
-        families = options.names(statistics) or ()
-        draws = (resamples, level, seed) if resamples else (None, None, None)
-        choice = (by, top, list(families), *draws)
-        previous = _same_choice(target, file.provenance, choice, overwrite)
-        result = run(file, top, by, resamples, level, seed, families, resolve_device(device), reporter.progress)
-        reporter.show(ranking_table(result), format)
-        written = [] if previous else [target]
-        if not previous:
-            save_ranking(result, target)
-        if output:
-            written += save_figure(quality_figure(result), output, f"{features.stem}.quality", overwrite)
-        reporter.wrote(written, _next_command(result.provenance, target))
+    families = options.names(statistics) or ()
+    families = tuple(FAMILIES) if "all" in families else families
+    config = SurveyConfig(
+        features=tuple(features),
+        choice=Choice(top, by, level),
+        wanted=Wanted(families, (), resamples, options.counts(sizes, "--sizes"), seed),
+        output=output,
+        figures=options.names(figures) or (),
+        width=figure_width(width),
+        style=style,
+        ranking=ranking,
+        cache=cache,
+        overwrite=overwrite,
+    )
+    with Reporter(quiet, verbose) as reporter:
+        found = survey(config, resolve_device(device), reporter.progress)
+        reporter.show([ranking_table(one) for one in found.rankings], format)
+        if warning := different_samples(found.rankings):
+            reporter.say(f"warning: {warning}")
+        alone = len(features) == 1
+        following = _next_command(found.rankings[0].provenance, config.target(features[0])) if alone else None
+        reporter.wrote(found.files, following)
 
 
 def _next_command(source: Mapping[str, object], ranking: Path) -> str:
@@ -85,20 +121,4 @@ def _next_command(source: Mapping[str, object], ranking: Path) -> str:
     return (
         f"layerprobe distill --teacher {source['model']} {weights}--student ... "
         f"--data {source['dataset']} --layers {ranking} --output ..."
-    )
-
-
-def _same_choice(target: Path, provenance: Mapping[str, object], choice: tuple[object, ...], overwrite: bool) -> bool:
-    """Whether the ranking file already holds this choice from these features: then it is left as it is."""
-    from layerprobe.types import Ranking
-
-    if not target.exists() or overwrite:
-        return False
-    old = Ranking.load(target)
-    drawn = (old.provenance.get(key) for key in ("families", "resamples", "level", "seed"))
-    if (old.score, len(old.selected), *drawn) == choice and old.provenance.get("created") == provenance["created"]:
-        return True
-    raise LayerprobeError(
-        f"{target} exists (top {len(old.selected)} by {old.score}); "
-        "--overwrite replaces it, --ranking FILE writes elsewhere"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -77,12 +77,13 @@ class Reporter:
             f"test top-1 {metrics.test_accuracy:.2f} %  {metrics.seconds:.1f} s"
         )
 
-    def show(self, table: Table, format: str) -> None:
+    def show(self, table: Table | Sequence[Table], format: str) -> None:
         """The result, on stdout."""
-        from layerprobe.report.tables import render
+        from layerprobe.report.tables import Table, render_all
 
         self._clear_bars()
-        sys.stdout.write(render(table, format, colour=sys.stdout.isatty()).rstrip("\n") + "\n")
+        tables = [table] if isinstance(table, Table) else table
+        sys.stdout.write(render_all(tables, format, colour=sys.stdout.isatty()).rstrip("\n") + "\n")
         sys.stdout.flush()
 
     def wrote(self, paths: Iterable[Path], following: str | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,6 @@ def show_run(run: Run, reporter: Reporter, format: str, following: str | None = 
     from layerprobe.report.figures.curves import curves_figure
     from layerprobe.report.style import save_figure
 
-    curves = save_figure(curves_figure(run), run.folder, "curves", overwrite=True)
+    curves = save_figure(partial(curves_figure, run), run.folder, "curves", overwrite=True)
     reporter.show(run_table(run), format)
     reporter.wrote([*run.files, *curves], following)

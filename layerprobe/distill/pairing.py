@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.models.selection import find_layers
+from layerprobe.models.selection import even_layers, find_layers
 from layerprobe.resolve import Network
 from layerprobe.types import Layer, Ranking
 
@@ -37,26 +36,6 @@ class Pairing:
 
     student: tuple[Layer, ...]
     teacher: tuple[Layer, ...]
-
-
-def even_layers(layers: Sequence[Layer], count: int, model: str) -> tuple[Layer, ...]:
-    """``count`` layers spread evenly over a network's blocks, ending at the last one.
-
-    Position i of k among B blocks is ceil((i + 1) B / k) - 1. A network without blocks is spread over its
-    activations before the flattened feature.
-
-    Raises:
-        LayerprobeError: if there are fewer than ``count`` of them.
-    """
-    body = [layer for layer in layers if layer.kind == "block"]
-    if not body:
-        feature = next((layer.index for layer in layers if layer.kind == "feature"), len(layers))
-        body = [layer for layer in layers if layer.kind == "activation" and layer.index < feature]
-    if len(body) < count:
-        raise LayerprobeError(
-            f"{model} has {len(body)} blocks, fewer than the {count} layers to pair; choose fewer layers"
-        )
-    return tuple(body[math.ceil((i + 1) * len(body) / count) - 1] for i in range(count))
 
 
 def student_layers(network: Network, wanted: Sequence[str] | None, count: int) -> tuple[Layer, ...]:

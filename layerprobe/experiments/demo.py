@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
@@ -13,7 +14,8 @@ from layerprobe.distill.run import distill_student, train_model
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extract import extract
-from layerprobe.ranking import rank, ranking_path, save_ranking
+from layerprobe.ranking.file import ranking_path, save_ranking
+from layerprobe.ranking.rank import rank
 from layerprobe.report.figures.comparison import comparison_figure
 from layerprobe.report.figures.curves import curves_figure
 from layerprobe.report.figures.quality import quality_figure
@@ -80,11 +82,11 @@ def run_demo(
     runs = _distil(config, teacher, say, progress)
     figures = out / "figures"
     drawn = [
-        *save_figure(quality_figure(ranking), figures, "teacher.quality", overwrite=True),
-        *save_figure(comparison_figure(runs), figures, "comparison", overwrite=True),
+        *save_figure(partial(quality_figure, ranking), figures, "teacher.quality", overwrite=True),
+        *save_figure(partial(comparison_figure, runs), figures, "comparison", overwrite=True),
     ]
     for run in (teacher, *runs):
-        drawn += save_figure(curves_figure(run), run.folder, "curves", overwrite=True)
+        drawn += save_figure(partial(curves_figure, run), run.folder, "curves", overwrite=True)
     features = _features(config)
     written = [path for run in (teacher, *runs) for path in run.files]
     return Demo(ranking, tuple(runs), (features, ranking_path(features), *sorted([*drawn, *written])))

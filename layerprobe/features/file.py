@@ -66,6 +66,11 @@ class FeatureFile(DescribedFile):
         """(rows,) bool, which rows are there."""
         return torch.from_numpy(self._file[WRITTEN][:] != 0)
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the content: labels, layers and the checksum of every row."""
+        return self._fingerprint(self._file[CHECKSUM][:])
+
     def layer(self, layer: int | str) -> StoredLayer:
         """The stored layer of that name or index.
 

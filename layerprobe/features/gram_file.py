@@ -45,6 +45,12 @@ class GramFile(DescribedFile):
             for key, group in sorted(self._file[LAYERS].items())
         )
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the content: labels, layers, and the length of every image's features in each."""
+        groups = [self._file[layer_dataset(stored.layer.index)] for stored in self.layers]
+        return self._fingerprint(*(group[part][:] for group in groups for part in ("squared_norms", "mean_products")))
+
     def gram(self, stored: StoredLayer) -> Gram:
         """The Gram matrix of a layer; products of two images are float32 in the file."""
         group = self._file[layer_dataset(stored.layer.index)]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 import h5py
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.layout import CLASSES, INDEX, JSON_ATTRIBUTES, LABEL, PATH
+from layerprobe.features.layout import CLASSES, INDEX, JSON_ATTRIBUTES, LABEL, LAYERS, PATH
 from layerprobe.types import Layer
 
 Opened = TypeVar("Opened", bound="DescribedFile")
@@ -50,6 +53,18 @@ class DescribedFile:
         """The file's attributes as plain values: model, weights, data, preprocessing, sample, versions."""
         values = {key: value.item() if hasattr(value, "item") else value for key, value in self._file.attrs.items()}
         return {key: json.loads(value) if key in JSON_ATTRIBUTES else value for key, value in values.items()}
+
+    def _fingerprint(self, *arrays: npt.NDArray[Any]) -> str:
+        """SHA-256 of labels, what layers there are, the split's size, and these arrays."""
+        digest = hashlib.sha256()
+        layers = [
+            (key, str(item.attrs["name"]), item.attrs["shape"].tolist())
+            for key, item in sorted(self._file[LAYERS].items())
+        ]
+        digest.update(repr((int(self._file.attrs["population"]), layers)).encode())
+        for array in (self._file[LABEL][:], *arrays):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
     def close(self) -> None:
         """Close the file."""

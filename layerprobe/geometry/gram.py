@@ -92,22 +92,57 @@ def norms(gram: Gram) -> Tensor:
     return gram.squared_norms.sqrt()
 
 
+def products(gram: Gram) -> Tensor:
+    """``<f_i, f_j>`` of the features as they are, not centred; (n, n) float64."""
+    return gram.centred + gram.mean_products + gram.mean_products[:, None] + gram.mean_square
+
+
+def sub_gram(gram: Gram, rows: Tensor) -> Gram:
+    """The Gram matrix of some of the images, centred on their own mean.
+
+    Args:
+        gram: of all images.
+        rows: (m,) int64, which ones.
+    """
+    block = gram.centred[rows[:, None], rows]
+    shift = block.mean(dim=1)  # <f_i - m, m' - m>, with m' the mean of these images
+    squared, along = float(shift.mean()), float(gram.mean_products[rows].mean())
+    return Gram(
+        centred=block - shift - shift[:, None] + squared,
+        mean_products=gram.mean_products[rows] - along + shift - squared,
+        mean_square=gram.mean_square + 2 * along + squared,
+        squared_norms=gram.squared_norms[rows],
+        labels=gram.labels[rows],
+        dimension=gram.dimension,
+        population=gram.population,
+    )
+
+
 def absolute_cosines(gram: Gram) -> Tensor:
     """``a_ij = |cos(f_i, f_j)|``; (n, n) float64 in [0, 1].
+
+    From 1 - cos = (|f_i - f_j|^2 - (|f_i| - |f_j|)^2) / (2 |f_i| |f_j|), with both differences from the centred
+    matrix: the angles between features with a large common offset are small, and would drown in the rounding of
+    <f_i, f_j> / (|f_i| |f_j|).
 
     The cosine with a feature vector of length zero counts as 0, as in ``torch.nn.functional.cosine_similarity``;
     a warning is logged.
     """
     lengths = norms(gram)
-    if (zero := int((lengths == 0).sum())) > 0:
+    some = lengths > 0
+    if (zero := int((~some).sum())) > 0:
         _log.warning("%d of %d images have all-zero features; their cosines count as 0", zero, len(lengths))
-    scale = torch.where(lengths > 0, 1 / lengths, 0.0)
+    scale = torch.where(some, 1 / lengths, 0.0)
+    # |f_i|^2 - |m|^2: of two of these the difference is precise where that of two squared lengths is not.
+    squares = gram.centred.diagonal() + 2 * gram.mean_products
     cosines = torch.empty_like(gram.centred)
     for start in range(0, len(cosines), _ROWS):
         rows = slice(start, start + _ROWS)
-        part = gram.centred[rows] + (gram.mean_products + gram.mean_square)
-        part.add_(gram.mean_products[rows, None]).mul_(scale).mul_(scale[rows, None])
-        torch.clamp(part.abs_(), max=1, out=cosines[rows])
+        sums = (lengths[rows, None] + lengths).clamp_min_(1e-300)
+        part = (squares[rows, None] - squares).div_(sums).square_()
+        part.sub_(squared_distances(gram, rows)).mul_(scale / 2).mul_(scale[rows, None])
+        torch.clamp(part.add_(1).abs_(), max=1, out=cosines[rows])
+        cosines[rows].mul_(some).mul_(some[rows, None])
     return cosines
 
 
@@ -124,7 +159,7 @@ def squared_distances(gram: Gram, rows: Tensor | slice = slice(None)) -> Tensor:
     squares = gram.centred.diagonal()
     sums = squares[rows, None] + squares
     distances = torch.add(sums, gram.centred[rows], alpha=-2)
-    return torch.where(distances > _RESOLUTION * sums, distances, 0.0)
+    return distances.mul_(distances > sums.mul_(_RESOLUTION))
 
 
 def class_members(labels: Tensor) -> list[Tensor]:

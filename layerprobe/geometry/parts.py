@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from layerprobe.geometry.gram import absolute_cosines, class_members, norms, squared_distances
-from layerprobe.geometry.spectrum import double_centre
+from layerprobe.geometry.spectrum import double_centre, largest_entropy
 from layerprobe.types import Gram
 
 _NEAREST = 128
@@ -33,16 +34,20 @@ def part_statistics(gram: Gram, drawn: Tensor) -> dict[str, Tensor]:
         drawn: (R, n) bool, true where an image belongs to a part.
 
     Returns:
-        ``separation``, ``min_intra_cosine``, ``spectral_entropy``, ``class_gap`` and ``feature_norm`` as ``measure``
-        gives them, (R,) float64 each. NaN where a class has fewer than two drawn images.
+        ``separation``, ``min_intra_cosine``, ``spectral_entropy``, ``relative_entropy``, ``class_gap`` and
+        ``feature_norm`` as ``measure`` gives them, (R,) float64 each; ``relative_entropy`` is relative to the largest
+        entropy of the whole class. NaN where a class has fewer than two drawn images.
     """
     members = class_members(gram.labels)
     cosines = absolute_cosines(gram)
     lengths = norms(gram)
+    entropies = [_entropies(gram, drawn, rows) for rows in members]
+    largest = [largest_entropy(len(rows), gram.dimension) or math.nan for rows in members]
     return {
         "separation": _separations(cosines, drawn, members),
         "min_intra_cosine": _mean([_least_cosine(cosines, drawn, rows) for rows in members]),
-        "spectral_entropy": _mean([_entropies(gram, drawn, rows) for rows in members]),
+        "spectral_entropy": _mean(entropies),
+        "relative_entropy": _mean([values / most for values, most in zip(entropies, largest, strict=True)]),
         "class_gap": _mean([_gap(gram, drawn, rows) for rows in members]),
         "feature_norm": _mean([_masked_mean(lengths[rows], drawn[:, rows]) for rows in members]),
     }

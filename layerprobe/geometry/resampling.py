@@ -15,18 +15,21 @@ intervals was measured: see the documentation.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from layerprobe.geometry.gram import class_members
 from layerprobe.geometry.parts import part_statistics
-from layerprobe.geometry.quality import efficiency, information
+from layerprobe.geometry.quality import efficiency, information, normalised_information
 from layerprobe.types import Gram, Interval
 
-SCORES = ("separation", "information", "efficiency", "quality")
-_MINIMA = ("min_intra_cosine", "class_gap", "spectral_entropy")
+SCORES = (
+    "separation", "information", "efficiency", "quality", "information_normalised", "quality_normalised", "sqrt_ie",
+)  # fmt: skip
+"""The scores that have an interval."""
+_MINIMA = ("min_intra_cosine", "class_gap", "spectral_entropy", "relative_entropy")
 """Statistics whose spread falls more slowly than that of a mean."""
 
 
@@ -55,7 +58,7 @@ def draw_parts(labels: Tensor, pairs: int, divisor: int, seed: int) -> Tensor:
 
 
 def score_deviations(gram: Gram, resamples: int = 200, seed: int = 0) -> dict[str, Tensor]:
-    """How far S, I, E and Q of a sample like this one lie from what is expected at its size.
+    """How far the scores of a sample like this one lie from what is expected at its size.
 
     Args:
         gram: of the layer.
@@ -93,22 +96,29 @@ def _differences(values: Tensor) -> Tensor:
 
 
 def _scores(parts: Mapping[str, Tensor], gram: Gram) -> dict[str, Tensor]:
-    """S, I, E and Q from their parts, with the exponent 1 / r of the whole sample."""
+    """The scores from their parts, with the exponent 1 / r of the whole sample."""
     components = min(len(gram.labels), gram.dimension)
-    i = [information(*pair) for pair in _pairs(parts["min_intra_cosine"], parts["spectral_entropy"])]
-    e = [efficiency(*pair, gram.population, components) for pair in _pairs(parts["class_gap"], parts["feature_norm"])]
-    spread, gap = (torch.tensor(values, dtype=torch.float64).clamp_min(0) for values in (i, e))
+    i = _each(information, parts["min_intra_cosine"], parts["spectral_entropy"])
+    i_n = _each(normalised_information, parts["min_intra_cosine"], parts["relative_entropy"])
+    e = _each(
+        lambda gap, norm: efficiency(gap, norm, gram.population, components), parts["class_gap"], parts["feature_norm"]
+    )
     separation = parts["separation"]
     return {
         "separation": separation,
-        "information": spread,
-        "efficiency": gap,
-        "quality": separation + (spread * gap).sqrt(),
+        "information": i,
+        "efficiency": e,
+        "quality": separation + (i * e).sqrt(),
+        "information_normalised": i_n,
+        "quality_normalised": separation + (i_n * e).sqrt(),
+        "sqrt_ie": (i * e).sqrt(),
     }
 
 
-def _pairs(first: Tensor, second: Tensor) -> Iterator[tuple[float, float]]:
-    return zip(first.tolist(), second.tolist(), strict=True)
+def _each(formula: Callable[[float, float], float], first: Tensor, second: Tensor) -> Tensor:
+    """A formula of two numbers for every resample; moved parts may lie below zero, where no score does."""
+    values = [formula(*pair) for pair in zip(first.tolist(), second.tolist(), strict=True)]
+    return torch.tensor(values, dtype=torch.float64).clamp_min(0)
 
 
 def interval(value: float, deviations: Tensor, level: float = 0.9) -> Interval:

@@ -6,6 +6,9 @@ dimension first, which keeps practically every component; here all are kept.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -50,7 +53,31 @@ def spectral_entropy(spectrum: Tensor) -> float:
     return float(torch.special.entr(spectrum / total).sum())
 
 
-def mean_class_entropy(gram: Gram) -> float:
-    """mean_c H_c: the spectral entropy of each class's features, averaged over classes, in nats."""
-    entropies = [spectral_entropy(class_spectrum(gram, rows)) for rows in class_members(gram.labels)]
-    return sum(entropies) / len(entropies)
+@dataclass(frozen=True)
+class ClassEntropies:
+    """How far the classes' features spread.
+
+    Attributes:
+        absolute: mean_c H_c, in nats.
+        relative: mean_c H_c / ln(min(n_c - 1, D)), the share of the largest value that H_c can take; in [0, 1].
+    """
+
+    absolute: float
+    relative: float
+
+
+def largest_entropy(images: int, dimension: int) -> float:
+    """ln(min(n_c - 1, D)): H_c of as many equal values as n_c centred features of D dimensions can have."""
+    return math.log(max(min(images - 1, dimension), 1))
+
+
+def class_entropies(gram: Gram) -> ClassEntropies:
+    """The spectral entropy of each class's features, averaged over classes.
+
+    NaN where a class has no variance; ``relative`` is NaN too where a class can have one value only.
+    """
+    members = class_members(gram.labels)
+    entropies = [spectral_entropy(class_spectrum(gram, rows)) for rows in members]
+    most = [largest_entropy(len(rows), gram.dimension) for rows in members]
+    shares = [entropy / top if top > 0 else math.nan for entropy, top in zip(entropies, most, strict=True)]
+    return ClassEntropies(sum(entropies) / len(entropies), sum(shares) / len(shares))

@@ -1,7 +1,8 @@
-"""Layers chosen by name, glob, index, range or stride."""
+"""Layers chosen by name, glob, index, range or stride, or spread evenly."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -33,6 +34,26 @@ def find_layers(layers: Sequence[Layer], wanted: Sequence[str] | None, model: st
         return tuple(layers)
     chosen = {index for pattern in wanted for index in _select(layers, pattern, model)}
     return tuple(layers[index] for index in sorted(chosen))
+
+
+def even_layers(layers: Sequence[Layer], count: int, model: str) -> tuple[Layer, ...]:
+    """``count`` layers spread evenly over a network's blocks, ending at the last one.
+
+    Position i of k among B blocks is ceil((i + 1) B / k) - 1. A network without blocks is spread over its
+    activations before the flattened feature.
+
+    Raises:
+        LayerprobeError: if there are fewer than ``count`` of them.
+    """
+    body = [layer for layer in layers if layer.kind == "block"]
+    if not body:
+        feature = next((layer.index for layer in layers if layer.kind == "feature"), len(layers))
+        body = [layer for layer in layers if layer.kind == "activation" and layer.index < feature]
+    if len(body) < count:
+        raise LayerprobeError(
+            f"{model} has {len(body)} blocks, fewer than the {count} layers to pair; choose fewer layers"
+        )
+    return tuple(body[math.ceil((i + 1) * len(body) / count) - 1] for i in range(count))
 
 
 def _select(layers: Sequence[Layer], pattern: str, model: str) -> Sequence[int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.report.tables import Column, Table
-from layerprobe.types import Layer, LayerGeometry, Preprocessing, Ranking, Run, StoredLayer
+from layerprobe.types import Layer, LayerGeometry, Preprocessing, Ranking, Run, Similarity, StoredLayer
 
 _LAYER_COLUMNS = (
     Column("index", "#"),
@@ -17,10 +17,16 @@ _LAYER_COLUMNS = (
     Column("shape", "shape", "left"),
 )
 _FURTHER = (
-    Column("twonn", "TwoNN", digits=2),
-    Column("mle", "MLE", digits=2),
-    Column("knn_accuracy", "10-NN", digits=4),
-    Column("nc1", "NC1", digits=3),
+    Column("twonn", "TwoNN", digits=1),
+    Column("mle", "MLE", digits=1),
+    Column("pca_90", "PCA-90", digits=0),
+    Column("pca_95", "PCA-95", digits=0),
+    Column("effective_rank", "eff. rank", digits=1),
+    Column("participation_ratio", "PR", digits=1),
+    Column("nc1", "NC1", digits=3, best="min"),
+    Column("knn_accuracy", "10-NN", digits=3, best="max"),
+    Column("probe_accuracy", "probe", digits=3, best="max"),
+    Column("logme", "LogME", digits=4, best="max"),
 )
 """Statistics that a ranking may hold beside the scores."""
 HONESTY = "the last epoch is the headline; the best epoch on test is chosen by the test images, and optimistic"
@@ -145,57 +151,81 @@ def _layer(layer: Layer) -> dict[str, object]:
     }
 
 
+SCORE_TITLES = {
+    "separation": "S",
+    "information": "I",
+    "efficiency": "E",
+    "quality": "Q",
+    "information_normalised": "I_n",
+    "quality_normalised": "Q_n",
+    "sqrt_ie": "sqrt(IE)",
+}
+
+
 def ranking_table(ranking: Ranking) -> Table:
     """The scores of every layer, the chosen ones marked, with the interval of the score that they were chosen by."""
-    scores = ("separation", "information", "efficiency", "quality")
     chosen = (number for number, geometry in enumerate(ranking.geometries) if geometry.layer.name in ranking.selected)
     resampled = any(geometry.intervals for geometry in ranking.geometries)
-    top = len(ranking.selected)
+    shared = any(geometry.top_share is not None for geometry in ranking.geometries)
+    by, top = ranking.score, len(ranking.selected)
     further = [column for column in _FURTHER if all(column.name in g.statistics for g in ranking.geometries)]
+    shown = [name for name in SCORE_TITLES if name in ("separation", "information", "efficiency", "quality", by)]
     uncertainty = (
-        Column(f"{ranking.score}_low", "from", digits=4),
-        Column(f"{ranking.score}_high", "to", digits=4),
+        Column(f"{by}_low", "from", digits=3, paper=False),
+        Column(f"{by}_high", "to", digits=3, paper=False),
         Column("top_share", f"in top {top} (%)", digits=0),
     )
     return Table(
-        title=f"{ranking.provenance.get('model', 'layers')}: layers by {ranking.score}",
+        title=f"{ranking.provenance.get('model', 'layers')}: layers by {by.replace('_', ' ')}",
         columns=(
             *_LAYER_COLUMNS,
             Column("dimension", "D", thousands=True),
-            *(Column(score, score, digits=4) for score in scores),
-            *(uncertainty if resampled else ()),
+            *(Column(name, SCORE_TITLES[name], digits=3, best="max", interval=resampled) for name in shown),
+            *(uncertainty if shared else ()),
             *further,
         ),
-        rows=tuple(
-            {
-                **_ranked(geometry, ranking.score, scores),
-                **{column.name: geometry.statistics[column.name] for column in further},
-            }
-            for geometry in ranking.geometries
-        ),
+        rows=tuple(_ranked(geometry) for geometry in ranking.geometries),
         marked=frozenset(chosen),
         notes=(
             describe_sample(ranking),
-            f"chosen by {ranking.score}: {', '.join(ranking.selected)}",
-            *(_describe_uncertainty(ranking) if resampled else ()),
+            f"chosen by {by.replace('_', ' ')}: {', '.join(ranking.selected)}",
+            *(_describe_uncertainty(ranking) if shared else ()),
         ),
     )
 
 
-def _ranked(geometry: LayerGeometry, by: str, scores: Sequence[str]) -> dict[str, object]:
-    interval = geometry.intervals.get(by)
+def _ranked(geometry: LayerGeometry) -> dict[str, object]:
+    intervals = {f"{name}_low": one.low for name, one in geometry.intervals.items()}
+    intervals |= {f"{name}_high": one.high for name, one in geometry.intervals.items()}
     return {
         **_layer(geometry.layer),
+        **geometry.statistics,
         "dimension": int(geometry.statistics["dimension"]),
-        **{score: geometry.statistics[score] for score in scores},
-        **({f"{by}_low": interval.low, f"{by}_high": interval.high} if interval else {}),
+        **intervals,
         **({} if geometry.top_share is None else {"top_share": 100 * geometry.top_share}),
     }
 
 
+def similarity_table(similarity: Similarity, debiased: bool) -> Table:
+    """Linear CKA of every pair of layers: a row per layer of the first network, a column per layer of the second."""
+    values = similarity.debiased if debiased else similarity.cka
+    columns = tuple(Column(f"cka_{layer.index}", layer.name, digits=3, best="max") for layer in similarity.second)
+    source = dict(similarity.provenance)
+    return Table(
+        title=f"linear CKA{', debiased' if debiased else ''}: {similarity.names[0]} (rows), {similarity.names[1]}",
+        columns=(Column("layer", "layer", "left"), *columns),
+        rows=tuple(
+            {"layer": layer.name, **dict(zip((column.name for column in columns), row, strict=True))}
+            for layer, row in zip(similarity.first, values.tolist(), strict=True)
+        ),
+        notes=(_describe_images(source),),
+        details=similarity.to_dict(),
+    )
+
+
 def _describe_uncertainty(ranking: Ranking) -> tuple[str, ...]:
     level, resamples = ranking.provenance["level"], ranking.provenance["resamples"]
-    method = f"from, to: {100 * level:g} % interval of {ranking.score} from {resamples} resamples"
+    method = f"from, to: {100 * level:g} % interval of {ranking.score.replace('_', ' ')} from {resamples} resamples"
     if not ranking.undecided:
         return (method,)
     lowest = min(
@@ -208,6 +238,17 @@ def _describe_uncertainty(ranking: Ranking) -> tuple[str, ...]:
 def describe_sample(ranking: Ranking) -> str:
     """Which images the scores come from: scores of samples of different size can't be compared."""
     return _describe_images(ranking.provenance)
+
+
+def different_samples(rankings: Sequence[Ranking]) -> str | None:
+    """What to say where several rankings don't come from samples of one size."""
+    sizes = {str(ranking.provenance.get("sample", {}).get("per_class")) for ranking in rankings}
+    if len(sizes) == 1:
+        return None
+    return (
+        f"the samples have {' and '.join(sorted(sizes))} images per class: I and Q grow with that number and can't be "
+        "compared between these networks; quality-normalised depends on it less"
+    )
 
 
 def _describe_images(source: Mapping[str, Any]) -> str:
@@ -245,7 +286,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
         columns=(
             Column("method", "method", "left"),
             Column("seeds", "seeds"),
-            Column("mean", "last epoch, mean", digits=2),
+            Column("mean", "last epoch, mean", digits=2, best="max"),
             Column("deviation", "std", digits=2),
             *((Column("chosen", "epoch chosen on held-out", digits=2),) if with_holdout else ()),
             Column("best", "best epoch on test", digits=2),

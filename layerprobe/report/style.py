@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import matplotlib.style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.report.tables import Table, render
 
 COLUMN_WIDTH, PAGE_WIDTH = 3.4, 7.0
 """Inches: one column, and the whole page, of a two-column paper."""
+WIDTHS = {"column": COLUMN_WIDTH, "page": PAGE_WIDTH}
 
 # Okabe and Ito's palette; line styles and markers keep the lines apart without it.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -22,12 +26,15 @@ LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SELECTED = "#E69F00"
 
-FORMATS = ("pdf", "png")
+FORMATS = ("pdf", "svg", "png")
+MAP = "cividis"
+"""Colours of heat maps: even steps of lightness, the same to the colour-blind."""
 
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 7.5,
+    "figure.titlesize": 7.5,
     "axes.titlesize": 8.5,
     "axes.labelsize": 7.5,
     "xtick.labelsize": 6.5,
@@ -50,14 +57,49 @@ _STYLE: dict[Any, Any] = {
     "pdf.fonttype": 42,
     "ps.fonttype": 42,
     "svg.fonttype": "none",
+    "svg.hashsalt": "layerprobe",  # the same figure is the same file
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A figure and the numbers that it shows.
+
+    Attributes:
+        figure: drawn.
+        data: every point of it, as a table.
+    """
+
+    figure: Figure
+    data: Table
+
+
 @contextmanager
-def paper_style() -> Iterator[None]:
-    """Draw in the house style."""
+def paper_style(sheet: Path | None = None) -> Iterator[None]:
+    """Draw in the house style.
+
+    Args:
+        sheet: a matplotlib style sheet that is laid over it.
+
+    Raises:
+        LayerprobeError: if the sheet isn't there or isn't one.
+    """
     with matplotlib.rc_context(_STYLE):
+        if sheet is not None:
+            matplotlib.rcParams.update(_read_sheet(sheet))
         yield
+
+
+def _read_sheet(sheet: Path) -> Any:
+    if not sheet.is_file():
+        raise LayerprobeError(f"no style sheet at {sheet}; --style names a .mplstyle file")
+    try:
+        values = matplotlib.rc_params_from_file(sheet, use_default_template=False)
+    except (OSError, ValueError, UnicodeDecodeError) as error:
+        raise LayerprobeError(f"{sheet} is not a matplotlib style sheet: {error}") from None
+    if not values:
+        raise LayerprobeError(f"{sheet} sets nothing that matplotlib knows; --style names a .mplstyle file")
+    return values
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -67,9 +109,25 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def figure_width(name: str) -> float:
+    """A width in inches by its name.
+
+    Raises:
+        LayerprobeError: if it is neither ``column`` nor ``page``.
+    """
+    if name not in WIDTHS:
+        raise LayerprobeError(f"--width is {' or '.join(WIDTHS)}, not {name!r}")
+    return WIDTHS[name]
+
+
+def is_narrow(width: float) -> bool:
+    """Whether panels must lie one below the other."""
+    return width < (COLUMN_WIDTH + PAGE_WIDTH) / 2
+
+
 def figure_paths(folder: Path, name: str) -> list[Path]:
-    """Where a figure's files go."""
-    return [folder / f"{name}.{format}" for format in FORMATS]
+    """Where a figure's files go: the pictures, then the data."""
+    return [folder / f"{name}.{format}" for format in (*FORMATS, "csv")]
 
 
 def check_figure(folder: Path, name: str, overwrite: bool) -> None:
@@ -85,17 +143,29 @@ def check_figure(folder: Path, name: str, overwrite: bool) -> None:
         raise LayerprobeError(f"{existing[0]} exists; --overwrite replaces it")
 
 
-def save_figure(figure: Figure, folder: Path, name: str, overwrite: bool) -> list[Path]:
-    """Write a figure as PDF and PNG.
+def save_figure(
+    draw: Callable[[], Drawing], folder: Path, name: str, overwrite: bool, sheet: Path | None = None
+) -> list[Path]:
+    """Draw a figure and write it as PDF, SVG and PNG, with its data as CSV.
+
+    Args:
+        draw: makes the figure; called in the house style.
+        folder: where to, made if it is missing.
+        name: of the files, without their endings.
+        overwrite: whether existing files may be replaced.
+        sheet: a matplotlib style sheet that is laid over the house style.
 
     Raises:
         LayerprobeError: if one of the files exists and may not be overwritten; none is written then.
     """
     check_figure(folder, name, overwrite)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = figure_paths(folder, name)
-    with paper_style():
-        for path in paths:
+    with paper_style(sheet):
+        drawing = draw()
+        folder.mkdir(parents=True, exist_ok=True)
+        *pictures, data = figure_paths(folder, name)
+        for path in pictures:
             # Without the date, the same figure is the same file.
-            figure.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else None)
-    return paths
+            dates = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+            drawing.figure.savefig(path, metadata=dates.get(path.suffix))
+    data.write_text(render(drawing.data, "csv"), encoding="utf-8")
+    return [*pictures, data]

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -26,6 +26,9 @@ class Column:
         align: ``left`` or ``right``.
         digits: decimals of a number for people; None: as it is.
         thousands: whether integers get thousands separators for people.
+        best: ``max`` or ``min``: the best value is set in bold in a paper; empty: none is.
+        interval: whether rows have ``NAME_low`` and ``NAME_high``; a paper shows them as ``value [low, high]``.
+        paper: whether papers and machines get the column; False: it repeats an interval for the terminal.
     """
 
     name: str
@@ -33,6 +36,9 @@ class Column:
     align: Literal["left", "right"] = "right"
     digits: int | None = None
     thousands: bool = False
+    best: Literal["", "max", "min"] = ""
+    interval: bool = False
+    paper: bool = True
 
     def text(self, value: object) -> str:
         """A value for people."""
@@ -44,6 +50,19 @@ class Column:
             return f"{value:,}"
         return str(value)
 
+    def paper_text(self, row: Mapping[str, Any]) -> str:
+        """A row's value for a paper, with its interval."""
+        text = self.text(row.get(self.name))
+        ends = [row.get(f"{self.name}_{end}") for end in ("low", "high")]
+        if not self.interval or any(end is None or math.isnan(end) for end in ends):
+            return text
+        return f"{text} [{self.text(ends[0])}, {self.text(ends[1])}]"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Names of its values for machines."""
+        return (self.name, f"{self.name}_low", f"{self.name}_high") if self.interval else (self.name,)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -53,7 +72,7 @@ class Table:
         title: what it shows.
         columns: in order.
         rows: values by column name.
-        marked: numbers of the rows to stand out.
+        marked: numbers of the rows to stand out, with an asterisk.
         notes: lines below it.
         details: facts about the whole, ready for JSON; shown by no other format.
     """
@@ -68,6 +87,29 @@ class Table:
     def texts(self, row: Mapping[str, Any]) -> list[str]:
         """A row's values for people."""
         return [column.text(row.get(column.name)) for column in self.columns]
+
+    @property
+    def paper_columns(self) -> tuple[Column, ...]:
+        """The columns that a paper and a machine get."""
+        return tuple(column for column in self.columns if column.paper)
+
+    def best_rows(self, column: Column) -> frozenset[int]:
+        """Numbers of the rows that have the column's best value."""
+        values = [row.get(column.name) for row in self.rows]
+        known = [value for value in values if isinstance(value, (int, float)) and not math.isnan(value)]
+        if not column.best or not known:
+            return frozenset()
+        best = max(known) if column.best == "max" else min(known)
+        return frozenset(number for number, value in enumerate(values) if value == best)
+
+
+def data_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table of plain values for machines."""
+    return Table(
+        title,
+        tuple(Column(name, name) for name in columns),
+        tuple(dict(zip(columns, row, strict=True)) for row in rows),
+    )
 
 
 def check_format(format: str) -> None:
@@ -93,6 +135,35 @@ def render(table: Table, format: str = "table", colour: bool = False) -> str:
     """
     check_format(format)
     return _terminal(table, colour) if format == "table" else TABLE_FORMATS[format](table)
+
+
+def render_all(tables: Sequence[Table], format: str = "table", colour: bool = False) -> str:
+    """Several tables of one kind as one text that the format's readers understand.
+
+    JSON becomes a list; CSV gets one heading and a first column ``table`` with the titles.
+
+    Raises:
+        LayerprobeError: if there is no such format.
+    """
+    if len(tables) == 1:
+        return render(tables[0], format, colour)
+    check_format(format)
+    if format == "json":
+        return json.dumps([json.loads(render(table, format)) for table in tables], indent=1)
+    if format == "csv":
+        return _joined_csv(tables)
+    return "\n".join(render(table, format, colour) for table in tables)
+
+
+def _joined_csv(tables: Sequence[Table]) -> str:
+    stream = io.StringIO()
+    keys = dict.fromkeys(key for table in tables for column in table.paper_columns for key in column.keys)
+    writer = csv.DictWriter(stream, ["table", *keys, "marked"], extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for table in tables:
+        for number, row in enumerate(table.rows):
+            writer.writerow({**row, "table": table.title, "marked": int(number in table.marked)})
+    return stream.getvalue()
 
 
 def _terminal(table: Table, colour: bool = False) -> str:
@@ -138,20 +209,38 @@ def _plain(value: Any) -> Any:
 
 def _csv(table: Table) -> str:
     stream = io.StringIO()
+    keys = [key for column in table.paper_columns for key in column.keys]
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*(column.name for column in table.columns), "marked"])
+    writer.writerow([*keys, "marked"] if table.marked else keys)
     for number, row in enumerate(table.rows):
-        writer.writerow([*(row.get(column.name) for column in table.columns), int(number in table.marked)])
+        values = [row.get(key) for key in keys]
+        writer.writerow([*values, int(number in table.marked)] if table.marked else values)
     return stream.getvalue()
 
 
-def _markdown(table: Table) -> str:
-    rule = [("---:" if column.align == "right" else ":---") for column in table.columns]
-    lines = [[column.title for column in table.columns], rule]
+def _paper_lines(
+    table: Table, bold: Callable[[str], str], escape: Callable[[str], str], star: str
+) -> tuple[list[str], ...]:
+    """Headings, then a line per row, cell by cell: best values in bold, marked rows with an asterisk in front."""
+    columns = table.paper_columns
+    best = [table.best_rows(column) for column in columns]
+    lines = [[*([""] if table.marked else []), *(escape(column.title) for column in columns)]]
     for number, row in enumerate(table.rows):
-        texts = [text.replace("|", "\\|") for text in table.texts(row)]
-        lines.append([f"**{text}**" for text in texts] if number in table.marked else texts)
-    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        cells = [escape(column.paper_text(row)) for column in columns]
+        cells = [bold(cell) if number in rows else cell for cell, rows in zip(cells, best, strict=True)]
+        lines.append([*([star if number in table.marked else ""] if table.marked else []), *cells])
+    return tuple(lines)
+
+
+def _aligned(table: Table) -> list[str]:
+    """``left`` or ``right`` of every column of a paper's table."""
+    return [*(["left"] if table.marked else []), *(column.align for column in table.paper_columns)]
+
+
+def _markdown(table: Table) -> str:
+    rule = [("---:" if align == "right" else ":---") for align in _aligned(table)]
+    heading, *lines = _paper_lines(table, "**{}**".format, lambda text: text.replace("|", "\\|"), "\\*")
+    body = "\n".join(f"| {' | '.join(line)} |" for line in (heading, rule, *lines))
     return f"**{table.title}**\n\n{body}\n" + "".join(f"\n{note}\n" for note in table.notes)
 
 
@@ -178,13 +267,11 @@ def escape_latex(text: str) -> str:
 def _latex(table: Table) -> str:
     """A booktabs ``tabular``; title and notes are comments."""
     lines = [f"% {table.title}", "% needs \\usepackage{booktabs}"]
-    lines.append(f"\\begin{{tabular}}{{{''.join(column.align[0] for column in table.columns)}}}")
+    lines.append(f"\\begin{{tabular}}{{{''.join(align[0] for align in _aligned(table))}}}")
     lines.append("\\toprule")
-    lines.append(" & ".join(escape_latex(column.title) for column in table.columns) + r" \\")
-    lines.append("\\midrule")
-    for number, row in enumerate(table.rows):
-        texts = [escape_latex(text) for text in table.texts(row)]
-        lines.append(" & ".join(f"\\textbf{{{t}}}" if number in table.marked else t for t in texts) + r" \\")
+    heading, *rows = _paper_lines(table, "\\textbf{{{}}}".format, escape_latex, "$\\ast$")
+    lines += [" & ".join(heading) + r" \\", "\\midrule"]
+    lines += [" & ".join(row) + r" \\" for row in rows]
     lines += ["\\bottomrule", "\\end{tabular}", *(f"% {note}" for note in table.notes)]
     return "\n".join(lines) + "\n"
 

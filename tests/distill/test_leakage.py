@@ -9,10 +9,11 @@ from layerprobe.devices import resolve_device
 from layerprobe.distill.config import Training
 from layerprobe.distill.images import Images, load_images
 from layerprobe.distill.methods import METHODS
-from layerprobe.distill.pairing import Pairing, even_layers
+from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.trainer import Pupil, Recipe, make_accelerator, train
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.layers import discover_layers
+from layerprobe.models.selection import even_layers
 from layerprobe.models.zoo import build_model
 from layerprobe.types import Preprocessing
 

@@ -3,8 +3,9 @@
 import pytest
 
 from layerprobe.data.datasets import open_dataset
-from layerprobe.distill.pairing import baseline_teacher_layers, even_layers, student_layers
+from layerprobe.distill.pairing import baseline_teacher_layers, student_layers
 from layerprobe.errors import LayerprobeError
+from layerprobe.models.selection import even_layers
 from layerprobe.resolve import DataSpec, ModelSpec, Network, load_network
 from layerprobe.types import Layer
 

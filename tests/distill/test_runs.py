@@ -18,7 +18,7 @@ from layerprobe.distill.methods import METHODS
 from layerprobe.distill.run import distill_student, train_model
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.layers import discover_layers
-from layerprobe.ranking import save_ranking
+from layerprobe.ranking.file import save_ranking
 from layerprobe.resolve import DataSpec, ModelSpec, load_network
 from layerprobe.types import LayerGeometry, Ranking, Run
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
-from layerprobe.report.style import COLOURS, LINES, MARKERS, PAGE_WIDTH, new_figure, paper_style
+from layerprobe.report.style import COLOURS, LINES, MARKERS, PAGE_WIDTH, Drawing, new_figure
+from layerprobe.report.tables import data_table
 from layerprobe.types import Run
 
 
-def curves_figure(run: Run) -> Figure:
+def curves_figure(run: Run) -> Drawing:
     """Loss terms on the left, top-1 on the right, with the teacher's as a line across."""
-    with paper_style():
-        figure = new_figure(PAGE_WIDTH, 2.5)
-        left, right = figure.subplots(1, 2)
-        _losses(left, run)
-        _accuracies(right, run)
-        for axis in (left, right):
-            axis.set_xlabel("epoch")
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    return figure
+    figure = new_figure(PAGE_WIDTH, 2.5)
+    left, right = figure.subplots(1, 2)
+    _losses(left, run)
+    _accuracies(right, run)
+    for axis in (left, right):
+        axis.set_xlabel("epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    names = tuple(run.epochs[0].losses)
+    rows = (
+        (one.epoch, *(one.losses[name] for name in names), one.test_accuracy, one.holdout_accuracy)
+        for one in run.epochs
+    )
+    columns = ("epoch", *names, "test_accuracy", "holdout_accuracy")
+    return Drawing(figure, data_table(f"{run.method}: losses and accuracies", columns, rows))
 
 
 def _losses(axis: Axes, run: Run) -> None:

@@ -16,7 +16,9 @@ from layerprobe.geometry.gram import gram_matrix
 from layerprobe.geometry.quality import measure
 from layerprobe.geometry.resampling import interval, score_deviations
 from layerprobe.geometry.statistics import FAMILIES
-from layerprobe.ranking import SCORES, rank, ranking_path, save_ranking, select
+from layerprobe.ranking.choose import SCORES, select
+from layerprobe.ranking.file import ranking_path, save_ranking
+from layerprobe.ranking.rank import rank
 from layerprobe.types import Layer, LayerGeometry, Ranking, StoredLayer
 
 

@@ -1,0 +1,1 @@
+"""The layers of a network measured, and the best of them chosen."""

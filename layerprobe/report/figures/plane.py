@@ -1,0 +1,87 @@
+"""The images of the sample in the plane of most variance of each chosen layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from layerprobe.report.style import COLOURS, MARKERS, PAGE_WIDTH, Drawing, is_narrow, new_figure
+from layerprobe.report.tables import data_table
+from layerprobe.types import LayerMeasurement, NetworkGeometry
+
+MOST_NAMED = 14
+"""Classes that a legend can tell apart: each has a colour and a marker of its own."""
+_MOST_POINTS = 3000
+"""Points that a panel shows; the data file has all of them."""
+_ROUNDS = 10
+"""Each class is drawn in so many parts, in turn, so that no class covers the others."""
+
+
+def plane_figure(geometry: NetworkGeometry, width: float = PAGE_WIDTH) -> Drawing:
+    """A panel per chosen layer: images along the first two principal components, one colour and marker per class."""
+    chosen = [one for one in geometry.measurements if one.layer.name in geometry.ranking.selected]
+    across = min(len(chosen), 2 if is_narrow(width) else 4)
+    down = -(-len(chosen) // across)
+    side = width / across
+    figure = new_figure(width, side * down + 0.6)
+    axes = figure.subplots(down, across, squeeze=False).flatten()
+    for axis, one in zip(axes, chosen, strict=False):
+        _scatter(axis, one, geometry.labels.numpy())
+    for axis in axes[len(chosen) :]:
+        axis.set_visible(False)
+    classes = np.unique(geometry.labels.numpy())
+    if len(classes) <= MOST_NAMED:
+        handles = [
+            Line2D(
+                [],
+                [],
+                linestyle="none",
+                **_look(number, len(classes)) | {"markersize": 4},
+                label=geometry.classes[label],
+            )
+            for number, label in enumerate(classes)
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=5 if is_narrow(width) else 10, handletextpad=0)
+    columns = ("layer", "row", "class", "component_1", "component_2")
+    return Drawing(figure, data_table("principal planes", columns, _data(chosen, geometry)))
+
+
+def _scatter(axis: Axes, one: LayerMeasurement, labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+    points = one.arrays["plane"].numpy()
+    classes = np.unique(labels)
+    step = -(-len(points) // _MOST_POINTS)
+    place = np.arange(len(points)) // step % _ROUNDS
+    shown = np.arange(len(points)) % step == 0
+    for turn in range(_ROUNDS):
+        for number, label in enumerate(classes):
+            rows = points[(labels == label) & shown & (place == turn)]
+            axis.plot(*rows.T, linestyle="none", alpha=0.6, rasterized=True, **_look(number, len(classes)))
+    first, second = (100 * one.arrays["plane_shares"]).tolist()
+    axis.set_title(one.layer.name, loc="left")
+    axis.set_xlabel(f"PC 1 ({first:.0f} %)")
+    axis.set_ylabel(f"PC 2 ({second:.0f} %)")
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.set_aspect("equal", adjustable="datalim")
+
+
+def _look(number: int, classes: int) -> dict[str, Any]:
+    """Of a few classes each has its own pair of colour and marker; of many the colours run through a map."""
+    if classes > MOST_NAMED:
+        colour = matplotlib.colormaps["viridis"](number / (classes - 1))
+        return {"color": colour, "marker": "o", "markersize": 1.6, "markeredgewidth": 0}
+    marker = MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
+    return {"color": COLOURS[number % len(COLOURS)], "marker": marker, "markersize": 2.2, "markeredgewidth": 0}
+
+
+def _data(chosen: Sequence[LayerMeasurement], geometry: NetworkGeometry) -> Iterator[tuple[object, ...]]:
+    for one in chosen:
+        points: torch.Tensor = one.arrays["plane"]
+        for row, (label, (x, y)) in enumerate(zip(geometry.labels.tolist(), points.tolist(), strict=True)):
+            yield one.layer.name, row, geometry.classes[label], x, y

@@ -1,0 +1,35 @@
+"""An axis of layers in order of depth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from matplotlib.axes import Axes
+
+from layerprobe.report.style import is_narrow
+from layerprobe.types import Layer
+
+MOST_TICKS = 32
+
+
+def name_layers(axis: Axes, layers: Sequence[Layer], keep: Sequence[str], which: Literal["x", "y"] = "x") -> None:
+    """Layer names as tick labels at their indices; of many layers every k-th, and always those to keep, in bold."""
+    narrow = is_narrow(axis.figure.get_figure(root=True).get_size_inches()[0])  # type: ignore[union-attr]
+    most = MOST_TICKS // 2 if narrow else MOST_TICKS
+    step = max(1, math.ceil(len(layers) / most))
+    kept = {number for number, layer in enumerate(layers) if layer.name in keep}
+    near = {number + offset for number in kept for offset in range(1 - step, step)}
+    shown = [n for n in range(len(layers)) if n in kept or (n % step == 0 and n not in near)]
+    names = [layers[number].name for number in shown]
+    places = [layers[number].index for number in shown]
+    if which == "x":
+        axis.set_xticks(places, names, rotation=90)
+    else:
+        axis.set_yticks(places, names)
+    labels = axis.get_xticklabels() if which == "x" else axis.get_yticklabels()
+    for label, number in zip(labels, shown, strict=True):
+        label.set_fontweight("bold" if number in kept else "normal")
+        if narrow:
+            label.set_fontsize(5.5)  # neighbours that are kept stand close together
