@@ -85,7 +85,7 @@ class StatisticsCache:
 
     def _read(self, path: Path) -> None:
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 if str(file["key"]) != self._key:
                     return
                 for entry in file.files:

@@ -75,6 +75,7 @@ class Table:
         marked: numbers of the rows to stand out, with an asterisk.
         notes: lines below it.
         details: facts about the whole, ready for JSON; shown by no other format.
+        plain: whether it is data alone, without marks: CSV has no column ``marked`` then.
     """
 
     title: str
@@ -83,6 +84,7 @@ class Table:
     marked: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    plain: bool = False
 
     def texts(self, row: Mapping[str, Any]) -> list[str]:
         """A row's values for people."""
@@ -105,11 +107,8 @@ class Table:
 
 def data_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """A table of plain values for machines."""
-    return Table(
-        title,
-        tuple(Column(name, name) for name in columns),
-        tuple(dict(zip(columns, row, strict=True)) for row in rows),
-    )
+    values = tuple(dict(zip(columns, row, strict=True)) for row in rows)
+    return Table(title, tuple(Column(name, name) for name in columns), values, plain=True)
 
 
 def check_format(format: str) -> None:
@@ -211,10 +210,10 @@ def _csv(table: Table) -> str:
     stream = io.StringIO()
     keys = [key for column in table.paper_columns for key in column.keys]
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*keys, "marked"] if table.marked else keys)
+    writer.writerow(keys if table.plain else [*keys, "marked"])
     for number, row in enumerate(table.rows):
         values = [row.get(key) for key in keys]
-        writer.writerow([*values, int(number in table.marked)] if table.marked else values)
+        writer.writerow(values if table.plain else [*values, int(number in table.marked)])
     return stream.getvalue()
 
 

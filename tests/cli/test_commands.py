@@ -16,7 +16,7 @@ from layerprobe.cli.main import app
 from layerprobe.distill.methods import METHODS
 from layerprobe.report.tables import TABLE_FORMATS
 
-COMMANDS = ("layers", "extract", "inspect", "rank", "distill", "train", "demo")
+COMMANDS = ("layers", "extract", "inspect", "rank", "compare-layers", "distill", "train", "demo")
 ROOT = Path(__file__).parents[2]
 
 
@@ -65,9 +65,9 @@ def test_extract_says_what_it_does_on_stderr_only(tmp_path: Path) -> None:
 def test_rank_writes_the_ranking_and_the_figures(extracted: Path, tmp_path: Path) -> None:
     result = invoke("rank", extracted, "--output", tmp_path, "--top", 3, "--overwrite")
     ranking = json.loads((extracted.parent / "r20.ranking.json").read_text())
-    assert len(ranking["selected"]) == 3 and ranking["format_version"] == 1
+    assert len(ranking["selected"]) == 3 and ranking["format_version"] == 2
     assert sum(line.startswith("*") for line in result.stdout.splitlines()) == 3
-    assert {path.name for path in tmp_path.iterdir()} == {"r20.quality.pdf", "r20.quality.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {f"r20.quality.{end}" for end in ("pdf", "svg", "png", "csv")}
 
 
 def test_rank_again_in_another_format_needs_no_overwrite(extracted: Path) -> None:
@@ -105,7 +105,8 @@ def test_train_extract_rank_distill(tmp_path: Path) -> None:
     assert "epoch 2/2  features " in result.stderr
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
-        "config.yaml", "metrics.csv", "result.json", "student.safetensors", "curves.pdf", "curves.png",
+        "config.yaml", "metrics.csv", "result.json", "student.safetensors", "curves.pdf", "curves.svg", "curves.png",
+        "curves.csv",
     }  # fmt: skip
 
 

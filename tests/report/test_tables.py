@@ -9,12 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from records import LAYERS, RANKING, run
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.report.builders import file_table, layers_table, ranking_table, run_table, runs_table
-from layerprobe.report.tables import TABLE_FORMATS, Column, Table, render
-from layerprobe.types import StoredLayer
+from layerprobe.report.builders import (
+    file_table,
+    layers_table,
+    ranking_table,
+    run_table,
+    runs_table,
+    similarity_table,
+)
+from layerprobe.report.tables import TABLE_FORMATS, Column, Table, render, render_all
+from layerprobe.types import Similarity, StoredLayer
 
 TABLE = Table(
     title="A & B",
@@ -47,19 +55,73 @@ def test_csv_reads_back() -> None:
 
 def test_latex_is_booktabs_with_everything_escaped() -> None:
     text = render(TABLE, "latex")
-    assert "\\begin{tabular}{lrr}\n\\toprule\nthe\\_name & value & n \\\\\n\\midrule\n" in text
-    assert "\\textbf{50 \\%|x\\_1} & \\textbf{0.12} & \\textbf{1,234,567} \\\\" in text
-    assert "b & - & - \\\\\n\\bottomrule\n\\end{tabular}" in text
+    assert "\\begin{tabular}{llrr}\n\\toprule\n & the\\_name & value & n \\\\\n\\midrule\n" in text
+    assert "$\\ast$ & 50 \\%|x\\_1 & 0.12 & 1,234,567 \\\\" in text
+    assert " & b & - & - \\\\\n\\bottomrule\n\\end{tabular}" in text
     assert all(line.startswith("%") for line in text.splitlines() if "note" in line or "A & B" in line)
 
 
-def test_markdown_marks_in_bold_and_escapes_bars() -> None:
+def test_markdown_marks_with_an_asterisk_and_escapes_bars() -> None:
     lines = render(TABLE, "markdown").splitlines()
-    assert lines[2:5] == [
-        "| the_name | value | n |",
-        "| :--- | ---: | ---: |",
-        "| **50 %\\|x_1** | **0.12** | **1,234,567** |",
+    assert lines[2:6] == [
+        "|  | the_name | value | n |",
+        "| :--- | :--- | ---: | ---: |",
+        "| \\* | 50 %\\|x_1 | 0.12 | 1,234,567 |",
+        "|  | b | - | - |",
     ]
+
+
+SCORED = Table(
+    title="scores",
+    columns=(
+        Column("name", "name", "left"),
+        Column("loss", "loss", digits=1, best="min"),
+        Column("score", "score", digits=2, best="max", interval=True),
+        Column("score_low", "from", digits=2, paper=False),
+    ),
+    rows=(
+        {"name": "a", "loss": 3.0, "score": 1.234, "score_low": 1.0, "score_high": 1.5},
+        {"name": "b", "loss": 2.0, "score": 0.5, "score_low": math.nan, "score_high": math.nan},
+        {"name": "c", "loss": math.nan, "score": math.nan},
+    ),
+)
+
+
+def test_papers_get_intervals_and_the_best_in_bold() -> None:
+    lines = render(SCORED, "markdown").splitlines()
+    assert lines[2:] == [
+        "| name | loss | score |",
+        "| :--- | ---: | ---: |",
+        "| a | 3.0 | **1.23 [1.00, 1.50]** |",
+        "| b | **2.0** | 0.50 |",
+        "| c | - | - |",
+    ]
+    latex = render(SCORED, "latex")
+    assert "a & 3.0 & \\textbf{1.23 [1.00, 1.50]} \\\\\nb & \\textbf{2.0} & 0.50 \\\\\n" in latex
+    heading = render(SCORED, "table").splitlines()[1]
+    assert heading.split() == ["name", "loss", "score", "from"]
+    (row, *_) = csv.DictReader(io.StringIO(render(SCORED, "csv")))
+    assert row == {"name": "a", "loss": "3.0", "score": "1.234", "score_low": "1.0", "score_high": "1.5", "marked": "0"}
+
+
+def test_several_tables_are_one_document() -> None:
+    other = replace(TABLE, title="C")
+    assert [table["title"] for table in json.loads(render_all([TABLE, other], "json"))] == ["A & B", "C"]
+    rows = list(csv.DictReader(io.StringIO(render_all([TABLE, SCORED], "csv"))))
+    assert [row["table"] for row in rows] == ["A & B", "A & B", "scores", "scores", "scores"]
+    assert (rows[0]["count"], rows[0]["marked"], rows[2]["score_high"]) == ("1234567", "1", "1.5")
+    for format in ("table", "markdown", "latex"):
+        assert render_all([TABLE], format) == render(TABLE, format)
+        assert render_all([TABLE, other], format) == render(TABLE, format) + "\n" + render(other, format)
+
+
+def test_similarity_table() -> None:
+    values = torch.tensor([[1.0, 0.25], [0.5, 0.75]], dtype=torch.float64)
+    similarity = Similarity(LAYERS[:2], LAYERS[2:4], ("a", "b"), values, values - 1, {"rows": 60, "population": 900})
+    table = similarity_table(similarity, debiased=True)
+    assert [column.title for column in table.columns] == ["layer", "layer2", "layer3"]
+    assert [row["cka_3"] for row in table.rows] == [-0.75, -0.25] and "debiased" in table.title
+    assert json.loads(render(table, "json"))["details"]["cka"] == values.tolist()
 
 
 def test_a_piped_table_is_never_cut_and_has_no_colour() -> None:

@@ -1,0 +1,126 @@
+"""Networks ranked and drawn, as the command does it."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from layerprobe.cli.main import app
+from layerprobe.errors import LayerprobeError
+from layerprobe.experiments.survey import SurveyConfig, survey
+from layerprobe.ranking.choose import SCORES, Choice
+from layerprobe.ranking.measure import Wanted
+from layerprobe.report.gallery import GALLERY
+from layerprobe.types import Ranking
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.stdout if code == 0 else result.stderr
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    paths = []
+    for model, samples, layers in (("cifar:resnet20", 60, "1:6"), ("cifar:resnet32", 40, "1:4")):
+        path = tmp_path / f"{model.partition(':')[2]}.h5"
+        run("extract", "--model", model, "--weights", "random", "--data", "digits", "--samples", samples,
+            "--layers", layers, "--output", path, "--quiet")  # fmt: skip
+        paths.append(path)
+    return paths[0], paths[1]
+
+
+def test_every_figure_and_statistic_in_one_command(files: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "figures"
+    command = ("rank", files[0], "--statistics", "all", "--figures", "all", "--sizes", "2,3,6", "--resamples", 8)
+    table = run(*command, "--output", out, "--top", 2, "--width", "column")
+    for title in ("TwoNN", "MLE", "PCA-90", "PCA-95", "eff. rank", "PR", "NC1", "10-NN", "probe", "LogME"):
+        assert title in table
+    ends = ("pdf", "svg", "png", "csv")
+    assert {path.name for path in out.iterdir()} == {f"resnet20.{name}.{end}" for name in GALLERY for end in ends}
+    ranking = Ranking.load(tmp_path / "resnet20.ranking.json")
+    assert ranking.provenance["families"] == ["collapse", "dimensions", "logme", "neighbours", "probe"]
+    assert len(ranking.evenly_spread) == 2
+
+
+def test_a_second_time_with_more_statistics_keeps_the_first_ones(files: tuple[Path, Path], tmp_path: Path) -> None:
+    run("rank", files[0], "--top", 2, "--resamples", 8, "--statistics", "collapse")
+    first = (tmp_path / "resnet20.ranking.json").read_bytes()
+    run("rank", files[0], "--top", 2, "--resamples", 8)
+    assert (tmp_path / "resnet20.ranking.json").read_bytes() == first
+    assert "NC1" in run("rank", files[0], "--top", 2, "--resamples", 8, "--statistics", "neighbours")
+    statistics = Ranking.load(tmp_path / "resnet20.ranking.json").geometries[0].statistics
+    assert {"nc1", "twonn"} <= statistics.keys()
+    for change in (("--top", 3), ("--by", "depth"), ("--level", 0.8), ("--seed", 5), ("--resamples", 0)):
+        options = {"--top": 2, "--resamples": 8} | dict([change])
+        message = run("rank", files[0], *(part for pair in options.items() for part in pair), code=2)
+        assert "exists (top 2 by quality); --overwrite replaces it" in message
+
+
+@pytest.mark.parametrize("by", SCORES)
+def test_distill_takes_the_ranking_of_every_score(by: str, files: tuple[Path, Path], tmp_path: Path) -> None:
+    run("rank", files[0], "--top", 2, "--resamples", 8, "--by", by, "--ranking", tmp_path / "r.json")
+    ranking = Ranking.load(tmp_path / "r.json")
+    assert ranking.score == SCORES[by].statistic and len(ranking.selected) == 2
+    if by == "depth":
+        assert ranking.selected == tuple(geometry.layer.name for geometry in ranking.geometries[-2:])
+        assert ranking.geometries[0].top_share is None
+
+
+def test_several_networks(files: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "figures"
+    command = ("rank", *files, "--top", 2, "--resamples", 8, "--output", out)
+    result = CliRunner().invoke(app, [str(part) for part in command], catch_exceptions=False)
+    assert "warning: the samples have 4 and 6 images per class: I and Q grow with that number" in result.stderr
+    assert "cifar:resnet20: layers by quality" in result.stdout and "cifar:resnet32: layers" in result.stdout
+    assert {path.name for path in out.glob("*.csv")} == {
+        "resnet20.quality.csv", "resnet32.quality.csv", "relative-depth.csv",
+    }  # fmt: skip
+    assert (tmp_path / "resnet32.ranking.json").exists()
+    rows = list(csv.DictReader(io.StringIO(run(*command[:-2], "--format", "csv"))))
+    assert [row["table"].partition(" ")[0] for row in rows] == ["cifar:resnet20:"] * 5 + ["cifar:resnet32:"] * 3
+    assert len(json.loads(run(*command[:-2], "--format", "json"))) == 2
+
+
+def test_layers_of_two_files_are_compared(files: tuple[Path, Path], tmp_path: Path) -> None:
+    assert "hold other images" in run("compare-layers", *files, code=2)
+    out = tmp_path / "figures"
+    rows = list(csv.DictReader(io.StringIO(run("compare-layers", files[0], "--output", out, "--format", "csv"))))
+    assert len(rows) == 5 and float(rows[2]["cka_3"]) == pytest.approx(1)
+    assert (out / "resnet20.resnet20.cka.pdf").exists()
+    assert "exists; --overwrite replaces it" in run("compare-layers", files[0], "--output", out, code=2)
+
+
+def test_what_cannot_be_kept_is_not(files: tuple[Path, Path], tmp_path: Path) -> None:
+    run("rank", files[0], "--top", 2, "--resamples", 0, "--no-cache")
+    assert not list(tmp_path.glob("*.npz"))
+
+
+def test_bad_requests(files: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "figures"
+    for arguments, message in (
+        (("--output", out, "--figures", "portrait"), "no figure 'portrait'; --figures takes all, or quality, spectra"),
+        (("--output", out, "--figures", "sizes"), "--figures sizes needs --sizes, e.g. --sizes 10,25,50"),
+        (("--sizes", "2,x"), "--sizes is numbers separated by commas; not '2,x'"),
+        (("--sizes", "2,99"), "--sizes: 99 images per class, but a class has 6"),
+        (("--by", "beauty"), "no score 'beauty'; --by is one of quality, quality-normalised"),
+        (("--width", "poster"), "--width is column or page"),
+        (("--style", tmp_path / "no.mplstyle"), "no style sheet at"),
+    ):
+        assert message in run("rank", files[0], *arguments, code=2)
+    assert not out.exists()
+    with pytest.raises(LayerprobeError, match="--ranking names one file, but there are several networks"):
+        SurveyConfig(files, ranking=tmp_path / "r.json")
+    with pytest.raises(LayerprobeError, match="two files are called 'resnet20'"):
+        SurveyConfig((files[0], tmp_path / "other" / "resnet20.h5"))
+
+
+def test_figures_that_exist_are_refused_before_any_work(files: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "resnet20.quality.svg").write_text("mine")
+    with pytest.raises(LayerprobeError, match="resnet20.quality.svg exists"):
+        survey(SurveyConfig(files[:1], Choice(2), Wanted(resamples=0), output=tmp_path))
+    assert not list(tmp_path.glob("*.ranking.json")) and not list(tmp_path.glob("*.npz"))
