@@ -90,10 +90,11 @@ class Reporter:
         """Name the files that were written, and the next command."""
         if self._quiet:
             return
-        folders: dict[Path, list[str]] = {}
+        folders: dict[Path, dict[str, list[str]]] = {}
         for path in paths:
-            folders.setdefault(path.parent, []).append(path.name)
-        for folder, names in folders.items():
+            folders.setdefault(path.parent, {}).setdefault(path.stem, []).append(path.suffix[1:])
+        for folder, stems in folders.items():
+            names = [_braced(stem, endings) for stem, endings in stems.items()]
             self.say(f"wrote {folder / names[0]}" if len(names) == 1 else f"wrote {folder}/: {', '.join(names)}")
         if following:
             self.say(f"next: {following}")
@@ -103,6 +104,11 @@ class Reporter:
             for task in self._tasks.values():
                 self._bars.remove_task(task)
         self._tasks.clear()
+
+
+def _braced(stem: str, endings: list[str]) -> str:
+    """Files that differ in their ending alone, as a shell writes them: ``curves.{pdf,png}``."""
+    return f"{stem}.{endings[0]}" if len(endings) == 1 else f"{stem}.{{{','.join(endings)}}}"
 
 
 class _Handler(logging.Handler):

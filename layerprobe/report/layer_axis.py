@@ -12,6 +12,27 @@ from layerprobe.report.style import is_narrow
 from layerprobe.types import Layer
 
 MOST_TICKS = 32
+LONGEST_NAME, SHORTEST_NAME = 14, 8
+"""Characters of a name above which it is shortened, and that are left at least."""
+
+
+def short_names(layers: Sequence[Layer]) -> list[str]:
+    """Names for tick labels: of a long one the shortest end, from a dot on, that no other layer's name has.
+
+    Example:
+        >>> names = ["stem", "encoder.layers.encoder_layer_0", "encoder.layers.encoder_layer_1"]
+        >>> short_names([Layer(0, name, "block", (1,), 0) for name in names])
+        ['stem', 'encoder_layer_0', 'encoder_layer_1']
+    """
+    names = [layer.name for layer in layers]
+    return [_shortened(name, names) if len(name) > LONGEST_NAME else name for name in names]
+
+
+def _shortened(name: str, names: Sequence[str]) -> str:
+    parts = name.split(".")
+    ends = [".".join(parts[start:]) for start in range(len(parts) - 1, -1, -1)]
+    alone = (end for end in ends if sum(f".{other}".endswith(f".{end}") for other in names) == 1)
+    return next((end for end in alone if len(end) >= SHORTEST_NAME), name)
 
 
 def name_layers(axis: Axes, layers: Sequence[Layer], keep: Sequence[str], which: Literal["x", "y"] = "x") -> None:
@@ -22,7 +43,8 @@ def name_layers(axis: Axes, layers: Sequence[Layer], keep: Sequence[str], which:
     kept = {number for number, layer in enumerate(layers) if layer.name in keep}
     near = {number + offset for number in kept for offset in range(1 - step, step)}
     shown = [n for n in range(len(layers)) if n in kept or (n % step == 0 and n not in near)]
-    names = [layers[number].name for number in shown]
+    short = short_names(layers)
+    names = [short[number] for number in shown]
     places = [layers[number].index for number in shown]
     if which == "x":
         axis.set_xticks(places, names, rotation=90)

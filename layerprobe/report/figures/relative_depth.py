@@ -23,7 +23,7 @@ def relative_depth_figure(rankings: Sequence[Ranking], width: float = PAGE_WIDTH
         look = number % len(COLOURS)
         depths = [geometry.statistics["depth"] for geometry in ranking.geometries]
         values = [geometry.statistics[score] for geometry in ranking.geometries]
-        label = f"{ranking.provenance.get('model', '?')} ({describe_sample(ranking)})"
+        label = f"{ranking.provenance.get('model', '?')}: {describe_sample(ranking)}"
         axis.plot(
             depths, values, color=COLOURS[look], linestyle=LINES[look], marker=MARKERS[look], markerfacecolor="white",
             label=label,
