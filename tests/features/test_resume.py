@@ -14,12 +14,18 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.features import extract as module
 from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extract import extract
 from layerprobe.features.file import FeatureFile
+from layerprobe.features.job import prepare
+from layerprobe.features.layout import create_file
+from layerprobe.features.processes import Processes
+from layerprobe.features.writer import FeatureFileWriter
 from layerprobe.resolve import DataSpec, ModelSpec
 from layerprobe.types import Progress
 
@@ -84,6 +90,68 @@ def test_a_run_that_wrote_nothing_leaves_nothing(config: ExtractConfig) -> None:
 
 def _stop_at_once(what: str, done: int, total: int) -> None:
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_another_runs_file_is_left_alone(config: ExtractConfig, overwrite: bool) -> None:
+    """Also while it has no row yet."""
+
+    def start_another(what: str, done: int, total: int) -> None:
+        with pytest.raises(LayerprobeError, match="f.h5 is being written by another process"):
+            extract(replace(config, overwrite=overwrite))
+
+    extract(config, start_another).close()
+    assert file_is_complete(config.output)
+
+
+def test_a_file_is_not_replaced_while_its_rows_are_checked(config: ExtractConfig) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        extract(config, stop_after(8))
+    seen = []
+
+    def start_another(what: str, done: int, total: int) -> None:
+        seen.append(what)
+        if what == "verify":
+            with pytest.raises(LayerprobeError, match="f.h5 is being written by another process"):
+                extract(replace(config, overwrite=True))
+
+    extract(config, start_another).close()
+    assert "verify" in seen and file_is_complete(config.output)
+
+
+class _Alone(Processes):
+    def wait(self) -> None:
+        pass
+
+
+def test_another_process_of_the_run_does_not_remove_the_file(
+    config: ExtractConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_file(config.output, prepare(config, torch.device("cpu")).plan)
+    monkeypatch.setattr(module, "join_processes", lambda device: _Alone(1, 2))
+    with pytest.raises(KeyboardInterrupt):
+        extract(config, _stop_at_once)
+    assert config.output.exists()
+
+
+def test_what_stopped_a_run_is_said_though_its_file_is_gone(config: ExtractConfig) -> None:
+    def stop(what: str, done: int, total: int) -> None:
+        config.output.unlink()
+        config.output.write_text("mine")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(config, stop)
+    assert config.output.read_text() == "mine"
+
+
+def test_an_error_on_leaving_hides_nothing(config: ExtractConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(writer: FeatureFileWriter) -> None:
+        raise OSError("no such disk")
+
+    monkeypatch.setattr(FeatureFileWriter, "remove", fail)
+    with pytest.raises(KeyboardInterrupt):
+        extract(config, _stop_at_once)
 
 
 def test_a_finished_file_is_left_as_it_is(config: ExtractConfig, caplog: pytest.LogCaptureFixture) -> None:
