@@ -128,6 +128,7 @@ def _fill(config: ExtractConfig, job: Job, writer: FeatureFileWriter, processes:
     rows = len(job.plan.labels)
     try:
         missing = missing_rows(writer.written, job.batch_size, processes)
+        processes.wait()  # before a row is written: all must divide the same rows
         write_rows(job, missing, writer, config.workers, progress)
         writer.sync()
         processes.wait()

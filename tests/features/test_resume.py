@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import h5py
@@ -19,6 +20,7 @@ from PIL import Image
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.features import extract as module
+from layerprobe.features import processes
 from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extract import extract
 from layerprobe.features.file import FeatureFile
@@ -283,6 +285,37 @@ def test_ten_kills(config: ExtractConfig, tmp_path: Path) -> None:
     assert contents(path) == contents(whole)
 
 
+def test_a_run_can_begin_right_after_a_kill(config: ExtractConfig, tmp_path: Path) -> None:
+    """Workers that decode images live on for seconds; they must not hold the killed run's lock."""
+    (tmp_path / "slow.py").write_text(SLOW_IMAGES)
+    command = (
+        sys.executable, tmp_path / "slow.py", "extract", "--model", config.model.name, "--data", config.data.name,
+        "--samples", "all", "--batch-size", "1", "--device", "cpu", "--output", config.output,
+    )  # fmt: skip
+    process = subprocess.Popen([*command, "--workers", "2"], env=ONE_THREAD, start_new_session=True)
+    wait_for_more_rows(config.output, 0, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    try:
+        with FeatureFileWriter(config.output):
+            os.killpg(process.pid, 0)  # the workers are there still
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+SLOW_IMAGES = """
+import time
+from layerprobe.cli.main import app
+from layerprobe.data import loading
+to_pixels = loading.to_pixels
+def slow(*arguments):
+    time.sleep(0.5)
+    return to_pixels(*arguments)
+loading.to_pixels = slow
+app()
+"""
+
+
 def wait_for_more_rows(path: Path, done: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
@@ -315,6 +348,47 @@ def test_two_processes_write_what_one_writes(tmp_path: Path, launcher: Sequence[
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("wrote ") == 1
     assert contents(tmp_path / "one.h5") == contents(tmp_path / "two.h5")
+
+
+ONE_IS_LATE = f"""
+import os, sys, time
+from layerprobe.cli.main import app
+from layerprobe.features.writer import FeatureFileWriter
+read = FeatureFileWriter.written.fget
+def read_late(writer):
+    if os.environ["RANK"] == "1" and not hasattr(writer, "late"):
+        writer.late = True
+        time.sleep(2)
+    return read(writer)
+FeatureFileWriter.written = property(read_late)
+app({COMMAND[1:]!r} + ("--samples", "40", "--batch-size", "4", "--output", sys.argv[1]))
+"""
+
+
+def test_a_process_that_is_late_divides_the_same_rows(tmp_path: Path) -> None:
+    (tmp_path / "late.py").write_text(ONE_IS_LATE)
+    result = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         tmp_path / "late.py", tmp_path / "f.h5"],
+        env=ONE_THREAD, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert file_is_complete(tmp_path / "f.h5")
+
+
+def test_processes_wait_for_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+
+    class State:
+        process_index, num_processes = 1, 2
+
+        def __init__(self, **options: object) -> None:
+            asked.update(options)
+
+    monkeypatch.setattr(processes, "PartialState", State)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert processes.join_processes("cpu") == Processes(1, 2)
+    assert asked["timeout"] >= timedelta(days=1)
 
 
 FULL_DISK = """
