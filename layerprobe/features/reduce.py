@@ -115,7 +115,8 @@ class Project:
         key = (flat.shape[1], flat.device)
         if key not in self._matrices:
             self._matrices[key] = self.matrix(flat.shape[1]).to(flat.device)
-        projected: Tensor = torch.sparse.mm(self._matrices[key], flat.T)
+        with torch.autocast(flat.device.type, enabled=False):  # --amp is for the network: it would round these too
+            projected: Tensor = torch.sparse.mm(self._matrices[key], flat.T)
         return projected.T
 
     def matrix(self, dimension: int) -> Tensor:

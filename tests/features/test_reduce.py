@@ -119,6 +119,13 @@ def test_projection_is_seeded_by_run_and_layer() -> None:
     assert torch.allclose(Project(8, 0, 0)(features), features.flatten(1) @ matrices[0].T, atol=1e-5)
 
 
+def test_projection_is_in_full_precision_where_the_network_is_not() -> None:
+    features = torch.randn(3, 64).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        projected = Project(8, 0, 0)(features)
+    assert projected.dtype == torch.float32 and torch.equal(projected, Project(8, 0, 0)(features.float()))
+
+
 def test_only_larger_layers_are_projected_after_the_rest() -> None:
     stored = list(plan_reduction(LAYERS, Reduction(pool="avg:4", tokens="mean", project=40, seed=3), CLASS_TOKEN))
     assert [each.shape for each in stored] == [(40,), (40,), (6,), (40,)]
