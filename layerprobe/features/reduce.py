@@ -136,8 +136,9 @@ class Reduction:
     """How large features are made smaller, as the user says it.
 
     Attributes:
-        pool: ``avg:H`` or ``max:H``: maps larger than H x H are pooled to it. None: only those of more than
-            ``LARGEST_DIMENSION`` features are, by their average.
+        pool: ``avg:H`` or ``max:H``: maps larger than H x H are pooled to it, whatever their size; a folded layer's
+            parts, tokens and channels are no map. None: maps of more than ``LARGEST_DIMENSION`` features are averaged
+            down to that, unless ``project`` is given.
         tokens: of the tokens of transformer layers, ``cls``, ``mean`` (of the patch tokens) or ``all``.
         project: layers of more features than this are projected to so many.
         seed: of the projection.
@@ -171,7 +172,7 @@ def plan_steps(layer: Layer, reduction: Reduction, tokens: TokenLayout) -> tuple
     if len(shape) == 2 and reduction.tokens != "all":
         steps.append(_tokens(layer, reduction.tokens, tokens))
     elif len(shape) == 3:
-        steps += _pool(shape, reduction)
+        steps += _pool(layer, reduction)
     for step in steps:
         shape = step.shape(shape)
     if reduction.project is not None and math.prod(shape) > reduction.project:
@@ -189,10 +190,11 @@ def _tokens(layer: Layer, kind: str, tokens: TokenLayout) -> Step:
     return Tokens(kind, prefix if prefix < layer.shape[0] else 0)
 
 
-def _pool(shape: tuple[int, ...], reduction: Reduction) -> list[Step]:
+def _pool(layer: Layer, reduction: Reduction) -> list[Step]:
+    shape = layer.shape
     last = is_channels_last(shape)
     height, width, channels = shape if last else (*shape[1:], shape[0])
-    if reduction.pool:
+    if reduction.pool and not layer.folded:
         kind, _, side = reduction.pool.partition(":")
         size = min(int(side), height), min(int(side), width)
     elif math.prod(shape) > LARGEST_DIMENSION and reduction.project is None:
@@ -213,7 +215,7 @@ def plan_reduction(
     """
     if reduction.tokens != "all" and not any(len(layer.shape) == 2 for layer in layers):
         raise LayerprobeError(f"--tokens {reduction.tokens}: none of the layers has tokens; leave it out")
-    if reduction.pool and not any(len(layer.shape) == 3 for layer in layers):
+    if reduction.pool and not any(len(layer.shape) == 3 and not layer.folded for layer in layers):
         raise LayerprobeError(f"--pool {reduction.pool}: none of the layers is a map; leave it out")
     steps = [(layer, plan_steps(layer, reduction, tokens)) for layer in layers]
     return {_stored(layer, done): done for layer, done in steps}

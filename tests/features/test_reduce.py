@@ -52,6 +52,16 @@ def test_a_map_that_is_small_enough_stays() -> None:
     assert [each.reduction for each in stored] == ["avg:7x6", "avg:7x7", "", ""]
 
 
+def test_tokens_of_parts_of_an_image_are_no_map() -> None:
+    """MobileViT's blocks put out (parts, tokens, channels)."""
+    parts = Layer(0, "parts", "block", (4, 256, 144), 0, folded=True)
+    pooled, alone = Reduction(pool="avg:4"), Layer(0, "map", "block", (4, 256, 144), 0)
+    assert [each.shape for each in plan_reduction([parts, MAP], pooled, CLASS_TOKEN)] == [(4, 256, 144), (5, 4, 4)]
+    assert [each.shape for each in plan_reduction([alone], pooled, CLASS_TOKEN)] == [(4, 4, 4)]
+    with pytest.raises(LayerprobeError, match="--pool avg:4: none of the layers is a map"):
+        plan_reduction([parts], pooled, CLASS_TOKEN)
+
+
 def test_huge_maps_are_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reduce, "LARGEST_DIMENSION", 5 * 4 * 4)
     stored = list(plan_reduction(LAYERS, Reduction(), CLASS_TOKEN))
