@@ -19,7 +19,8 @@ from layerprobe.models.tokens import TokenLayout
 from layerprobe.types import Layer, StoredLayer
 
 LARGEST_DIMENSION = 262_144
-"""Spatial maps with more features than this are pooled first (section 3 of Cooper et al., arXiv 2511.14981)."""
+"""Spatial maps with more features than this are pooled where nothing else is asked for (section 3 of Cooper et al.,
+arXiv 2511.14981)."""
 
 POOLS: dict[str, Callable[..., Tensor]] = {"avg": adaptive_avg_pool2d, "max": adaptive_max_pool2d}
 TOKENS = ("cls", "mean", "all")
