@@ -11,7 +11,7 @@ from pathlib import Path
 from layerprobe.devices import resolve_device
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.config import ExtractConfig
-from layerprobe.features.file import FeatureFile
+from layerprobe.features.file import FeatureFile, what_follows
 from layerprobe.features.forward import missing_rows, write_rows
 from layerprobe.features.job import Job, prepare
 from layerprobe.features.layout import check_dtype, format_size
@@ -141,7 +141,7 @@ def _fill(config: ExtractConfig, job: Job, writer: FeatureFileWriter, processes:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise LayerprobeError(f"the disk is full: {state}; make room and run the same command again") from None
         if done:
-            _log.warning("stopped: %s; the same command goes on from there", state)
+            _log.warning("stopped: %s; the same command %s", state, what_follows(done, rows))
         raise
 
 

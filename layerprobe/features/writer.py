@@ -19,6 +19,9 @@ from layerprobe.features.checksums import bytes_of, row_checksums
 from layerprobe.features.layout import CHECKSUM, COMPLETE, LAYERS, WRITTEN, FilePlan, find_place, open_new
 from layerprobe.features.naming import is_named, open_alone
 
+_MOST_AT_ONCE = 2**30
+"""Bytes in one call: macOS refuses 2 GiB."""
+
 
 class FeatureFileWriter:
     """Writes rows of a file that ``create_file`` laid out, through the operating system alone, past HDF5.
@@ -147,7 +150,7 @@ class FeatureFileWriter:
     def _write_at(self, offset: int, values: npt.NDArray[Any]) -> None:
         data = bytes_of(values).data
         while data:
-            count = self._write_some(data, offset)
+            count = self._write_some(data[:_MOST_AT_ONCE], offset)
             data, offset = data[count:], offset + count
 
     def _write_some(self, data: memoryview, offset: int) -> int:

@@ -1,6 +1,7 @@
 """The feature file: what is written is read, what isn't finished says so, what is damaged is found."""
 
 import os
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.features import writer as module
 from layerprobe.features.file import FeatureFile
 from layerprobe.features.gram_file import write_grams
 from layerprobe.features.layout import FilePlan, create_file
@@ -203,6 +205,41 @@ def test_marks_are_read_from_the_file_that_is_written(tmp_path: Path) -> None:
     with FeatureFileWriter(path) as writer:
         (tmp_path / "other.h5").replace(path)
         assert not writer.written.any()
+
+
+def test_no_write_is_too_large_for_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, pwrite = [], os.pwrite
+
+    def note(descriptor: int, data: memoryview, offset: int) -> int:
+        sizes.append(len(data))
+        return pwrite(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", note)
+    monkeypatch.setattr(module, "_MOST_AT_ONCE", 100)
+    data = write(tmp_path / "f.h5")
+    assert max(sizes) == 100
+    with FeatureFile(tmp_path / "f.h5") as file:
+        assert np.array_equal(file.features(0).numpy(), data[0]) and not file.damaged().any()
+
+
+def test_the_name_is_on_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced, fsync = [], os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), (tmp_path / "f.h5").exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    create_file(tmp_path / "f.h5", plan())
+    assert synced == [(False, False), (True, True)]
+
+
+def test_a_file_that_lacks_the_last_mark_says_so(tmp_path: Path) -> None:
+    create_file(tmp_path / "f.h5", plan())
+    with FeatureFileWriter(tmp_path / "f.h5") as writer:
+        writer.write(0, values())
+    with pytest.raises(LayerprobeError, match=r"unfinished: 5 of 5 rows; the same `.*` command finishes the file"):
+        FeatureFile(tmp_path / "f.h5")
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

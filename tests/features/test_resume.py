@@ -78,7 +78,8 @@ def test_an_interrupted_run_goes_on(config: ExtractConfig, dtype: str, caplog: p
         with FeatureFile(config.output, unfinished=True) as file:
             done = int(file.written.sum())
         assert rows <= done <= 15 and not file_is_complete(config.output)
-        assert f"stopped: {done} of 15 rows are in {config.output}; the same command goes on from there" in caplog.text
+        follows = "goes on from there" if done < 15 else "finishes the file"
+        assert f"stopped: {done} of 15 rows are in {config.output}; the same command {follows}" in caplog.text
     extract(config).close()
     assert f"going on: {done} of 15 rows are in" in caplog.text
     assert contents(config.output) == contents(config.output.with_name("whole.h5"))
@@ -124,6 +125,19 @@ def test_a_file_is_not_replaced_while_its_rows_are_checked(config: ExtractConfig
 class _Alone(Processes):
     def wait(self) -> None:
         pass
+
+
+def test_a_run_that_lacks_the_last_mark_alone_says_so(
+    config: ExtractConfig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(writer: FeatureFileWriter) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(FeatureFileWriter, "finish", stop)
+        extract(config)
+    assert "stopped: 15 of 15 rows are in" in caplog.text and "the same command finishes the file" in caplog.text
+    extract(config).close()
 
 
 def test_another_process_of_the_run_does_not_remove_the_file(
