@@ -22,13 +22,15 @@ _alone: WeakSet[FileIO] = WeakSet()
 def open_alone(path: Path) -> FileIO:
     """Open a file to read and write, and keep other runs from writing it until it is closed.
 
+    In a forked child it is closed. Windows, and network file systems without locks, keep nobody from writing.
+
     Raises:
         LayerprobeError: if another process writes the file, or has put another in its place.
         OSError: if it can't be opened.
     """
     file = FileIO(path, "r+")
     try:
-        if not _lock(file) or not is_named(file, path):
+        if not _lock(file, path):
             raise _written_by_another(path)
     except BaseException:
         file.close()
@@ -113,7 +115,8 @@ def _held(path: Path) -> Iterator[None]:
         yield
 
 
-def _lock(file: FileIO) -> bool:
+def _lock(file: FileIO, path: Path) -> bool:
+    """Lock a file; false where another process has it, or has put another in its place before it was locked."""
     if sys.platform == "win32":
         return True
     try:
@@ -121,8 +124,8 @@ def _lock(file: FileIO) -> bool:
     except BlockingIOError:
         return False
     except OSError:  # some network file systems have no locks
-        return True
-    return True
+        pass
+    return is_named(file, path)
 
 
 def _written_by_another(path: Path) -> LayerprobeError:

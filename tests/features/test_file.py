@@ -3,6 +3,7 @@
 import os
 import stat
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 
 import h5py
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.features import naming
 from layerprobe.features import writer as module
 from layerprobe.features.file import FeatureFile
 from layerprobe.features.gram_file import write_grams
@@ -184,6 +186,22 @@ def test_a_laid_out_file_is_locked_before_it_has_its_name(tmp_path: Path) -> Non
         pytest.raises(LayerprobeError, match="is being written by another process"),
     ):
         FeatureFileWriter(tmp_path / "f.h5")
+
+
+def test_a_file_that_was_replaced_before_it_was_locked_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, flock = tmp_path / "f.h5", naming.fcntl.flock
+    create_file(path, plan())
+    create_file(tmp_path / "other.h5", plan())
+
+    def late(file: FileIO, how: int) -> None:
+        (tmp_path / "other.h5").replace(path)
+        flock(file, how)
+
+    monkeypatch.setattr(naming.fcntl, "flock", late)
+    with pytest.raises(LayerprobeError, match="is being written by another process"):
+        FeatureFileWriter(path)
 
 
 def test_only_its_own_file_is_removed(tmp_path: Path) -> None:
