@@ -12,7 +12,8 @@ from layerprobe.errors import LayerprobeError
 def resolve_device(name: str) -> torch.device:
     """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` into a device that is there.
 
-    ``auto`` takes a CUDA device if there is one, then Apple's MPS, then the CPU.
+    ``auto`` takes a CUDA device if there is one, then Apple's MPS, then the CPU. ``auto`` and ``cuda`` without a number
+    take the current CUDA device, which is another one in every process that ``torchrun`` starts.
 
     Raises:
         LayerprobeError: if the name is unknown or this machine has no such device.
@@ -28,7 +29,9 @@ def resolve_device(name: str) -> torch.device:
         raise LayerprobeError(f"no device {name!r} here ({torch.cuda.device_count()} CUDA devices); try --device auto")
     if kind == "mps" and not torch.backends.mps.is_available():
         raise LayerprobeError("no device 'mps' here; try --device auto")
-    return torch.device(kind, int(number or 0)) if kind == "cuda" else torch.device(kind)
+    if kind == "cuda":
+        return torch.device(kind, int(number) if number else torch.cuda.current_device())
+    return torch.device(kind)
 
 
 def is_main_process() -> bool:

@@ -36,6 +36,8 @@ class Layer:
         kind: ``block``, ``activation`` or ``feature`` (the flattened vector that enters the classifier).
         shape: output shape for one image, without the batch dimension.
         parameters: number of parameters used so far, this layer's included.
+        folded: whether the layer sees the parts of an image as if they were images, like MobileViT's blocks; the first
+            axis of ``shape`` is then the part. Known of a network at hand, not of a stored layer.
     """
 
     index: int
@@ -43,10 +45,17 @@ class Layer:
     kind: str
     shape: tuple[int, ...]
     parameters: int
+    folded: bool = field(default=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return {**asdict(self), "shape": list(self.shape)}
+        """What is stored of it as plain values, ready for JSON."""
+        return {
+            "index": self.index,
+            "name": self.name,
+            "kind": self.kind,
+            "shape": list(self.shape),
+            "parameters": self.parameters,
+        }
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,11 @@ def inspect(
         done = int(file.written.sum())
         reporter.show(file_table(features, file.layers, file.provenance, done, file.complete, damaged), format)
         if damaged:
-            raise LayerprobeError(
-                f"{features} is damaged: rows of {', '.join(damaged)} are not what was written; "
+            remedy = (
                 "extract it again with --overwrite"
+                if file.complete
+                else "the `layerprobe extract` command that began it computes them again"
+            )
+            raise LayerprobeError(
+                f"{features} is damaged: rows of {', '.join(damaged)} are not what was written; {remedy}"
             )

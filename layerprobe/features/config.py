@@ -23,7 +23,7 @@ class ExtractConfig:
         layers: which layers to keep, as ``find_layers`` reads them; None: every layer.
         dtype: ``float32`` or ``float16`` on disk.
         pool: ``avg:H`` or ``max:H``, the largest height and width of maps; None: those of more than 262,144 features
-            are averaged down to that.
+            are averaged down to that, unless ``project`` is given.
         tokens: ``cls``, ``mean`` or ``all`` of a transformer's tokens.
         project: the largest number of features of a layer; larger ones are randomly projected.
         amp: run the network in 16-bit precision: bfloat16 on a CPU, float16 elsewhere.

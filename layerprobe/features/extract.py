@@ -11,10 +11,10 @@ from pathlib import Path
 from layerprobe.devices import resolve_device
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.config import ExtractConfig
-from layerprobe.features.file import FeatureFile
+from layerprobe.features.file import FeatureFile, what_follows
 from layerprobe.features.forward import missing_rows, write_rows
 from layerprobe.features.job import Job, prepare
-from layerprobe.features.layout import check_dtype, create_file, format_size
+from layerprobe.features.layout import check_dtype, format_size
 from layerprobe.features.processes import Processes, join_processes
 from layerprobe.features.resume import file_state, open_existing, recheck_rows
 from layerprobe.features.writer import FeatureFileWriter
@@ -40,13 +40,13 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> FeatureFile:
     processes = join_processes(config.device)
     device = resolve_device(config.device)
     job = prepare(config, device)
-    if processes.is_main:
-        _prepare_file(config, job, progress)
+    writer = _prepare_file(config, job, progress) if processes.is_main else None
     processes.wait()
-    with FeatureFile(config.output, unfinished=True) as file:
-        complete = file.complete
-    if not complete:
-        _fill(config, job, processes, progress)
+    if not processes.is_main and not _is_complete(config.output):
+        writer = FeatureFileWriter(config.output, alone=False)
+    if writer:
+        with writer:
+            _fill(config, job, writer, processes, progress)
     return FeatureFile(config.output)
 
 
@@ -58,17 +58,34 @@ def _check_output(config: ExtractConfig) -> None:
         open_existing(config.output).close()
 
 
-def _prepare_file(config: ExtractConfig, job: Job, progress: Progress) -> None:
-    """Lay the file out, or go on with the one that is there."""
+def _is_complete(path: Path) -> bool:
+    with FeatureFile(path, unfinished=True) as file:
+        return file.complete
+
+
+def _prepare_file(config: ExtractConfig, job: Job, progress: Progress) -> FeatureFileWriter | None:
+    """Lay the file out, or go on with the one that is there; None where that is complete.
+
+    Until the writer is closed, no other run can write, replace or delete the file.
+    """
     state = "missing" if config.overwrite else file_state(config.output, job.plan)
-    if state == "complete":
-        _log.info("%s is complete: nothing to do (--overwrite computes it again)", config.output)
-        return
-    _announce(config, job)
+    if state != "complete":
+        _announce(config, job)
     if state == "missing":
-        create_file(config.output, job.plan)
-    else:
-        recheck_rows(config.output, progress)
+        return FeatureFileWriter.create(config.output, job.plan, config.overwrite)
+    if state == "unfinished":
+        writer = FeatureFileWriter(config.output)
+        try:
+            # Another run may have had the file until now.
+            if file_state(config.output, job.plan) == "unfinished":
+                recheck_rows(writer, progress)
+                return writer
+            writer.close()
+        except BaseException:
+            writer.close()
+            raise
+    _log.info("%s is complete: nothing to do (--overwrite computes it again)", config.output)
+    return None
 
 
 def _announce(config: ExtractConfig, job: Job) -> None:
@@ -88,7 +105,7 @@ def _announce(config: ExtractConfig, job: Job) -> None:
         if stored.reduction and not asked:
             features = math.prod(stored.layer.shape)
             _log.warning("%s has %d features: pooled (%s)", stored.layer.name, features, stored.reduction)
-    folder = next(parent for parent in config.output.absolute().parents if parent.exists())
+    folder = next(parent for parent in config.output.resolve().parents if parent.exists())
     free = shutil.disk_usage(folder).free
     taken = _allocated(config.output)
     if plan.size > free + taken:
@@ -106,32 +123,35 @@ def _allocated(path: Path) -> int:
     return getattr(status, "st_blocks", 0) * 512 or status.st_size
 
 
-def _fill(config: ExtractConfig, job: Job, processes: Processes, progress: Progress) -> None:
+def _fill(config: ExtractConfig, job: Job, writer: FeatureFileWriter, processes: Processes, progress: Progress) -> None:
     """Write the rows that the file lacks; say how far it got if it can't."""
     rows = len(job.plan.labels)
     try:
-        with FeatureFileWriter(config.output, alone=processes.is_main) as writer:
-            missing = missing_rows(writer.written, job.batch_size, processes)
-            write_rows(job, missing, writer, config.workers, progress)
-            writer.sync()
-            processes.wait()
-            if processes.is_main:
-                writer.finish()
-            processes.wait()  # the others open the finished file
+        missing = missing_rows(writer.written, job.batch_size, processes)
+        processes.wait()  # before a row is written: all must divide the same rows
+        write_rows(job, missing, writer, config.workers, progress)
+        writer.sync()
+        processes.wait()
+        if processes.is_main:
+            writer.finish()
+        processes.wait()  # the others open the finished file
     except BaseException as error:
-        done = _leave(config.output)
+        done = _leave(writer, processes)
         state = f"{done} of {rows} rows are in {config.output}" if done else "nothing was written"
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise LayerprobeError(f"the disk is full: {state}; make room and run the same command again") from None
         if done:
-            _log.warning("stopped: %s; the same command goes on from there", state)
+            _log.warning("stopped: %s; the same command %s", state, what_follows(done, rows))
         raise
 
 
-def _leave(path: Path) -> int:
+def _leave(writer: FeatureFileWriter, processes: Processes) -> int:
     """How many rows an unfinished file has; one that has none is removed."""
-    with FeatureFile(path, unfinished=True) as file:
-        done = int(file.written.sum())
-    if not done:
-        path.unlink()
+    try:
+        done = writer.rows_done
+        if not done and processes.is_main:
+            writer.remove()
+    except OSError as error:  # what stopped the run is what matters
+        _log.debug("%s could not be looked at: %s", writer.path, error)
+        return 0
     return done

@@ -144,8 +144,13 @@ def _open(path: Path, unfinished: bool) -> h5py.File:
     done, rows = int(np.count_nonzero(file[WRITTEN][:])), file.attrs["rows"]
     file.close()
     raise LayerprobeError(
-        f"{path} is unfinished: {done} of {rows} rows; the same `layerprobe extract` command goes on from there"
+        f"{path} is unfinished: {done} of {rows} rows; the same `layerprobe extract` command {what_follows(done, rows)}"
     )
+
+
+def what_follows(done: int, rows: int) -> str:
+    """What the same command does with an unfinished file, in a few words; only the last mark may be missing."""
+    return "goes on from there" if done < rows else "finishes the file"
 
 
 def _blocks_of(shape: Sequence[int], width: int) -> Iterator[tuple[int | slice, ...]]:

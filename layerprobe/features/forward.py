@@ -34,7 +34,7 @@ def missing_rows(written: npt.NDArray[np.bool_], batch_size: int, processes: Pro
 
 
 def write_rows(job: Job, rows: npt.NDArray[np.int64], sink: RowSink, workers: int, progress: Progress) -> None:
-    """Compute rows and write them, several batches on their way at once.
+    """Compute rows and write them; while a batch is written, others compute.
 
     Args:
         job: what to extract.

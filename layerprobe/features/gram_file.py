@@ -13,6 +13,7 @@ import torch
 
 from layerprobe.features.header import DescribedFile, open_described, read_layer
 from layerprobe.features.layout import LAYERS, FilePlan, describe, describe_images, layer_attributes, layer_dataset
+from layerprobe.features.naming import beside, give_name
 from layerprobe.types import Gram, StoredLayer
 
 FORMAT = "layerprobe-gram"
@@ -73,11 +74,13 @@ def write_grams(path: Path, plan: FilePlan, grams: Iterable[tuple[StoredLayer, G
         path: the file; what bore the name is replaced.
         plan: of the feature file that isn't written: labels, images and provenance.
         grams: each layer with its Gram matrix.
+
+    Raises:
+        LayerprobeError: if another process writes a feature file of that name.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = beside(path)
     try:
-        with h5py.File(partial, "w") as file:
+        with h5py.File(partial, "x") as file:
             describe(file, plan, FORMAT, FORMAT_VERSION)
             describe_images(file, plan)
             for stored, gram in grams:
@@ -92,7 +95,7 @@ def write_grams(path: Path, plan: FilePlan, grams: Iterable[tuple[StoredLayer, G
                 group.create_dataset("centred", data=_pack(gram.centred.numpy()))
                 group.create_dataset("mean_products", data=gram.mean_products.numpy())
                 group.create_dataset("squared_norms", data=gram.squared_norms.numpy())
-        partial.replace(path)
+        give_name(partial, path, overwrite=True)
     finally:
         partial.unlink(missing_ok=True)
 

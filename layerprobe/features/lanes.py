@@ -1,4 +1,4 @@
-"""Several batches on their way at once: while one computes, others are copied and written."""
+"""Several batches on their way at once: while one computes, others are checked and written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Thing = TypeVar("Thing")
 _MOST_NETWORKS = 4
 """Batches that compute at once on a CPU; each of them takes memory."""
 _LEAST_LANES = 3
-"""With one network: a batch that computes, one that is copied, one that is written."""
+"""With one network: a batch that computes (a GPU copies it in the same queue), and two that are written."""
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def divide_cores(module: nn.Module, images: Tensor) -> Iterator[list[nn.Module]]
     """
     networks, threads = [module], torch.get_num_threads()
     if images.device.type == "cpu":
-        for _ in range(min(_MOST_NETWORKS, threads) - 1):
+        for _ in range(_count_lanes(threads) - 1):
             if (copy := copy_sharing_tensors(module, images)) is None:
                 break
             networks.append(copy)
@@ -47,6 +47,12 @@ def divide_cores(module: nn.Module, images: Tensor) -> Iterator[list[nn.Module]]
         yield networks
     finally:
         torch.set_num_threads(threads)
+
+
+def _count_lanes(threads: int) -> int:
+    """How many networks compute side by side: as many as leave the fewest threads idle; one is slow in any case."""
+    counts = range(min(2, threads), min(_MOST_NETWORKS, threads) + 1)
+    return max(counts, key=lambda count: (count * (threads // count), count))
 
 
 class Turns(Generic[Thing]):
@@ -71,8 +77,9 @@ class Turns(Generic[Thing]):
 def in_threads(work: Callable[[Item], None], items: Iterable[Item], threads: int) -> Generator[None, None, None]:
     """Do some work on every item in several threads; yields whenever one more is done.
 
-    Items are asked for in the calling thread, few at a time. At the first error, or when the generator is closed, no
-    further item is begun, and those that were are waited for.
+    Items are asked for in the calling thread, few at a time. At the first error, in the order of the items, or when the
+    generator is closed, no more of them are asked for; work that was begun is waited for, the rest is dropped. Until
+    that error is seen, other threads go on.
     """
     pool = ThreadPoolExecutor(threads)
     begun: deque[Future[None]] = deque()

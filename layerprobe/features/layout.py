@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ import torch
 
 import layerprobe
 from layerprobe.errors import LayerprobeError
+from layerprobe.features.naming import beside, give_name, open_alone
 from layerprobe.types import StoredLayer
 
 FORMAT = "layerprobe-features"
@@ -92,19 +95,46 @@ def layer_dataset(index: int) -> str:
 
 
 def create_file(path: Path, plan: FilePlan) -> None:
-    """Lay out a feature file with no row written. What bore the name until then is replaced in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
+    """Lay out a feature file with no row written. What bore the name until then is replaced in one step.
+
+    Raises:
+        LayerprobeError: if another process writes the file.
+    """
+    open_new(path, plan, overwrite=True).close()
+
+
+def open_new(path: Path, plan: FilePlan, overwrite: bool) -> FileIO:
+    """Lay out a feature file with no row written, and keep other runs from writing it.
+
+    Args:
+        path: its name. What bore it until then is replaced in one step, once the new file is on the disk.
+        plan: what the file will hold.
+        overwrite: whether a file of that name may be replaced.
+
+    Returns:
+        The file, as ``open_alone`` gives it.
+
+    Raises:
+        LayerprobeError: if another process writes the file, or one is there and may not be replaced.
+    """
+    new = beside(path)
     try:
         # "earliest" has no flag that says "open for writing" and would bar a file whose writer was killed.
-        with h5py.File(new, "w", libver="earliest") as file:
+        with h5py.File(new, "x", libver="earliest") as file:
             describe(file, plan, FORMAT, FORMAT_VERSION)
             _lay_out(file, plan)
-        with new.open("rb") as written:
-            os.fsync(written.fileno())
-        new.replace(path)
+        opened = open_alone(new)
+        try:
+            os.fsync(opened.fileno())
+            if sys.platform == "win32":  # an open file can't be renamed there
+                opened.close()
+            give_name(new, path, overwrite)
+        except BaseException:
+            opened.close()
+            raise
     finally:
         new.unlink(missing_ok=True)
+    return open_alone(path) if sys.platform == "win32" else opened
 
 
 def describe(file: h5py.File, plan: FilePlan, format: str, version: int) -> None:

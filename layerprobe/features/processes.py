@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from accelerate import PartialState
+
+_PATIENCE = timedelta(days=7)
+"""How long one waits for another: that one may read a file of terabytes back, or have the slowest disk."""
 
 
 @dataclass(frozen=True)
@@ -40,5 +44,5 @@ def join_processes(device: str) -> Processes:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Processes()
-    state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
+    state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available(), timeout=_PATIENCE)
     return Processes(state.process_index, state.num_processes)

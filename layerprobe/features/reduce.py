@@ -19,7 +19,8 @@ from layerprobe.models.tokens import TokenLayout
 from layerprobe.types import Layer, StoredLayer
 
 LARGEST_DIMENSION = 262_144
-"""Spatial maps with more features than this are pooled first (section 3 of Cooper et al., arXiv 2511.14981)."""
+"""Spatial maps with more features than this are pooled where nothing else is asked for (section 3 of Cooper et al.,
+arXiv 2511.14981)."""
 
 POOLS: dict[str, Callable[..., Tensor]] = {"avg": adaptive_avg_pool2d, "max": adaptive_max_pool2d}
 TOKENS = ("cls", "mean", "all")
@@ -115,7 +116,8 @@ class Project:
         key = (flat.shape[1], flat.device)
         if key not in self._matrices:
             self._matrices[key] = self.matrix(flat.shape[1]).to(flat.device)
-        projected: Tensor = torch.sparse.mm(self._matrices[key], flat.T)
+        with torch.autocast(flat.device.type, enabled=False):  # --amp is for the network: it would round these too
+            projected: Tensor = torch.sparse.mm(self._matrices[key], flat.T)
         return projected.T
 
     def matrix(self, dimension: int) -> Tensor:
@@ -135,8 +137,9 @@ class Reduction:
     """How large features are made smaller, as the user says it.
 
     Attributes:
-        pool: ``avg:H`` or ``max:H``: maps larger than H x H are pooled to it. None: only those of more than
-            ``LARGEST_DIMENSION`` features are, by their average.
+        pool: ``avg:H`` or ``max:H``: maps larger than H x H are pooled to it, whatever their size; a folded layer's
+            parts, tokens and channels are no map. None: maps of more than ``LARGEST_DIMENSION`` features are averaged
+            down to that, unless ``project`` is given.
         tokens: of the tokens of transformer layers, ``cls``, ``mean`` (of the patch tokens) or ``all``.
         project: layers of more features than this are projected to so many.
         seed: of the projection.
@@ -170,7 +173,7 @@ def plan_steps(layer: Layer, reduction: Reduction, tokens: TokenLayout) -> tuple
     if len(shape) == 2 and reduction.tokens != "all":
         steps.append(_tokens(layer, reduction.tokens, tokens))
     elif len(shape) == 3:
-        steps += _pool(shape, reduction)
+        steps += _pool(layer, reduction)
     for step in steps:
         shape = step.shape(shape)
     if reduction.project is not None and math.prod(shape) > reduction.project:
@@ -188,10 +191,11 @@ def _tokens(layer: Layer, kind: str, tokens: TokenLayout) -> Step:
     return Tokens(kind, prefix if prefix < layer.shape[0] else 0)
 
 
-def _pool(shape: tuple[int, ...], reduction: Reduction) -> list[Step]:
+def _pool(layer: Layer, reduction: Reduction) -> list[Step]:
+    shape = layer.shape
     last = is_channels_last(shape)
     height, width, channels = shape if last else (*shape[1:], shape[0])
-    if reduction.pool:
+    if reduction.pool and not layer.folded:
         kind, _, side = reduction.pool.partition(":")
         size = min(int(side), height), min(int(side), width)
     elif math.prod(shape) > LARGEST_DIMENSION and reduction.project is None:
@@ -212,7 +216,7 @@ def plan_reduction(
     """
     if reduction.tokens != "all" and not any(len(layer.shape) == 2 for layer in layers):
         raise LayerprobeError(f"--tokens {reduction.tokens}: none of the layers has tokens; leave it out")
-    if reduction.pool and not any(len(layer.shape) == 3 for layer in layers):
+    if reduction.pool and not any(len(layer.shape) == 3 and not layer.folded for layer in layers):
         raise LayerprobeError(f"--pool {reduction.pool}: none of the layers is a map; leave it out")
     steps = [(layer, plan_steps(layer, reduction, tokens)) for layer in layers]
     return {_stored(layer, done): done for layer, done in steps}

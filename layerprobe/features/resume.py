@@ -47,22 +47,19 @@ def file_state(path: Path, plan: FilePlan) -> State:
     )
 
 
-def recheck_rows(path: Path, progress: Progress = silent) -> None:
+def recheck_rows(writer: FeatureFileWriter, progress: Progress = silent) -> None:
     """Forget the rows of an unfinished file that are not what their checksums say, so that they are computed again.
 
     Args:
-        path: the file.
+        writer: of the file.
         progress: told while rows are read.
-
-    Raises:
-        LayerprobeError: if another process writes the file.
     """
-    with FeatureFileWriter(path) as writer, FeatureFile(path, unfinished=True) as file:
+    with FeatureFile(writer.path, unfinished=True) as file:
         damaged = file.damaged(progress).any(dim=1).numpy()
-        if damaged.any():
-            _log.warning("%d rows of %s did not reach the disk whole: computed again", damaged.sum(), path)
-            writer.forget(damaged)
-        _log.info("going on: %d of %d rows are in %s", writer.rows_done, len(damaged), path)
+    if damaged.any():
+        _log.warning("%d rows of %s did not reach the disk whole: computed again", damaged.sum(), writer.path)
+        writer.forget(damaged)
+    _log.info("going on: %d of %d rows are in %s", writer.rows_done, len(damaged), writer.path)
 
 
 def open_existing(path: Path) -> FeatureFile:

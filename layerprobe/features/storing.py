@@ -58,7 +58,7 @@ class RowStore:
             features: (batch, ...) on any device.
 
         Returns:
-            Rows in the CPU's memory; from a CUDA device they are still on their way.
+            Rows in the CPU's memory, with no more memory than theirs; from a CUDA device they are still on their way.
         """
         for step in self._steps[layer]:
             features = step(features)
@@ -104,9 +104,11 @@ def _all_finite(values: npt.NDArray[Any]) -> bool:
 
 
 def _to_host(tensor: Tensor) -> Tensor:
-    """A copy in page-locked memory, still on its way when this returns; on the CPU the tensor itself."""
+    """A copy in page-locked memory, still on its way when this returns; on the CPU the tensor itself if it's whole."""
     if not tensor.is_cuda:
-        return tensor.cpu()
+        rows = tensor.cpu()
+        # A class token is a view, which would keep the memory of all the tokens.
+        return rows.clone() if rows.untyped_storage().nbytes() > rows.nbytes else rows
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     return host.copy_(tensor, non_blocking=True)
 

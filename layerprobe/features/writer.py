@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,12 +15,12 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from layerprobe.errors import LayerprobeError
 from layerprobe.features.checksums import bytes_of, row_checksums
-from layerprobe.features.layout import CHECKSUM, COMPLETE, LAYERS, WRITTEN, find_place
+from layerprobe.features.layout import CHECKSUM, COMPLETE, LAYERS, WRITTEN, FilePlan, find_place, open_new
+from layerprobe.features.naming import is_named, open_alone
 
-if sys.platform != "win32":  # there two runs into one file are not told apart
-    import fcntl
+_MOST_AT_ONCE = 2**30
+"""Bytes in one call: macOS refuses 2 GiB."""
 
 
 class FeatureFileWriter:
@@ -33,24 +34,44 @@ class FeatureFileWriter:
 
     Args:
         path: the file.
-        alone: take a lock, so that no second run writes the same file; False where several processes share it.
+        alone: keep other runs from writing the file until this is closed; False where several processes share it.
+        file: the open file, where ``open_new`` or ``open_alone`` gave it; this closes it then.
 
     Raises:
         LayerprobeError: if another process writes the file.
     """
 
-    def __init__(self, path: Path, alone: bool = True) -> None:
-        self._path = path
-        with h5py.File(path, "r", locking=False) as file:
+    def __init__(self, path: Path, alone: bool = True, file: FileIO | None = None) -> None:
+        self.path = path
+        self._file = file or (open_alone(path) if alone else FileIO(path, "r+"))
+        self._turn = threading.Lock()
+        try:
+            self._find_places()
+        except BaseException:
+            self._file.close()
+            raise
+
+    @classmethod
+    def create(cls, path: Path, plan: FilePlan, overwrite: bool) -> FeatureFileWriter:
+        """Lay out a file with no row written, and write it.
+
+        Args:
+            path: the file.
+            plan: what it will hold.
+            overwrite: whether a file of that name may be replaced.
+
+        Raises:
+            LayerprobeError: if another process writes the file, or one is there and may not be replaced.
+        """
+        return cls(path, file=open_new(path, plan, overwrite))
+
+    def _find_places(self) -> None:
+        with h5py.File(self.path, "r", locking=False) as file:
             self._layers = [find_place(dataset) for _, dataset in sorted(file[LAYERS].items())]
             self._checksum, self._mark, self._complete = (
                 find_place(file[name]) for name in (CHECKSUM, WRITTEN, COMPLETE)
             )
             self._rows = len(file[WRITTEN])
-        self._file = path.open("r+b", buffering=0)
-        self._turn = threading.Lock()
-        if alone:
-            self._lock()
 
     @property
     def rows_done(self) -> int:
@@ -60,10 +81,7 @@ class FeatureFileWriter:
     @property
     def written(self) -> npt.NDArray[np.bool_]:
         """(rows,) which rows are marked as written."""
-        with self._path.open("rb") as file:
-            file.seek(self._mark.offset)
-            marks = np.frombuffer(file.read(self._rows), np.uint8)
-        return marks.astype(np.bool_)
+        return np.frombuffer(self._read_at(self._mark.offset, self._rows), np.uint8).astype(np.bool_)
 
     def write(self, start: int, features: Sequence[npt.NDArray[Any]]) -> None:
         """Write rows ``start``, ``start + 1``, ... of every layer.
@@ -112,6 +130,15 @@ class FeatureFileWriter:
         """Close the file, finished or not."""
         self._file.close()
 
+    def remove(self) -> None:
+        """Delete the file, unless its name has gone to another; then close it."""
+        named = is_named(self._file, self.path)
+        if sys.platform == "win32":  # an open file can't be deleted there
+            self.close()
+        if named:
+            self.path.resolve().unlink()
+        self.close()
+
     def __enter__(self) -> FeatureFileWriter:
         return self
 
@@ -123,25 +150,25 @@ class FeatureFileWriter:
     def _write_at(self, offset: int, values: npt.NDArray[Any]) -> None:
         data = bytes_of(values).data
         while data:
-            count = self._write_some(data, offset)
+            count = self._write_some(data[:_MOST_AT_ONCE], offset)
             data, offset = data[count:], offset + count
 
     def _write_some(self, data: memoryview, offset: int) -> int:
-        if hasattr(os, "pwrite"):
-            return os.pwrite(self._file.fileno(), data, offset)
-        with self._turn:  # Windows
-            self._file.seek(offset)
-            return self._file.write(data)
-
-    def _lock(self) -> None:
         if sys.platform == "win32":
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise LayerprobeError(
-                f"{self._path} is being written by another process; wait for it, or name another --output"
-            ) from None
-        except OSError:  # some network file systems have no locks
-            return
+            with self._turn:
+                self._file.seek(offset)
+                return self._file.write(data)
+        return os.pwrite(self._file.fileno(), data, offset)
+
+    def _read_at(self, offset: int, count: int) -> bytes:
+        data = b""
+        while len(data) < count and (some := self._read_some(offset + len(data), count - len(data))):
+            data += some
+        return data
+
+    def _read_some(self, offset: int, count: int) -> bytes:
+        if sys.platform == "win32":
+            with self._turn:
+                self._file.seek(offset)
+                return self._file.read(count)
+        return os.pread(self._file.fileno(), count, offset)

@@ -92,7 +92,7 @@ def _layer_calls(model: nn.Module, seen: Pass) -> _Found:
 
 
 def _layer(tap: Tap, kind: str, output: Tensor, parameters: int) -> Layer:
-    return Layer(0, tap.name, kind, tuple(unfold(output, _BATCH).shape[1:]), parameters)
+    return Layer(0, tap.name, kind, tuple(unfold(output, _BATCH).shape[1:]), parameters, _is_folded(output))
 
 
 def _is_result(call: Call, seen: Pass) -> bool:

@@ -23,7 +23,7 @@ def find_layers(layers: Sequence[Layer], wanted: Sequence[str] | None, model: st
         model: the model's name, for the error message.
 
     Raises:
-        LayerprobeError: if a pattern selects nothing.
+        LayerprobeError: if a pattern selects nothing, or there is none.
 
     Example:
         >>> layers = [Layer(i, f"block.{i}", "block", (8,), 0) for i in range(10)]
@@ -32,6 +32,8 @@ def find_layers(layers: Sequence[Layer], wanted: Sequence[str] | None, model: st
     """
     if wanted is None:
         return tuple(layers)
+    if not wanted:
+        raise LayerprobeError(f"no layer of {model} is named; `layerprobe layers --model {model}` lists them")
     chosen = {index for pattern in wanted for index in _select(layers, pattern, model)}
     return tuple(layers[index] for index in sorted(chosen))
 

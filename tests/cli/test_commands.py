@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -225,6 +226,7 @@ def test_inspect_says_what_is_in_a_file(extracted: Path, tmp_path: Path) -> None
     result = invoke("inspect", damaged, "--verify", code=2)
     assert "damaged rows" in result.stdout
     assert "error: " in result.stderr and "rows of linear.input are not what was written" in result.stderr
+    assert "extract it again with --overwrite" in result.stderr
 
 
 def test_gram_matrices_without_features(tmp_path: Path) -> None:
@@ -239,6 +241,7 @@ def test_gram_matrices_without_features(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_file_is_inspected_and_not_ranked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from layerprobe.features.file import FeatureFile
     from layerprobe.features.writer import FeatureFileWriter
 
     command = (
@@ -258,5 +261,11 @@ def test_an_unfinished_file_is_inspected_and_not_ranked(tmp_path: Path, monkeypa
     assert f"stopped: 20 of 60 rows are in {tmp_path / 'f.h5'}; the same command goes on from there" in error
     assert "unfinished: 20 of 60 rows" in invoke("inspect", tmp_path / "f.h5", "--verify").stdout
     assert "f.h5 is unfinished: 20 of 60 rows" in refused("rank", tmp_path / "f.h5")
-    assert "going on: 20 of 60 rows" in invoke(*command).stderr
+    with FeatureFile(tmp_path / "f.h5", unfinished=True) as file:
+        row = int(file.written.nonzero()[0])
+    with h5py.File(tmp_path / "f.h5", "r+") as file:
+        file["layers/000003"][row] = 0
+    error = invoke("inspect", tmp_path / "f.h5", "--verify", code=2).stderr
+    assert "the `layerprobe extract` command that began it computes them again" in error and "--overwrite" not in error
+    assert "going on: 19 of 60 rows" in invoke(*command).stderr
     assert "is complete: nothing to do" in invoke(*command).stderr

@@ -103,6 +103,13 @@ def test_reduced_layers(config: ExtractConfig) -> None:
         assert torch.allclose(file.features("act"), expected, atol=1e-5)
 
 
+def test_a_projection_of_features_in_16_bits_is_in_32(config: ExtractConfig) -> None:
+    with extract(replace(config, amp=True)) as file:
+        whole = file.features("act")
+    with extract(replace(config, amp=True, project=40, overwrite=True)) as file:
+        assert torch.allclose(file.features("act"), Project(40, 0, 0)(whole), rtol=1e-5, atol=1e-5)
+
+
 def test_bad_requests(config: ExtractConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LayerprobeError, match="--dtype is float16 or float32, not 'int8'"):
         extract(replace(config, dtype="int8"))

@@ -1,6 +1,9 @@
 """The feature file: what is written is read, what isn't finished says so, what is damaged is found."""
 
+import os
+import stat
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 
 import h5py
@@ -9,7 +12,10 @@ import pytest
 import torch
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.features import naming
+from layerprobe.features import writer as module
 from layerprobe.features.file import FeatureFile
+from layerprobe.features.gram_file import write_grams
 from layerprobe.features.layout import FilePlan, create_file
 from layerprobe.features.writer import FeatureFileWriter
 from layerprobe.types import Layer, StoredLayer
@@ -142,6 +148,133 @@ def test_two_writers_do_not_share_a_file_unknowingly(tmp_path: Path) -> None:
         FeatureFileWriter(tmp_path / "f.h5")
     with FeatureFileWriter(tmp_path / "f.h5"), FeatureFileWriter(tmp_path / "f.h5", alone=False):
         assert not FeatureFile(tmp_path / "f.h5", unfinished=True).written.any()
+
+
+def test_a_file_that_is_being_written_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "f.h5"
+    create_file(path, plan())
+    with FeatureFileWriter(path) as writer:
+        for replace_it in (create_file, lambda path, plan: write_grams(path, plan, [])):
+            with pytest.raises(LayerprobeError, match=r"f.h5 is being written by another process; wait for it"):
+                replace_it(path, plan())
+        writer.write(0, values())
+        writer.finish()
+    with FeatureFile(path) as file:
+        assert file.complete
+    assert [each.name for each in tmp_path.iterdir()] == ["f.h5"]
+    create_file(path, plan())
+    assert not FeatureFile(path, unfinished=True).complete
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_has_come_meanwhile_is_not_replaced(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "f.h5"
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError("no links here")))
+    FeatureFileWriter.create(path, plan(), overwrite=False).close()
+    before = path.stat().st_ino
+    with pytest.raises(LayerprobeError, match=r"f.h5 is being written by another process"):
+        FeatureFileWriter.create(path, plan(), overwrite=False)
+    assert path.stat().st_ino == before and [each.name for each in tmp_path.iterdir()] == ["f.h5"]
+
+
+def test_a_laid_out_file_is_locked_before_it_has_its_name(tmp_path: Path) -> None:
+    with (
+        FeatureFileWriter.create(tmp_path / "f.h5", plan(), overwrite=False),
+        pytest.raises(LayerprobeError, match="is being written by another process"),
+    ):
+        FeatureFileWriter(tmp_path / "f.h5")
+
+
+def test_a_file_that_was_replaced_before_it_was_locked_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, flock = tmp_path / "f.h5", naming.fcntl.flock
+    create_file(path, plan())
+    create_file(tmp_path / "other.h5", plan())
+
+    def late(file: FileIO, how: int) -> None:
+        (tmp_path / "other.h5").replace(path)
+        flock(file, how)
+
+    monkeypatch.setattr(naming.fcntl, "flock", late)
+    with pytest.raises(LayerprobeError, match="is being written by another process"):
+        FeatureFileWriter(path)
+
+
+def test_only_its_own_file_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "f.h5"
+    with FeatureFileWriter.create(path, plan(), overwrite=False) as writer:
+        path.unlink()
+        path.write_text("mine")
+        writer.remove()
+    assert path.read_text() == "mine"
+    path.unlink()
+    FeatureFileWriter.create(path, plan(), overwrite=False).remove()
+    assert not path.exists()
+
+
+def test_marks_are_read_from_the_file_that_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "f.h5"
+    write(tmp_path / "other.h5")
+    create_file(path, plan())
+    with FeatureFileWriter(path) as writer:
+        (tmp_path / "other.h5").replace(path)
+        assert not writer.written.any()
+
+
+def test_no_write_is_too_large_for_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, pwrite = [], os.pwrite
+
+    def note(descriptor: int, data: memoryview, offset: int) -> int:
+        sizes.append(len(data))
+        return pwrite(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", note)
+    monkeypatch.setattr(module, "_MOST_AT_ONCE", 100)
+    data = write(tmp_path / "f.h5")
+    assert max(sizes) == 100
+    with FeatureFile(tmp_path / "f.h5") as file:
+        assert np.array_equal(file.features(0).numpy(), data[0]) and not file.damaged().any()
+
+
+def test_the_name_is_on_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced, fsync = [], os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), (tmp_path / "f.h5").exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    create_file(tmp_path / "f.h5", plan())
+    assert synced == [(False, False), (True, True)]
+
+
+def test_a_file_that_lacks_the_last_mark_says_so(tmp_path: Path) -> None:
+    create_file(tmp_path / "f.h5", plan())
+    with FeatureFileWriter(tmp_path / "f.h5") as writer:
+        writer.write(0, values())
+    with pytest.raises(LayerprobeError, match=r"unfinished: 5 of 5 rows; the same `.*` command finishes the file"):
+        FeatureFile(tmp_path / "f.h5")
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    target, link = tmp_path / "disk" / "f.h5", tmp_path / "f.h5"
+    link.symlink_to(target)
+    for make in (create_file, create_file, lambda path, plan: write_grams(path, plan, [])):
+        make(link, plan())
+        assert link.is_symlink() and target.is_file() and [each.name for each in target.parent.iterdir()] == ["f.h5"]
+
+
+def test_neighbours_names_are_left_alone(tmp_path: Path) -> None:
+    for name in ("f.h5.new", "f.h5.partial"):
+        (tmp_path / name).write_text("mine")
+    create_file(tmp_path / "f.h5", plan())
+    write_grams(tmp_path / "f.h5", plan(), [])
+    assert [(tmp_path / name).read_text() for name in ("f.h5.new", "f.h5.partial")] == ["mine", "mine"]
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_file_that_cannot_be_laid_out_leaves_the_old_one(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Several batches at once."""
 
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 import torch
@@ -13,7 +15,16 @@ from layerprobe.features.lanes import Turns, divide_cores, in_threads
 def test_networks_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     images, before = torch.rand(2, 4), torch.get_num_threads()
     try:
-        for threads, networks, each in ((1, 1, 1), (3, 3, 1), (9, 4, 2)):
+        for threads, networks, each in (
+            (1, 1, 1),
+            (2, 2, 1),
+            (3, 3, 1),
+            (5, 4, 1),
+            (6, 3, 2),
+            (7, 3, 2),
+            (8, 4, 2),
+            (9, 3, 3),
+        ):
             torch.set_num_threads(threads)
             with divide_cores(nn.Linear(4, 3), images) as divided:
                 assert (len(divided), torch.get_num_threads()) == (networks, each)
@@ -30,17 +41,50 @@ def test_networks_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_turns() -> None:
     assert Turns(["a", "b"]).lanes == 2 and Turns(["alone"]).lanes > 1
-    turns, at_once, most = Turns(["a", "b"]), [], []
+
+
+def test_turns_exclude_each_other() -> None:
+    """Two of six threads are inside at once, each with a thing of its own; never more."""
+    turns, lock, inside, most = Turns(["a", "b"]), threading.Lock(), [], []
 
     def work(_: int) -> None:
         with turns.take() as thing:
-            at_once.append(thing)
-            most.append(len(at_once))
-            assert sorted(set(at_once)) == sorted(at_once)
-            at_once.remove(thing)
+            with lock:
+                inside.append(thing)
+                most.append(sorted(inside))
+            time.sleep(0.005)
+            with lock:
+                inside.remove(thing)
 
-    assert len(list(in_threads(work, range(200), 6))) == 200
-    assert len(most) == 200 and max(most) <= 2
+    assert len(list(in_threads(work, range(40), 6))) == 40
+    assert len(most) == 40 and all(things in (["a"], ["b"], ["a", "b"]) for things in most) and ["a", "b"] in most
+
+
+def test_an_error_gives_the_turn_back() -> None:
+    turns = Turns(["alone"])
+    with pytest.raises(OSError), turns.take():
+        raise OSError
+    with turns.take() as thing:
+        assert thing == "alone"
+
+
+def test_closing_waits_for_the_work_that_was_begun() -> None:
+    begun, done, second_began = [], [], threading.Event()
+
+    def work(number: int) -> None:
+        begun.append(number)
+        if number == 1:
+            second_began.set()
+        time.sleep(0 if number == 0 else 0.2)
+        done.append(number)
+
+    with closing(in_threads(work, range(100), 2)) as passed:
+        next(passed)
+        assert second_began.wait(10)
+    finished = sorted(done)
+    assert finished == sorted(begun) and 1 in finished and len(finished) <= 4
+    time.sleep(0.3)
+    assert sorted(done) == finished
 
 
 def test_items_are_asked_for_few_at_a_time() -> None:

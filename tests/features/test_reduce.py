@@ -52,6 +52,16 @@ def test_a_map_that_is_small_enough_stays() -> None:
     assert [each.reduction for each in stored] == ["avg:7x6", "avg:7x7", "", ""]
 
 
+def test_tokens_of_parts_of_an_image_are_no_map() -> None:
+    """MobileViT's blocks put out (parts, tokens, channels)."""
+    parts = Layer(0, "parts", "block", (4, 256, 144), 0, folded=True)
+    pooled, alone = Reduction(pool="avg:4"), Layer(0, "map", "block", (4, 256, 144), 0)
+    assert [each.shape for each in plan_reduction([parts, MAP], pooled, CLASS_TOKEN)] == [(4, 256, 144), (5, 4, 4)]
+    assert [each.shape for each in plan_reduction([alone], pooled, CLASS_TOKEN)] == [(4, 4, 4)]
+    with pytest.raises(LayerprobeError, match="--pool avg:4: none of the layers is a map"):
+        plan_reduction([parts], pooled, CLASS_TOKEN)
+
+
 def test_huge_maps_are_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reduce, "LARGEST_DIMENSION", 5 * 4 * 4)
     stored = list(plan_reduction(LAYERS, Reduction(), CLASS_TOKEN))
@@ -117,6 +127,13 @@ def test_projection_is_seeded_by_run_and_layer() -> None:
     assert not torch.equal(matrices[0], matrices[2]) and not torch.equal(matrices[0], matrices[3])
     features = torch.randn(3, 4, 4, 4)
     assert torch.allclose(Project(8, 0, 0)(features), features.flatten(1) @ matrices[0].T, atol=1e-5)
+
+
+def test_projection_is_in_full_precision_where_the_network_is_not() -> None:
+    features = torch.randn(3, 64).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        projected = Project(8, 0, 0)(features)
+    assert projected.dtype == torch.float32 and torch.equal(projected, Project(8, 0, 0)(features.float()))
 
 
 def test_only_larger_layers_are_projected_after_the_rest() -> None:

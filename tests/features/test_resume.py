@@ -9,17 +9,25 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.features import extract as module
+from layerprobe.features import processes
 from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extract import extract
 from layerprobe.features.file import FeatureFile
+from layerprobe.features.job import prepare
+from layerprobe.features.layout import create_file
+from layerprobe.features.processes import Processes
+from layerprobe.features.writer import FeatureFileWriter
 from layerprobe.resolve import DataSpec, ModelSpec
 from layerprobe.types import Progress
 
@@ -70,7 +78,8 @@ def test_an_interrupted_run_goes_on(config: ExtractConfig, dtype: str, caplog: p
         with FeatureFile(config.output, unfinished=True) as file:
             done = int(file.written.sum())
         assert rows <= done <= 15 and not file_is_complete(config.output)
-        assert f"stopped: {done} of 15 rows are in {config.output}; the same command goes on from there" in caplog.text
+        follows = "goes on from there" if done < 15 else "finishes the file"
+        assert f"stopped: {done} of 15 rows are in {config.output}; the same command {follows}" in caplog.text
     extract(config).close()
     assert f"going on: {done} of 15 rows are in" in caplog.text
     assert contents(config.output) == contents(config.output.with_name("whole.h5"))
@@ -84,6 +93,81 @@ def test_a_run_that_wrote_nothing_leaves_nothing(config: ExtractConfig) -> None:
 
 def _stop_at_once(what: str, done: int, total: int) -> None:
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_another_runs_file_is_left_alone(config: ExtractConfig, overwrite: bool) -> None:
+    """Also while it has no row yet."""
+
+    def start_another(what: str, done: int, total: int) -> None:
+        with pytest.raises(LayerprobeError, match="f.h5 is being written by another process"):
+            extract(replace(config, overwrite=overwrite))
+
+    extract(config, start_another).close()
+    assert file_is_complete(config.output)
+
+
+def test_a_file_is_not_replaced_while_its_rows_are_checked(config: ExtractConfig) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        extract(config, stop_after(8))
+    seen = []
+
+    def start_another(what: str, done: int, total: int) -> None:
+        seen.append(what)
+        if what == "verify":
+            with pytest.raises(LayerprobeError, match="f.h5 is being written by another process"):
+                extract(replace(config, overwrite=True))
+
+    extract(config, start_another).close()
+    assert "verify" in seen and file_is_complete(config.output)
+
+
+class _Alone(Processes):
+    def wait(self) -> None:
+        pass
+
+
+def test_a_run_that_lacks_the_last_mark_alone_says_so(
+    config: ExtractConfig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(writer: FeatureFileWriter) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(FeatureFileWriter, "finish", stop)
+        extract(config)
+    assert "stopped: 15 of 15 rows are in" in caplog.text and "the same command finishes the file" in caplog.text
+    extract(config).close()
+
+
+def test_another_process_of_the_run_does_not_remove_the_file(
+    config: ExtractConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_file(config.output, prepare(config, torch.device("cpu")).plan)
+    monkeypatch.setattr(module, "join_processes", lambda device: _Alone(1, 2))
+    with pytest.raises(KeyboardInterrupt):
+        extract(config, _stop_at_once)
+    assert config.output.exists()
+
+
+def test_what_stopped_a_run_is_said_though_its_file_is_gone(config: ExtractConfig) -> None:
+    def stop(what: str, done: int, total: int) -> None:
+        config.output.unlink()
+        config.output.write_text("mine")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(config, stop)
+    assert config.output.read_text() == "mine"
+
+
+def test_an_error_on_leaving_hides_nothing(config: ExtractConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(writer: FeatureFileWriter) -> None:
+        raise OSError("no such disk")
+
+    monkeypatch.setattr(FeatureFileWriter, "remove", fail)
+    with pytest.raises(KeyboardInterrupt):
+        extract(config, _stop_at_once)
 
 
 def test_a_finished_file_is_left_as_it_is(config: ExtractConfig, caplog: pytest.LogCaptureFixture) -> None:
@@ -215,6 +299,37 @@ def test_ten_kills(config: ExtractConfig, tmp_path: Path) -> None:
     assert contents(path) == contents(whole)
 
 
+def test_a_run_can_begin_right_after_a_kill(config: ExtractConfig, tmp_path: Path) -> None:
+    """Workers that decode images live on for seconds; they must not hold the killed run's lock."""
+    (tmp_path / "slow.py").write_text(SLOW_IMAGES)
+    command = (
+        sys.executable, tmp_path / "slow.py", "extract", "--model", config.model.name, "--data", config.data.name,
+        "--samples", "all", "--batch-size", "1", "--device", "cpu", "--output", config.output,
+    )  # fmt: skip
+    process = subprocess.Popen([*command, "--workers", "2"], env=ONE_THREAD, start_new_session=True)
+    wait_for_more_rows(config.output, 0, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    try:
+        with FeatureFileWriter(config.output):
+            os.killpg(process.pid, 0)  # the workers are there still
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+SLOW_IMAGES = """
+import time
+from layerprobe.cli.main import app
+from layerprobe.data import loading
+to_pixels = loading.to_pixels
+def slow(*arguments):
+    time.sleep(0.5)
+    return to_pixels(*arguments)
+loading.to_pixels = slow
+app()
+"""
+
+
 def wait_for_more_rows(path: Path, done: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
@@ -247,6 +362,47 @@ def test_two_processes_write_what_one_writes(tmp_path: Path, launcher: Sequence[
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("wrote ") == 1
     assert contents(tmp_path / "one.h5") == contents(tmp_path / "two.h5")
+
+
+ONE_IS_LATE = f"""
+import os, sys, time
+from layerprobe.cli.main import app
+from layerprobe.features.writer import FeatureFileWriter
+read = FeatureFileWriter.written.fget
+def read_late(writer):
+    if os.environ["RANK"] == "1" and not hasattr(writer, "late"):
+        writer.late = True
+        time.sleep(2)
+    return read(writer)
+FeatureFileWriter.written = property(read_late)
+app({COMMAND[1:]!r} + ("--samples", "40", "--batch-size", "4", "--output", sys.argv[1]))
+"""
+
+
+def test_a_process_that_is_late_divides_the_same_rows(tmp_path: Path) -> None:
+    (tmp_path / "late.py").write_text(ONE_IS_LATE)
+    result = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         tmp_path / "late.py", tmp_path / "f.h5"],
+        env=ONE_THREAD, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert file_is_complete(tmp_path / "f.h5")
+
+
+def test_processes_wait_for_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+
+    class State:
+        process_index, num_processes = 1, 2
+
+        def __init__(self, **options: object) -> None:
+            asked.update(options)
+
+    monkeypatch.setattr(processes, "PartialState", State)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert processes.join_processes("cpu") == Processes(1, 2)
+    assert asked["timeout"] >= timedelta(days=1)
 
 
 FULL_DISK = """

@@ -182,3 +182,5 @@ def test_blocks_that_work_on_parts_of_images_give_one_row_per_image() -> None:
     alone = [captured(model, image[None].repeat(2, 1, 1, 1))[name][0] for image in images]
     assert ours[name].shape[:2] == (3, 4)
     assert torch.allclose(ours[name], torch.stack(alone), atol=1e-5)
+    folded = [layer.name for layer in discover_layers(model, (64, 64)) if layer.folded]
+    assert name in folded and all(".transformer." in layer for layer in folded)

@@ -59,3 +59,9 @@ def test_positions_count_where_indices_do_not() -> None:
 def test_a_pattern_that_selects_nothing_is_refused(pattern: str, message: str) -> None:
     with pytest.raises(LayerprobeError, match=message):
         find_layers(LAYERS, ["0", pattern], "net")
+
+
+def test_no_pattern_is_refused() -> None:
+    """As of ``--layers ,``."""
+    with pytest.raises(LayerprobeError, match="no layer of net is named; `layerprobe layers --model net` lists them"):
+        find_layers(LAYERS, [], "net")
