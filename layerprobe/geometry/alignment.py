@@ -50,12 +50,14 @@ def cka_matrix(first: Sequence[CentredKernel], second: Sequence[CentredKernel], 
     Args:
         first: layers, measured on n images.
         second: layers, measured on the same images in the same order.
-        debiased: whether to remove the bias; n must be at least 4.
+        debiased: whether to remove the bias.
 
     Returns:
         (first, second) float64, from 0 to 1; debiased values scatter around 0 for unrelated layers and can be negative.
-        NaN for a layer without variance.
+        NaN for a layer without variance, and debiased for fewer than four images.
     """
+    if debiased and len(first[0].diagonal) < 4:
+        return torch.full((len(first), len(second)), torch.nan, dtype=torch.float64)
     hsic = _debiased if debiased else _biased
     scale = (
         torch.stack([hsic([one], [one])[0, 0] for one in first]),

@@ -31,7 +31,9 @@ def log_maximum_evidence(gram: Gram) -> float:
     best alpha is infinite.
 
     Returns:
-        Larger is better; it can be negative. Only values from the same images can be compared. NaN with one class.
+        Larger is better; it can be negative. Only values from the same images can be compared. NaN with one class, or
+        all-zero features. Where the labels are exactly linear in fewer features than images there is no maximum; the
+        value is then that of the smallest t tried, 1e-16 of the mean eigenvalue.
     """
     classes = torch.unique(gram.labels)
     if len(classes) < 2:

@@ -47,8 +47,8 @@ def twonn_dimension(distances: Tensor, discard: float = 0.1) -> float:
     """TwoNN: intrinsic dimension from the ratio of the distances to the first two neighbours.
 
     mu_i = r_2(i) / r_1(i) follows a Pareto law of exponent d where the density is constant up to the second neighbour:
-    -ln(1 - F(mu)) = d ln mu. d is the slope of the line through the origin that fits the empirical F, without the
-    largest ratios (Facco, d'Errico, Rodriguez and Laio, Scientific Reports 7, 12140, 2017).
+    -ln(1 - F(mu)) = d ln mu. d is the slope of the line through the origin that fits the empirical F, k / n at the k-th
+    smallest ratio, without the largest ratios (Facco, d'Errico, Rodriguez and Laio, Scientific Reports 7, 12140, 2017).
 
     Images with a twin (r_1 = 0) have no ratio and are left out; a warning says how many. In high dimension it
     underestimates: the boundary is everywhere.
@@ -73,9 +73,9 @@ def twonn_dimension(distances: Tensor, discard: float = 0.1) -> float:
         _log.warning("%d of %d images have a twin at distance zero; TwoNN leaves them out", twins, len(first))
     if len(ratios) < 3:
         return math.nan
-    kept = int(len(ratios) * (1 - discard))
+    kept = min(int(len(ratios) * (1 - discard)), len(ratios) - 1)  # F of the largest is 1, and its logarithm infinite
     x = ratios.log().sort().values[:kept]
-    y = -torch.log1p(-torch.arange(kept, dtype=torch.float64) / len(ratios))
+    y = -torch.log1p(-torch.arange(1, kept + 1, dtype=torch.float64) / len(ratios))
     return float((x @ y) / (x @ x)) if float(x @ x) > 0 else math.nan
 
 

@@ -28,7 +28,7 @@ def information(min_intra: float, entropy: float) -> float:
 
 
 def normalised_information(min_intra: float, relative_entropy: float) -> float:
-    """I_n = (1 - mean_c minintra_c) * mean_c H_c / ln(min(n_c - 1, D)), in [0, 1].
+    """I_n = (1 - mean_c minintra_c) * mean_c (H_c / ln(min(n_c - 1, D))), in [0, 1].
 
     The released code's ln 5 replaced by the largest value that H_c can take, so that the sample's size matters less.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def ranking_path(features: Path) -> Path:
 def save_ranking(ranking: Ranking, path: Path) -> None:
     """Write a ranking file; values that are NaN become null."""
     values = _null_for_nan(ranking.to_dict())
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(path)
 

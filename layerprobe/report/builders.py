@@ -159,6 +159,7 @@ SCORE_TITLES = {
     "information_normalised": "I_n",
     "quality_normalised": "Q_n",
     "sqrt_ie": "sqrt(IE)",
+    "depth": "depth",
 }
 
 
@@ -180,7 +181,7 @@ def ranking_table(ranking: Ranking) -> Table:
         columns=(
             *_LAYER_COLUMNS,
             Column("dimension", "D", thousands=True),
-            *(Column(name, SCORE_TITLES[name], digits=3, best="max", interval=resampled) for name in shown),
+            *(Column(name, SCORE_TITLES[name], digits=3, best="max", interval=resampled and name != "depth") for name in shown),
             *(uncertainty if shared else ()),
             *further,
         ),
