@@ -19,8 +19,8 @@ def probe_accuracy(gram: Gram, seed: int = 0) -> float:
 
     Ridge regression with an intercept to one-hot labels, in its kernel form: its predictions are those of the primal
     problem in D dimensions. The sample is halved within classes; each half is predicted by the fit to the other. The
-    penalty is the one of ``PENALTIES`` with the least squared leave-one-out error inside the training half (PRESS: Allen,
-    Technometrics 16(1), 1974), so that no tested image has a part in it.
+    penalty is the one of ``PENALTIES`` with the least squared leave-one-out error inside the training half (PRESS:
+    Allen, Technometrics 16(1), 1974), so that no tested image has a part in it.
 
     Args:
         gram: of the layer.

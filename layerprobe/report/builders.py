@@ -181,7 +181,10 @@ def ranking_table(ranking: Ranking) -> Table:
         columns=(
             *_LAYER_COLUMNS,
             Column("dimension", "D", thousands=True),
-            *(Column(name, SCORE_TITLES[name], digits=3, best="max", interval=resampled and name != "depth") for name in shown),
+            *(
+                Column(name, SCORE_TITLES[name], digits=3, best="max", interval=resampled and name != "depth")
+                for name in shown
+            ),
             *(uncertainty if shared else ()),
             *further,
         ),

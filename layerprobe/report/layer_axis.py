@@ -37,7 +37,7 @@ def _shortened(name: str, names: Sequence[str]) -> str:
 
 def name_layers(axis: Axes, layers: Sequence[Layer], keep: Sequence[str], which: Literal["x", "y"] = "x") -> None:
     """Layer names as tick labels at their indices; of many layers every k-th, and always those to keep, in bold."""
-    narrow = is_narrow(axis.figure.get_figure(root=True).get_size_inches()[0])
+    narrow = is_narrow(axis.figure.get_size_inches()[0])  # type: ignore[union-attr]
     most = MOST_TICKS // 2 if narrow else MOST_TICKS
     step = max(1, math.ceil(len(layers) / most))
     kept = {number for number, layer in enumerate(layers) if layer.name in keep}

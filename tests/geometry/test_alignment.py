@@ -65,3 +65,9 @@ def test_a_layer_without_variance_has_none() -> None:
     flat, other = kernel_of(np.ones((30, 3), "f4")), kernel_of(FEATURES[0])
     assert torch.isnan(cka_matrix([flat], [other])).all()
     assert torch.isnan(cka_matrix([other], [flat], debiased=True)).all()
+
+
+def test_three_images_have_no_debiased_alignment() -> None:
+    kernel = kernel_of(FEATURES[0][:3])
+    assert torch.isnan(cka_matrix([kernel], [kernel], debiased=True)).all()
+    assert float(cka_matrix([kernel], [kernel])) == pytest.approx(1)

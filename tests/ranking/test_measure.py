@@ -51,7 +51,9 @@ def test_results_are_kept_and_a_second_run_computes_nothing(
         assert one.layer == other.layer and one.numbers.keys() == other.numbers.keys()
         assert all(np.array_equal(value, other.numbers[name], equal_nan=True) for name, value in one.numbers.items())
         assert one.arrays.keys() == other.arrays.keys()
-        assert all(torch.allclose(value, other.arrays[name], 0, 0, equal_nan=True) for name, value in one.arrays.items())
+        assert all(
+            torch.allclose(value, other.arrays[name], 0, 0, equal_nan=True) for name, value in one.arrays.items()
+        )
     assert {"nc1", "twonn", "pca_90", "probe_accuracy", "logme", "quality"} <= first[0].numbers.keys()
     assert {"spectrum", "plane", "deviations quality", "at sizes quality"} <= first[0].arrays.keys()
     measure_layers(features, replace(EVERYTHING, seed=4), open_cache(features))

@@ -12,9 +12,9 @@ from layerprobe.types import Ranking
 
 
 def relative_depth_figure(rankings: Sequence[Ranking], width: float = PAGE_WIDTH) -> Drawing:
-    """The score that layers were chosen by (Q where that was their depth), a line per network, from its first layer (0) to its last (1).
+    """The score that layers were chosen by, a line per network, from its first layer (0) to its last (1).
 
-    Chosen layers have filled markers; bands are intervals.
+    Where layers were chosen by their depth, Q is drawn. Chosen layers have filled markers; bands are intervals.
     """
     score = rankings[0].score if rankings[0].score != "depth" else "quality"
     figure = new_figure(width, 2.9)
