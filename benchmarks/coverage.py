@@ -15,15 +15,16 @@ import argparse
 import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from layerprobe import FeatureFile, gram_matrix, measure
 from layerprobe.geometry.resampling import SCORES, interval, score_deviations
-from layerprobe.report.style import COLOURS, COLUMN_WIDTH, MARKERS, new_figure, paper_style, save_figure
+from layerprobe.report.style import COLOURS, COLUMN_WIDTH, MARKERS, Drawing, new_figure, save_figure
+from layerprobe.report.tables import data_table
 
 DIVISIONS = 3
 
@@ -72,22 +73,22 @@ def study(path: Path, index: int, per_class: int, resamples: int) -> Coverage:
     return Coverage(name, len(intervals), covered)
 
 
-def draw(found: list[Coverage], per_class: int) -> Figure:
-    with paper_style():
-        figure = new_figure(COLUMN_WIDTH, 2.6)
-        axis = figure.add_subplot()
-        axis.axhspan(85, 95, color="#DDDDDD", linewidth=0)
-        axis.axhline(90, color="black", linewidth=0.6)
-        for number, score in enumerate(("quality", "separation", "information", "efficiency")):
-            places = [place + 0.16 * (number - 1.5) for place in range(len(found))]
-            shown = [100 * one.covered[score] for one in found]
-            axis.plot(places, shown, MARKERS[number], color=COLOURS[number], label=score)
-        axis.set_xticks(range(len(found)), [one.layer for one in found], rotation=45, ha="right")
-        axis.set_ylim(75, 101)
-        axis.set_ylabel("intervals that hold\nthe expected score (%)")
-        axis.set_title(f"nominal 90 %, {found[0].samples} samples of {per_class} per class", loc="left", fontsize=7.5)
-        axis.legend(ncols=4, loc="lower center", columnspacing=0.8, handletextpad=0.1)
-    return figure
+def draw(found: list[Coverage], per_class: int) -> Drawing:
+    figure = new_figure(COLUMN_WIDTH, 2.6)
+    axis = figure.add_subplot()
+    axis.axhspan(85, 95, color="#DDDDDD", linewidth=0)
+    axis.axhline(90, color="black", linewidth=0.6)
+    for number, score in enumerate(("quality", "separation", "information", "efficiency")):
+        places = [place + 0.16 * (number - 1.5) for place in range(len(found))]
+        shown = [100 * one.covered[score] for one in found]
+        axis.plot(places, shown, MARKERS[number], color=COLOURS[number], label=score)
+    axis.set_xticks(range(len(found)), [one.layer for one in found], rotation=45, ha="right")
+    axis.set_ylim(75, 101)
+    axis.set_ylabel("intervals that hold\nthe expected score (%)")
+    axis.set_title(f"nominal 90 %, {found[0].samples} samples of {per_class} per class", loc="left", fontsize=7.5)
+    axis.legend(ncols=4, loc="lower center", columnspacing=0.8, handletextpad=0.1)
+    rows = ((one.layer, one.samples, *one.covered.values()) for one in found)
+    return Drawing(figure, data_table("coverage", ("layer", "samples", *found[0].covered), rows))
 
 
 def main() -> None:
@@ -95,11 +96,12 @@ def main() -> None:
     parser.add_argument("features", type=Path, help="of every image of a split")
     parser.add_argument("--per-class", type=int, default=25)
     parser.add_argument("--resamples", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--output", type=Path, help="folder for the figure")
     arguments = parser.parse_args()
     with FeatureFile(arguments.features) as file:
         indices = [stored.layer.index for stored in file.layers]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with ProcessPoolExecutor(arguments.workers) as pool:
         waiting = [
             pool.submit(study, arguments.features, index, arguments.per_class, arguments.resamples) for index in indices
         ]
@@ -108,7 +110,7 @@ def main() -> None:
     for one in found:
         print(one.layer, *(f"{score} {100 * share:.1f}" for score, share in one.covered.items()), sep="  ", flush=True)
     if arguments.output:
-        save_figure(draw(found, arguments.per_class), arguments.output, "coverage", overwrite=True)
+        save_figure(partial(draw, found, arguments.per_class), arguments.output, "coverage", overwrite=True)
 
 
 if __name__ == "__main__":

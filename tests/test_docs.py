@@ -1,0 +1,31 @@
+"""The examples of the documentation print what they say."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+PAGES = sorted((Path(__file__).parents[1] / "docs" / "statistics").glob("*.md"))
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_examples_print_what_they_say(page: Path) -> None:
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        said = [NUMBER.findall(comment) for comment in re.findall(r"print\(.*#(.*)", code)]
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            exec(code, {})
+        lines = output.getvalue().splitlines()
+        assert said and len(lines) == len(said)
+        for line, numbers in zip(lines, said, strict=True):
+            printed = [float(number) for number in NUMBER.findall(line)]
+            for value, text in zip(printed, numbers, strict=True):
+                assert value == pytest.approx(float(text), abs=0.6 * 10 ** -len(text.partition(".")[2])), page
+
+
+def test_every_page_of_a_statistic_is_linked() -> None:
+    overview = (PAGES[0].parents[1] / "statistics.md").read_text(encoding="utf-8")
+    assert [page.name for page in PAGES if f"statistics/{page.name}" not in overview] == []
