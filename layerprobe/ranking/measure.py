@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,8 @@ from layerprobe.geometry.statistics import FAMILIES, VIEWS, Values, numbers
 from layerprobe.grams import gram_of
 from layerprobe.ranking.cache import StatisticsCache
 from layerprobe.types import Gram, LayerMeasurement, Progress, Similarity, silent
+
+_log = logging.getLogger(__name__)
 
 _ALL = ""
 """Stands for all layers together where results are kept by layer."""
@@ -94,6 +97,7 @@ def measure_layers(
     least = int(torch.unique(source.labels, return_counts=True)[1].min())
     if wanted.sizes and max(wanted.sizes) > least:
         raise LayerprobeError(f"--sizes: {max(wanted.sizes)} images per class, but a class has {least}; leave it out")
+    _warn_of_classes(source.labels)
     tasks = wanted.tasks
     with cache or StatisticsCache(None) as known:
         for done, stored in enumerate(source.layers):
@@ -119,6 +123,15 @@ def measure_layers(
         )
         for layer, values in found.items()
     )
+
+
+def _warn_of_classes(labels: torch.Tensor) -> None:
+    """Say what classes too small leave undefined."""
+    counts = torch.unique(labels, return_counts=True)[1]
+    if len(counts) == 1:
+        _log.warning("there is one class alone: S, E, Q and what compares classes are not defined")
+    if (alone := int((counts == 1).sum())) > 0:
+        _log.warning("%d of %d classes have one image: S, I and Q are not defined", alone, len(counts))
 
 
 def layer_similarity(

@@ -11,12 +11,18 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extract import extract
 from layerprobe.features.file import FeatureFile
+from layerprobe.features.gram_file import GramFile, write_grams
+from layerprobe.features.layout import FilePlan
+from layerprobe.geometry.gram import gram_matrix
 from layerprobe.geometry.statistics import FAMILIES, VIEWS
 from layerprobe.grams import extract_grams
 from layerprobe.ranking import measure as module
 from layerprobe.ranking.cache import StatisticsCache, cache_path, open_cache
+from layerprobe.ranking.choose import Choice
 from layerprobe.ranking.measure import Wanted, layer_similarity, measure_layers
+from layerprobe.ranking.rank import rank_network
 from layerprobe.resolve import DataSpec, ModelSpec
+from layerprobe.types import Layer, StoredLayer
 
 EVERYTHING = Wanted(tuple(FAMILIES), tuple(VIEWS), resamples=8, sizes=(2, 5), seed=3)
 
@@ -133,3 +139,28 @@ def test_bad_requests(features: FeatureFile) -> None:
         measure_layers(features, Wanted(sizes=(3, 7)))
     with pytest.raises(LayerprobeError, match="--sizes are images per class, at least 2; not 1"):
         Wanted(sizes=(1, 3))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0] * 10, "there is one class alone: S, E, Q and what compares classes are not defined"),
+        ([0] * 5 + [1] * 4 + [2], "1 of 3 classes have one image: S, I and Q are not defined"),
+    ],
+)
+def test_degenerate_classes_are_named_and_measured(
+    labels: list[int], message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    features = torch.randn(10, 6, generator=torch.Generator().manual_seed(0))
+    stored = StoredLayer(Layer(0, "a", "block", (6,), 1), (6,))
+    provenance = {"population": 10, "model": "m"}
+    plan = FilePlan((stored,), "float32", np.array(labels), np.arange(10), None, ("x", "y", "z"), provenance)
+    write_grams(tmp_path / "g.h5", plan, [(stored, gram_matrix([features], torch.tensor(labels), 10))])
+    with GramFile(tmp_path / "g.h5") as grams:
+        wanted = Wanted(tuple(FAMILIES), tuple(VIEWS), resamples=8)
+        (one,) = measure_layers(grams, wanted)
+        assert message in caplog.text
+        assert np.isnan(one.numbers["quality"]) and not np.isnan(one.numbers["pca_90"])
+        with pytest.raises(LayerprobeError, match="only 0 of 1 layers have a value of 'quality', fewer than --top 1"):
+            rank_network(grams, Choice(1), wanted)
+        assert rank_network(grams, Choice(1, by="depth"), wanted).ranking.selected == ("a",)
