@@ -2,6 +2,7 @@
 
 python benchmarks/geometry.py
 python benchmarks/geometry.py --memory 4096 262144 --output /tmp
+python benchmarks/geometry.py --features r56.h5     # 200 resamples against the Gram matrices of a file's layers
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from layerprobe import gram_matrix, measure
+from layerprobe import FeatureFile, gram_matrix, gram_of, measure
+from layerprobe.geometry.resampling import score_deviations
 
 WIDTH = 4096
 """Columns of a block, as a feature file gives them."""
@@ -74,6 +77,20 @@ def peak_memory(path: Path) -> float:
     return int(result.stdout.split()[-1]) / 1e6
 
 
+def compare_resampling(path: Path) -> None:
+    """Over all layers of a file: reading and multiplying, and resampling."""
+    gram_seconds = resampling_seconds = 0.0
+    with FeatureFile(path) as file:
+        for stored in file.layers:
+            started = time.perf_counter()
+            gram = gram_of(file, stored)
+            gram_seconds += time.perf_counter() - started
+            resampling_seconds += seconds(partial(score_deviations, gram, 200))
+        print(
+            f"{len(file.layers)} layers: Gram matrices {gram_seconds:.1f} s, 200 resamples {resampling_seconds:.1f} s"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=5000)
@@ -81,7 +98,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--memory", type=int, nargs="*", help="measure peak memory for these dimensions instead")
     parser.add_argument("--output", type=Path, default=Path(), help="folder for the files of --memory")
+    parser.add_argument("--features", type=Path, help="compare resampling with the Gram matrices of this file instead")
     arguments = parser.parse_args()
+    if arguments.features:
+        compare_resampling(arguments.features)
+        return
     for dimension in arguments.memory or ():
         path = arguments.output / "geometry.h5"
         write_features(path, arguments.images, dimension)

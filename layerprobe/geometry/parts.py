@@ -18,14 +18,14 @@ _LISTS = (64, 4096, 10**9)
 """Pairs that are looked at, nearest first, until both of one are drawn: the first few mostly settle it, but one image
 far from all others has a part in hundreds."""
 _EXACT = 64
-"""Largest part of a class whose spectrum is computed in every draw; of larger ones the change is linearized."""
+"""Largest part of a class whose spectrum is computed in every draw; that of larger ones is linearized."""
 
 
 def part_statistics(gram: Gram, drawn: Tensor) -> dict[str, Tensor]:
     """What the scores are made of, of many parts of the sample.
 
-    The entropy of more than 64 images that are a part of their class is linearized: H + (mean of h_i over the drawn
-    images), with h_i = -n sum_k (ln p_k + H) p_k v_ki^2 its influence function, v_k the k-th eigenvector of the class's
+    The entropy of more than 64 images is linearized: H + (mean of h_i over the drawn images), with H that of the class,
+    h_i = -n sum_k (ln p_k + H) p_k v_ki^2 its influence function, v_k the k-th eigenvector of the class's
     Gram block. Its level is then that of the whole class; its spread agrees with that of exact parts within a few
     tenths, and is a minor part of that of Q.
 
@@ -115,11 +115,14 @@ def _first_drawn(values: Tensor, first: Tensor, second: Tensor, drawn: Tensor) -
 def _entropies(gram: Gram, drawn: Tensor, rows: Tensor) -> Tensor:
     """Per part the spectral entropy of a class's drawn images."""
     part = drawn[:, rows]
+    counts = part.sum(dim=1)
     entropies = torch.empty(len(part), dtype=torch.float64)
-    for count in torch.unique(part.sum(dim=1)).tolist():
-        same = part.sum(dim=1) == count
-        compute = _linearized_entropies if _EXACT < count < len(rows) else _exact_entropies
-        entropies[same] = compute(gram, part[same], rows)
+    large = counts > _EXACT
+    if bool(large.any()):
+        entropies[large] = _linearized_entropies(gram, part[large], rows)
+    for count in torch.unique(counts[~large]).tolist():
+        same = counts == count
+        entropies[same] = _exact_entropies(gram, part[same], rows)
     return entropies
 
 

@@ -24,6 +24,10 @@ WIDTHS = {"column": COLUMN_WIDTH, "page": PAGE_WIDTH}
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# Paul Tol's muted palette and black: for classes, of which there are more than lines.
+CLASS_COLOURS = (
+    "#332288", "#CC6677", "#44AA99", "#DDCC77", "#882255", "#88CCEE", "#117733", "#AA4499", "#999933", "#000000",
+)  # fmt: skip
 SELECTED = "#E69F00"
 
 FORMATS = ("pdf", "svg", "png")

@@ -11,7 +11,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from layerprobe.report.style import COLOURS, MARKERS, PAGE_WIDTH, Drawing, is_narrow, new_figure
+from layerprobe.report.style import CLASS_COLOURS, MARKERS, PAGE_WIDTH, Drawing, is_narrow, new_figure
 from layerprobe.report.tables import data_table
 from layerprobe.types import LayerMeasurement, NetworkGeometry
 
@@ -76,8 +76,13 @@ def _look(number: int, classes: int) -> dict[str, Any]:
     if classes > MOST_NAMED:
         colour = matplotlib.colormaps["viridis"](number / (classes - 1))
         return {"color": colour, "marker": "o", "markersize": 1.6, "markeredgewidth": 0}
-    marker = MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
-    return {"color": COLOURS[number % len(COLOURS)], "marker": marker, "markersize": 2.2, "markeredgewidth": 0}
+    marker = MARKERS[(number + number // len(CLASS_COLOURS)) % len(MARKERS)]
+    return {
+        "color": CLASS_COLOURS[number % len(CLASS_COLOURS)],
+        "marker": marker,
+        "markersize": 2.2,
+        "markeredgewidth": 0,
+    }
 
 
 def _data(chosen: Sequence[LayerMeasurement], geometry: NetworkGeometry) -> Iterator[tuple[object, ...]]:
