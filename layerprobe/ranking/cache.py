@@ -90,7 +90,7 @@ class StatisticsCache:
                     return
                 for entry in file.files:
                     if entry != "key":
-                        layer, task, name = entry.split("|")
+                        layer, task, name = entry.rsplit("|", 2)
                         self._results.setdefault((layer, task), {})[name] = torch.from_numpy(file[entry])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             _log.debug("%s can't be read (%s): computed again", path, error)

@@ -80,6 +80,16 @@ def test_another_content_or_a_damaged_file_is_computed_again(features: FeatureFi
         assert StatisticsCache(path, features.fingerprint).get("layer1.0", "scores")
 
 
+def test_names_with_any_character_are_kept(tmp_path: Path) -> None:
+    values = {"quality": torch.tensor(0.5, dtype=torch.float64), "plane": torch.ones(2, 2, dtype=torch.float64)}
+    with StatisticsCache(tmp_path / "kept.npz", "key") as cache:
+        cache.put("a|b/c.d@2", "sizes 2,5, seed 3", values)
+    found = StatisticsCache(tmp_path / "kept.npz", "key").get("a|b/c.d@2", "sizes 2,5, seed 3")
+    assert found is not None and {name: value.tolist() for name, value in found.items()} == {
+        name: value.tolist() for name, value in values.items()
+    }
+
+
 def test_results_of_an_interrupted_run_are_kept(
     features: FeatureFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
