@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.preprocessing import to_pixels
@@ -37,6 +37,53 @@ class Batch:
         return Batch(self.pixels.pin_memory(), self.labels.pin_memory(), self.positions.pin_memory())
 
 
+class EpochBatches(Sampler[list[int]]):
+    """Positions in batches, in an order of their own in every epoch, divided among processes.
+
+    The order of an epoch depends on seed and epoch alone: a training that goes on later finds the same one. With
+    several processes each takes its part of every batch, and together they see what one process with the sum of
+    their batches would.
+
+    Args:
+        count: how many images there are.
+        batch_size: images per batch of one process.
+        seed: decides the orders; None: always from first to last.
+        share: this process and how many there are.
+        drop_small: leave out a last batch that gives a process less than 2 images: it would have no batch statistics.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        seed: int | None = None,
+        share: tuple[int, int] = (0, 1),
+        drop_small: bool = False,
+    ) -> None:
+        self.epoch = 0
+        self._count, self._seed = count, seed
+        self._process, self._processes = share
+        self._together = batch_size * self._processes
+        last = count % self._together
+        self._used = count - last if drop_small and 0 < last < 2 * self._processes and last < count else count
+
+    def __len__(self) -> int:
+        return -(-self._used // self._together)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.arange(self._count)
+        if self._seed is not None:
+            order = np.random.default_rng((self._seed, self.epoch)).permutation(self._count)
+        for start in range(0, self._used, self._together):
+            part = order[start : min(start + self._together, self._used)][self._process :: self._processes]
+            if len(part):
+                yield part.tolist()
+
+    def sizes(self) -> list[int]:
+        """Images of every batch, of all processes together."""
+        return [min(self._together, self._used - start) for start in range(0, self._used, self._together)]
+
+
 class Pixels(Dataset[Any]):
     """Pixels and labels of given rows of a data set.
 
@@ -58,12 +105,12 @@ class Pixels(Dataset[Any]):
         self.rows = rows
         self.preprocessing = preprocessing
         self.labels = torch.from_numpy(dataset.labels[rows])
-        self._decoded = decoded
+        self.decoded = decoded
 
     @property
     def in_memory(self) -> bool:
         """Whether the images are decoded already."""
-        return self._decoded is not None
+        return self.decoded is not None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -71,8 +118,8 @@ class Pixels(Dataset[Any]):
     def __getitems__(self, positions: Sequence[int]) -> Batch | LayerprobeError:
         """A whole batch, or the error that stopped it: raised in a worker, it would come back as a traceback's text."""
         index = torch.as_tensor(positions)
-        if self._decoded is not None:
-            return Batch(self._decoded[index], self.labels[index], index)
+        if self.decoded is not None:
+            return Batch(self.decoded[index], self.labels[index], index)
         try:
             pixels = [to_pixels(self.dataset.image(int(self.rows[i])), self.preprocessing) for i in positions]
         except LayerprobeError as error:
@@ -84,22 +131,24 @@ def make_loader(
     pixels: Pixels,
     batch_size: int,
     workers: int = 0,
-    shuffle: bool = False,
-    generator: torch.Generator | None = None,
-    drop_last: bool = False,
     pin_memory: bool = False,
 ) -> DataLoader[Batch]:
-    """A loader of whole batches; iterate it through ``batches``.
+    """A loader of whole batches, in order; iterate it through ``batches``."""
+    return batch_loader(pixels, EpochBatches(len(pixels), batch_size), workers, pin_memory)
 
-    Without a generator it has one of its own: a loader on the global one would shift every later random draw.
+
+def batch_loader(
+    pixels: Pixels, order: EpochBatches, workers: int = 0, pin_memory: bool = False
+) -> DataLoader[Batch]:
+    """A loader of given batches; iterate it through ``batches``.
+
+    It has a generator of its own: a loader on the global one would shift every later random draw.
     """
     return DataLoader(
         pixels,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        generator=generator or torch.Generator(),
+        batch_sampler=order,
+        generator=torch.Generator(),
         num_workers=workers,
-        drop_last=drop_last,
         pin_memory=pin_memory,
         collate_fn=_as_it_is,
     )

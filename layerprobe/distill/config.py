@@ -9,15 +9,48 @@ from layerprobe.resolve import DataSpec, ModelSpec
 
 
 @dataclass(frozen=True)
-class Training:
-    """How to train, whatever the method.
+class Recipe:
+    """How long, how fast and by which rule to train: all that the training loop needs to be told.
 
     Attributes:
         epochs: passes over the training images.
-        batch_size: images per step.
-        learning_rate: peak of OneCycle; None: by architecture (``default_learning_rate``).
-        weight_decay: of AdamW.
-        seed: initial weights, order of the images, dropout.
+        learning_rate: peak of the schedule, the classifier's where the backbone has a factor; None: by architecture
+            (``default_learning_rate``).
+        weight_decay: of the optimizer.
+        seed: initial weights, order of the images, augmentation, dropout.
+        optimizer: ``adamw`` or ``sgd``.
+        momentum: of SGD.
+        schedule: ``onecycle`` (30 % warm-up), ``cosine`` or ``multi-step``.
+        milestones: of multi-step, the epochs after which the rate falls; None: after 5/8, 3/4 and 7/8 of all.
+        decay: of multi-step, what the rate is multiplied by.
+        backbone_lr_factor: learning rate of the student's backbone / that of everything else.
+        clip: largest norm of a step's gradient; None: any.
+        accumulate: batches per step.
+        compile: whether ``torch.compile`` compiles the networks.
+    """
+
+    epochs: int = 50
+    learning_rate: float | None = None
+    weight_decay: float = 0.01
+    seed: int = 0
+    optimizer: str = "adamw"
+    momentum: float = 0.9
+    schedule: str = "onecycle"
+    milestones: tuple[int, ...] | None = None
+    decay: float = 0.1
+    backbone_lr_factor: float = 1.0
+    clip: float | None = None
+    accumulate: int = 1
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class Training(Recipe):
+    """How to train, whatever the method: the recipe, and what it is applied to and computed with.
+
+    Attributes:
+        batch_size: images per batch, in every process.
+        augment: ``none``, ``crop-flip`` or ``trivial``: what is done to training images before both networks see them.
         train_samples: train on a class-balanced sample of so many images; None: all. The sample does not
             depend on ``seed``.
         test_samples: test on a class-balanced sample of so many images; None: all.
@@ -25,19 +58,18 @@ class Training:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``no`` (float32), ``bf16`` or ``fp16`` autocast.
         workers: processes that decode images.
+        tensorboard: whether TensorBoard's event files are written too.
     """
 
-    epochs: int = 50
     batch_size: int = 128
-    learning_rate: float | None = None
-    weight_decay: float = 0.01
-    seed: int = 0
+    augment: str = "none"
     train_samples: int | None = None
     test_samples: int | None = None
     holdout: float = 0.0
     device: str = "auto"
     precision: str = "no"
     workers: int = 0
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +82,7 @@ class TrainConfig:
         output: the run folder to make.
         training: how to train.
         overwrite: whether an existing run may be replaced.
+        resume: whether to go on with the run that lies there.
     """
 
     model: ModelSpec
@@ -57,6 +90,7 @@ class TrainConfig:
     output: Path
     training: Training = field(default_factory=Training)
     overwrite: bool = False
+    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,8 +105,11 @@ class DistillConfig:
         output: the run folder to make.
         layers: the teacher's layers: a ranking file, or names or indices separated by commas.
         student_layers: names or indices of the student's layers; None: the paper's, else evenly spread.
+        teacher_features: a feature file that holds the teacher's features of the training images; None: the teacher
+            computes them in every step.
         training: how to train.
         overwrite: whether an existing run may be replaced.
+        resume: whether to go on with the run that lies there.
     """
 
     method: str
@@ -82,8 +119,10 @@ class DistillConfig:
     output: Path
     layers: str | None = None
     student_layers: tuple[str, ...] | None = None
+    teacher_features: Path | None = None
     training: Training = field(default_factory=Training)
     overwrite: bool = False
+    resume: bool = False
 
 
 def default_learning_rate(model: str) -> float:

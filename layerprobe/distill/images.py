@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch.utils.data import DataLoader
 
+from layerprobe.data.augmentation import NONE, AugmentedPixels, check_augmentation
 from layerprobe.data.image_dataset import ImageDataset
-from layerprobe.data.loading import Batch, Pixels, decoded, make_loader, split_holdout
+from layerprobe.data.loading import Batch, EpochBatches, Pixels, batch_loader, decoded, split_holdout
 from layerprobe.data.sampling import balanced_sample
 from layerprobe.distill.config import Training
 from layerprobe.errors import LayerprobeError
@@ -19,10 +19,10 @@ from layerprobe.types import Preprocessing, Progress, silent
 
 @dataclass(frozen=True)
 class Images:
-    """Loaders under one preprocessing.
+    """Loaders under one preprocessing; each gives this process's part.
 
     Attributes:
-        train: training images, shuffled anew in every epoch.
+        train: training images, augmented, in an order of their own in every epoch.
         test: the test split.
         holdout: training images that are held out to choose an epoch; None: there are none.
         preprocessing: how pixels become a network's input.
@@ -33,6 +33,34 @@ class Images:
     holdout: DataLoader[Batch] | None
     preprocessing: Preprocessing
 
+    @property
+    def order(self) -> EpochBatches:
+        """Which training images make up which batch."""
+        order = self.train.batch_sampler
+        if not isinstance(order, EpochBatches):
+            raise TypeError("the loader was not made by load_images")
+        return order
+
+    def start_epoch(self, epoch: int) -> None:
+        """Take the order and the augmentation of an epoch."""
+        self.order.epoch = epoch
+        if isinstance(self.train.dataset, AugmentedPixels):
+            self.train.dataset.epoch = epoch
+
+    def some(self, count: int) -> Batch:
+        """The first training images, unshuffled and without augmentation.
+
+        Raises:
+            LayerprobeError: if an image can't be read.
+        """
+        pixels = self.train.dataset
+        if not isinstance(pixels, Pixels):
+            raise TypeError("the loader was not made by load_images")
+        batch = Pixels.__getitems__(pixels, range(min(count, len(pixels))))
+        if isinstance(batch, LayerprobeError):
+            raise batch
+        return batch
+
 
 def load_images(
     train: ImageDataset,
@@ -40,11 +68,20 @@ def load_images(
     preprocessing: Preprocessing,
     training: Training,
     progress: Progress = silent,
+    share: tuple[int, int] = (0, 1),
 ) -> Images:
     """Draw the samples, hold some out, and decode once what fits into memory.
 
     Which images are held out, and in which order the others come, depends on the seed alone, never on the labels. A
     class-balanced ``train_samples`` is drawn by label, as its name says.
+
+    Args:
+        train: the training split.
+        test: the test split.
+        preprocessing: of both.
+        training: samples, batch size, augmentation and seed.
+        progress: told while images are decoded.
+        share: this process and how many there are.
 
     Raises:
         LayerprobeError: if the two splits name other classes, a sample is too large, or nothing is left to train on.
@@ -53,27 +90,26 @@ def load_images(
         raise LayerprobeError(f"the training and test images of {train.name} have different classes")
     if not 0 <= training.holdout < 1:
         raise LayerprobeError(f"--holdout is a fraction from 0 to below 1, not {training.holdout}")
+    check_augmentation(training.augment)
     train_rows = _rows(train, training.train_samples)
     split = split_holdout(len(train_rows), training.holdout, seed=0)
+    if len(split.train) < share[1]:
+        raise LayerprobeError(f"{len(split.train)} training images for {share[1]} processes; start fewer processes")
 
-    def loader(dataset: ImageDataset, rows: npt.NDArray[np.int64], what: str, shuffle: bool) -> DataLoader[Batch]:
-        pixels = Pixels(dataset, rows, preprocessing)
-        pixels = decoded(pixels, training.workers, progress=progress, what=what)
-        return make_loader(
-            pixels,
-            training.batch_size,
-            workers=0 if pixels.in_memory else training.workers,
-            shuffle=shuffle,
-            generator=torch.Generator().manual_seed(training.seed) if shuffle else None,
-            # A last batch of one image would have no batch statistics.
-            drop_last=shuffle and len(rows) % training.batch_size == 1 and len(rows) > 1,
-        )
+    def loader(dataset: ImageDataset, rows: npt.NDArray[np.int64], what: str, learn: bool = False) -> DataLoader[Batch]:
+        pixels = decoded(Pixels(dataset, rows, preprocessing), training.workers, progress=progress, what=what)
+        seed = training.seed if learn else None
+        order = EpochBatches(len(rows), training.batch_size, seed, share, drop_small=learn)
+        if learn and training.augment != NONE:
+            pixels = AugmentedPixels(pixels, training.augment, training.seed)
+        idle = pixels.in_memory and not isinstance(pixels, AugmentedPixels)
+        return batch_loader(pixels, order, 0 if idle else training.workers)
 
     held_out = train_rows[split.holdout]
     return Images(
-        train=loader(train, train_rows[split.train], "read training images", shuffle=True),
-        test=loader(test, _rows(test, training.test_samples), "read test images", shuffle=False),
-        holdout=loader(train, held_out, "read held-out images", shuffle=False) if len(held_out) else None,
+        train=loader(train, train_rows[split.train], "read training images", learn=True),
+        test=loader(test, _rows(test, training.test_samples), "read test images"),
+        holdout=loader(train, held_out, "read held-out images") if len(held_out) else None,
         preprocessing=preprocessing,
     )
 

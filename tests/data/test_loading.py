@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from layerprobe.data.datasets import open_dataset
-from layerprobe.data.loading import Pixels, batches, decoded, make_loader
+from layerprobe.data.loading import EpochBatches, Pixels, batch_loader, batches, decoded, make_loader
 from layerprobe.errors import LayerprobeError
 from layerprobe.types import Preprocessing
 
@@ -34,7 +34,7 @@ def test_batches_hold_the_rows_in_order(pixels: Pixels, workers: int) -> None:
 def test_memory_holds_the_same_pixels_in_any_order(pixels: Pixels) -> None:
     memory = decoded(pixels)
     assert memory.in_memory and not pixels.in_memory
-    shuffled = make_loader(memory, 4, shuffle=True, generator=torch.Generator().manual_seed(0))
+    shuffled = batch_loader(memory, EpochBatches(7, 4, seed=0))
     direct = torch.cat([batch.pixels for batch in batches(make_loader(pixels, 7))])
     positions = []
     for batch in batches(shuffled):
@@ -69,3 +69,29 @@ def test_a_damaged_image_stops_with_one_line(photos: Path, workers: int) -> None
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(LayerprobeError, match=r"^\S*05.png is not a readable image \(.*\); repair or remove it$"):
         list(batches(make_loader(Pixels(open_dataset(str(photos)), ROWS, PREPROCESSING), 3, workers=workers)))
+
+
+def test_every_epoch_has_an_order_of_its_own_and_it_comes_back() -> None:
+    order = EpochBatches(10, 4, seed=3)
+    first = list(order)
+    order.epoch = 1
+    second = list(order)
+    order.epoch = 0
+    assert first == list(order) != second and [len(part) for part in first] == [4, 4, 2] and len(order) == 3
+    assert sorted(sum(first, [])) == sorted(sum(second, [])) == list(range(10))
+
+
+@pytest.mark.parametrize("count", [7, 8, 12, 13, 25])
+def test_processes_see_together_what_one_sees(count: int) -> None:
+    parts = [list(EpochBatches(count, 4, 5, share=(process, 3), drop_small=True)) for process in range(3)]
+    together = list(EpochBatches(count, 12, 5))
+    for number, batch in enumerate(zip(*parts, strict=True)):
+        assert sorted(sum(batch, [])) == sorted(together[number])
+    assert min(len(part) for process in parts for part in process) >= 2
+    assert EpochBatches(count, 4, share=(1, 3)).sizes() == [len(part) for part in together]
+
+
+def test_a_last_batch_of_one_image_is_left_out_of_training() -> None:
+    assert [len(part) for part in EpochBatches(9, 4, 0, drop_small=True)] == [4, 4]
+    assert [len(part) for part in EpochBatches(10, 4, 0, drop_small=True)] == [4, 4, 2]
+    assert [len(part) for part in EpochBatches(1, 4, 0, drop_small=True)] == [1]

@@ -1,0 +1,81 @@
+"""The optimizer, and which parameters learn how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from layerprobe.distill.config import Recipe
+from layerprobe.errors import LayerprobeError, closest
+from layerprobe.models.taps import Tap
+from layerprobe.types import Layer
+
+OPTIMIZERS: Mapping[str, Callable[[Sequence[Any], Recipe], Optimizer]] = {
+    "adamw": lambda groups, recipe: torch.optim.AdamW(
+        groups, lr=_rate(recipe), weight_decay=recipe.weight_decay, betas=(0.9, 0.999)
+    ),
+    "sgd": lambda groups, recipe: torch.optim.SGD(
+        groups, lr=_rate(recipe), weight_decay=recipe.weight_decay, momentum=recipe.momentum
+    ),
+}
+"""Every optimizer by its name on the command line."""
+
+
+def make_optimizer(student: nn.Module, objective: nn.Module, head: str, recipe: Recipe) -> Optimizer:
+    """An optimizer for the student and the modules that its objective adds.
+
+    With a ``backbone_lr_factor`` other than 1 there are two groups of parameters: the student's backbone, and its
+    classifier together with what the objective adds.
+
+    Args:
+        student: the network to train.
+        objective: what it is trained for, with modules of its own.
+        head: dotted path of the student's classifier.
+        recipe: which optimizer, and how fast.
+    """
+    if recipe.backbone_lr_factor == 1:
+        return OPTIMIZERS[recipe.optimizer]([*student.parameters(), *objective.parameters()], recipe)
+    of_head = set(student.get_submodule(head).parameters())
+    backbone = [parameter for parameter in student.parameters() if parameter not in of_head]
+    others = [parameter for parameter in student.parameters() if parameter in of_head]
+    groups = [
+        {"params": [*others, *objective.parameters()]},
+        {"params": backbone, "lr": _rate(recipe) * recipe.backbone_lr_factor},
+    ]
+    return OPTIMIZERS[recipe.optimizer](groups, recipe)
+
+
+def find_head(student: nn.Module, layers: Sequence[Layer]) -> str:
+    """Dotted path of a network's classifier: the module that its last feature enters, else the last with parameters."""
+    features = [layer for layer in layers if layer.kind == "feature"]
+    if features:
+        return Tap.of(features[-1].name).module
+    return [name for name, module in student.named_modules() if any(True for _ in module.parameters(recurse=False))][-1]
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse what can't be trained with.
+
+    Raises:
+        LayerprobeError: if a value is out of its range.
+    """
+    if recipe.epochs < 1 or recipe.accumulate < 1:
+        raise LayerprobeError(f"--epochs is at least 1 and --accumulate too, not {recipe.epochs}, {recipe.accumulate}")
+    if recipe.optimizer not in OPTIMIZERS:
+        raise LayerprobeError(f"no optimizer {recipe.optimizer!r}; {closest(recipe.optimizer, OPTIMIZERS)}")
+    if recipe.backbone_lr_factor < 0:
+        raise LayerprobeError(
+            f"--backbone-lr-factor is 0 (a frozen backbone) or above, not {recipe.backbone_lr_factor}; try 0.01"
+        )
+    if recipe.clip is not None and recipe.clip <= 0:
+        raise LayerprobeError(f"--clip is a norm above 0, not {recipe.clip}; leave it out for gradients of any norm")
+
+
+def _rate(recipe: Recipe) -> float:
+    if recipe.learning_rate is None:
+        raise ValueError("the learning rate is not resolved")
+    return recipe.learning_rate
