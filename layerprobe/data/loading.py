@@ -137,9 +137,7 @@ def make_loader(
     return batch_loader(pixels, EpochBatches(len(pixels), batch_size), workers, pin_memory)
 
 
-def batch_loader(
-    pixels: Pixels, order: EpochBatches, workers: int = 0, pin_memory: bool = False
-) -> DataLoader[Batch]:
+def batch_loader(pixels: Pixels, order: EpochBatches, workers: int = 0, pin_memory: bool = False) -> DataLoader[Batch]:
     """A loader of given batches; iterate it through ``batches``.
 
     It has a generator of its own: a loader on the global one would shift every later random draw.

@@ -27,6 +27,8 @@ class Recipe:
         clip: largest norm of a step's gradient; None: any.
         accumulate: batches per step.
         compile: whether ``torch.compile`` compiles the networks.
+        check: whether it is made sure, before the first step, that no gradient of the classifier's loss reaches the
+            backbone of a student that learns from features alone.
     """
 
     epochs: int = 50
@@ -42,6 +44,7 @@ class Recipe:
     clip: float | None = None
     accumulate: int = 1
     compile: bool = False
+    check: bool = True
 
 
 @dataclass(frozen=True)

@@ -4,82 +4,35 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from itertools import islice
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from layerprobe.data.loading import Batch, batches
-from layerprobe.data.preprocessing import normalize
+from layerprobe.distill.checkpoints import BEST, DIVERGED, LATEST, Checkpoints, Saved
+from layerprobe.distill.config import Recipe
+from layerprobe.distill.evaluation import accuracy, count_correct, percent
 from layerprobe.distill.images import Images
-from layerprobe.distill.objectives import FeatureObjective, LabelledObjective
-from layerprobe.distill.pairing import Pairing
+from layerprobe.distill.lesson import HEAD_TERM, Lesson, Pupil
+from layerprobe.distill.optimizers import make_optimizer
+from layerprobe.distill.processes import Team, make_accelerator
+from layerprobe.distill.schedules import SCHEDULES
 from layerprobe.errors import LayerprobeError
-from layerprobe.models.capture import Capture
-from layerprobe.models.taps import first_tensor
-from layerprobe.types import EpochMetrics, Preprocessing, Progress, silent
+from layerprobe.types import EpochMetrics, Progress, silent
 
-HEAD_TERM = "head_cross_entropy"
-"""The loss of the classifier that a feature-only student trains on detached features."""
+__all__ = ["HEAD_TERM", "Pupil", "Recipe", "accuracy", "make_accelerator", "train"]
 
+DIVERGENCE = 100
+"""A loss this many times that of the first epoch has diverged."""
 
-@dataclass(frozen=True)
-class Recipe:
-    """How long and how fast to train: AdamW and OneCycle with 30 % warm-up.
-
-    Attributes:
-        epochs: passes over the training images.
-        learning_rate: peak of the schedule.
-        weight_decay: of AdamW.
-        seed: order of the images, and every other random choice while training.
-    """
-
-    epochs: int
-    learning_rate: float
-    weight_decay: float = 0.01
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Pupil:
-    """A student, its objective, and the teacher's part in it.
-
-    Attributes:
-        student: the network to train.
-        objective: what it is trained for.
-        pairing: the layers that the objective sees; empty for a method without features.
-        teacher: the frozen teacher; None for a method without one.
-    """
-
-    student: nn.Module
-    objective: FeatureObjective | LabelledObjective
-    pairing: Pairing
-    teacher: nn.Module | None
-
-    @property
-    def gate(self) -> str | None:
-        """The layer behind which the classifier learns from detached features; None: gradients pass everywhere."""
-        return self.pairing.student[-1].name if isinstance(self.objective, FeatureObjective) else None
-
-
-def make_accelerator(device: torch.device, precision: str = "no") -> Accelerator:
-    """Accelerate's view of a device.
-
-    Raises:
-        LayerprobeError: if the precision isn't ``no``, ``bf16`` or ``fp16``, or the device can't do it.
-    """
-    if precision not in ("no", "bf16", "fp16"):
-        raise LayerprobeError(f"--precision is no, bf16 or fp16, not {precision!r}")
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    try:
-        return Accelerator(cpu=device.type == "cpu", mixed_precision=precision)
-    except ValueError as error:
-        raise LayerprobeError(f"--precision {precision} on {device}: {error}") from None
+_LOOK_EVERY = 50
+"""Steps after which the losses are looked at: looking makes a GPU wait."""
 
 
 def train(
@@ -89,66 +42,87 @@ def train(
     accelerator: Accelerator,
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
     progress: Progress = silent,
+    checkpoints: Checkpoints | None = None,
+    saved: Saved | None = None,
 ) -> tuple[EpochMetrics, ...]:
     """Train a student, and test it after every epoch.
 
     A ``FeatureObjective`` is called with features alone. The classifier, and every layer past the last paired one,
     is trained with cross entropy on that layer's detached output, in the same step.
 
+    Every random draw belongs to the seed and the epoch, so that a training that goes on from a state that was saved at
+    an epoch's end is the one that was not stopped.
+
+    Args:
+        pupil: who learns what from whom.
+        images: loaders.
+        recipe: how; its learning rate is resolved.
+        accelerator: where.
+        on_epoch: told the metrics of every epoch that is trained.
+        progress: told after every step.
+        checkpoints: where states are saved after every epoch; None: nowhere.
+        saved: the state to go on from; None: from the start.
+
     Returns:
-        The metrics of every epoch, in order.
+        The metrics of every epoch, in order; those of a saved state first.
 
     Raises:
-        LayerprobeError: if a gradient of the classifier's loss reaches the backbone, or a loss stops being finite.
+        LayerprobeError: if a gradient of the classifier's loss reaches the backbone, or a loss stops being finite or
+            diverges.
     """
     with torch.random.fork_rng(devices=[accelerator.device] if accelerator.device.type == "cuda" else []):
         torch.manual_seed(recipe.seed)
-        trainer = _Trainer(pupil, images, recipe, accelerator)
-        with trainer.student_capture, trainer.teacher_capture:
-            trainer.check_backbone()
-            history = []
-            for epoch in range(1, recipe.epochs + 1):
-                history.append(trainer.run_epoch(epoch, progress))
-                on_epoch(history[-1])
-    return tuple(history)
+        trainer = _Trainer(pupil, images, recipe, accelerator, checkpoints)
+        try:
+            if saved:
+                trainer.restore(saved)
+            elif recipe.check:
+                trainer.lesson.check_backbone(images.some(max(images.order.sizes()[0], 2)))
+            while len(trainer.history) < recipe.epochs:
+                metrics = trainer.run_epoch(progress)
+                trainer.save()
+                on_epoch(metrics)
+        finally:
+            trainer.lesson.close()
+    return tuple(trainer.history)
 
 
 class _Trainer:
-    """The state of one training: networks on their device, optimizer and schedule."""
+    """The state of one training: networks on their device, optimizer and schedule, and what came of it so far."""
 
-    def __init__(self, pupil: Pupil, images: Images, recipe: Recipe, accelerator: Accelerator) -> None:
-        self._pupil, self._images, self._recipe, self._accelerator = pupil, images, recipe, accelerator
-        self._steps = recipe.epochs * len(images.train)
-        self._done = 0
-        parameters = [*pupil.student.parameters(), *pupil.objective.parameters()]
-        optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=recipe.learning_rate, total_steps=self._steps, pct_start=0.3
-        )
-        self._student, self._objective, self._optimizer = accelerator.prepare(pupil.student, pupil.objective, optimizer)
-        # Accelerate only moves and casts this one; nothing of the teacher is trained.
-        self._teacher = pupil.teacher and accelerator.prepare_model(pupil.teacher.eval(), evaluation_mode=True)
-        self.student_capture = Capture(self._student, [layer.name for layer in pupil.pairing.student], gate=pupil.gate)
-        self.teacher_capture = Capture(
-            self._teacher or nn.Identity(), [layer.name for layer in pupil.pairing.teacher if self._teacher]
-        )
+    def __init__(
+        self, pupil: Pupil, images: Images, recipe: Recipe, accelerator: Accelerator, checkpoints: Checkpoints | None
+    ) -> None:
+        self._images, self._recipe, self._accelerator, self._checkpoints = images, recipe, accelerator, checkpoints
+        self._team = Team(accelerator)
+        self.lesson = Lesson(pupil, images.preprocessing, accelerator, recipe.compile)
+        self._student, self._objective = self.lesson.student, self.lesson.objective
+        self._plain_optimizer = make_optimizer(self._student, self._objective, pupil.head, recipe)
+        self._optimizer = accelerator.prepare_optimizer(self._plain_optimizer)
+        self._parameters = [parameter for group in self._plain_optimizer.param_groups for parameter in group["params"]]
+        self._steps_per_epoch = math.ceil(len(images.order) / recipe.accumulate)
+        self._schedule = SCHEDULES[recipe.schedule](self._plain_optimizer, recipe, self._steps_per_epoch)
+        self.history: list[EpochMetrics] = []
 
-    def run_epoch(self, epoch: int, progress: Progress) -> EpochMetrics:
+    def run_epoch(self, progress: Progress) -> EpochMetrics:
         """Train on every image once, then test."""
         started = time.perf_counter()
+        epoch = len(self.history) + 1
+        self._images.start_epoch(epoch)
+        _seed(self._recipe.seed, epoch, self._team.index)
         self._student.train()
-        sums: dict[str, Tensor] = {}
-        count = 0
-        for batch in batches(self._images.train):
-            for name, value in self._step(batch).items():
-                sums[name] = sums.get(name, 0) + value.detach() * len(batch.labels)
-            count += len(batch.labels)
-            self._done += 1
-            progress("train", self._done, self._steps)
-        losses = {name: float(value) / count for name, value in sums.items()}
-        if not all(math.isfinite(value) for value in losses.values()):
-            raise LayerprobeError(f"the loss is not finite in epoch {epoch} ({losses}); try a smaller --lr")
-        return EpochMetrics(
+        self._objective.train()
+        sums = _Sums()
+        total = self._recipe.epochs * self._steps_per_epoch
+        for step, group in enumerate(self._groups(), start=1):
+            self._step(group, sums)
+            if step % _LOOK_EVERY == 0:
+                self._check(sums.means(self._team), epoch)
+            progress("train", (epoch - 1) * self._steps_per_epoch + step, total)
+        losses = sums.means(self._team)
+        self._check(losses, epoch)
+        self._team.average_buffers(self._student, self._objective)
+        metrics = EpochMetrics(
             epoch=epoch,
             losses=losses,
             learning_rate=float(self._schedule.get_last_lr()[0]),
@@ -156,72 +130,120 @@ class _Trainer:
             holdout_accuracy=self._test(self._images.holdout) if self._images.holdout else None,
             seconds=time.perf_counter() - started,
         )
+        self.history.append(metrics)
+        return metrics
 
-    def _step(self, batch: Batch) -> dict[str, Tensor]:
-        terms = self._terms(batch)
+    def _groups(self) -> Iterator[list[tuple[Batch, float]]]:
+        """The batches of a step, each with the share of the step's images that it holds."""
+        loaded, sizes = batches(self._images.train), iter(self._images.order.sizes())
+        while together := sum(islice(sizes, self._recipe.accumulate)):
+            group = list(islice(loaded, self._recipe.accumulate))
+            yield [(batch, len(batch.labels) / together) for batch in group]
+
+    def _step(self, group: Iterable[tuple[Batch, float]], sums: _Sums) -> None:
         self._optimizer.zero_grad()
-        self._accelerator.backward(torch.stack(list(terms.values())).sum())
+        for batch, share in group:
+            terms = self.lesson.terms(batch)
+            loss = torch.stack(list(terms.values())).sum()
+            self._accelerator.backward(loss if share == 1 else loss * share)
+            sums.add(terms, len(batch.labels))
+        self._team.add_gradients(self._parameters)
+        if self._recipe.clip is not None:
+            self._accelerator.clip_grad_norm_(self._parameters, self._recipe.clip)
         self._optimizer.step()
         self._schedule.step()
-        return terms
 
-    def _terms(self, batch: Batch) -> dict[str, Tensor]:
-        device = self._accelerator.device
-        inputs = normalize(batch.pixels.to(device, non_blocking=True), self._images.preprocessing)
-        labels = batch.labels.to(device, non_blocking=True)
-        with torch.no_grad():
-            teacher = self.teacher_capture(inputs) if self._teacher else None
-        student = self.student_capture(inputs)
-        if not isinstance(self._pupil.objective, FeatureObjective):
-            terms: dict[str, Tensor] = self._objective(student, teacher, labels)
-            return terms
-        if teacher is None:
-            raise ValueError("a feature objective needs a teacher")
-        features = self._objective(
-            [student.features[layer.name] for layer in self._pupil.pairing.student],
-            [teacher.features[layer.name] for layer in self._pupil.pairing.teacher],
-        )
-        return {**features, HEAD_TERM: cross_entropy(student.logits, labels)}
-
-    def check_backbone(self) -> None:
-        """For a feature objective: no gradient of the classifier's loss reaches what the features train.
-
-        A connection that bypasses the last paired layer would carry one.
-        """
-        if self._pupil.gate is None:
-            return
-        self._student.eval()  # a pass in training mode would change the batch statistics
-        terms = self._terms(next(batches(self._images.test)))
-        head = terms.pop(HEAD_TERM)
-        names, parameters = zip(*self._student.named_parameters(), strict=True)
-        by_head = torch.autograd.grad(head, parameters, allow_unused=True, retain_graph=True)
-        by_features = torch.autograd.grad(torch.stack(list(terms.values())).sum(), parameters, allow_unused=True)
-        reached = [
-            name
-            for name, ours, theirs in zip(names, by_head, by_features, strict=True)
-            if ours is not None and theirs is not None
-        ]
-        if reached:
-            raise LayerprobeError(
-                f"the classifier's loss reaches the backbone at {reached[0]!r}: a connection bypasses "
-                f"{self._pupil.gate!r}; choose a later last layer with --student-layers"
+    def _check(self, losses: Mapping[str, float], epoch: int) -> None:
+        """Stop where the loss is lost, with the state saved."""
+        first = sum(self.history[0].losses.values()) if self.history else math.inf
+        if not all(math.isfinite(value) for value in losses.values()):
+            what = f"the loss is not finite in epoch {epoch} ({_shown(losses)})"
+        elif sum(losses.values()) > DIVERGENCE * max(first, 0):
+            what = (
+                f"the loss diverges: in epoch {epoch} it is over {DIVERGENCE} times that of epoch 1 ({_shown(losses)})"
             )
+        else:
+            return
+        half = ", --precision no" if self._accelerator.mixed_precision != "no" else ""
+        where = self._write(DIVERGED)
+        last = f"; the state is in {where}, that of epoch {epoch - 1} in {LATEST}" if where and epoch > 1 else ""
+        last = f"; the state is in {where}" if where and epoch == 1 else last
+        raise LayerprobeError(f"{what}{last}; try a smaller --lr, --clip 1{half}")
+
+    def save(self) -> None:
+        """Save the state after an epoch; also as the best one, if its held-out images were classified best so far."""
+        now = self.history[-1].holdout_accuracy
+        before = [metrics.holdout_accuracy or 0.0 for metrics in self.history[:-1]]
+        if now is not None and now > max(before, default=-1.0):
+            self._write(BEST)
+        self._write(LATEST)
+
+    def _write(self, name: str) -> str | None:
+        if self._checkpoints is None:
+            return None
+        if self._team.is_main:
+            self._checkpoints.save(name, self._student, self._state())
+        self._team.wait()
+        return str(self._checkpoints.folder / name)
+
+    def _state(self) -> dict[str, Any]:
+        scaler = self._accelerator.scaler
+        return {
+            "history": [asdict(metrics) for metrics in self.history],
+            "objective": self._objective.state_dict(),
+            "optimizer": self._plain_optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "scaler": scaler.state_dict() if scaler else None,
+        }
+
+    def restore(self, saved: Saved) -> None:
+        """Take a state that ``save`` wrote."""
+        state = saved.state
+        self._student.load_state_dict(saved.weights)
+        self._objective.load_state_dict(state["objective"])
+        self._plain_optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        if self._accelerator.scaler and state["scaler"]:
+            self._accelerator.scaler.load_state_dict(state["scaler"])
+        self.history = read_history(saved)
 
     def _test(self, loader: DataLoader[Batch]) -> float:
-        return accuracy(self._student, loader, self._images.preprocessing, self._accelerator.device)
+        counts = count_correct(self._student, loader, self._images.preprocessing, self._accelerator.device)
+        return percent(self._team.total(counts))
 
 
-def accuracy(model: nn.Module, loader: DataLoader[Batch], preprocessing: Preprocessing, device: torch.device) -> float:
-    """Top-1 accuracy in percent, in evaluation mode."""
-    model.eval()
-    correct = torch.zeros((), dtype=torch.int64, device=device)
-    count = 0
-    with torch.no_grad():
-        for batch in batches(loader):
-            inputs = normalize(batch.pixels.to(device, non_blocking=True), preprocessing)
-            logits = first_tensor(model(inputs))
-            if logits is None:
-                raise ValueError("the model returned no tensor")
-            correct += (logits.argmax(dim=1) == batch.labels.to(device)).sum()
-            count += len(batch.labels)
-    return 100 * int(correct) / count
+class _Sums:
+    """Loss terms, summed over images on the device."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Tensor] = {}
+        self._images = 0
+
+    def add(self, terms: Mapping[str, Tensor], images: int) -> None:
+        for name, value in terms.items():
+            value = value.detach() * images
+            self._values[name] = self._values[name] + value if name in self._values else value
+        self._images += images
+
+    def means(self, team: Team) -> dict[str, float]:
+        """Mean of every term over the images of all processes."""
+        values = torch.stack(list(self._values.values()))
+        values = values.float() if values.device.type == "mps" else values.double()
+        count = torch.tensor([self._images], dtype=values.dtype, device=values.device)
+        *sums, images = team.total(torch.cat([values, count])).tolist()
+        return {name: value / images for name, value in zip(self._values, sums, strict=True)}
+
+
+def read_history(saved: Saved) -> list[EpochMetrics]:
+    """The metrics of every epoch up to a state."""
+    return [EpochMetrics(**values) for values in saved.state["history"]]
+
+
+def _seed(seed: int, epoch: int, process: int) -> None:
+    """Dropout and the like draw from torch's global generator, which ``train`` puts back at its end."""
+    mixed = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    torch.manual_seed(int(torch.randint(2**62, (), generator=mixed)) + process)
+
+
+def _shown(losses: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3g}" for name, value in losses.items())

@@ -94,6 +94,11 @@ class FeatureFile(DescribedFile):
         unique, position = np.unique(rows, return_inverse=True)
         return torch.from_numpy(self._dataset(layer)[unique][position])
 
+    def mapped(self, layer: int | str) -> npt.NDArray[np.generic]:
+        """A layer (rows, ...) in the stored type, mapped into memory: what is read is what is indexed."""
+        dataset = self._dataset(layer)
+        return np.memmap(self.path, dataset.dtype, "r", dataset.id.get_offset(), dataset.shape)
+
     def blocks(self, layer: int | str, rows: int = 1024) -> Iterator[Tensor]:
         """A layer in blocks of ``rows`` rows, in order, each (rows, ...) in the stored type."""
         dataset = self._dataset(layer)

@@ -80,7 +80,7 @@ def prepare(config: ExtractConfig, device: torch.device) -> Job:
             "population": len(dataset),
             "preprocessing": network.preprocessing.to_dict(),
             "sample": sample.description,
-            "pixels_sha256": _fingerprint(images),
+            "pixels_sha256": pixel_fingerprint(images),
             "precision": str(precision).removeprefix("torch."),
             "device": device.type,
         },
@@ -97,7 +97,7 @@ def _draw(config: ExtractConfig, dataset: ImageDataset) -> Sample:
     return balanced_sample(dataset.labels, config.samples, seed=config.seed, num_classes=len(dataset.classes))
 
 
-def _fingerprint(images: Pixels, count: int = 16) -> str:
+def pixel_fingerprint(images: Pixels, count: int = 16) -> str:
     """Hash of the pixels of some images: tells a data set that changed under its name from the one it was."""
     some = np.unique(np.linspace(0, len(images) - 1, count, dtype=np.int64))
     probe = Pixels(images.dataset, images.rows[some], images.preprocessing)

@@ -1,0 +1,128 @@
+"""What a batch of images teaches: the forward passes and the loss terms, whatever the method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from layerprobe.data.loading import Batch
+from layerprobe.data.preprocessing import normalize
+from layerprobe.distill.objectives import FeatureObjective, LabelledObjective
+from layerprobe.distill.pairing import Pairing
+from layerprobe.distill.stored_teacher import StoredTeacher
+from layerprobe.errors import LayerprobeError
+from layerprobe.models.capture import Capture, Captured
+from layerprobe.types import Preprocessing
+
+HEAD_TERM = "head_cross_entropy"
+"""The loss of the classifier that a feature-only student trains on detached features."""
+
+
+@dataclass(frozen=True)
+class Pupil:
+    """A student, its objective, and the teacher's part in it.
+
+    Attributes:
+        student: the network to train.
+        objective: what it is trained for.
+        pairing: the layers that the objective sees; empty for a method without features.
+        teacher: the frozen teacher; None for a method without one, or with ``stored``.
+        stored: the teacher's features on disk; None: the teacher computes them.
+        head: dotted path of the student's classifier; needed for a ``backbone_lr_factor``.
+    """
+
+    student: nn.Module
+    objective: FeatureObjective | LabelledObjective
+    pairing: Pairing
+    teacher: nn.Module | None
+    stored: StoredTeacher | None = None
+    head: str = ""
+
+    @property
+    def gate(self) -> str | None:
+        """The layer behind which the classifier learns from detached features; None: gradients pass everywhere."""
+        return self.pairing.student[-1].name if isinstance(self.objective, FeatureObjective) else None
+
+
+class Lesson:
+    """Student, objective and teacher on their device, with taps on the paired layers. Close it when done."""
+
+    def __init__(
+        self, pupil: Pupil, preprocessing: Preprocessing, accelerator: Accelerator, compile: bool = False
+    ) -> None:
+        self._pupil, self._preprocessing, self._device = pupil, preprocessing, accelerator.device
+        # Accelerate only moves and casts: what several processes do together stands in ``Team``.
+        self.student = accelerator.prepare_model(pupil.student, evaluation_mode=True)
+        self.objective = accelerator.prepare_model(pupil.objective, evaluation_mode=True)
+        self._teacher = pupil.teacher and accelerator.prepare_model(pupil.teacher.eval(), evaluation_mode=True)
+        if compile:
+            for network in filter(None, (self.student, self._teacher)):
+                network.compile()
+        ours, theirs = ([layer.name for layer in side] for side in (pupil.pairing.student, pupil.pairing.teacher))
+        self._student_capture = Capture(self.student, ours, gate=pupil.gate)
+        self._teacher_capture = Capture(self._teacher, theirs) if self._teacher else None
+
+    def close(self) -> None:
+        """Take the taps off the networks."""
+        self._student_capture.close()
+        if self._teacher_capture:
+            self._teacher_capture.close()
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Named scalar loss terms of a batch, to be summed.
+
+        Both networks see one tensor, so that whatever was done to the images was done for both.
+        """
+        inputs = normalize(batch.pixels.to(self._device, non_blocking=True), self._preprocessing)
+        labels = batch.labels.to(self._device, non_blocking=True)
+        teacher = self._taught(inputs, batch)
+        student = self._student_capture(inputs)
+        if not isinstance(self._pupil.objective, FeatureObjective):
+            terms: dict[str, Tensor] = self.objective(student, teacher, labels)
+            return terms
+        if teacher is None:
+            raise ValueError("a feature objective needs a teacher")
+        features = self.objective(
+            [student.features[layer.name] for layer in self._pupil.pairing.student],
+            [teacher.features[layer.name] for layer in self._pupil.pairing.teacher],
+        )
+        return {**features, HEAD_TERM: cross_entropy(student.logits, labels)}
+
+    def _taught(self, inputs: Tensor, batch: Batch) -> Captured | None:
+        if self._pupil.stored:
+            features = self._pupil.stored.features(batch.positions)
+            on_device = {name: value.to(self._device, non_blocking=True) for name, value in features.items()}
+            return Captured(inputs.new_empty(len(inputs), 0), on_device)
+        with torch.no_grad():
+            return self._teacher_capture(inputs) if self._teacher_capture else None
+
+    def check_backbone(self, batch: Batch) -> None:
+        """For a feature objective: no gradient of the classifier's loss reaches what the features train.
+
+        A connection that bypasses the last paired layer would carry one.
+
+        Raises:
+            LayerprobeError: if one does.
+        """
+        if self._pupil.gate is None:
+            return
+        self.student.eval()  # a pass in training mode would change the batch statistics
+        terms = self.terms(batch)
+        head = terms.pop(HEAD_TERM)
+        names, parameters = zip(*self.student.named_parameters(), strict=True)
+        by_head = torch.autograd.grad(head, parameters, allow_unused=True, retain_graph=True)
+        by_features = torch.autograd.grad(torch.stack(list(terms.values())).sum(), parameters, allow_unused=True)
+        reached = [
+            name
+            for name, ours, theirs in zip(names, by_head, by_features, strict=True)
+            if ours is not None and theirs is not None
+        ]
+        if reached:
+            raise LayerprobeError(
+                f"the classifier's loss reaches the backbone at {reached[0]!r}: a connection bypasses "
+                f"{self._pupil.gate!r}; choose a later last layer with --student-layers"
+            )
