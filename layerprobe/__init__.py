@@ -14,6 +14,7 @@ from layerprobe.types import EpochMetrics, Gram, Layer, LayerGeometry, Preproces
 if TYPE_CHECKING:
     from layerprobe.distill.config import DistillConfig, TrainConfig, Training
     from layerprobe.distill.run import distill_student, train_model
+    from layerprobe.distill.students import load_student
     from layerprobe.features.config import ExtractConfig
     from layerprobe.features.dataset import FeatureDataset
     from layerprobe.features.extract import extract
@@ -46,6 +47,7 @@ _HOMES = {
     "extract_grams": "grams",
     "gram_matrix": "geometry.gram",
     "gram_of": "grams",
+    "load_student": "distill.students",
     "measure": "geometry.quality",
     "rank": "ranking.rank",
     "train_model": "distill.run",
@@ -78,6 +80,7 @@ __all__ = [
     "extract_grams",
     "gram_matrix",
     "gram_of",
+    "load_student",
     "measure",
     "rank",
     "train_model",

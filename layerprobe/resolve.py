@@ -39,11 +39,14 @@ class ModelSpec:
         weights: a weights file, ``pretrained`` (from the hub), or ``random``. None: ``pretrained`` for timm and
             torchvision, as built for ``FILE.py:callable``; ``cifar:`` models need a choice.
         num_classes: size of the classifier. None: what the weights hold, else the number of the data's classes.
+        weights_sha256: hash of the weights that are expected; others are refused. None: any. Of ``random`` weights it
+            says only what they were.
     """
 
     name: str
     weights: str | None = None
     num_classes: int | None = None
+    weights_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,8 @@ def load_network(spec: ModelSpec, data: DataSpec, dataset: ImageDataset, seed: i
         seed: seed of the initial weights, where they are random.
 
     Raises:
-        LayerprobeError: if the name is unknown, the weights don't fit, or it can't take such images.
+        LayerprobeError: if the name is unknown, the weights don't fit or aren't those expected, or it can't take such
+            images.
     """
     source = _weights_source(spec)
     weights = read_weights(Path(source)) if source not in (PRETRAINED, RANDOM, AS_BUILT) else None
@@ -134,11 +138,17 @@ def load_network(spec: ModelSpec, data: DataSpec, dataset: ImageDataset, seed: i
         override_std=data.std,
     )
     module.eval()
+    digest = hash_weights(module)
+    if spec.weights_sha256 not in (None, digest) and source not in (RANDOM, AS_BUILT):
+        raise LayerprobeError(
+            f"the weights of {spec.name} are not those of the configuration: {source} has SHA-256 {digest[:12]}, not "
+            f"{str(spec.weights_sha256)[:12]}; name the right file with --weights, or remove weights_sha256"
+        )
     return Network(
         name=spec.name,
         module=module,
         weights=source,
-        weights_sha256=hash_weights(module),
+        weights_sha256=digest,
         preprocessing=preprocessing,
         layers=discover_layers(module, preprocessing.image_size),
         outputs=_outputs(module, preprocessing.image_size),

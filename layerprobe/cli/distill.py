@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,15 +19,36 @@ layerprobe distill --teacher cifar:resnet56 --weights r56.th --student cifar:res
 --layers r56.ranking.json --output run/
 
 layerprobe distill --method kd --teacher timm:resnet34 --weights teacher.pt --student cifar:resnet9
---data CIFAR10 --output kd/
+--data CIFAR10 --preset paper-240 --output kd/
+
+layerprobe distill --config run/config.yaml --seed 1 --output run-1/
+
+layerprobe distill --resume --output run/
 """
 
 
+_PLACES = {
+    "teacher": "teacher.name",
+    "weights": "teacher.weights",
+    "student": "student.name",
+    "student_weights": "student.weights",
+    "method": "method",
+    "layers": "teacher_layers",
+    "student_layers": "student_layers",
+    "teacher_features": "teacher_features",
+}
+
+
 def distill(
-    teacher: Annotated[str, typer.Option("--teacher", help=f"The teacher: {options.MODEL_HELP}.", show_default=False)],
-    student: Annotated[str, typer.Option("--student", help="The student, named likewise.", show_default=False)],
-    data: options.Data,
+    ctx: typer.Context,
     output: training_options.Output,
+    teacher: Annotated[
+        str | None, typer.Option("--teacher", help=f"The teacher: {options.MODEL_HELP}.", show_default=False)
+    ] = None,
+    student: Annotated[
+        str | None, typer.Option("--student", help="The student, named likewise.", show_default=False)
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", help=options.DATA_HELP, show_default=False)] = None,
     method: Annotated[str, typer.Option("--method", help=f"{', '.join(METHOD_NAMES)}.")] = "feature-only",
     layers: Annotated[
         str | None,
@@ -42,20 +64,39 @@ def distill(
     student_weights: Annotated[
         str | None, typer.Option("--student-weights", help="The student's first weights  [default: random]")
     ] = None,
+    teacher_features: Annotated[
+        Path | None,
+        typer.Option("--teacher-features", help="A file of `layerprobe extract` that stands for the teacher's passes."),
+    ] = None,
     data_root: options.DataRoot = None,
     download: options.Download = False,
+    config: training_options.Config = None,
+    preset: training_options.Preset = None,
+    resume: training_options.Resume = False,
     epochs: training_options.Epochs = 50,
-    batch_size: options.BatchSize = 128,
+    batch_size: training_options.BatchSize = 128,
     lr: training_options.LearningRate = None,
+    backbone_lr_factor: training_options.BackboneFactor = 1.0,
+    optimizer: training_options.Optimizer = "adamw",
+    momentum: training_options.Momentum = 0.9,
     weight_decay: training_options.WeightDecay = 0.01,
+    schedule: training_options.Schedule = "onecycle",
+    milestones: training_options.Milestones = None,
+    decay: training_options.Decay = 0.1,
+    clip: training_options.Clip = None,
+    accumulate: training_options.Accumulate = 1,
+    augment: training_options.Augment = "none",
     train_samples: training_options.TrainSamples = None,
     test_samples: training_options.TestSamples = None,
     holdout: training_options.Holdout = 0.0,
+    check: training_options.Check = True,
     image_size: options.ImageSize = None,
     mean: options.Mean = None,
     std: options.Std = None,
     device: options.Device = "auto",
     precision: training_options.Precision = "no",
+    compile: training_options.Compile = False,
+    tensorboard: training_options.TensorBoard = False,
     workers: options.Workers = 0,
     seed: options.Seed = 0,
     format: options.Format = "table",
@@ -67,27 +108,18 @@ def distill(
 
     Its backbone learns from the features alone (feature-only), or with a method to compare that with.
     """
-    means, stds = options.numbers(mean, "--mean"), options.numbers(std, "--std")
+    values = training_options.configuration(ctx, _PLACES)
+    if isinstance(values.get("student_layers"), str):
+        values["student_layers"] = options.names(values["student_layers"])
 
-    from layerprobe.distill.config import DistillConfig, Training
+    from layerprobe.devices import is_main_process
+    from layerprobe.distill.config_file import distill_config
     from layerprobe.distill.run import distill_student
     from layerprobe.report.tables import check_format
-    from layerprobe.resolve import DataSpec, ModelSpec
 
     check_format(format)
-    config = DistillConfig(
-        method=method,
-        teacher=ModelSpec(teacher, weights),
-        student=ModelSpec(student, student_weights),
-        data=DataSpec(data, data_root, download, image_size, means, stds),
-        output=output,
-        layers=layers,
-        student_layers=options.names(student_layers),
-        training=Training(
-            epochs, batch_size, lr, weight_decay, seed, train_samples, test_samples, holdout, device, precision, workers
-        ),
-        overwrite=overwrite,
-    )
-    with Reporter(quiet, verbose) as reporter:
-        run = distill_student(config, lambda metrics: reporter.epoch(metrics, epochs), reporter.progress)
-        show_run(run, reporter, format)
+    plan = distill_config(values, output, overwrite, resume)
+    with Reporter(quiet or not is_main_process(), verbose) as reporter:
+        run = distill_student(plan, lambda metrics: reporter.epoch(metrics, plan.training.epochs), reporter.progress)
+        if is_main_process():
+            show_run(run, reporter, format, f"layerprobe evaluate {run.folder} --data {plan.data.name}")

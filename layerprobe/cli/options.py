@@ -15,6 +15,11 @@ WEIGHTS_HELP = (
     "[default: pretrained for timm: and torchvision:]"
 )
 
+DATA_HELP = (
+    "digits, CIFAR10, CIFAR100, FashionMNIST, SVHN, EuroSAT, Flowers102, OxfordIIITPet, "
+    "or a folder of class folders (with or without train/ and test/)."
+)
+
 Model = Annotated[str, typer.Option("--model", help=f"The network: {MODEL_HELP}.", show_default=False)]
 Weights = Annotated[str | None, typer.Option("--weights", help=f"Its weights: {WEIGHTS_HELP}.", show_default=False)]
 NumClasses = Annotated[
@@ -25,8 +30,7 @@ Data = Annotated[
     str,
     typer.Option(
         "--data",
-        help="digits, CIFAR10, CIFAR100, FashionMNIST, SVHN, EuroSAT, Flowers102, OxfordIIITPet, "
-        "or a folder of class folders (with or without train/ and test/).",
+        help=DATA_HELP,
         show_default=False,
     ),
 ]

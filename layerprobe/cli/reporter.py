@@ -86,6 +86,11 @@ class Reporter:
         sys.stdout.write(render_all(tables, format, colour=sys.stdout.isatty()).rstrip("\n") + "\n")
         sys.stdout.flush()
 
+    def hint(self, message: str) -> None:
+        """What the user can do now, unless the user asked for quiet."""
+        if not self._quiet:
+            self.say(message)
+
     def wrote(self, paths: Iterable[Path], following: str | None = None) -> None:
         """Name the files that were written, and the next command."""
         if self._quiet:

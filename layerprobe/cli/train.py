@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from layerprobe.cli import options, training_options
 from layerprobe.cli.reporter import Reporter
 from layerprobe.cli.runs import show_run
@@ -10,21 +14,40 @@ EXAMPLES = """Examples:
 
 layerprobe train --model cifar:resnet56 --data CIFAR10 --epochs 50 --output teacher/
 
-layerprobe train --model net.py:make_net --data photos/ --image-size 64 --output teacher/
+layerprobe train --model timm:resnet34 --weights pretrained --backbone-lr-factor 0.01 --data photos/ --output teacher/
+
+layerprobe train --resume --output teacher/
 """
+
+_PLACES = {"model": "model.name", "weights": "model.weights"}
 
 
 def train(
-    model: options.Model,
-    data: options.Data,
+    ctx: typer.Context,
     output: training_options.Output,
+    model: Annotated[
+        str | None, typer.Option("--model", help=f"The network: {options.MODEL_HELP}.", show_default=False)
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", help=options.DATA_HELP, show_default=False)] = None,
     weights: options.Weights = None,
     data_root: options.DataRoot = None,
     download: options.Download = False,
+    config: training_options.Config = None,
+    preset: training_options.Preset = None,
+    resume: training_options.Resume = False,
     epochs: training_options.Epochs = 50,
-    batch_size: options.BatchSize = 128,
+    batch_size: training_options.BatchSize = 128,
     lr: training_options.LearningRate = None,
+    backbone_lr_factor: training_options.BackboneFactor = 1.0,
+    optimizer: training_options.Optimizer = "adamw",
+    momentum: training_options.Momentum = 0.9,
     weight_decay: training_options.WeightDecay = 0.01,
+    schedule: training_options.Schedule = "onecycle",
+    milestones: training_options.Milestones = None,
+    decay: training_options.Decay = 0.1,
+    clip: training_options.Clip = None,
+    accumulate: training_options.Accumulate = 1,
+    augment: training_options.Augment = "none",
     train_samples: training_options.TrainSamples = None,
     test_samples: training_options.TestSamples = None,
     holdout: training_options.Holdout = 0.0,
@@ -33,6 +56,8 @@ def train(
     std: options.Std = None,
     device: options.Device = "auto",
     precision: training_options.Precision = "no",
+    compile: training_options.Compile = False,
+    tensorboard: training_options.TensorBoard = False,
     workers: options.Workers = 0,
     seed: options.Seed = 0,
     format: options.Format = "table",
@@ -41,24 +66,20 @@ def train(
     verbose: options.Verbose = False,
 ) -> None:
     """Train any model with cross entropy: a teacher."""
-    means, stds = options.numbers(mean, "--mean"), options.numbers(std, "--std")
+    values = training_options.configuration(ctx, _PLACES)
 
-    from layerprobe.distill.config import TrainConfig, Training
+    from layerprobe.devices import is_main_process
+    from layerprobe.distill.config_file import train_config
     from layerprobe.distill.run import train_model
     from layerprobe.report.tables import check_format
-    from layerprobe.resolve import DataSpec, ModelSpec
 
     check_format(format)
-    config = TrainConfig(
-        model=ModelSpec(model, weights),
-        data=DataSpec(data, data_root, download, image_size, means, stds),
-        output=output,
-        training=Training(
-            epochs, batch_size, lr, weight_decay, seed, train_samples, test_samples, holdout, device, precision, workers
-        ),
-        overwrite=overwrite,
-    )
-    with Reporter(quiet, verbose) as reporter:
-        run = train_model(config, lambda metrics: reporter.epoch(metrics, epochs), reporter.progress)
-        following = f"layerprobe extract --model {model} --weights {run.weights} --data {data} --output features.h5"
-        show_run(run, reporter, format, following)
+    plan = train_config(values, output, overwrite, resume)
+    with Reporter(quiet or not is_main_process(), verbose) as reporter:
+        run = train_model(plan, lambda metrics: reporter.epoch(metrics, plan.training.epochs), reporter.progress)
+        following = (
+            f"layerprobe extract --model {plan.model.name} --weights {run.weights} --data {plan.data.name} "
+            "--output features.h5"
+        )
+        if is_main_process():
+            show_run(run, reporter, format, following)

@@ -15,7 +15,7 @@ from layerprobe.errors import LayerprobeError, closest
 NONE = "none"
 
 Augmentation = Callable[[Tensor, Tensor], Tensor]
-"""Called as ``change(pixels, draws)``: (batch, 3, height, width) uint8, and (batch, 3) random whole numbers below 2^62."""
+"""Called with pixels, (batch, 3, height, width) uint8, and random draws, (batch, 3) whole numbers below 2^62."""
 
 
 def crop_flip(pixels: Tensor, draws: Tensor) -> Tensor:

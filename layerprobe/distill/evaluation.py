@@ -33,8 +33,7 @@ def count_correct(
 
 def percent(counts: Tensor) -> float:
     """The first of two counts in percent of the second."""
-    correct, images = counts.tolist()
-    return 100 * correct / images
+    return 100 * int(counts[0]) / int(counts[1])
 
 
 @torch.no_grad()

@@ -54,7 +54,8 @@ def find_head(student: nn.Module, layers: Sequence[Layer]) -> str:
     features = [layer for layer in layers if layer.kind == "feature"]
     if features:
         return Tap.of(features[-1].name).module
-    return [name for name, module in student.named_modules() if any(True for _ in module.parameters(recurse=False))][-1]
+    own = (name for name, module in student.named_modules() if next(module.parameters(recurse=False), None) is not None)
+    return str(list(own)[-1])
 
 
 def check_recipe(recipe: Recipe) -> None:

@@ -33,9 +33,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 """Values of ``Training`` by the preset's name.
 
-``paper-50`` is section 4 of Cooper et al. (arXiv 2511.14981). ``paper-240`` is what the literature on distillation trains
-CIFAR students with (Tian et al. 2020, arXiv 1910.10699; Chen et al. 2022, arXiv 2203.14001), its batches of 64 and its crops and
-flips included.
+``paper-50`` is section 4 of Cooper et al. (arXiv 2511.14981). ``paper-240`` is what the literature on distillation
+trains CIFAR students with (Tian et al. 2020, arXiv 1910.10699; Chen et al. 2022, arXiv 2203.14001), its batches of 64
+and its crops and flips included.
 """
 
 

@@ -87,8 +87,10 @@ class Team:
             groups.setdefault(tensor.dtype, []).append(tensor)
         for group in groups.values():
             summed = self._sum(torch.cat([tensor.reshape(-1) for tensor in group])) / divisor
-            for tensor, values in zip(group, summed.split([tensor.numel() for tensor in group]), strict=True):
-                tensor.copy_(values.view_as(tensor))
+            start = 0
+            for tensor in group:
+                tensor.copy_(summed[start : start + tensor.numel()].view_as(tensor))
+                start += tensor.numel()
 
     def _sum(self, values: Tensor) -> Tensor:
         summed: Tensor = self._accelerator.reduce(values, reduction="sum")

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 
-import layerprobe
-from layerprobe.data.image_dataset import ImageDataset
-from layerprobe.devices import resolve_device
 from layerprobe.distill.baselines.scratch import Scratch
-from layerprobe.distill.config import DistillConfig, TrainConfig, Training, default_learning_rate
-from layerprobe.distill.images import Images, load_images
+from layerprobe.distill.config import DistillConfig, TrainConfig
 from layerprobe.distill.methods import METHODS, Method
+from layerprobe.distill.optimizers import find_head
 from layerprobe.distill.pairing import Pairing, baseline_teacher_layers, student_layers, teacher_layers
-from layerprobe.distill.run_folder import RunFolder
-from layerprobe.distill.trainer import Pupil, Recipe, accuracy, make_accelerator, train
+from layerprobe.distill.stage import Cast, OnEpoch, Stage
+from layerprobe.distill.trainer import Pupil
 from layerprobe.errors import LayerprobeError, closest
-from layerprobe.resolve import PREPROCESSING_KEY, RANDOM, DataSpec, ModelSpec, Network, load_network
-from layerprobe.types import EpochMetrics, Preprocessing, Progress, Run, silent
+from layerprobe.resolve import ModelSpec, Network, load_network
+from layerprobe.types import EpochMetrics, Progress, Run, silent
 
 _log = logging.getLogger(__name__)
 
 PAIRS = 4
 """Layers that a baseline pairs, unless the user names them (k = 4 in the paper)."""
-
-OnEpoch = Callable[[EpochMetrics], None]
 
 
 def _unheard(metrics: EpochMetrics) -> None:
@@ -41,13 +32,15 @@ def train_model(config: TrainConfig, on_epoch: OnEpoch = _unheard, progress: Pro
     """Train a network with cross entropy; its weights go to ``model.safetensors`` in the run folder.
 
     Raises:
-        LayerprobeError: if the input is wrong, or the run folder exists.
+        LayerprobeError: if the input is wrong, the run folder exists, or the loss is lost.
     """
-    stage = _Stage.set(config.data, config.training, config.output, config.overwrite)
+    stage = Stage(config)
+    if finished := stage.finished:
+        return finished
     network = stage.beginner(config.model)
-    pupil = Pupil(network.module, Scratch(), Pairing((), ()), teacher=None)
-    settings = {"command": "train", "model": _described(network)}
-    return stage.run("scratch", pupil, network, None, settings, "model.safetensors", on_epoch, progress)
+    head = find_head(network.module, network.layers)
+    cast = Cast("scratch", Pupil(network.module, Scratch(), Pairing((), ()), teacher=None, head=head), network)
+    return stage.run(cast, {"model": _described(config.model, network)}, on_epoch, progress)
 
 
 def distill_student(config: DistillConfig, on_epoch: OnEpoch = _unheard, progress: Progress = silent) -> Run:
@@ -56,10 +49,14 @@ def distill_student(config: DistillConfig, on_epoch: OnEpoch = _unheard, progres
     Both networks see the same input: the teacher's preprocessing.
 
     Raises:
-        LayerprobeError: if the input is wrong, the method can't use such a teacher, or the run folder exists.
+        LayerprobeError: if the input is wrong, the method can't use such a teacher, the run folder exists, or the loss
+            is lost.
     """
     method = find_method(config.method)
-    stage = _Stage.set(config.data, config.training, config.output, config.overwrite)
+    _check_features(method, config)
+    stage = Stage(config)
+    if finished := stage.finished:
+        return finished
     teacher = load_network(config.teacher, config.data, stage.train_split)
     if method.uses_logits and teacher.outputs != len(stage.train_split.classes):
         raise LayerprobeError(
@@ -73,16 +70,29 @@ def distill_student(config: DistillConfig, on_epoch: OnEpoch = _unheard, progres
         _seeded(method, pairing, config.training.seed),
         pairing,
         teacher=teacher.module if method.needs_teacher else None,
+        head=find_head(student.module, student.layers),
     )
-    settings = {
-        "command": "distill",
-        "method": method.name,
-        "teacher": _described(teacher),
-        "student": _described(student),
+    settings: dict[str, Any] = {
+        "teacher": _described(config.teacher, teacher),
+        "student": _described(config.student, student),
         "teacher_layers": [layer.name for layer in pairing.teacher],
         "student_layers": [layer.name for layer in pairing.student],
     }
-    return stage.run(method.name, pupil, student, teacher, settings, "student.safetensors", on_epoch, progress)
+    if config.layers and config.layers.endswith(".json"):
+        settings["layers_from"] = config.layers
+    return stage.run(Cast(method.name, pupil, student, teacher), settings, on_epoch, progress)
+
+
+def _check_features(method: Method, config: DistillConfig) -> None:
+    """Refuse a file of features for a method that asks the teacher for more, or for nothing."""
+    if config.teacher_features is None:
+        return
+    if method.uses_logits:
+        raise LayerprobeError(
+            f"{method.name} needs the teacher's logits, and --teacher-features holds features alone; leave it out"
+        )
+    if not method.uses_features:
+        raise LayerprobeError(f"{method.name} uses no features of a teacher; leave --teacher-features out")
 
 
 def find_method(name: str) -> Method:
@@ -122,101 +132,10 @@ def _seeded(method: Method, pairing: Pairing, seed: int) -> Any:
         return method.build(pairing)
 
 
-def _described(network: Network) -> dict[str, Any]:
-    return {"name": network.name, "weights": network.weights, "weights_sha256": network.weights_sha256}
-
-
-@dataclass(frozen=True)
-class _Stage:
-    """What every run needs, whatever it trains: data, device, folder."""
-
-    data: DataSpec
-    train_split: ImageDataset
-    test_split: ImageDataset
-    training: Training
-    accelerator: Accelerator
-    folder: RunFolder
-
-    @classmethod
-    def set(cls, data: DataSpec, training: Training, output: Any, overwrite: bool) -> _Stage:
-        folder = RunFolder(output, overwrite)
-        if training.epochs < 1 or training.batch_size < 2:
-            raise LayerprobeError("--epochs is at least 1 and --batch-size at least 2")
-        accelerator = make_accelerator(resolve_device(training.device), training.precision)
-        return cls(data, data.open("train"), data.open("test"), training, accelerator, folder)
-
-    def beginner(self, spec: ModelSpec, like: Preprocessing | None = None) -> Network:
-        """The network to train; with ``like`` it takes the same input as another network."""
-        spec = replace(
-            spec, weights=spec.weights or RANDOM, num_classes=spec.num_classes or len(self.train_split.classes)
-        )
-        data = self.data
-        if like is not None:
-            data = replace(data, image_size=like.image_size[0], mean=like.mean, std=like.std)
-        network = load_network(spec, data, self.train_split, seed=self.training.seed)
-        if network.outputs != len(self.train_split.classes):
-            raise LayerprobeError(
-                f"{spec.name} has {network.outputs} outputs, {data.name} has {len(self.train_split.classes)} classes"
-            )
-        return replace(network, preprocessing=like) if like is not None else network
-
-    def run(
-        self,
-        method: str,
-        pupil: Pupil,
-        student: Network,
-        teacher: Network | None,
-        settings: dict[str, Any],
-        weights_file: str,
-        on_epoch: OnEpoch,
-        progress: Progress,
-    ) -> Run:
-        """Read the images, train, and write the folder."""
-        _log.info("preprocessing: %s", student.preprocessing.describe())
-        images = load_images(self.train_split, self.test_split, student.preprocessing, self.training, progress)
-        rate = self.training.learning_rate or default_learning_rate(student.name)
-        _log.info("peak learning rate %g, %d epochs, batch %d", rate, self.training.epochs, self.training.batch_size)
-        training = replace(self.training, learning_rate=rate)
-        config = {**settings, **self._settings(student, training)}
-        self.folder.start(config)
-        teacher_accuracy = self._teacher_accuracy(teacher, images) if teacher else None
-
-        def heard(metrics: EpochMetrics) -> None:
-            self.folder.add_epoch(metrics)
-            on_epoch(metrics)
-
-        recipe = Recipe(training.epochs, rate, training.weight_decay, training.seed)
-        epochs = train(pupil, images, recipe, self.accelerator, heard, progress)
-        run = Run(
-            folder=self.folder.path,
-            weights=self.folder.path / weights_file,
-            files=self.folder.files(weights_file),
-            method=method,
-            config=config,
-            epochs=epochs,
-            teacher_accuracy=teacher_accuracy,
-        )
-        metadata = {
-            "layerprobe_version": layerprobe.__version__,
-            "model": student.name,
-            "classes": json.dumps(self.train_split.classes),
-            PREPROCESSING_KEY: json.dumps(student.preprocessing.to_dict()),
-        }
-        self.folder.finish(run, pupil.student, metadata)
-        return run
-
-    def _teacher_accuracy(self, teacher: Network, images: Images) -> float | None:
-        if teacher.outputs != len(self.train_split.classes):
-            return None
-        module = teacher.module.to(self.accelerator.device)
-        return accuracy(module, images.test, images.preprocessing, self.accelerator.device)
-
-    def _settings(self, student: Network, training: Training) -> dict[str, Any]:
-        data = {**asdict(self.data), "root": str(self.data.root) if self.data.root else None}
-        return {
-            "data": {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()},
-            "preprocessing": student.preprocessing.to_dict(),
-            "training": asdict(training),
-            "optimizer": "AdamW, OneCycle with 30 % warm-up, no augmentation",
-            "versions": {"layerprobe": layerprobe.__version__, "torch": str(torch.__version__)},
-        }
+def _described(spec: ModelSpec, network: Network) -> dict[str, Any]:
+    return {
+        "name": network.name,
+        "weights": network.weights,
+        "num_classes": spec.num_classes,
+        "weights_sha256": network.weights_sha256,
+    }

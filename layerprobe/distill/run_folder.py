@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from torch import nn
 
+from layerprobe.distill.config_file import differences, read_values
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.weights import save_weights
 from layerprobe.types import EpochMetrics, Run
 
-CONFIG, METRICS, RESULT = "config.yaml", "metrics.csv", "result.json"
+CONFIG, METRICS, RESULT, CHECKPOINTS = "config.yaml", "metrics.csv", "result.json", "checkpoints"
+WEIGHTS = {"distill": "student.safetensors", "train": "model.safetensors"}
+"""The weights file of a run, by its command."""
+
+_MAY_DIFFER = (
+    "versions", "recipe", "layers_from", "preprocessing.source", "data.download", "training.device",
+    "training.workers", "training.tensorboard", "training.check",
+)  # fmt: skip
+"""What a run that goes on may do otherwise."""
 
 
 class RunFolder:
@@ -24,34 +34,75 @@ class RunFolder:
     Args:
         path: the folder; it is made when the configuration is written.
         overwrite: whether a run that lies there may be replaced.
+        resume: whether to go on with a run that lies there.
 
     Raises:
-        LayerprobeError: if the folder holds something and may not be overwritten, or is a file.
+        LayerprobeError: if the folder holds something and may not be overwritten, isn't a run that can go on, or is a
+            file.
     """
 
-    def __init__(self, path: Path, overwrite: bool) -> None:
+    def __init__(self, path: Path, overwrite: bool = False, resume: bool = False) -> None:
         self.path = path
         if path.exists() and not path.is_dir():
             raise LayerprobeError(f"{path} is a file; --output names the run folder to make")
-        if path.is_dir() and any(path.iterdir()) and not overwrite:
-            raise LayerprobeError(f"{path} exists and is not empty; --overwrite replaces the run in it")
+        if overwrite and resume:
+            raise LayerprobeError("--resume goes on with a run and --overwrite replaces it; give one of them")
+        filled = path.is_dir() and any(path.iterdir())
+        if filled and not overwrite and not resume:
+            raise LayerprobeError(
+                f"{path} exists and is not empty; --overwrite replaces the run in it, --resume goes on with it"
+            )
+        if filled and resume and not (path / CONFIG).is_file():
+            raise LayerprobeError(
+                f"{path} holds no run: it has no {CONFIG}; name the run's folder, or leave --resume out"
+            )
+        self.goes_on = filled and resume
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the states of the training lie."""
+        return self.path / CHECKPOINTS
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return (self.path / RESULT).is_file()
 
     def start(self, config: Mapping[str, Any]) -> None:
         """Write the resolved configuration; an older run's results are removed."""
         self.path.mkdir(parents=True, exist_ok=True)
         for stale in (METRICS, RESULT):
             (self.path / stale).unlink(missing_ok=True)
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-        (self.path / CONFIG).write_text(text, encoding="utf-8")
+        _write(self.path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+
+    def check_same(self, config: Mapping[str, Any]) -> None:
+        """Refuse to go on with another run than the one that lies here.
+
+        Raises:
+            LayerprobeError: if its configuration differs.
+        """
+        here = read_values(self.path / CONFIG, str(config["command"]))
+        found = differences(json.loads(json.dumps(dict(config))), here, without=_MAY_DIFFER)
+        if found:
+            more = f" (and {len(found) - 1} more)" if found[1:] else ""
+            raise LayerprobeError(
+                f"--resume goes on with the run as it was, but {self.path} has {found[0]}{more}; leave the option out, "
+                "or start another run with --config and another --output"
+            )
+
+    def write_epochs(self, history: Sequence[EpochMetrics]) -> None:
+        """Write the metrics of these epochs and of no other."""
+        (self.path / METRICS).unlink(missing_ok=True)
+        for metrics in history:
+            self.add_epoch(metrics)
 
     def add_epoch(self, metrics: EpochMetrics) -> None:
-        """Append one epoch to the metrics."""
+        """Append one epoch to the metrics; they hold no times, so that the same run is the same file."""
         row = {
             "epoch": metrics.epoch,
             "test_accuracy": metrics.test_accuracy,
             "holdout_accuracy": metrics.holdout_accuracy,
             "learning_rate": metrics.learning_rate,
-            "seconds": round(metrics.seconds, 3),
             **{f"loss_{name}": value for name, value in metrics.losses.items()},
         }
         path = self.path / METRICS
@@ -63,10 +114,65 @@ class RunFolder:
             writer.writerow(row)
 
     def files(self, weights: str) -> tuple[Path, ...]:
-        """Every file of a finished run whose weights have this name."""
+        """Every file of a finished run whose weights have this name, checkpoints aside."""
         return tuple(self.path / name for name in (CONFIG, METRICS, weights, RESULT))
 
     def finish(self, run: Run, model: nn.Module, metadata: dict[str, str]) -> None:
         """Write the weights, then the result: a folder with a result is complete."""
         save_weights(model, run.weights, metadata)
-        (self.path / RESULT).write_text(json.dumps(run.to_dict(), indent=1) + "\n", encoding="utf-8")
+        _write(self.path / RESULT, json.dumps(run.to_dict(), indent=1) + "\n")
+
+
+def read_run(folder: Path) -> Run:
+    """A finished run, from its folder.
+
+    Raises:
+        LayerprobeError: if there is none.
+    """
+    try:
+        config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        with (folder / METRICS).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        weights = folder / WEIGHTS[config["command"]]
+        return Run(
+            folder=folder,
+            weights=weights,
+            files=RunFolder(folder, resume=True).files(weights.name),
+            method=result["method"],
+            config=config,
+            epochs=tuple(_epoch(row, seconds) for row, seconds in zip(rows, result["epoch_seconds"], strict=True)),
+            teacher_accuracy=result["teacher_accuracy"],
+            wall_seconds=result["wall_seconds"],
+            peak_memory=result["peak_memory_bytes"],
+            resumed_after=tuple(result["resumed_after_epochs"]),
+            environment=result["environment"],
+        )
+    except FileNotFoundError as error:
+        raise LayerprobeError(
+            f"{folder} is no finished run: it has no {Path(str(error.filename)).name}; `layerprobe distill` makes one, "
+            "and --resume finishes it"
+        ) from None
+    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise LayerprobeError(f"{folder} is damaged ({type(error).__name__}: {error}); run it again") from None
+
+
+def _epoch(row: Mapping[str, str], seconds: float) -> EpochMetrics:
+    return EpochMetrics(
+        epoch=int(row["epoch"]),
+        losses={key.removeprefix("loss_"): float(value) for key, value in row.items() if key.startswith("loss_")},
+        learning_rate=float(row["learning_rate"]),
+        test_accuracy=float(row["test_accuracy"]),
+        holdout_accuracy=float(row["holdout_accuracy"]) if row["holdout_accuracy"] else None,
+        seconds=seconds,
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that appears under its name only once it is whole."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -21,7 +21,7 @@ def default_milestones(epochs: int) -> tuple[int, ...]:
         >>> default_milestones(240)
         (150, 180, 210)
     """
-    return tuple(epochs * eighths // 8 for eighths in (5, 6, 7))
+    return tuple(sorted({max(1, epochs * eighths // 8) for eighths in (5, 6, 7)}))
 
 
 def _onecycle(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRScheduler:

@@ -39,8 +39,8 @@ class StoredTeacher:
             stored = file.layer(layer.name)
             if stored.shape != layer.shape:
                 raise LayerprobeError(
-                    f"{file.path} holds {layer.name} reduced to {stored.shape} ({stored.reduction}), but the method needs "
-                    f"all of {layer.shape}; extract it without --pool, --tokens and --project"
+                    f"{file.path} holds {layer.name} reduced to {stored.shape} ({stored.reduction}), but the method "
+                    f"needs all of {layer.shape}; extract it without --pool, --tokens and --project"
                 )
         self._mapped = {layer.name: file.mapped(layer.name) for layer in layers}
         places = {row: place for place, row in enumerate(file.image_rows.tolist())}
@@ -72,16 +72,16 @@ def open_stored(
     """
     if training.augment != NONE:
         raise LayerprobeError(
-            f"--augment {training.augment} changes the images in every epoch, and {path} holds features of them as they "
-            "are; leave --augment or --teacher-features out"
+            f"--augment {training.augment} changes the images in every epoch, and {path} holds features of them as "
+            "they are; leave --augment or --teacher-features out"
         )
     file = FeatureFile(path)
     try:
         for what, theirs, ours in _compared(file.provenance, teacher, images):
             if theirs != ours:
                 raise LayerprobeError(
-                    f"{path} was made with another {what} ({theirs}) than this run's ({ours}); extract it anew, or leave "
-                    "--teacher-features out"
+                    f"{path} was made with another {what} ({theirs}) than this run's ({ours}); extract it anew, or "
+                    "leave --teacher-features out"
                 )
         if pixel_fingerprint(_of_file(file, images)) != file.provenance["pixels_sha256"]:
             raise LayerprobeError(

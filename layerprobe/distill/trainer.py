@@ -103,6 +103,7 @@ class _Trainer:
         self._steps_per_epoch = math.ceil(len(images.order) / recipe.accumulate)
         self._schedule = SCHEDULES[recipe.schedule](self._plain_optimizer, recipe, self._steps_per_epoch)
         self.history: list[EpochMetrics] = []
+        self._resumed_after: list[int] = []
 
     def run_epoch(self, progress: Progress) -> EpochMetrics:
         """Train on every image once, then test."""
@@ -190,6 +191,7 @@ class _Trainer:
         scaler = self._accelerator.scaler
         return {
             "history": [asdict(metrics) for metrics in self.history],
+            "resumed_after": list(self._resumed_after),
             "objective": self._objective.state_dict(),
             "optimizer": self._plain_optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
@@ -206,6 +208,7 @@ class _Trainer:
         if self._accelerator.scaler and state["scaler"]:
             self._accelerator.scaler.load_state_dict(state["scaler"])
         self.history = read_history(saved)
+        self._resumed_after = [*state["resumed_after"], len(self.history)]
 
     def _test(self, loader: DataLoader[Batch]) -> float:
         counts = count_correct(self._student, loader, self._images.preprocessing, self._accelerator.device)

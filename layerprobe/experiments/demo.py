@@ -53,7 +53,7 @@ class Demo:
     Attributes:
         ranking: the teacher's layers.
         runs: every student's run.
-        files: everything that was written.
+        files: everything that was written, the runs' checkpoints aside.
     """
 
     ranking: Ranking

@@ -1,5 +1,6 @@
 """Images into batches, decoded in workers or into memory."""
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_every_epoch_has_an_order_of_its_own_and_it_comes_back() -> None:
     second = list(order)
     order.epoch = 0
     assert first == list(order) != second and [len(part) for part in first] == [4, 4, 2] and len(order) == 3
-    assert sorted(sum(first, [])) == sorted(sum(second, [])) == list(range(10))
+    assert sorted(chain(*first)) == sorted(chain(*second)) == list(range(10))
 
 
 @pytest.mark.parametrize("count", [7, 8, 12, 13, 25])
@@ -86,7 +87,7 @@ def test_processes_see_together_what_one_sees(count: int) -> None:
     parts = [list(EpochBatches(count, 4, 5, share=(process, 3), drop_small=True)) for process in range(3)]
     together = list(EpochBatches(count, 12, 5))
     for number, batch in enumerate(zip(*parts, strict=True)):
-        assert sorted(sum(batch, [])) == sorted(together[number])
+        assert sorted(chain(*batch)) == sorted(together[number])
     assert min(len(part) for process in parts for part in process) >= 2
     assert EpochBatches(count, 4, share=(1, 3)).sizes() == [len(part) for part in together]
 

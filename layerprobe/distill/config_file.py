@@ -1,0 +1,187 @@
+"""Configurations as plain values: what ``config.yaml`` holds, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from layerprobe.distill.config import DistillConfig, TrainConfig, Training
+from layerprobe.errors import LayerprobeError, closest
+from layerprobe.resolve import DataSpec, ModelSpec
+
+Values = dict[str, Any]
+Spec = TypeVar("Spec", ModelSpec, DataSpec, Training)
+
+_PARTS: Mapping[str, type] = {
+    "model": ModelSpec,
+    "teacher": ModelSpec,
+    "student": ModelSpec,
+    "data": DataSpec,
+    "training": Training,
+}
+INFORMATION = ("preprocessing", "recipe", "processes", "batch_statistics", "versions", "layers_from")
+"""What a run says about itself beside its configuration; a rerun finds it anew."""
+_HASH = "weights_sha256"
+_NOT_IN_FILE = ("output", "overwrite", "resume")
+_RENAMED = {"teacher_layers": "layers"}
+_PATHS = ("root", "teacher_features")
+_TUPLES = ("mean", "std", "milestones", "student_layers")
+
+
+def to_values(config: DistillConfig | TrainConfig) -> Values:
+    """A configuration as plain values, ready for YAML, without where it is written to."""
+    values = {key: value for key, value in asdict(config).items() if key not in _NOT_IN_FILE}
+    named = {(key if key != "layers" else "teacher_layers"): value for key, value in values.items()}
+    return {"command": "distill" if isinstance(config, DistillConfig) else "train", **_plain(named)}
+
+
+def read_values(path: Path, command: str) -> Values:
+    """The values of a configuration file.
+
+    Raises:
+        LayerprobeError: if it isn't there, isn't YAML, or is another command's.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LayerprobeError(f"no configuration at {path}; --config names the config.yaml of a run") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise LayerprobeError(f"{path} is not YAML ({reason}); --config names the config.yaml of a run") from None
+    if not isinstance(values, dict):
+        raise LayerprobeError(f"{path} holds no keys; --config names the config.yaml of a run")
+    if values.get("command", command) != command:
+        raise LayerprobeError(f"{path} is of `layerprobe {values['command']}`; run that, or name another --config")
+    return values
+
+
+def merge(values: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
+    """Values with others laid over them, part by part. A model's hash goes where its name or weights are replaced."""
+    merged = dict(values)
+    for key, value in over.items():
+        if isinstance(value, Mapping):
+            part = dict(merged.get(key) or {})
+            if {"name", "weights"} & {name for name in value if value[name] != part.get(name)}:
+                part.pop(_HASH, None)
+            merged[key] = {**part, **value}
+        else:
+            merged[key] = value
+    return merged
+
+
+def distill_config(values: Mapping[str, Any], output: Path, overwrite: bool, resume: bool) -> DistillConfig:
+    """A configuration from plain values.
+
+    Raises:
+        LayerprobeError: if a key is unknown or missing, or a value is of another type.
+    """
+    given = _parts(values, DistillConfig)
+    layers = given.get("layers")
+    if isinstance(layers, (list, tuple)):
+        given["layers"] = ",".join(map(str, layers)) or None
+    given["student_layers"] = given.get("student_layers") or None
+    given.setdefault("method", "feature-only")
+    _require(given, {"teacher": "--teacher", "student": "--student", "data": "--data"})
+    return DistillConfig(**given, output=output, overwrite=overwrite, resume=resume)
+
+
+def train_config(values: Mapping[str, Any], output: Path, overwrite: bool, resume: bool) -> TrainConfig:
+    """A configuration from plain values.
+
+    Raises:
+        LayerprobeError: if a key is unknown or missing, or a value is of another type.
+    """
+    given = _parts(values, TrainConfig)
+    _require(given, {"model": "--model", "data": "--data"})
+    return TrainConfig(**given, output=output, overwrite=overwrite, resume=resume)
+
+
+def _parts(values: Mapping[str, Any], kind: type) -> Values:
+    known = {field.name for field in fields(kind)} - set(_NOT_IN_FILE)
+    allowed = [key for key in known if key != "layers"] + [key for key in _RENAMED if _RENAMED[key] in known]
+    _check_keys(values, [*allowed, "command", *INFORMATION], "")
+    given: Values = {}
+    for key, value in values.items():
+        if key in ("command", *INFORMATION):
+            continue
+        if key in _PARTS:
+            given[key] = _part(_PARTS[key], key, value)
+        else:
+            given[_RENAMED.get(key, key)] = _typed(key, value)
+    return given
+
+
+def _part(kind: type[Spec], key: str, value: Any) -> Spec:
+    if not isinstance(value, Mapping):
+        raise LayerprobeError(f"the configuration's {key!r} has keys below it, e.g. 'name'; not {value!r}")
+    _check_keys(value, [field.name for field in fields(kind)], f"{key}.")
+    if kind is not Training and not value.get("name"):
+        raise LayerprobeError(f"the configuration names no {key}; give {key}.name, or --{key}")
+    return kind(**{name: _typed(f"{key}.{name}", item) for name, item in value.items()})
+
+
+def _typed(path: str, value: Any) -> Any:
+    name = path.rpartition(".")[2]
+    if path.startswith("training."):
+        _check_training(name, value)
+    if name in _PATHS:
+        return None if value is None else Path(str(value))
+    if name in _TUPLES and isinstance(value, (list, tuple)):
+        return tuple(value)
+    return value
+
+
+def _check_training(name: str, value: Any) -> None:
+    """Refuse a value whose type is not that of the default, where there is one."""
+    default = getattr(Training(), name)
+    optional = {"learning_rate": float, "clip": float, "train_samples": int, "test_samples": int}
+    kind = optional.get(name) or type(default)
+    if name == "milestones" or (value is None and name in optional):
+        return
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if (isinstance(value, kind) and isinstance(value, bool) == (kind is bool)) or (kind is float and number):
+        return
+    what = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}[kind]
+    raise LayerprobeError(f"the configuration's training.{name} is {what}, not {value!r}")
+
+
+def _check_keys(values: Mapping[str, Any], known: Iterable[str], prefix: str) -> None:
+    for key in values:
+        if key not in known:
+            raise LayerprobeError(
+                f"no key {prefix + str(key)!r} in a configuration; {closest(str(key), sorted(known))}"
+            )
+
+
+def _require(given: Mapping[str, Any], options: Mapping[str, str]) -> None:
+    missing = [option for key, option in options.items() if key not in given]
+    if missing:
+        raise LayerprobeError(
+            f"{' and '.join(missing)} missing; give {'them' if missing[1:] else 'it'}, or --config FILE"
+        )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], without: Iterable[str] = ()) -> list[str]:
+    """Dotted keys whose values differ, each with both values."""
+    ours, theirs = _flat(one), _flat(other)
+    keys = [key for key in {**ours, **theirs} if key not in without and key.partition(".")[0] not in without]
+    return [f"{key} {theirs.get(key)!r}, not {ours.get(key)!r}" for key in keys if ours.get(key) != theirs.get(key)]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Values:
+    flat: Values = {}
+    for key, value in values.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value})
+    return flat
