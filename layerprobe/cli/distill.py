@@ -10,7 +10,9 @@ from layerprobe.cli import options, training_options
 from layerprobe.cli.reporter import Reporter
 from layerprobe.cli.runs import show_run
 
-METHOD_NAMES = ("feature-only", "scratch", "kd", "fitnets")
+METHOD_NAMES = (
+    "feature-only", "scratch", "kd", "kd-std", "dkd", "fitnets", "fitnets-full", "sp", "attention-transfer", "rkd",
+)  # fmt: skip
 
 EXAMPLES = """Examples:
 

@@ -38,3 +38,14 @@ class LabelledObjective(nn.Module, ABC):
             teacher: the teacher's; None for a method without one.
             labels: (batch,) class labels.
         """
+
+
+def the_teacher(teacher: Captured | None) -> Captured:
+    """What the teacher gave, for an objective that can't do without.
+
+    Raises:
+        ValueError: if there is no teacher.
+    """
+    if teacher is None:
+        raise ValueError("this objective needs a teacher")
+    return teacher

@@ -13,19 +13,47 @@ from layerprobe.models.layers import is_channels_last
 
 @dataclass(frozen=True)
 class AlignedPair:
-    """Student and teacher features of the same shape (batch, teacher channels, ...)."""
+    """Student and teacher features of the same spatial size, (batch, channels, ...) each."""
 
     student: Tensor
     teacher: Tensor
 
 
+class SpatialAligner:
+    """Brings student and teacher features to one layout and spatial size; channels stay.
+
+    Maps are (channels, height, width) or, where ``is_channels_last`` says so, (height, width, channels); tokens are
+    (tokens, width), vectors (width,). Between two maps (or vectors) the layout is (batch, channels, height, width);
+    when either side is tokens it is (batch, channels, tokens), with the hidden size as channels. The larger map, or
+    token sequence, is adaptively average-pooled to the smaller one's size, per axis.
+
+    Args:
+        student_shape: shape of the student's features for one image.
+        teacher_shape: shape of the teacher's.
+
+    Raises:
+        ValueError: if a shape has more than three axes.
+    """
+
+    def __init__(self, student_shape: tuple[int, ...], teacher_shape: tuple[int, ...]) -> None:
+        for shape in (student_shape, teacher_shape):
+            if not 1 <= len(shape) <= 3:
+                raise ValueError(f"features of shape {shape} are neither a vector, tokens nor a map")
+        self.student_last, self.teacher_last = is_channels_last(student_shape), is_channels_last(teacher_shape)
+        self.tokens = 2 in (len(student_shape), len(teacher_shape))
+
+    def __call__(self, student: Tensor, teacher: Tensor) -> AlignedPair:
+        """Align a batch of student and teacher features."""
+        student = _laid_out(student, self.tokens, self.student_last)
+        teacher = _laid_out(teacher, self.tokens, self.teacher_last)
+        size = tuple(min(pair) for pair in zip(student.shape[2:], teacher.shape[2:], strict=True))
+        return AlignedPair(_pooled(student, size), _pooled(teacher, size))
+
+
 class Projector(nn.Module):
     """A 1x1 convolution without bias from student to teacher channels, with spatial alignment.
 
-    Maps are (channels, height, width) or, where ``is_channels_last`` says so, (height, width, channels); tokens are
-    (tokens, width), vectors (width,). Between two maps (or vectors) the
-    convolution is 2-d; when either side is tokens it is 1-d over tokens, with the hidden size as channels. The larger
-    map, or token sequence, is adaptively average-pooled to the smaller one's size, per axis.
+    The convolution is 2-d between maps or vectors, 1-d over tokens when either side is tokens.
 
     Source: section 4 of Cooper et al., arXiv 2511.14981.
 
@@ -45,21 +73,15 @@ class Projector(nn.Module):
 
     def __init__(self, student_shape: tuple[int, ...], teacher_shape: tuple[int, ...]) -> None:
         super().__init__()
-        for shape in (student_shape, teacher_shape):
-            if not 1 <= len(shape) <= 3:
-                raise ValueError(f"features of shape {shape} are neither a vector, tokens nor a map")
-        self.student_last, self.teacher_last = is_channels_last(student_shape), is_channels_last(teacher_shape)
-        self.tokens = 2 in (len(student_shape), len(teacher_shape))
-        convolution = nn.Conv1d if self.tokens else nn.Conv2d
+        self.align = SpatialAligner(student_shape, teacher_shape)
+        convolution = nn.Conv1d if self.align.tokens else nn.Conv2d
         self.project = convolution(channels(student_shape), channels(teacher_shape), kernel_size=1, bias=False)
 
     def forward(self, student: Tensor, teacher: Tensor) -> AlignedPair:
         """Align a batch of student and teacher features."""
-        student = _laid_out(student, self.tokens, self.student_last)
-        teacher = _laid_out(teacher, self.tokens, self.teacher_last)
-        size = tuple(min(pair) for pair in zip(student.shape[2:], teacher.shape[2:], strict=True))
         # Pooling first is the same map as projecting first, both being linear, and cheaper.
-        return AlignedPair(self.project(_pooled(student, size)), _pooled(teacher, size))
+        pair = self.align(student, teacher)
+        return AlignedPair(self.project(pair.student), pair.teacher)
 
 
 def channels(shape: tuple[int, ...]) -> int:

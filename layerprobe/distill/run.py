@@ -18,7 +18,13 @@ from layerprobe.distill.baselines.scratch import Scratch
 from layerprobe.distill.config import DistillConfig, TrainConfig, Training, default_learning_rate
 from layerprobe.distill.images import Images, load_images
 from layerprobe.distill.methods import METHODS, Method
-from layerprobe.distill.pairing import Pairing, baseline_teacher_layers, student_layers, teacher_layers
+from layerprobe.distill.pairing import (
+    Pairing,
+    baseline_teacher_layers,
+    penultimate_pairing,
+    student_layers,
+    teacher_layers,
+)
 from layerprobe.distill.run_folder import RunFolder
 from layerprobe.distill.trainer import Pupil, Recipe, accuracy, make_accelerator, train
 from layerprobe.errors import LayerprobeError, closest
@@ -101,6 +107,12 @@ def _pair(method: Method, config: DistillConfig, teacher: Network, student: Netw
         if config.layers or config.student_layers:
             _log.warning("%s uses no features: --layers and --student-layers don't matter", method.name)
         return Pairing((), ())
+    if method.penultimate:
+        if config.layers or config.student_layers:
+            _log.warning(
+                "%s compares what enters the classifiers: --layers and --student-layers don't matter", method.name
+            )
+        return penultimate_pairing(student, teacher)
     if config.layers:
         chosen = teacher_layers(teacher, config.layers)
     elif method.chosen_layers:
