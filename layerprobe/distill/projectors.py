@@ -84,6 +84,42 @@ class Projector(nn.Module):
         return AlignedPair(self.project(pair.student), pair.teacher)
 
 
+class ThreeLayerProjector(nn.Module):
+    """Three convolutions from student to teacher channels, with spatial alignment.
+
+    1x1, 3x3 and 1x1 with batch normalization and ReLU after the first two, in the teacher's channels (Chen et al., AAAI
+    2021, section 3.3); over tokens the convolutions are 1-d. Features are pooled before they are projected.
+
+    Args:
+        student_shape: shape of the student's features for one image.
+        teacher_shape: shape of the teacher's.
+
+    Raises:
+        ValueError: if a shape has more than three axes.
+    """
+
+    def __init__(self, student_shape: tuple[int, ...], teacher_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.align = SpatialAligner(student_shape, teacher_shape)
+        convolution = nn.Conv1d if self.align.tokens else nn.Conv2d
+        normalization = nn.BatchNorm1d if self.align.tokens else nn.BatchNorm2d
+        ours, theirs = channels(student_shape), channels(teacher_shape)
+        self.project = nn.Sequential(
+            convolution(ours, theirs, 1, bias=False),
+            normalization(theirs),
+            nn.ReLU(),
+            convolution(theirs, theirs, 3, padding=1, bias=False),
+            normalization(theirs),
+            nn.ReLU(),
+            convolution(theirs, theirs, 1),
+        )
+
+    def forward(self, student: Tensor, teacher: Tensor) -> AlignedPair:
+        """Align a batch of student and teacher features."""
+        pair = self.align(student, teacher)
+        return AlignedPair(self.project(pair.student), pair.teacher)
+
+
 def channels(shape: tuple[int, ...]) -> int:
     """Channels of a map, hidden size of tokens, length of a vector."""
     return shape[-1] if len(shape) == 2 or is_channels_last(shape) else shape[0]

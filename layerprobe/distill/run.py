@@ -26,6 +26,7 @@ from layerprobe.distill.pairing import (
     teacher_layers,
 )
 from layerprobe.distill.run_folder import RunFolder
+from layerprobe.distill.setting import Setting
 from layerprobe.distill.trainer import Pupil, Recipe, accuracy, make_accelerator, train
 from layerprobe.errors import LayerprobeError, closest
 from layerprobe.resolve import PREPROCESSING_KEY, RANDOM, DataSpec, ModelSpec, Network, load_network
@@ -76,7 +77,7 @@ def distill_student(config: DistillConfig, on_epoch: OnEpoch = _unheard, progres
     pairing = _pair(method, config, teacher, student)
     pupil = Pupil(
         student.module,
-        _seeded(method, pairing, config.training.seed),
+        _seeded(method, Setting(pairing, config.training.batch_size), config.training.seed),
         pairing,
         teacher=teacher.module if method.needs_teacher else None,
     )
@@ -128,10 +129,10 @@ def _pair(method: Method, config: DistillConfig, teacher: Network, student: Netw
     return pairing
 
 
-def _seeded(method: Method, pairing: Pairing, seed: int) -> Any:
+def _seeded(method: Method, setting: Setting, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return method.build(pairing)
+        return method.build(setting)
 
 
 def _described(network: Network) -> dict[str, Any]:

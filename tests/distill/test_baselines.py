@@ -10,14 +10,17 @@ from torch.autograd import gradcheck
 
 from layerprobe.distill.baselines.attention_transfer import AttentionTransfer, attention_map
 from layerprobe.distill.baselines.dkd import DecoupledDistillation, other_classes_kl, target_class_kl
-from layerprobe.distill.baselines.fitnets import FitNets, full_fitnets
+from layerprobe.distill.baselines.fitnets import FitNets
 from layerprobe.distill.baselines.kd import KnowledgeDistillation
 from layerprobe.distill.baselines.kd_std import StandardizedDistillation, standardized
+from layerprobe.distill.baselines.reviewkd import KnowledgeReview, hierarchical_loss
 from layerprobe.distill.baselines.rkd import RelationalDistillation, angle_potentials, distance_potentials
+from layerprobe.distill.baselines.semckd import SemanticCalibration
 from layerprobe.distill.baselines.sp import SimilarityPreserving, similarity_preserving
 from layerprobe.distill.feature_losses import FEATURE_LOSSES
 from layerprobe.distill.objectives import LabelledObjective
 from layerprobe.distill.pairing import Pairing, full_pairing
+from layerprobe.errors import LayerprobeError
 from layerprobe.models.capture import Captured
 from layerprobe.types import Layer
 
@@ -176,7 +179,7 @@ def test_attention_transfer() -> None:
 def test_full_fitnets_pairs_every_layer_with_every_layer() -> None:
     assert full_pairing(PAIRING).names == (("a", "x"), ("a", "y"), ("b", "x"), ("b", "y"))
     student, teacher, labels = batch()
-    objective = full_fitnets(PAIRING).double()
+    objective = FitNets(full_pairing(PAIRING)).double()
     losses = []
     for projector, (ours, theirs) in zip(objective.hints.projectors, full_pairing(PAIRING).names, strict=True):
         pair = projector(student.features[ours], teacher.features[theirs])
@@ -185,9 +188,83 @@ def test_full_fitnets_pairs_every_layer_with_every_layer() -> None:
     assert float(terms["features"].detach()) == pytest.approx(np.mean(losses), rel=1e-12)
 
 
+def test_semantic_calibration() -> None:
+    torch.manual_seed(0)
+    objective = SemanticCalibration(PAIRING, batch_size=6).double().eval()
+    student, teacher, labels = batch(5)
+    similarities = {}
+    for name, features in {**student.features, **teacher.features}.items():
+        flat = features.flatten(1).numpy()
+        flat = flat / np.linalg.norm(flat, axis=1, keepdims=True)
+        similarities[name] = np.pad(flat @ flat.T, ((0, 0), (0, 1)))
+
+    def embed(perceptron: torch.nn.Module, rows: np.ndarray) -> np.ndarray:
+        (w, b), (v, c) = ((x.weight.detach().numpy(), x.bias.detach().numpy()) for x in (perceptron[0], perceptron[2]))
+        return np.maximum(rows @ w.T + b, 0) @ v.T + c
+
+    expected = 0.0
+    for image in range(5):
+        for row, s in enumerate("ab"):
+            query = embed(objective.attention.queries[row], similarities[s])[image]
+            keys = [embed(objective.attention.keys[number], similarities[t])[image] for number, t in enumerate("xy")]
+            attention = softmax(np.array([query @ key for key in keys]))
+            for column, t in enumerate("xy"):
+                pair = objective.projectors[2 * row + column](student.features[s], teacher.features[t])
+                error = ((pair.student - pair.teacher)[image].detach().numpy() ** 2).mean()
+                expected += 400 * attention[column] * error / 5
+    terms = objective(student, teacher, labels)
+    assert float(terms["features"].detach()) == pytest.approx(expected, rel=1e-9)
+    with pytest.raises(ValueError, match="a batch of 7 images, at most 6"):
+        objective(*batch(7))
+    features = student.features["a"].clone().requires_grad_()
+    check = lambda x: objective.feature_terms({**student.features, "a": x}, teacher.features)["features"]  # noqa: E731
+    assert gradcheck(check, features)
+
+
+def test_hierarchical_loss() -> None:
+    for height, width, sides in ((5, 7, (4, 2, 1)), (4, 6, (2, 1)), (2, 2, (1,)), (1, 1, ())):
+        a, b = normal(2, 3, height, width), normal(2, 3, height, width, seed=1)
+        total, weights = float(((a - b) ** 2).mean()), 1.0
+        for number, side in enumerate(sides):
+            pooled = torch.nn.functional.adaptive_avg_pool2d(a - b, side)
+            total += 0.5 ** (number + 1) * float((pooled**2).mean())
+            weights += 0.5 ** (number + 1)
+        assert float(hierarchical_loss(a, b)) == pytest.approx(total / weights, rel=1e-12)
+        assert float(hierarchical_loss(a, a)) == 0
+        assert gradcheck(hierarchical_loss, (a.clone().requires_grad_(), b))
+
+
+MAPS = Pairing(
+    (Layer(0, "a", "block", (2, 4, 6), 0), Layer(1, "b", "block", (3, 2, 3), 0)),
+    (Layer(0, "x", "block", (5, 3, 3), 0), Layer(1, "y", "block", (4, 2, 2), 0)),
+)
+
+
+def test_knowledge_review_goes_from_deep_to_shallow() -> None:
+    torch.manual_seed(0)
+    objective = KnowledgeReview(MAPS).double().eval()
+    a, b, x, y = normal(5, 2, 4, 6), normal(5, 3, 2, 3, seed=1), normal(5, 5, 3, 3, seed=2), normal(5, 4, 2, 2, seed=3)
+    deep, shallow = objective.fusions[1], objective.fusions[0]
+    assert deep.attention is None and shallow.attention is not None
+    resize = torch.nn.functional.interpolate
+    handed = resize(deep.enter(b), (2, 2))
+    expected = hierarchical_loss(deep.leave(handed), y)
+    entered, upsampled = shallow.enter(a), resize(handed, (4, 6))
+    weights = shallow.attention(torch.cat([entered, upsampled], dim=1))
+    fused = entered * weights[:, :1] + upsampled * weights[:, 1:]
+    expected = expected + hierarchical_loss(shallow.leave(resize(fused, (3, 3))), x)
+    student = Captured(normal(5, 4, seed=4), {"a": a, "b": b})
+    terms = objective(student, Captured(normal(5, 4, seed=5), {"x": x, "y": y}), torch.arange(5) % 4)
+    assert set(terms) == {"cross_entropy", "review"}
+    assert float(terms["review"].detach()) == pytest.approx(float(expected.detach()), rel=1e-12)
+    with pytest.raises(LayerprobeError, match=r"reviewkd fuses maps, but 'y' has shape \(7, 4\)"):
+        KnowledgeReview(PAIRING)
+
+
 OBJECTIVES = [
     KnowledgeDistillation(), StandardizedDistillation(), DecoupledDistillation(), FitNets(PAIRING),
-    full_fitnets(PAIRING), SimilarityPreserving(PAIRING), AttentionTransfer(PAIRING), RelationalDistillation(PAIRING),
+    FitNets(full_pairing(PAIRING)), SimilarityPreserving(PAIRING), AttentionTransfer(PAIRING),
+    RelationalDistillation(PAIRING), SemanticCalibration(PAIRING, 8),
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from layerprobe.distill.baselines.kd import WithDistillation
 from layerprobe.distill.feature_only import FeatureOnly
-from layerprobe.distill.pairing import Pairing, full_pairing
+from layerprobe.distill.pairing import Pairing
 
 
 class FitNets(WithDistillation):
@@ -28,8 +28,3 @@ class FitNets(WithDistillation):
         names = self.pairing.names
         terms: dict[str, Tensor] = self.hints([student[one] for one, _ in names], [teacher[one] for _, one in names])
         return terms
-
-
-def full_fitnets(pairing: Pairing) -> FitNets:
-    """FitNets with a projector from every student layer to every teacher layer."""
-    return FitNets(full_pairing(pairing))
