@@ -1,4 +1,4 @@
-"""The two kinds of objective: one that sees features and nothing else, one that may see labels and logits."""
+"""The kinds of objective: one that sees features and nothing else, and those that may see labels and logits."""
 
 from __future__ import annotations
 
@@ -37,6 +37,23 @@ class LabelledObjective(nn.Module, ABC):
             student: the student's logits and features.
             teacher: the teacher's; None for a method without one.
             labels: (batch,) class labels.
+        """
+
+
+class IndexedObjective(nn.Module, ABC):
+    """An objective that may use labels and logits, and knows which training images it sees."""
+
+    @abstractmethod
+    def forward(
+        self, student: Captured, teacher: Captured | None, labels: Tensor, positions: Tensor
+    ) -> dict[str, Tensor]:
+        """Named scalar loss terms, to be summed.
+
+        Args:
+            student: the student's logits and features.
+            teacher: the teacher's; None for a method without one.
+            labels: (batch,) class labels.
+            positions: (batch,) places of the images among the training images.
         """
 
 

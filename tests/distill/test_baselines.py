@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from layerprobe.distill.baselines.attention_transfer import AttentionTransfer, attention_map
+from layerprobe.distill.baselines.crd import ContrastiveDistillation, OtherClasses
 from layerprobe.distill.baselines.dkd import DecoupledDistillation, other_classes_kl, target_class_kl
 from layerprobe.distill.baselines.fitnets import FitNets
 from layerprobe.distill.baselines.kd import KnowledgeDistillation
@@ -259,6 +260,76 @@ def test_knowledge_review_goes_from_deep_to_shallow() -> None:
     assert float(terms["review"].detach()) == pytest.approx(float(expected.detach()), rel=1e-12)
     with pytest.raises(LayerprobeError, match=r"reviewkd fuses maps, but 'y' has shape \(7, 4\)"):
         KnowledgeReview(PAIRING)
+
+
+def contrast(pairing: Pairing, labels: Tensor) -> ContrastiveDistillation:
+    torch.manual_seed(0)
+    return ContrastiveDistillation(pairing, labels, negatives=7, width=4).double()
+
+
+PENULTIMATE = Pairing((Layer(0, "s", "feature", (6,), 0),), (Layer(0, "t", "feature", (9,), 0),))
+
+
+def test_contrastive_distillation(monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = torch.arange(30) % 3
+    objective = contrast(PENULTIMATE, everything)
+    positions = torch.tensor([4, 11, 29, 0, 1])
+    labels = everything[positions]
+    drawn = objective.others.draw(labels, 7)
+    monkeypatch.setattr(objective.others, "draw", lambda labels, count: drawn)
+    ours, theirs = normal(5, 6), normal(5, 9, seed=1)
+    student, teacher = Captured(normal(5, 3, seed=2), {"s": ours}), Captured(normal(5, 3, seed=3), {"t": theirs})
+
+    def embedded(linear: torch.nn.Linear, features: Tensor) -> np.ndarray:
+        found = features.numpy() @ linear.weight.detach().numpy().T + linear.bias.detach().numpy()
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+    anchors = embedded(objective.embed_student, ours), embedded(objective.embed_teacher, theirs)
+    banks = objective.teacher_bank.embeddings.numpy().copy(), objective.student_bank.embeddings.numpy().copy()
+    expected, m, k = 0.0, 30, 7
+    for side, bank in zip(anchors, banks, strict=True):
+        e = np.array(
+            [[math.exp(side[i] @ bank[j] / 0.07) for j in (int(positions[i]), *drawn[i].tolist())] for i in range(5)]
+        )
+        e = e / (e.mean() * m)
+        h = e / (e + k / m)
+        expected -= (np.log(h[:, 0]) + np.log(1 - h[:, 1:]).sum(axis=1)).mean()
+    terms = objective(student, teacher, labels, positions)
+    assert float(terms["contrast"].detach()) == pytest.approx(0.8 * expected, rel=1e-6)
+    moved = 0.5 * banks[1][positions] + 0.5 * anchors[0]
+    moved /= np.linalg.norm(moved, axis=1, keepdims=True)
+    assert np.allclose(objective.student_bank.embeddings[positions], moved)
+    untouched = [row for row in range(30) if row not in positions.tolist()]
+    assert np.array_equal(objective.student_bank.embeddings[untouched], banks[1][untouched])
+    objective.eval()
+    loss = lambda x: objective(Captured(student.logits, {"s": x}), teacher, labels, positions)["contrast"]  # noqa: E731
+    assert gradcheck(loss, ours.clone().requires_grad_())
+
+
+def test_contrast_is_learned() -> None:
+    everything = torch.arange(12) % 3
+    objective = contrast(PENULTIMATE, everything)
+    ours, theirs = normal(12, 6).requires_grad_(), normal(12, 9, seed=1)
+    optimizer = torch.optim.Adam([ours, *objective.parameters()], lr=0.02)
+    student, teacher = Captured(normal(12, 3, seed=2), {"s": ours}), Captured(normal(12, 3, seed=3), {"t": theirs})
+    losses = []
+    for _ in range(20):
+        loss = objective(student, teacher, everything, torch.arange(12))["contrast"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[1]
+
+
+def test_negatives_are_of_other_classes_and_every_one_is_drawn() -> None:
+    labels = torch.tensor([2, 0, 0, 1, 2, 2, 0, 1, 2])
+    others = OtherClasses(labels)
+    drawn = others.draw(torch.tensor([0, 1, 2]), 400)
+    for label, row in enumerate(drawn):
+        assert sorted(set(row.tolist())) == [place for place in range(9) if labels[place] != label]
+    with pytest.raises(ValueError, match="all images are of one class"):
+        OtherClasses(torch.zeros(4, dtype=torch.int64))
 
 
 OBJECTIVES = [
