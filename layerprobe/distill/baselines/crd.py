@@ -156,4 +156,4 @@ class ContrastiveDistillation(IndexedObjective):
         scores = bank.scores(anchors.to(bank.embeddings.dtype), drawn) / self.temperature
         if torch.isnan(self.normalizers[side]):
             self.normalizers[side] = scores.detach().exp().mean() * images
-        return contrastive_loss(scores, self.normalizers[side], images)
+        return contrastive_loss(scores, self.normalizers[side].clone(), images)
