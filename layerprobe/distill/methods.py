@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from layerprobe.distill.alignments.projected import FeatureOnly
 from layerprobe.distill.baselines.attention_transfer import AttentionTransfer
 from layerprobe.distill.baselines.dkd import DecoupledDistillation
 from layerprobe.distill.baselines.fitnets import FitNets
@@ -15,7 +16,6 @@ from layerprobe.distill.baselines.rkd import RelationalDistillation
 from layerprobe.distill.baselines.scratch import Scratch
 from layerprobe.distill.baselines.semckd import SemanticCalibration
 from layerprobe.distill.baselines.sp import SimilarityPreserving
-from layerprobe.distill.feature_only import FeatureOnly
 from layerprobe.distill.objectives import FeatureObjective, LabelledObjective
 from layerprobe.distill.pairing import full_pairing
 from layerprobe.distill.setting import Setting

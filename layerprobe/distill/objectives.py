@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
@@ -16,6 +16,16 @@ class FeatureObjective(nn.Module, ABC):
     The engine trains the student's classifier beside it, with cross entropy on detached features.
     """
 
+    needs_fit = False
+    """Whether ``fit`` must see the teacher's features of the training images before the first step."""
+
+    def fit(self, batches: Iterable[Sequence[Tensor]]) -> None:
+        """Learn the teacher's geometry, for objectives that need it.
+
+        Args:
+            batches: the teacher's features of every training image, batch by batch: one tensor (batch, ...) per pair.
+        """
+
     @abstractmethod
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
         """Named scalar loss terms, to be summed.
@@ -23,6 +33,30 @@ class FeatureObjective(nn.Module, ABC):
         Args:
             student: the student's features, one tensor (batch, ...) per pair of layers.
             teacher: the teacher's, in the same order.
+        """
+
+
+class ClassObjective(nn.Module, ABC):
+    """A feature objective whose targets the labels shape: the promise of feature-only does not hold for it."""
+
+    uses_labels = True
+
+    def fit(self, batches: Iterable[tuple[Sequence[Tensor], Tensor]]) -> None:
+        """Learn the geometry of the teacher's classes, for objectives that need it.
+
+        Args:
+            batches: of every training image, batch by batch, the teacher's features, one tensor (batch, ...) per pair,
+                and the labels (batch,).
+        """
+
+    @abstractmethod
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """Named scalar loss terms, to be summed.
+
+        Args:
+            student: the student's features, one tensor (batch, ...) per pair of layers.
+            teacher: the teacher's, in the same order.
+            labels: (batch,) class labels.
         """
 
 

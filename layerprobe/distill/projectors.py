@@ -44,8 +44,8 @@ class SpatialAligner:
 
     def __call__(self, student: Tensor, teacher: Tensor) -> AlignedPair:
         """Align a batch of student and teacher features."""
-        student = _laid_out(student, self.tokens, self.student_last)
-        teacher = _laid_out(teacher, self.tokens, self.teacher_last)
+        student = laid_out(student, self.tokens, self.student_last)
+        teacher = laid_out(teacher, self.tokens, self.teacher_last)
         size = tuple(min(pair) for pair in zip(student.shape[2:], teacher.shape[2:], strict=True))
         return AlignedPair(_pooled(student, size), _pooled(teacher, size))
 
@@ -125,8 +125,17 @@ def channels(shape: tuple[int, ...]) -> int:
     return shape[-1] if len(shape) == 2 or is_channels_last(shape) else shape[0]
 
 
-def _laid_out(features: Tensor, tokens: bool, channels_last: bool) -> Tensor:
-    """(batch, channels, tokens) or (batch, channels, height, width)."""
+def laid_out(features: Tensor, tokens: bool, channels_last: bool) -> Tensor:
+    """Features with their channels first.
+
+    Args:
+        features: (batch, ...): a map, tokens or vectors.
+        tokens: whether maps and vectors are laid out as tokens, too.
+        channels_last: whether a map has its channels last.
+
+    Returns:
+        (batch, channels, tokens), or (batch, channels, height, width) of maps and vectors.
+    """
     if channels_last:
         features = features.permute(0, 3, 1, 2)
     if features.ndim == 3:

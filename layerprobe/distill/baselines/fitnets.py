@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from layerprobe.distill.alignments.projected import FeatureOnly
 from layerprobe.distill.baselines.kd import WithDistillation
-from layerprobe.distill.feature_only import FeatureOnly
 from layerprobe.distill.pairing import Pairing
 
 
