@@ -11,7 +11,10 @@ from layerprobe.cli import options, training_options
 from layerprobe.cli.reporter import Reporter
 from layerprobe.cli.runs import show_run
 
-METHOD_NAMES = ("feature-only", "scratch", "kd", "fitnets")
+METHOD_NAMES = (
+    "feature-only", "scratch", "kd", "kd-std", "dkd", "fitnets", "fitnets-full", "sp", "semckd", "attention-transfer",
+    "rkd", "reviewkd",
+)  # fmt: skip
 
 EXAMPLES = """Examples:
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from layerprobe.distill.alignments.projected import FeatureOnly
+from layerprobe.distill.baselines.attention_transfer import AttentionTransfer
+from layerprobe.distill.baselines.dkd import DecoupledDistillation
 from layerprobe.distill.baselines.fitnets import FitNets
 from layerprobe.distill.baselines.kd import KnowledgeDistillation
+from layerprobe.distill.baselines.kd_std import StandardizedDistillation
+from layerprobe.distill.baselines.reviewkd import KnowledgeReview
+from layerprobe.distill.baselines.rkd import RelationalDistillation
 from layerprobe.distill.baselines.scratch import Scratch
-from layerprobe.distill.feature_only import FeatureOnly
+from layerprobe.distill.baselines.semckd import SemanticCalibration
+from layerprobe.distill.baselines.sp import SimilarityPreserving
 from layerprobe.distill.objectives import FeatureObjective, LabelledObjective
-from layerprobe.distill.pairing import Pairing
+from layerprobe.distill.pairing import full_pairing
+from layerprobe.distill.setting import Setting
 
 
 @dataclass(frozen=True)
@@ -19,28 +27,38 @@ class Method:
 
     Attributes:
         name: its name on the command line.
-        build: makes the objective from the paired layers; its parameters are trained with the student.
+        build: makes the objective; its parameters are trained with the student.
         needs_teacher: whether there is a teacher at all.
         uses_features: whether it pairs layers.
         uses_logits: whether it needs the teacher's logits, and so a teacher of the same classes.
         chosen_layers: whether the user must choose the teacher's layers; otherwise they are evenly spread.
+        penultimate: whether it pairs the vectors that enter the classifiers, and nothing can be chosen.
     """
 
     name: str
-    build: Callable[[Pairing], FeatureObjective | LabelledObjective]
+    build: Callable[[Setting], FeatureObjective | LabelledObjective]
     needs_teacher: bool = True
     uses_features: bool = True
     uses_logits: bool = True
     chosen_layers: bool = False
+    penultimate: bool = False
 
 
 METHODS = {
     method.name: method
     for method in (
-        Method("feature-only", FeatureOnly, uses_logits=False, chosen_layers=True),
-        Method("scratch", lambda _: Scratch(), needs_teacher=False, uses_features=False, uses_logits=False),
-        Method("kd", lambda _: KnowledgeDistillation(), uses_features=False),
-        Method("fitnets", FitNets),
+        Method("feature-only", lambda it: FeatureOnly(it.pairing), uses_logits=False, chosen_layers=True),
+        Method("scratch", lambda it: Scratch(), needs_teacher=False, uses_features=False, uses_logits=False),
+        Method("kd", lambda it: KnowledgeDistillation(), uses_features=False),
+        Method("kd-std", lambda it: StandardizedDistillation(), uses_features=False),
+        Method("dkd", lambda it: DecoupledDistillation(), uses_features=False),
+        Method("fitnets", lambda it: FitNets(it.pairing)),
+        Method("fitnets-full", lambda it: FitNets(full_pairing(it.pairing))),
+        Method("sp", lambda it: SimilarityPreserving(it.pairing)),
+        Method("semckd", lambda it: SemanticCalibration(it.pairing, it.batch_size)),
+        Method("attention-transfer", lambda it: AttentionTransfer(it.pairing)),
+        Method("rkd", lambda it: RelationalDistillation(it.pairing), penultimate=True),
+        Method("reviewkd", lambda it: KnowledgeReview(it.pairing), uses_logits=False),
     )
 }
 """Every method by its name on the command line."""

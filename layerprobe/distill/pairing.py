@@ -32,10 +32,35 @@ _PAPER_BASELINE_TEACHERS: Mapping[str, tuple[int, ...]] = {
 
 @dataclass(frozen=True)
 class Pairing:
-    """Student and teacher layers, mapped one to one in order of depth."""
+    """Student and teacher layers: the i-th student layer learns from the i-th teacher layer.
+
+    Attributes:
+        student: the student's layers; where it is a layer for several teacher layers it stands there several times.
+        teacher: as many of the teacher's.
+    """
 
     student: tuple[Layer, ...]
     teacher: tuple[Layer, ...]
+
+    @property
+    def names(self) -> tuple[tuple[str, str], ...]:
+        """Names of student and teacher layer, pair by pair."""
+        return tuple((ours.name, theirs.name) for ours, theirs in zip(self.student, self.teacher, strict=True))
+
+
+def full_pairing(pairing: Pairing) -> Pairing:
+    """Every student layer with every teacher layer."""
+    pairs = [(ours, theirs) for ours in pairing.student for theirs in pairing.teacher]
+    return Pairing(tuple(ours for ours, _ in pairs), tuple(theirs for _, theirs in pairs))
+
+
+def penultimate_pairing(student: Network, teacher: Network) -> Pairing:
+    """What enters the two classifiers: the flattened feature, or the last layer of a network that has none."""
+    last = (
+        next((layer for layer in reversed(network.layers) if layer.kind == "feature"), network.layers[-1])
+        for network in (student, teacher)
+    )
+    return Pairing((next(last),), (next(last),))
 
 
 def student_layers(network: Network, wanted: Sequence[str] | None, count: int) -> tuple[Layer, ...]:

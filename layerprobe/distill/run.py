@@ -11,7 +11,14 @@ from layerprobe.distill.baselines.scratch import Scratch
 from layerprobe.distill.config import DistillConfig, TrainConfig
 from layerprobe.distill.methods import METHODS, Method
 from layerprobe.distill.optimizers import find_head
-from layerprobe.distill.pairing import Pairing, baseline_teacher_layers, student_layers, teacher_layers
+from layerprobe.distill.pairing import (
+    Pairing,
+    baseline_teacher_layers,
+    penultimate_pairing,
+    student_layers,
+    teacher_layers,
+)
+from layerprobe.distill.setting import Setting
 from layerprobe.distill.stage import Cast, OnEpoch, Stage
 from layerprobe.distill.trainer import Pupil
 from layerprobe.errors import LayerprobeError, closest
@@ -67,7 +74,7 @@ def distill_student(config: DistillConfig, on_epoch: OnEpoch = _unheard, progres
     pairing = _pair(method, config, teacher, student)
     pupil = Pupil(
         student.module,
-        _seeded(method, pairing, config.training.seed),
+        _seeded(method, Setting(pairing, config.training.batch_size), config.training.seed),
         pairing,
         teacher=teacher.module if method.needs_teacher else None,
         head=find_head(student.module, student.layers),
@@ -111,6 +118,12 @@ def _pair(method: Method, config: DistillConfig, teacher: Network, student: Netw
         if config.layers or config.student_layers:
             _log.warning("%s uses no features: --layers and --student-layers don't matter", method.name)
         return Pairing((), ())
+    if method.penultimate:
+        if config.layers or config.student_layers:
+            _log.warning(
+                "%s compares what enters the classifiers: --layers and --student-layers don't matter", method.name
+            )
+        return penultimate_pairing(student, teacher)
     if config.layers:
         chosen = teacher_layers(teacher, config.layers)
     elif method.chosen_layers:
@@ -126,10 +139,10 @@ def _pair(method: Method, config: DistillConfig, teacher: Network, student: Netw
     return pairing
 
 
-def _seeded(method: Method, pairing: Pairing, seed: int) -> Any:
+def _seeded(method: Method, setting: Setting, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return method.build(pairing)
+        return method.build(setting)
 
 
 def _described(spec: ModelSpec, network: Network) -> dict[str, Any]:

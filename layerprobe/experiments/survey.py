@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -49,8 +49,8 @@ class SurveyConfig:
     """
 
     features: tuple[Path, ...]
-    choice: Choice = Choice()  # noqa: RUF009 - frozen
-    wanted: Wanted = Wanted()  # noqa: RUF009 - frozen
+    choice: Choice = field(default_factory=Choice)
+    wanted: Wanted = field(default_factory=Wanted)
     output: Path | None = None
     figures: tuple[str, ...] = ("quality",)
     width: float = PAGE_WIDTH

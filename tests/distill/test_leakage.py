@@ -10,6 +10,7 @@ from layerprobe.distill.config import Training
 from layerprobe.distill.images import Images, load_images
 from layerprobe.distill.methods import METHODS
 from layerprobe.distill.pairing import Pairing
+from layerprobe.distill.setting import Setting
 from layerprobe.distill.trainer import Pupil, Recipe, make_accelerator, train
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.layers import discover_layers
@@ -38,7 +39,7 @@ def trained(method: str, permuted: bool, student_name: str = "cifar:resnet20") -
         even_layers(discover_layers(teacher, (8, 8)), 3, "teacher"),
     )
     torch.manual_seed(0)
-    objective = METHODS[method].build(pairing)
+    objective = METHODS[method].build(Setting(pairing))
     pupil = Pupil(student, objective, pairing if METHODS[method].uses_features else Pairing((), ()), teacher)
     recipe = Recipe(epochs=2, learning_rate=0.005, seed=5)
     train(pupil, images(permuted), recipe, make_accelerator(resolve_device("cpu")))
@@ -87,7 +88,7 @@ def test_a_connection_around_the_last_layer_is_found_before_training() -> None:
     student = Bypass()
     layers = discover_layers(student, (8, 8))
     pairing = Pairing(layers[1:2], even_layers(discover_layers(teacher, (8, 8)), 1, "teacher"))
-    pupil = Pupil(student, METHODS["feature-only"].build(pairing), pairing, teacher)
+    pupil = Pupil(student, METHODS["feature-only"].build(Setting(pairing)), pairing, teacher)
     before = {name: value.clone() for name, value in student.state_dict().items()}
     with pytest.raises(LayerprobeError, match=r"reaches the backbone at 'stem.weight'.*bypasses 'body_act'"):
         train(pupil, images(False), Recipe(1, 0.01), make_accelerator(resolve_device("cpu")))

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
+from layerprobe.distill.alignments.projected import FeatureOnly
 from layerprobe.distill.baselines.fitnets import FitNets
 from layerprobe.distill.baselines.kd import KnowledgeDistillation, softened_kl
 from layerprobe.distill.baselines.scratch import Scratch
 from layerprobe.distill.feature_losses import FEATURE_LOSSES
-from layerprobe.distill.feature_only import FeatureOnly
 from layerprobe.distill.pairing import Pairing
 from layerprobe.models.capture import Captured
 from layerprobe.types import Layer

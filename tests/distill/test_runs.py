@@ -72,7 +72,9 @@ def test_every_method_makes_a_run_folder(config: DistillConfig, method: str, tea
     settings = yaml.safe_load((run.folder / "config.yaml").read_text())
     assert settings["method"] == method and settings["training"]["learning_rate"] == 0.0075
     assert settings["teacher"]["weights_sha256"] and settings["versions"]["torch"] == torch.__version__
-    assert len(settings["teacher_layers"]) == {"feature-only": 3, "fitnets": 4}.get(method, 0)
+    needs = METHODS[method]
+    expected = 0 if not needs.uses_features else 1 if needs.penultimate else 3 if needs.chosen_layers else 4
+    assert len(settings["teacher_layers"]) == len(settings["student_layers"]) == expected
     assert run.teacher_accuracy is not None and run.teacher_accuracy > 85
 
 

@@ -6,35 +6,25 @@ stage of their own, at several evenly spread layers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
-from layerprobe.distill.baselines.kd import KnowledgeDistillation
-from layerprobe.distill.feature_only import FeatureOnly
-from layerprobe.distill.objectives import LabelledObjective
+from layerprobe.distill.alignments.projected import FeatureOnly
+from layerprobe.distill.baselines.kd import WithDistillation
 from layerprobe.distill.pairing import Pairing
-from layerprobe.models.capture import Captured
 
 
-class FitNets(LabelledObjective):
-    """Knowledge distillation + projector MSE, one teacher layer to one student layer."""
+class FitNets(WithDistillation):
+    """Knowledge distillation + projector MSE, mean over the pairs of layers."""
 
     def __init__(self, pairing: Pairing) -> None:
         super().__init__()
         self.pairing = pairing
         self.hints = FeatureOnly(pairing)
-        self.distillation = KnowledgeDistillation()
 
-    def forward(self, student: Captured, teacher: Captured | None, labels: Tensor) -> dict[str, Tensor]:
-        """The terms ``cross_entropy``, ``kl`` and ``features``.
-
-        Raises:
-            ValueError: without a teacher.
-        """
-        terms = self.distillation(student, teacher, labels)
-        if teacher is None:
-            raise ValueError("FitNets needs a teacher")
-        hints = self.hints(
-            [student.features[layer.name] for layer in self.pairing.student],
-            [teacher.features[layer.name] for layer in self.pairing.teacher],
-        )
-        return {**terms, **hints}
+    def feature_terms(self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The term ``features``."""
+        names = self.pairing.names
+        terms: dict[str, Tensor] = self.hints([student[one] for one, _ in names], [teacher[one] for _, one in names])
+        return terms

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from layerprobe.distill.objectives import LabelledObjective
+from layerprobe.distill.objectives import LabelledObjective, the_teacher
 from layerprobe.models.capture import Captured
 
 
@@ -35,10 +37,32 @@ class KnowledgeDistillation(LabelledObjective):
         Raises:
             ValueError: without a teacher.
         """
-        if teacher is None:
-            raise ValueError("knowledge distillation needs a teacher")
-        divergence = softened_kl(student.logits, teacher.logits, self.temperature)
+        divergence = softened_kl(student.logits, the_teacher(teacher).logits, self.temperature)
         return {
             "cross_entropy": cross_entropy(student.logits, labels),
             "kl": self.temperature**2 * divergence,
         }
+
+
+class WithDistillation(LabelledObjective):
+    """Knowledge distillation and more terms from features, as the baselines are compared in the paper.
+
+    A subclass gives the terms in ``feature_terms``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.distillation = KnowledgeDistillation()
+
+    def forward(self, student: Captured, teacher: Captured | None, labels: Tensor) -> dict[str, Tensor]:
+        """The terms ``cross_entropy`` and ``kl``, and those of the features.
+
+        Raises:
+            ValueError: without a teacher.
+        """
+        terms = self.distillation(student, teacher, labels)
+        return {**terms, **self.feature_terms(student.features, the_teacher(teacher).features)}
+
+    def feature_terms(self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Named scalar terms from the features of either network, by layer name."""
+        raise NotImplementedError

@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from layerprobe.distill.feature_losses.cosine import cosine
+from layerprobe.distill.feature_losses.huber import huber
 from layerprobe.distill.feature_losses.mse import mse
 
 FeatureLoss = Callable[[Tensor, Tensor], Tensor]
 
-FEATURE_LOSSES: dict[str, FeatureLoss] = {"mse": mse}
+FEATURE_LOSSES: dict[str, FeatureLoss] = {"mse": mse, "huber": huber, "cosine": cosine}
 """Every feature loss by its name."""

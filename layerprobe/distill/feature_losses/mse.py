@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from layerprobe.distill.feature_losses.shapes import check_same_shape
+
 
 def mse(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean over all elements of (student - teacher)^2.
@@ -17,8 +19,7 @@ def mse(student: Tensor, teacher: Tensor) -> Tensor:
         A scalar, 0 when the two are equal.
 
     Raises:
-        ValueError: if the shapes differ; broadcasting would hide a mistake.
+        ValueError: if the shapes differ.
     """
-    if student.shape != teacher.shape:
-        raise ValueError(f"student features {tuple(student.shape)}, teacher features {tuple(teacher.shape)}")
+    check_same_shape(student, teacher)
     return mse_loss(student, teacher)

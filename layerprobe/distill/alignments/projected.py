@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,18 @@ class FeatureOnly(FeatureObjective):
     Args:
         pairing: the paired layers.
         loss: the feature loss; default: mean squared error.
+        projector: ``Projector``, one convolution, or ``ThreeLayerProjector``.
     """
 
-    def __init__(self, pairing: Pairing, loss: FeatureLoss = FEATURE_LOSSES["mse"]) -> None:
+    def __init__(
+        self,
+        pairing: Pairing,
+        loss: FeatureLoss = FEATURE_LOSSES["mse"],
+        projector: Callable[[tuple[int, ...], tuple[int, ...]], nn.Module] = Projector,
+    ) -> None:
         super().__init__()
         self.projectors = nn.ModuleList(
-            Projector(student.shape, teacher.shape)
+            projector(student.shape, teacher.shape)
             for student, teacher in zip(pairing.student, pairing.teacher, strict=True)
         )
         self.loss = loss

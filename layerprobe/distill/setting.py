@@ -1,0 +1,20 @@
+"""What an objective is built for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from layerprobe.distill.pairing import Pairing
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a method may want to know before its modules are made.
+
+    Attributes:
+        pairing: the paired layers; empty for a method without features.
+        batch_size: images per batch, at most.
+    """
+
+    pairing: Pairing
+    batch_size: int = 128
