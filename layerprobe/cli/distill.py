@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,9 +12,13 @@ from layerprobe.cli import options, training_options
 from layerprobe.cli.reporter import Reporter
 from layerprobe.cli.runs import show_run
 
+if TYPE_CHECKING:
+    from layerprobe.distill.config import DistillConfig
+    from layerprobe.features.config import ExtractConfig
+
 METHOD_NAMES = (
     "feature-only", "scratch", "kd", "kd-std", "dkd", "fitnets", "fitnets-full", "sp", "semckd", "attention-transfer",
-    "rkd", "reviewkd",
+    "rkd", "crd", "reviewkd",
 )  # fmt: skip
 
 EXAMPLES = """Examples:
@@ -37,6 +42,13 @@ _PLACES = {
     "student_weights": "student.weights",
     "method": "method",
     "layers": "teacher_layers",
+    "alignment": "alignment.name",
+    "by_class": "alignment.by_class",
+    "projector": "alignment.projector",
+    "feature_loss": "alignment.loss",
+    "mapping": "alignment.mapping",
+    "cross_entropy": "alignment.cross_entropy",
+    "kl": "alignment.kl",
     "student_layers": "student_layers",
     "teacher_features": "teacher_features",
 }
@@ -55,12 +67,35 @@ def distill(
     method: Annotated[str, typer.Option("--method", help=f"{', '.join(METHOD_NAMES)}.")] = "feature-only",
     layers: Annotated[
         str | None,
-        typer.Option("--layers", help="Teacher layers: a ranking file, or names or indices separated by commas."),
+        typer.Option(
+            "--layers",
+            help="Teacher layers: a ranking file, names or indices separated by commas, even:K, or quality:K (or "
+            "another --by of rank) to rank them now.",
+        ),
     ] = None,
     student_layers: Annotated[
         str | None,
-        typer.Option("--student-layers", help="Student layers  [default: the paper's, else evenly spread]"),
+        typer.Option(
+            "--student-layers", help="Student layers, named likewise  [default: the paper's, else evenly spread]"
+        ),
     ] = None,
+    alignment: Annotated[
+        str, typer.Option("--alignment", help="Of feature-only: projector, geometry, moments or relation.")
+    ] = "projector",
+    by_class: Annotated[
+        bool, typer.Option("--by-class", help="Geometry or moments of classes: labels shape the targets.")
+    ] = False,
+    projector: Annotated[
+        str, typer.Option("--projector", help="Of feature-only: one-layer or three-layer.")
+    ] = "one-layer",
+    feature_loss: Annotated[str, typer.Option("--feature-loss", help="Of feature-only: mse, huber or cosine.")] = "mse",
+    mapping: Annotated[str, typer.Option("--mapping", help="Of feature-only: one-to-one or full.")] = "one-to-one",
+    cross_entropy: Annotated[
+        bool, typer.Option("--cross-entropy-into-backbone", help="An ablation of feature-only.")
+    ] = False,
+    kl: Annotated[
+        bool, typer.Option("--kl", help="An ablation of feature-only: KL of logits into the backbone.")
+    ] = False,
     weights: Annotated[
         str | None, typer.Option("--weights", help=f"The teacher's weights: {options.WEIGHTS_HELP}")
     ] = None,
@@ -118,11 +153,22 @@ def distill(
     from layerprobe.devices import is_main_process
     from layerprobe.distill.config_file import distill_config
     from layerprobe.distill.run import distill_student
+    from layerprobe.experiments.on_the_spot import asks_for_ranking, rank_on_the_spot
     from layerprobe.report.tables import check_format
 
     check_format(format)
     plan = distill_config(values, output, overwrite, resume)
     with Reporter(quiet or not is_main_process(), verbose) as reporter:
+        if plan.layers and asks_for_ranking(plan.layers):
+            found = rank_on_the_spot(plan.layers, _sample(plan), reporter.progress)
+            plan = replace(plan, layers=",".join(found.selected))
         run = distill_student(plan, lambda metrics: reporter.epoch(metrics, plan.training.epochs), reporter.progress)
         if is_main_process():
             show_run(run, reporter, format, f"layerprobe evaluate {run.folder} --data {plan.data.name}")
+
+
+def _sample(plan: DistillConfig) -> ExtractConfig:
+    """The images that the teacher's layers are ranked on: the sample that `layerprobe extract` draws."""
+    from layerprobe.features.config import ExtractConfig
+
+    return ExtractConfig(plan.teacher, plan.data, plan.output, device=plan.training.device)

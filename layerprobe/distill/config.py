@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from layerprobe.distill.alignments.options import Alignment
 from layerprobe.resolve import DataSpec, ModelSpec
 
 
@@ -106,8 +107,9 @@ class DistillConfig:
         student: the student; without ``weights`` it starts from random ones.
         data: the images.
         output: the run folder to make.
-        layers: the teacher's layers: a ranking file, or names or indices separated by commas.
-        student_layers: names or indices of the student's layers; None: the paper's, else evenly spread.
+        layers: the teacher's layers: a ranking file, names or indices separated by commas, or ``even:K``.
+        student_layers: names or indices of the student's layers, or ``even:K``; None: the paper's, else evenly spread.
+        alignment: the form of feature-only.
         teacher_features: a feature file that holds the teacher's features of the training images; None: the teacher
             computes them in every step.
         training: how to train.
@@ -122,6 +124,7 @@ class DistillConfig:
     output: Path
     layers: str | None = None
     student_layers: tuple[str, ...] | None = None
+    alignment: Alignment = field(default_factory=Alignment)
     teacher_features: Path | None = None
     training: Training = field(default_factory=Training)
     overwrite: bool = False

@@ -9,18 +9,20 @@ from typing import Any, TypeVar
 
 import yaml
 
+from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.config import DistillConfig, TrainConfig, Training
 from layerprobe.errors import LayerprobeError, closest
 from layerprobe.resolve import DataSpec, ModelSpec
 
 Values = dict[str, Any]
-Spec = TypeVar("Spec", ModelSpec, DataSpec, Training)
+Spec = TypeVar("Spec", ModelSpec, DataSpec, Alignment, Training)
 
 _PARTS: Mapping[str, type] = {
     "model": ModelSpec,
     "teacher": ModelSpec,
     "student": ModelSpec,
     "data": DataSpec,
+    "alignment": Alignment,
     "training": Training,
 }
 INFORMATION = ("preprocessing", "recipe", "processes", "batch_statistics", "versions", "layers_from")
@@ -119,7 +121,7 @@ def _part(kind: type[Spec], key: str, value: Any) -> Spec:
     if not isinstance(value, Mapping):
         raise LayerprobeError(f"the configuration's {key!r} has keys below it, e.g. 'name'; not {value!r}")
     _check_keys(value, [field.name for field in fields(kind)], f"{key}.")
-    if kind is not Training and not value.get("name"):
+    if kind in (ModelSpec, DataSpec) and not value.get("name"):
         raise LayerprobeError(f"the configuration names no {key}; give {key}.name, or --{key}")
     return kind(**{name: _typed(f"{key}.{name}", item) for name, item in value.items()})
 

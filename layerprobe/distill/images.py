@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from layerprobe.data.augmentation import NONE, AugmentedPixels, check_augmentation
@@ -47,16 +49,37 @@ class Images:
         if isinstance(self.train.dataset, AugmentedPixels):
             self.train.dataset.epoch = epoch
 
+    @property
+    def labels(self) -> Tensor:
+        """(images,) class labels of all training images, by position."""
+        return self._pixels.labels
+
     def some(self, count: int) -> Batch:
         """The first training images, unshuffled and without augmentation.
 
         Raises:
             LayerprobeError: if an image can't be read.
         """
+        return self._plain(range(min(count, len(self._pixels))))
+
+    def in_order(self, count: int = 128) -> Iterator[Batch]:
+        """All training images, unshuffled and without augmentation, in batches; the same in every process.
+
+        Raises:
+            LayerprobeError: if an image can't be read.
+        """
+        for start in range(0, len(self._pixels), count):
+            yield self._plain(range(start, min(start + count, len(self._pixels))))
+
+    @property
+    def _pixels(self) -> Pixels:
         pixels = self.train.dataset
         if not isinstance(pixels, Pixels):
             raise TypeError("the loader was not made by load_images")
-        batch = Pixels.__getitems__(pixels, range(min(count, len(pixels))))
+        return pixels
+
+    def _plain(self, positions: range) -> Batch:
+        batch = Pixels.__getitems__(self._pixels, positions)
         if isinstance(batch, LayerprobeError):
             raise batch
         return batch

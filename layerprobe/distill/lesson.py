@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,14 @@ from torch.nn.functional import cross_entropy
 
 from layerprobe.data.loading import Batch
 from layerprobe.data.preprocessing import normalize
-from layerprobe.distill.objectives import FeatureObjective, LabelledObjective
+from layerprobe.distill.objectives import (
+    ClassObjective,
+    FeatureObjective,
+    IndexedObjective,
+    LabelledObjective,
+    Objective,
+    the_teacher,
+)
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.stored_teacher import StoredTeacher
 from layerprobe.errors import LayerprobeError
@@ -36,7 +44,7 @@ class Pupil:
     """
 
     student: nn.Module
-    objective: FeatureObjective | LabelledObjective
+    objective: Objective
     pairing: Pairing
     teacher: nn.Module | None
     stored: StoredTeacher | None = None
@@ -45,7 +53,8 @@ class Pupil:
     @property
     def gate(self) -> str | None:
         """The layer behind which the classifier learns from detached features; None: gradients pass everywhere."""
-        return self.pairing.student[-1].name if isinstance(self.objective, FeatureObjective) else None
+        behind = isinstance(self.objective, (FeatureObjective, ClassObjective))
+        return self.pairing.student[-1].name if behind else None
 
 
 class Lesson:
@@ -77,20 +86,43 @@ class Lesson:
 
         Both networks see one tensor, so that whatever was done to the images was done for both.
         """
-        inputs = normalize(batch.pixels.to(self._device, non_blocking=True), self._preprocessing)
+        inputs = self._inputs(batch)
         labels = batch.labels.to(self._device, non_blocking=True)
         teacher = self._taught(inputs, batch)
         student = self._student_capture(inputs)
-        if not isinstance(self._pupil.objective, FeatureObjective):
-            terms: dict[str, Tensor] = self.objective(student, teacher, labels)
-            return terms
-        if teacher is None:
-            raise ValueError("a feature objective needs a teacher")
-        features = self.objective(
-            [student.features[layer.name] for layer in self._pupil.pairing.student],
-            [teacher.features[layer.name] for layer in self._pupil.pairing.teacher],
-        )
-        return {**features, HEAD_TERM: cross_entropy(student.logits, labels)}
+        kind = self._pupil.objective
+        if isinstance(kind, LabelledObjective):
+            return dict(self.objective(student, teacher, labels))
+        if isinstance(kind, IndexedObjective):
+            return dict(self.objective(student, teacher, labels, batch.positions.to(self._device)))
+        features = [student.features[layer.name] for layer in self._pupil.pairing.student], self._features(teacher)
+        terms = self.objective(*features, labels) if isinstance(kind, ClassObjective) else self.objective(*features)
+        return {**terms, HEAD_TERM: cross_entropy(student.logits, labels)}
+
+    def _features(self, teacher: Captured | None) -> list[Tensor]:
+        return [the_teacher(teacher).features[layer.name] for layer in self._pupil.pairing.teacher]
+
+    def fit(self, images: Iterable[Batch]) -> None:
+        """Show the teacher's features of the training images to an objective that must know them first.
+
+        Args:
+            images: all training images, batch by batch.
+        """
+        kind = self._pupil.objective
+        if isinstance(kind, IndexedObjective) or not kind.needs_fit:
+            return
+        with torch.no_grad():
+            taught = (
+                (self._features(self._taught(self._inputs(batch), batch)), batch.labels.to(self._device))
+                for batch in images
+            )
+            if isinstance(kind, ClassObjective):
+                kind.fit(taught)
+            else:
+                kind.fit(features for features, _ in taught)
+
+    def _inputs(self, batch: Batch) -> Tensor:
+        return normalize(batch.pixels.to(self._device, non_blocking=True), self._preprocessing)
 
     def _taught(self, inputs: Tensor, batch: Batch) -> Captured | None:
         if self._pupil.stored:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from layerprobe.distill.alignments.projected import FeatureOnly
+from layerprobe.distill.alignments.options import feature_only
 from layerprobe.distill.baselines.attention_transfer import AttentionTransfer
+from layerprobe.distill.baselines.crd import ContrastiveDistillation
 from layerprobe.distill.baselines.dkd import DecoupledDistillation
 from layerprobe.distill.baselines.fitnets import FitNets
 from layerprobe.distill.baselines.kd import KnowledgeDistillation
@@ -16,7 +17,7 @@ from layerprobe.distill.baselines.rkd import RelationalDistillation
 from layerprobe.distill.baselines.scratch import Scratch
 from layerprobe.distill.baselines.semckd import SemanticCalibration
 from layerprobe.distill.baselines.sp import SimilarityPreserving
-from layerprobe.distill.objectives import FeatureObjective, LabelledObjective
+from layerprobe.distill.objectives import Objective
 from layerprobe.distill.pairing import full_pairing
 from layerprobe.distill.setting import Setting
 
@@ -32,22 +33,30 @@ class Method:
         uses_features: whether it pairs layers.
         uses_logits: whether it needs the teacher's logits, and so a teacher of the same classes.
         chosen_layers: whether the user must choose the teacher's layers; otherwise they are evenly spread.
+        aligns: whether it takes the forms that ``Alignment`` describes.
         penultimate: whether it pairs the vectors that enter the classifiers, and nothing can be chosen.
     """
 
     name: str
-    build: Callable[[Setting], FeatureObjective | LabelledObjective]
+    build: Callable[[Setting], Objective]
     needs_teacher: bool = True
     uses_features: bool = True
     uses_logits: bool = True
     chosen_layers: bool = False
     penultimate: bool = False
+    aligns: bool = False
 
 
 METHODS = {
     method.name: method
     for method in (
-        Method("feature-only", lambda it: FeatureOnly(it.pairing), uses_logits=False, chosen_layers=True),
+        Method(
+            "feature-only",
+            lambda it: feature_only(it.alignment, it.pairing, it.classes),
+            uses_logits=False,
+            chosen_layers=True,
+            aligns=True,
+        ),
         Method("scratch", lambda it: Scratch(), needs_teacher=False, uses_features=False, uses_logits=False),
         Method("kd", lambda it: KnowledgeDistillation(), uses_features=False),
         Method("kd-std", lambda it: StandardizedDistillation(), uses_features=False),
@@ -58,6 +67,7 @@ METHODS = {
         Method("semckd", lambda it: SemanticCalibration(it.pairing, it.batch_size)),
         Method("attention-transfer", lambda it: AttentionTransfer(it.pairing)),
         Method("rkd", lambda it: RelationalDistillation(it.pairing), penultimate=True),
+        Method("crd", lambda it: ContrastiveDistillation(it.pairing), uses_logits=False, penultimate=True),
         Method("reviewkd", lambda it: KnowledgeReview(it.pairing), uses_logits=False),
     )
 }

@@ -40,6 +40,8 @@ class ClassObjective(nn.Module, ABC):
     """A feature objective whose targets the labels shape: the promise of feature-only does not hold for it."""
 
     uses_labels = True
+    needs_fit = False
+    """Whether ``fit`` must see the training images before the first step."""
 
     def fit(self, batches: Iterable[tuple[Sequence[Tensor], Tensor]]) -> None:
         """Learn the geometry of the teacher's classes, for objectives that need it.
@@ -63,6 +65,12 @@ class ClassObjective(nn.Module, ABC):
 class LabelledObjective(nn.Module, ABC):
     """An objective that may use labels and logits: the baselines."""
 
+    needs_fit = False
+    """Whether ``fit`` must see the teacher's features of the training images before the first step."""
+
+    def fit(self, batches: Iterable[Sequence[Tensor]]) -> None:
+        """As a ``FeatureObjective``'s."""
+
     @abstractmethod
     def forward(self, student: Captured, teacher: Captured | None, labels: Tensor) -> dict[str, Tensor]:
         """Named scalar loss terms, to be summed.
@@ -78,6 +86,14 @@ class IndexedObjective(nn.Module, ABC):
     """An objective that may use labels and logits, and knows which training images it sees."""
 
     @abstractmethod
+    def prepare(self, labels: Tensor) -> None:
+        """Make room for what is remembered of every training image, before the first step.
+
+        Args:
+            labels: (images,) class labels of all training images, by position.
+        """
+
+    @abstractmethod
     def forward(
         self, student: Captured, teacher: Captured | None, labels: Tensor, positions: Tensor
     ) -> dict[str, Tensor]:
@@ -89,6 +105,9 @@ class IndexedObjective(nn.Module, ABC):
             labels: (batch,) class labels.
             positions: (batch,) places of the images among the training images.
         """
+
+
+Objective = FeatureObjective | ClassObjective | LabelledObjective | IndexedObjective
 
 
 def the_teacher(teacher: Captured | None) -> Captured:

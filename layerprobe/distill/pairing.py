@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,13 +71,20 @@ def student_layers(network: Network, wanted: Sequence[str] | None, count: int) -
         LayerprobeError: if a name isn't there, or the number isn't the teacher's.
     """
     if wanted is not None:
-        chosen = find_layers(network.layers, wanted, network.name)
+        chosen = _named_or_even(network, wanted)
         if len(chosen) != count:
             raise LayerprobeError(
                 f"{len(chosen)} student layers for {count} teacher layers; name as many with --student-layers"
             )
         return chosen
     return _paper_or_even(network, _PAPER_STUDENTS, count)
+
+
+def _named_or_even(network: Network, wanted: Sequence[str]) -> tuple[Layer, ...]:
+    even = re.fullmatch(r"even:([1-9]\d*)", wanted[0]) if len(wanted) == 1 else None
+    if even:
+        return even_layers(network.layers, int(even[1]), network.name)
+    return find_layers(network.layers, wanted, network.name)
 
 
 def baseline_teacher_layers(network: Network, count: int) -> tuple[Layer, ...]:
@@ -92,14 +100,14 @@ def _paper_or_even(network: Network, paper: Mapping[str, tuple[int, ...]], count
 
 
 def teacher_layers(network: Network, choice: str) -> tuple[Layer, ...]:
-    """The teacher's layers, from a ranking file or a comma-separated list of names or indices, in order of depth.
+    """The teacher's layers, from a ranking file, ``even:K`` or a comma-separated list of names or indices, by depth.
 
     Raises:
         LayerprobeError: if the ranking isn't one, or a layer isn't in the network.
     """
     if not choice.endswith(".json"):
         names = [name.strip() for name in choice.split(",") if name.strip()]
-        return find_layers(network.layers, names, network.name)
+        return _named_or_even(network, names)
     ranking = Ranking.load(Path(choice))
     if ranking.provenance.get("model") != network.name:
         _log.warning("%s ranks %s; the teacher is %s", choice, ranking.provenance.get("model"), network.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -118,6 +119,11 @@ class ThreeLayerProjector(nn.Module):
         """Align a batch of student and teacher features."""
         pair = self.align(student, teacher)
         return AlignedPair(self.project(pair.student), pair.teacher)
+
+
+MakeProjector = Callable[[tuple[int, ...], tuple[int, ...]], nn.Module]
+PROJECTORS: dict[str, MakeProjector] = {"one-layer": Projector, "three-layer": ThreeLayerProjector}
+"""Every projector by its name: made from the student's and the teacher's shape of one image."""
 
 
 def channels(shape: tuple[int, ...]) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.baselines.scratch import Scratch
 from layerprobe.distill.config import DistillConfig, TrainConfig
 from layerprobe.distill.methods import METHODS, Method
@@ -60,22 +61,25 @@ def distill_student(config: DistillConfig, on_epoch: OnEpoch = _unheard, progres
             is lost.
     """
     method = find_method(config.method)
+    _check_alignment(method, config)
     _check_features(method, config)
     stage = Stage(config)
     if finished := stage.finished:
         return finished
     teacher = load_network(config.teacher, config.data, stage.train_split)
-    if method.uses_logits and teacher.outputs != len(stage.train_split.classes):
+    if _needs_logits(method, config) and teacher.outputs != len(stage.train_split.classes):
         raise LayerprobeError(
             f"{method.name} compares logits, but the teacher has {teacher.outputs} classes and "
             f"{config.data.name} {len(stage.train_split.classes)}; take a teacher trained on these classes"
         )
     student = stage.beginner(config.student, like=teacher.preprocessing)
     pairing = _pair(method, config, teacher, student)
+    mapped = config.alignment.mapped(pairing)
+    setting = Setting(mapped, config.training.batch_size, len(stage.train_split.classes), config.alignment)
     pupil = Pupil(
         student.module,
-        _seeded(method, Setting(pairing, config.training.batch_size), config.training.seed),
-        pairing,
+        _seeded(method, setting, config.training.seed),
+        mapped,
         teacher=teacher.module if method.needs_teacher else None,
         head=find_head(student.module, student.layers),
     )
@@ -87,16 +91,30 @@ def distill_student(config: DistillConfig, on_epoch: OnEpoch = _unheard, progres
     }
     if config.layers and config.layers.endswith(".json"):
         settings["layers_from"] = config.layers
-    return stage.run(Cast(method.name, pupil, student, teacher), settings, on_epoch, progress)
+    label = ", ".join(filter(None, (method.name, config.alignment.label)))
+    return stage.run(Cast(label, pupil, student, teacher), settings, on_epoch, progress)
+
+
+def _needs_logits(method: Method, config: DistillConfig) -> bool:
+    return method.uses_logits or config.alignment.needs_logits
+
+
+def _check_alignment(method: Method, config: DistillConfig) -> None:
+    """Refuse a form of feature-only for another method."""
+    if config.alignment != Alignment() and not method.aligns:
+        raise LayerprobeError(
+            f"--alignment, --projector, --feature-loss, --mapping and the ablations are forms of feature-only; "
+            f"{method.name} has its own; leave them out"
+        )
 
 
 def _check_features(method: Method, config: DistillConfig) -> None:
     """Refuse a file of features for a method that asks the teacher for more, or for nothing."""
     if config.teacher_features is None:
         return
-    if method.uses_logits:
+    if _needs_logits(method, config):
         raise LayerprobeError(
-            f"{method.name} needs the teacher's logits, and --teacher-features holds features alone; leave it out"
+            f"{method.name} needs the teacher's logits here, and --teacher-features holds features alone; leave it out"
         )
     if not method.uses_features:
         raise LayerprobeError(f"{method.name} uses no features of a teacher; leave --teacher-features out")

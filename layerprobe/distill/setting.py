@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.pairing import Pairing
 
 
@@ -14,7 +15,11 @@ class Setting:
     Attributes:
         pairing: the paired layers; empty for a method without features.
         batch_size: images per batch, at most.
+        classes: how many classes the images have.
+        alignment: the form of feature-only.
     """
 
     pairing: Pairing
     batch_size: int = 128
+    classes: int = 10
+    alignment: Alignment = field(default_factory=Alignment)

@@ -20,6 +20,7 @@ from layerprobe.distill.config import Recipe
 from layerprobe.distill.evaluation import accuracy, count_correct, percent
 from layerprobe.distill.images import Images
 from layerprobe.distill.lesson import HEAD_TERM, Lesson, Pupil
+from layerprobe.distill.objectives import IndexedObjective
 from layerprobe.distill.optimizers import make_optimizer
 from layerprobe.distill.processes import Team, make_accelerator
 from layerprobe.distill.schedules import SCHEDULES
@@ -76,7 +77,9 @@ def train(
         try:
             if saved:
                 trainer.restore(saved)
-            elif recipe.check:
+            else:
+                trainer.lesson.fit(images.in_order())
+            if recipe.check and not saved:
                 trainer.lesson.check_backbone(images.some(max(images.order.sizes()[0], 2)))
             while len(trainer.history) < recipe.epochs:
                 metrics = trainer.run_epoch(progress)
@@ -95,6 +98,10 @@ class _Trainer:
     ) -> None:
         self._images, self._recipe, self._accelerator, self._checkpoints = images, recipe, accelerator, checkpoints
         self._team = Team(accelerator)
+        if isinstance(pupil.objective, IndexedObjective):
+            if self._team.count > 1:
+                raise LayerprobeError("this method remembers every image, and takes one process; start no more")
+            pupil.objective.prepare(images.labels)
         self.lesson = Lesson(pupil, images.preprocessing, accelerator, recipe.compile)
         self._student, self._objective = self.lesson.student, self.lesson.objective
         self._plain_optimizer = make_optimizer(self._student, self._objective, pupil.head, recipe)

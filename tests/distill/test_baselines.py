@@ -264,7 +264,9 @@ def test_knowledge_review_goes_from_deep_to_shallow() -> None:
 
 def contrast(pairing: Pairing, labels: Tensor) -> ContrastiveDistillation:
     torch.manual_seed(0)
-    return ContrastiveDistillation(pairing, labels, negatives=7, width=4).double()
+    objective = ContrastiveDistillation(pairing, negatives=7, width=4)
+    objective.prepare(labels)
+    return objective.double()
 
 
 PENULTIMATE = Pairing((Layer(0, "s", "feature", (6,), 0),), (Layer(0, "t", "feature", (9,), 0),))

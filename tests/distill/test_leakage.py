@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from layerprobe.data.datasets import open_dataset
 from layerprobe.devices import resolve_device
+from layerprobe.distill.alignments import ALIGNMENTS
+from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.config import Training
 from layerprobe.distill.images import Images, load_images
 from layerprobe.distill.methods import METHODS
@@ -31,7 +33,9 @@ def images(permuted: bool) -> Images:
     return loaded
 
 
-def trained(method: str, permuted: bool, student_name: str = "cifar:resnet20") -> dict[str, Tensor]:
+def trained(
+    method: str, permuted: bool, student_name: str = "cifar:resnet20", alignment: Alignment | None = None
+) -> dict[str, Tensor]:
     teacher = build_model("cifar:resnet32", num_classes=10, seed=7).eval()
     student = build_model(student_name, num_classes=10, image_size=8, seed=0)
     pairing = Pairing(
@@ -39,8 +43,12 @@ def trained(method: str, permuted: bool, student_name: str = "cifar:resnet20") -
         even_layers(discover_layers(teacher, (8, 8)), 3, "teacher"),
     )
     torch.manual_seed(0)
-    objective = METHODS[method].build(Setting(pairing))
-    pupil = Pupil(student, objective, pairing if METHODS[method].uses_features else Pairing((), ()), teacher)
+    needs, form = METHODS[method], alignment or Alignment()
+    if needs.penultimate:
+        pairing = Pairing(discover_layers(student, (8, 8))[-1:], discover_layers(teacher, (8, 8))[-1:])
+    pairing = form.mapped(pairing)
+    objective = needs.build(Setting(pairing, 32, 10, form))
+    pupil = Pupil(student, objective, pairing if needs.uses_features else Pairing((), ()), teacher)
     recipe = Recipe(epochs=2, learning_rate=0.005, seed=5)
     train(pupil, images(permuted), recipe, make_accelerator(resolve_device("cpu")))
     return student.state_dict()
@@ -58,7 +66,34 @@ def test_permuted_labels_give_a_bit_identical_backbone(student: str, head: set[s
     assert changed == (head or {"encoder.ln.weight", "encoder.ln.bias", "heads.head.weight", "heads.head.bias"})
 
 
-@pytest.mark.parametrize("method", ["kd", "fitnets", "scratch"])
+FORMS = [
+    *(Alignment(name) for name in ALIGNMENTS),
+    Alignment(loss="huber"),
+    Alignment(loss="cosine"),
+    Alignment(projector="three-layer"),
+    Alignment("moments", projector="three-layer", mapping="full"),
+]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.label or "default")
+def test_no_label_free_form_lets_labels_reach_the_backbone(form: Alignment) -> None:
+    assert not form.uses_labels
+    changed = differing(trained("feature-only", False, alignment=form), trained("feature-only", True, alignment=form))
+    assert changed == {"linear.weight", "linear.bias"}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [Alignment("geometry", by_class=True), Alignment("moments", by_class=True), Alignment(cross_entropy=True)],
+    ids=lambda form: form.label,
+)
+def test_forms_that_say_that_they_use_labels_do(form: Alignment) -> None:
+    assert form.uses_labels and form.label.endswith("uses labels")
+    changed = differing(trained("feature-only", False, alignment=form), trained("feature-only", True, alignment=form))
+    assert {"conv1.weight", "layer2.1.conv1.weight"} <= changed
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"feature-only"}))
 def test_permuted_labels_change_the_backbone_of_every_other_method(method: str) -> None:
     changed = differing(trained(method, False), trained(method, True))
     assert {"conv1.weight", "layer2.1.conv1.weight"} <= changed

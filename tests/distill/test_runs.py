@@ -63,7 +63,8 @@ def test_every_method_makes_a_run_folder(config: DistillConfig, method: str, tea
         replace(config, method=method, layers=config.layers if needs_layers else None), on_epoch=epochs.append
     )
     assert list(run.epochs) == epochs and len(epochs) == 2
-    assert sum(epochs[1].losses.values()) < sum(epochs[0].losses.values())
+    terms = ["cross_entropy"] if method == "crd" else epochs[0].losses  # its memory starts random, and gets harder
+    assert sum(epochs[1].losses[name] for name in terms) < sum(epochs[0].losses[name] for name in terms)
     rows = list(csv.DictReader((run.folder / "metrics.csv").read_text().splitlines()))
     assert [float(row["test_accuracy"]) for row in rows] == [epoch.test_accuracy for epoch in epochs]
     assert {name for name in rows[0] if name.startswith("loss_")} == {f"loss_{name}" for name in epochs[0].losses}

@@ -15,7 +15,7 @@ from layerprobe.distill.alignments.moments import moment_loss
 from layerprobe.distill.feature_losses import FEATURE_LOSSES, FeatureLoss
 from layerprobe.distill.objectives import ClassObjective
 from layerprobe.distill.pairing import Pairing
-from layerprobe.distill.projectors import Projector, SpatialAligner, channels
+from layerprobe.distill.projectors import MakeProjector, Projector, SpatialAligner, channels
 
 
 class ClassAxes(ClassObjective):
@@ -29,6 +29,8 @@ class ClassAxes(ClassObjective):
         classes: how many classes there are.
         loss: the feature loss; default: mean squared error.
     """
+
+    needs_fit = True
 
     def __init__(self, pairing: Pairing, classes: int, loss: FeatureLoss = FEATURE_LOSSES["mse"]) -> None:
         super().__init__()
@@ -81,12 +83,15 @@ class ClassMoments(ClassObjective):
     Args:
         pairing: the paired layers.
         loss: the feature loss; default: mean squared error.
+        projector: from student to teacher channels.
     """
 
-    def __init__(self, pairing: Pairing, loss: FeatureLoss = FEATURE_LOSSES["mse"]) -> None:
+    def __init__(
+        self, pairing: Pairing, loss: FeatureLoss = FEATURE_LOSSES["mse"], projector: MakeProjector = Projector
+    ) -> None:
         super().__init__()
         self.projectors = nn.ModuleList(
-            Projector(ours.shape, theirs.shape) for ours, theirs in zip(pairing.student, pairing.teacher, strict=True)
+            projector(ours.shape, theirs.shape) for ours, theirs in zip(pairing.student, pairing.teacher, strict=True)
         )
         self.loss = loss
 

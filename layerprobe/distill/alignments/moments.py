@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from layerprobe.distill.feature_losses import FEATURE_LOSSES, FeatureLoss
 from layerprobe.distill.objectives import FeatureObjective
 from layerprobe.distill.pairing import Pairing
-from layerprobe.distill.projectors import Projector, channels, laid_out
+from layerprobe.distill.projectors import MakeProjector, Projector, channels, laid_out
 from layerprobe.models.layers import is_channels_last
 
 CLUSTERS = 10
@@ -59,17 +59,24 @@ class Moments(FeatureObjective):
     Args:
         pairing: the paired layers.
         loss: the feature loss; default: mean squared error.
+        projector: from student to teacher channels.
         clusters: k, fewer where there are fewer images.
     """
 
     needs_fit = True
     centres: Tensor
 
-    def __init__(self, pairing: Pairing, loss: FeatureLoss = FEATURE_LOSSES["mse"], clusters: int = CLUSTERS) -> None:
+    def __init__(
+        self,
+        pairing: Pairing,
+        loss: FeatureLoss = FEATURE_LOSSES["mse"],
+        projector: MakeProjector = Projector,
+        clusters: int = CLUSTERS,
+    ) -> None:
         super().__init__()
         self.last = pairing.teacher[-1].shape
         self.projectors = nn.ModuleList(
-            Projector(ours.shape, theirs.shape) for ours, theirs in zip(pairing.student, pairing.teacher, strict=True)
+            projector(ours.shape, theirs.shape) for ours, theirs in zip(pairing.student, pairing.teacher, strict=True)
         )
         self.loss, self.clusters = loss, clusters
         self.register_buffer("centres", torch.zeros(clusters, channels(self.last)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from layerprobe.distill.feature_losses import FEATURE_LOSSES, FeatureLoss
 from layerprobe.distill.objectives import FeatureObjective
 from layerprobe.distill.pairing import Pairing
-from layerprobe.distill.projectors import Projector
+from layerprobe.distill.projectors import MakeProjector, Projector
 
 
 class FeatureOnly(FeatureObjective):
@@ -26,7 +26,7 @@ class FeatureOnly(FeatureObjective):
         self,
         pairing: Pairing,
         loss: FeatureLoss = FEATURE_LOSSES["mse"],
-        projector: Callable[[tuple[int, ...], tuple[int, ...]], nn.Module] = Projector,
+        projector: MakeProjector = Projector,
     ) -> None:
         super().__init__()
         self.projectors = nn.ModuleList(

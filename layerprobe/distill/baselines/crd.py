@@ -101,7 +101,6 @@ class ContrastiveDistillation(IndexedObjective):
 
     Args:
         pairing: the two penultimate layers.
-        labels: (images,) class labels of all training images, by position.
         weight: beta of the publication.
         negatives: k.
         temperature: tau.
@@ -114,7 +113,6 @@ class ContrastiveDistillation(IndexedObjective):
     def __init__(
         self,
         pairing: Pairing,
-        labels: Tensor,
         weight: float = 0.8,
         negatives: int = 16384,
         temperature: float = 0.07,
@@ -125,10 +123,15 @@ class ContrastiveDistillation(IndexedObjective):
         (self.layers,) = pairing.names
         dimensions = math.prod(pairing.student[0].shape), math.prod(pairing.teacher[0].shape)
         self.embed_student, self.embed_teacher = (nn.Linear(dimension, width) for dimension in dimensions)
-        self.student_bank, self.teacher_bank = (MemoryBank(len(labels), width, momentum) for _ in range(2))
-        self.others = OtherClasses(labels)
         self.weight, self.negatives, self.temperature = weight, negatives, temperature
+        self.width, self.momentum = width, momentum
         self.register_buffer("normalizers", torch.full((2,), math.nan))
+
+    def prepare(self, labels: Tensor) -> None:
+        """Make the two memories, and sort the images by class; there are no more negatives than such images."""
+        self.student_bank, self.teacher_bank = (MemoryBank(len(labels), self.width, self.momentum) for _ in range(2))
+        self.others = OtherClasses(labels)
+        self.negatives = min(self.negatives, len(labels) - int(self.others.sizes.max()))
 
     def forward(
         self, student: Captured, teacher: Captured | None, labels: Tensor, positions: Tensor

@@ -1,0 +1,115 @@
+"""How feature-only brings features together: what the user says, checked, and the objective that it means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from layerprobe.distill.alignments import ALIGNMENTS
+from layerprobe.distill.alignments.by_class import ClassAxes, ClassMoments
+from layerprobe.distill.alignments.moments import Moments
+from layerprobe.distill.alignments.projected import FeatureOnly
+from layerprobe.distill.alignments.with_logits import FeaturesAndLogits
+from layerprobe.distill.feature_losses import FEATURE_LOSSES
+from layerprobe.distill.objectives import ClassObjective, FeatureObjective, LabelledObjective
+from layerprobe.distill.pairing import Pairing, full_pairing
+from layerprobe.distill.projectors import PROJECTORS
+from layerprobe.errors import LayerprobeError, closest
+
+MAPPINGS = ("one-to-one", "full")
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The form of ``feature-only``.
+
+    Attributes:
+        name: a key of ``ALIGNMENTS``.
+        by_class: the form whose targets the labels shape, of ``geometry`` and ``moments``.
+        projector: a key of ``PROJECTORS``, of ``projector`` and ``moments``.
+        loss: a key of ``FEATURE_LOSSES``; ``relation`` has its own.
+        mapping: ``one-to-one``, or ``full``: every student layer learns from every teacher layer.
+        cross_entropy: an ablation: cross entropy into the backbone, too.
+        kl: an ablation: 16 KL of logits at temperature 4 into the backbone, too.
+
+    Raises:
+        LayerprobeError: if a name is unknown, or these don't go together.
+    """
+
+    name: str = "projector"
+    by_class: bool = False
+    projector: str = "one-layer"
+    loss: str = "mse"
+    mapping: str = "one-to-one"
+    cross_entropy: bool = False
+    kl: bool = False
+
+    def __post_init__(self) -> None:
+        for option, value, known in (
+            ("--alignment", self.name, ALIGNMENTS),
+            ("--projector", self.projector, PROJECTORS),
+            ("--feature-loss", self.loss, FEATURE_LOSSES),
+            ("--mapping", self.mapping, MAPPINGS),
+        ):
+            if value not in known:
+                raise LayerprobeError(f"{option} is one of {', '.join(known)}; not {value!r}; {closest(value, known)}")
+        if self.by_class and self.name not in ("geometry", "moments"):
+            raise LayerprobeError(f"--by-class is a form of geometry and moments; {self.name} has no classes")
+        if self.projector != "one-layer" and self.name not in ("projector", "moments"):
+            raise LayerprobeError(f"--projector is for projector and moments; {self.name} projects nothing")
+        if self.loss != "mse" and self.name == "relation":
+            raise LayerprobeError("--feature-loss is for features of one shape; relation compares cosines of images")
+        if self.by_class and (self.cross_entropy or self.kl):
+            raise LayerprobeError("--by-class and the ablations with logits are not combined; take one")
+
+    @property
+    def uses_labels(self) -> bool:
+        """Whether labels reach the backbone in any way."""
+        return self.by_class or self.cross_entropy
+
+    def mapped(self, pairing: Pairing) -> Pairing:
+        """The pairs that learn from each other: the chosen ones, or every student layer with every teacher layer."""
+        return full_pairing(pairing) if self.mapping == "full" else pairing
+
+    @property
+    def needs_logits(self) -> bool:
+        """Whether the teacher's logits are needed."""
+        return self.kl
+
+    @property
+    def label(self) -> str:
+        """What tells this form from the paper's, for tables; empty: nothing does."""
+        default = Alignment()
+        parts = [self.name if self.name != default.name else ""]
+        parts += ["by class" if self.by_class else ""]
+        parts += [f"{self.projector} projector" if self.projector != default.projector else ""]
+        parts += [self.loss if self.loss != default.loss else ""]
+        parts += ["full mapping" if self.mapping != default.mapping else ""]
+        parts += ["+ cross entropy" if self.cross_entropy else "", "+ KL" if self.kl else ""]
+        parts += ["uses labels" if self.uses_labels else ""]
+        return ", ".join(filter(None, parts))
+
+
+def feature_only(
+    alignment: Alignment, pairing: Pairing, classes: int
+) -> FeatureObjective | ClassObjective | LabelledObjective:
+    """The objective that an alignment means.
+
+    Args:
+        alignment: the form of feature-only.
+        pairing: the pairs of layers, as ``alignment.mapped`` gives them.
+        classes: how many classes the images have.
+    """
+    loss, projector = FEATURE_LOSSES[alignment.loss], PROJECTORS[alignment.projector]
+    if alignment.by_class:
+        if alignment.name == "geometry":
+            return ClassAxes(pairing, classes, loss)
+        return ClassMoments(pairing, loss, projector)
+    if alignment.name == "projector":
+        objective: FeatureObjective = FeatureOnly(pairing, loss, projector)
+    elif alignment.name == "moments":
+        objective = Moments(pairing, loss, projector)
+    else:
+        objective = ALIGNMENTS[alignment.name](pairing, loss)
+    if alignment.cross_entropy or alignment.kl:
+        return FeaturesAndLogits(objective, pairing, alignment.cross_entropy, alignment.kl)
+    return objective
