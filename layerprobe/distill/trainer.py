@@ -76,8 +76,10 @@ def train(
         try:
             if saved:
                 trainer.restore(saved)
-            elif recipe.check:
-                trainer.lesson.check_backbone(images.some(max(images.order.sizes()[0], 2)))
+            some = images.some(max(images.order.sizes()[0], 2))
+            trainer.lesson.rehearse(some)
+            if recipe.check:
+                trainer.lesson.check_backbone(some)
             while len(trainer.history) < recipe.epochs:
                 metrics = trainer.run_epoch(progress)
                 trainer.save()

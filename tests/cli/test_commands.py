@@ -106,8 +106,8 @@ def test_train_extract_rank_distill(tmp_path: Path) -> None:
     assert "epoch 2/2  features " in result.stderr
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
-        "checkpoints", "config.yaml", "metrics.csv", "result.json", "student.safetensors", "curves.pdf", "curves.svg", "curves.png",
-        "curves.csv",
+        "checkpoints", "config.yaml", "metrics.csv", "result.json", "student.safetensors", "curves.pdf", "curves.svg",
+        "curves.png", "curves.csv",
     }  # fmt: skip
 
 

@@ -17,7 +17,9 @@ TRAINING = Training(epochs=2, batch_size=64, train_samples=300, test_samples=100
 def digits_teacher(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A ResNet-20 after one epoch."""
     folder = tmp_path_factory.mktemp("digits") / "teacher"
-    return train_model(TrainConfig(ModelSpec("cifar:resnet20"), DataSpec("digits"), folder, replace(TRAINING, epochs=1)))
+    return train_model(
+        TrainConfig(ModelSpec("cifar:resnet20"), DataSpec("digits"), folder, replace(TRAINING, epochs=1))
+    )
 
 
 @pytest.fixture
