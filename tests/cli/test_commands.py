@@ -17,7 +17,7 @@ from layerprobe.cli.main import app
 from layerprobe.distill.methods import METHODS
 from layerprobe.report.tables import TABLE_FORMATS
 
-COMMANDS = ("layers", "extract", "inspect", "rank", "compare-layers", "distill", "train", "demo")
+COMMANDS = ("layers", "extract", "inspect", "rank", "compare-layers", "distill", "train", "evaluate", "demo")
 ROOT = Path(__file__).parents[2]
 
 
