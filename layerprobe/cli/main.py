@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import layerprobe
-from layerprobe.cli import compare_layers, demo, distill, extract, inspect, layers, rank, train
+from layerprobe.cli import compare_layers, demo, distill, evaluate, extract, inspect, layers, rank, train
 from layerprobe.errors import LayerprobeError
 
 
@@ -24,7 +24,7 @@ class _Group(TyperGroup):
         except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
             _fail(f"{error}; name a place that can be written to")
         except KeyboardInterrupt:
-            print("interrupted; run the same command again (train and distill: with --overwrite)", file=sys.stderr)
+            print("interrupted; run the same command again (train and distill: with --resume)", file=sys.stderr)
             raise typer.Exit(130) from None
 
 
@@ -65,6 +65,7 @@ app.command("rank", epilog=rank.EXAMPLES)(rank.rank)
 app.command("compare-layers", epilog=compare_layers.EXAMPLES)(compare_layers.compare_layers)
 app.command("distill", epilog=distill.EXAMPLES)(distill.distill)
 app.command("train", epilog=train.EXAMPLES)(train.train)
+app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 
 

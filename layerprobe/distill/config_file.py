@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -129,7 +130,7 @@ def _part(kind: type[Spec], key: str, value: Any) -> Spec:
 def _typed(path: str, value: Any) -> Any:
     name = path.rpartition(".")[2]
     if path.startswith("training."):
-        _check_training(name, value)
+        value = _training_value(name, value)
     if name in _PATHS:
         return None if value is None else Path(str(value))
     if name in _TUPLES and isinstance(value, (list, tuple)):
@@ -137,16 +138,18 @@ def _typed(path: str, value: Any) -> Any:
     return value
 
 
-def _check_training(name: str, value: Any) -> None:
-    """Refuse a value whose type is not that of the default, where there is one."""
+def _training_value(name: str, value: Any) -> Any:
+    """A value of the default's type, where there is one; others are refused."""
     default = getattr(Training(), name)
     optional = {"learning_rate": float, "clip": float, "train_samples": int, "test_samples": int}
     kind = optional.get(name) or type(default)
     if name == "milestones" or (value is None and name in optional):
-        return
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if (isinstance(value, kind) and isinstance(value, bool) == (kind is bool)) or (kind is float and number):
-        return
+        return value
+    if kind is float and isinstance(value, str):
+        with suppress(ValueError):
+            return float(value)  # YAML reads 1e-4 as a word
+    if type(value) is kind or (kind is float and type(value) is int):
+        return value
     what = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}[kind]
     raise LayerprobeError(f"the configuration's training.{name} is {what}, not {value!r}")
 

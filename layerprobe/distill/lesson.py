@@ -132,6 +132,20 @@ class Lesson:
         with torch.no_grad():
             return self._teacher_capture(inputs) if self._teacher_capture else None
 
+    def rehearse(self, batch: Batch) -> None:
+        """Pass a batch through the networks before the first step.
+
+        A first pass copies every tapped tensor, later ones those that must be (see ``Capture``). Copies change the
+        order in which gradients are summed, and so their last bits: without this pass the first step after a start
+        would not be the step of a training that was not stopped.
+        """
+        self.student.eval()  # a pass in training mode would change the batch statistics
+        inputs = normalize(batch.pixels.to(self._device), self._preprocessing)
+        with torch.no_grad():
+            self._student_capture(inputs)
+            if self._teacher_capture:
+                self._teacher_capture(inputs)
+
     def check_backbone(self, batch: Batch) -> None:
         """For a feature objective: no gradient of the classifier's loss reaches what the features train.
 
@@ -142,7 +156,8 @@ class Lesson:
         """
         if self._pupil.gate is None:
             return
-        self.student.eval()  # a pass in training mode would change the batch statistics
+        self.student.eval()
+        self.objective.eval()
         terms = self.terms(batch)
         head = terms.pop(HEAD_TERM)
         names, parameters = zip(*self.student.named_parameters(), strict=True)

@@ -21,7 +21,7 @@ def default_milestones(epochs: int) -> tuple[int, ...]:
         >>> default_milestones(240)
         (150, 180, 210)
     """
-    return tuple(sorted({max(1, epochs * eighths // 8) for eighths in (5, 6, 7)}))
+    return tuple(sorted({epochs * eighths // 8 for eighths in (5, 6, 7)} - {0}))
 
 
 def _onecycle(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
@@ -55,11 +55,11 @@ def check_schedule(recipe: Recipe) -> None:
     if recipe.schedule not in SCHEDULES:
         raise LayerprobeError(f"no schedule {recipe.schedule!r}; {closest(recipe.schedule, SCHEDULES)}")
     milestones = recipe.milestones
-    if milestones is None:
+    if not milestones:
         return
     if recipe.schedule != "multi-step":
         raise LayerprobeError(f"--milestones belong to --schedule multi-step, not to {recipe.schedule}; leave them out")
-    if not milestones or list(milestones) != sorted(set(milestones)) or milestones[-1] >= recipe.epochs:
+    if list(milestones) != sorted(set(milestones)) or milestones[-1] >= recipe.epochs:
         shown = ",".join(map(str, milestones))
         raise LayerprobeError(
             f"--milestones are ascending epochs below --epochs {recipe.epochs}, not {shown!r}; e.g. "

@@ -79,8 +79,10 @@ def train(
                 trainer.restore(saved)
             else:
                 trainer.lesson.fit(images.in_order())
-            if recipe.check and not saved:
-                trainer.lesson.check_backbone(images.some(max(images.order.sizes()[0], 2)))
+            some = images.some(max(images.order.sizes()[0], 2))
+            trainer.lesson.rehearse(some)
+            if recipe.check:
+                trainer.lesson.check_backbone(some)
             while len(trainer.history) < recipe.epochs:
                 metrics = trainer.run_epoch(progress)
                 trainer.save()

@@ -17,7 +17,7 @@ from layerprobe.cli.main import app
 from layerprobe.distill.methods import METHODS
 from layerprobe.report.tables import TABLE_FORMATS
 
-COMMANDS = ("layers", "extract", "inspect", "rank", "compare-layers", "distill", "train", "demo")
+COMMANDS = ("layers", "extract", "inspect", "rank", "compare-layers", "distill", "train", "evaluate", "demo")
 ROOT = Path(__file__).parents[2]
 
 
@@ -107,8 +107,7 @@ def test_train_extract_rank_distill(tmp_path: Path) -> None:
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         "checkpoints", "config.yaml", "metrics.csv", "result.json", "student.safetensors", "curves.pdf", "curves.svg",
-        "curves.png",
-        "curves.csv",
+        "curves.png", "curves.csv",
     }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from records import LAYERS, RANKING, geometry, network_geometry, run
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.report.figures.comparison import comparison_figure
+from layerprobe.report.figures.confusion import confusion_figure
 from layerprobe.report.figures.curves import curves_figure
 from layerprobe.report.figures.quality import PANELS, quality_figure
 from layerprobe.report.figures.relative_depth import relative_depth_figure
@@ -22,7 +23,7 @@ from layerprobe.report.figures.similarity import similarity_figure
 from layerprobe.report.gallery import GALLERY
 from layerprobe.report.style import WIDTHS, figure_width, paper_style, save_figure
 from layerprobe.report.tables import render
-from layerprobe.types import Layer, Ranking, Similarity
+from layerprobe.types import Evaluation, Layer, Ranking, Similarity
 
 draw = partial(quality_figure, RANKING)
 
@@ -194,3 +195,18 @@ def test_bad_widths() -> None:
 
 def test_data_files_have_no_marks() -> None:
     assert render(quality_figure(RANKING).data, "csv").splitlines()[0].endswith("efficiency_high,chosen")
+
+
+def test_confusion_shows_shares_of_every_class() -> None:
+    counts = torch.tensor([[3, 1, 0], [0, 5, 0], [0, 0, 0]])
+    evaluation = Evaluation("run", "photos", "test", ("ant", "bee", "cat"), counts, None)
+    drawing = confusion_figure(evaluation)
+    axis = drawing.figure.axes[0]
+    assert np.array_equal(axis.images[0].get_array(), [[75, 25, 0], [0, 100, 0], [0, 0, 0]])
+    assert [text.get_text() for text in axis.texts] == ["75", "25", "100"]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["ant", "bee", "cat"]
+    assert axis.get_title("left") == "top-1 88.89 %, 9 images"
+    rows = {(row["class"], row["taken_for"]): (row["images"], row["percent"]) for row in drawing.data.rows}
+    assert len(rows) == 9 and rows["ant", "bee"] == (1, 25)
+    many = replace(evaluation, classes=tuple(map(str, range(40))), confusion=torch.eye(40, dtype=torch.int64))
+    assert not confusion_figure(many).figure.axes[0].texts
