@@ -124,8 +124,8 @@ class DistillConfig:
     output: Path
     layers: str | None = None
     student_layers: tuple[str, ...] | None = None
-    alignment: Alignment = field(default_factory=Alignment)
     teacher_features: Path | None = None
+    alignment: Alignment = field(default_factory=Alignment)
     training: Training = field(default_factory=Training)
     overwrite: bool = False
     resume: bool = False

@@ -114,7 +114,7 @@ def _check_features(method: Method, config: DistillConfig) -> None:
         return
     if _needs_logits(method, config):
         raise LayerprobeError(
-            f"{method.name} needs the teacher's logits here, and --teacher-features holds features alone; leave it out"
+            f"{method.name} needs the teacher's logits, and --teacher-features holds features alone; leave it out"
         )
     if not method.uses_features:
         raise LayerprobeError(f"{method.name} uses no features of a teacher; leave --teacher-features out")
