@@ -125,10 +125,10 @@ class DistillConfig:
     layers: str | None = None
     student_layers: tuple[str, ...] | None = None
     teacher_features: Path | None = None
-    alignment: Alignment = field(default_factory=Alignment)
     training: Training = field(default_factory=Training)
     overwrite: bool = False
     resume: bool = False
+    alignment: Alignment = field(default_factory=Alignment)
 
 
 def default_learning_rate(model: str) -> float:
