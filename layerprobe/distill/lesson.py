@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from layerprobe.data.loading import Batch
 from layerprobe.data.preprocessing import normalize
+from layerprobe.distill.compiling import CompiledCapture, compile_networks
 from layerprobe.distill.objectives import FeatureObjective, LabelledObjective
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.stored_teacher import StoredTeacher
@@ -59,12 +60,12 @@ class Lesson:
         self.student = accelerator.prepare_model(pupil.student, evaluation_mode=True)
         self.objective = accelerator.prepare_model(pupil.objective, evaluation_mode=True)
         self._teacher = pupil.teacher and accelerator.prepare_model(pupil.teacher.eval(), evaluation_mode=True)
-        if compile:
-            for network in filter(None, (self.student, self._teacher)):
-                network.compile()
         ours, theirs = ([layer.name for layer in side] for side in (pupil.pairing.student, pupil.pairing.teacher))
-        self._student_capture = Capture(self.student, ours, gate=pupil.gate)
-        self._teacher_capture = Capture(self._teacher, theirs) if self._teacher else None
+        if compile:
+            compile_networks(filter(None, (self.student, self._teacher)), [*ours, *theirs])
+        kind = CompiledCapture if compile else Capture
+        self._student_capture = kind(self.student, ours, gate=pupil.gate)
+        self._teacher_capture = kind(self._teacher, theirs) if self._teacher else None
 
     def close(self) -> None:
         """Take the taps off the networks."""
