@@ -115,30 +115,32 @@ class Lesson:
             if self._teacher_capture:
                 self._teacher_capture(inputs)
 
-    def check_backbone(self, batch: Batch) -> None:
-        """For a feature objective: no gradient of the classifier's loss reaches what the features train.
+    def backbone(self, batch: Batch, check: bool = True) -> list[nn.Parameter]:
+        """The student's parameters that a feature objective trains; none for another objective.
 
-        A connection that bypasses the last paired layer would carry one.
+        Args:
+            batch: images that the gradients are taken of.
+            check: whether to make sure that no gradient of the classifier's loss reaches them.
 
         Raises:
-            LayerprobeError: if one does.
+            LayerprobeError: if one does: through a connection that bypasses the last paired layer.
         """
         if self._pupil.gate is None:
-            return
+            return []
         self.student.eval()
         self.objective.eval()
         terms = self.terms(batch)
         head = terms.pop(HEAD_TERM)
         names, parameters = zip(*self.student.named_parameters(), strict=True)
-        by_head = torch.autograd.grad(head, parameters, allow_unused=True, retain_graph=True)
-        by_features = torch.autograd.grad(torch.stack(list(terms.values())).sum(), parameters, allow_unused=True)
-        reached = [
-            name
-            for name, ours, theirs in zip(names, by_head, by_features, strict=True)
-            if ours is not None and theirs is not None
-        ]
-        if reached:
-            raise LayerprobeError(
-                f"the classifier's loss reaches the backbone at {reached[0]!r}: a connection bypasses "
-                f"{self._pupil.gate!r}; choose a later last layer with --student-layers"
-            )
+        features = torch.stack(list(terms.values())).sum()
+        by_features = torch.autograd.grad(features, parameters, allow_unused=True, retain_graph=True)
+        taught = [number for number, gradient in enumerate(by_features) if gradient is not None]
+        if check:
+            by_head = torch.autograd.grad(head, parameters, allow_unused=True)
+            reached = [names[number] for number in taught if by_head[number] is not None]
+            if reached:
+                raise LayerprobeError(
+                    f"the classifier's loss reaches the backbone at {reached[0]!r}: a connection bypasses "
+                    f"{self._pupil.gate!r}; choose a later last layer with --student-layers"
+                )
+        return [parameters[number] for number in taught]

@@ -76,10 +76,7 @@ def train(
         try:
             if saved:
                 trainer.restore(saved)
-            some = images.some(max(images.order.sizes()[0], 2))
-            trainer.lesson.rehearse(some)
-            if recipe.check:
-                trainer.lesson.check_backbone(some)
+            trainer.rehearse()
             while len(trainer.history) < recipe.epochs:
                 metrics = trainer.run_epoch(progress)
                 trainer.save()
@@ -102,10 +99,26 @@ class _Trainer:
         self._plain_optimizer = make_optimizer(self._student, self._objective, pupil.head, recipe)
         self._optimizer = accelerator.prepare_optimizer(self._plain_optimizer)
         self._parameters = [parameter for group in self._plain_optimizer.param_groups for parameter in group["params"]]
+        self._clipped = [self._parameters]
         self._steps_per_epoch = math.ceil(len(images.order) / recipe.accumulate)
         self._schedule = SCHEDULES[recipe.schedule](self._plain_optimizer, recipe, self._steps_per_epoch)
         self.history: list[EpochMetrics] = []
         self._resumed_after: list[int] = []
+
+    def rehearse(self) -> None:
+        """Pass a batch through the networks; make sure that labels stay away from a backbone that features train.
+
+        Its gradients are also clipped apart from the classifier's: one norm for both would let labels in.
+        """
+        some = self._images.some(max(self._images.order.sizes()[0], 2))
+        self.lesson.rehearse(some)
+        if not self._recipe.check and self._recipe.clip is None:
+            return
+        backbone = set(self.lesson.backbone(some, self._recipe.check))
+        if backbone:
+            backbone.update(self._objective.parameters())
+            inside = [parameter for parameter in self._parameters if parameter in backbone]
+            self._clipped = [inside, [parameter for parameter in self._parameters if parameter not in backbone]]
 
     def run_epoch(self, progress: Progress) -> EpochMetrics:
         """Train on every image once, then test."""
@@ -152,16 +165,17 @@ class _Trainer:
             sums.add(terms, len(batch.labels))
         self._team.add_gradients(self._parameters)
         if self._recipe.clip is not None:
-            self._accelerator.clip_grad_norm_(self._parameters, self._recipe.clip)
+            for parameters in filter(None, self._clipped):
+                self._accelerator.clip_grad_norm_(parameters, self._recipe.clip)
         self._optimizer.step()
         self._schedule.step()
 
     def _check(self, losses: Mapping[str, float], epoch: int) -> None:
         """Stop where the loss is lost, with the state saved."""
-        first = sum(self.history[0].losses.values()) if self.history else math.inf
+        first = sum(self.history[0].losses.values()) if self.history else 0.0
         if not all(math.isfinite(value) for value in losses.values()):
             what = f"the loss is not finite in epoch {epoch} ({_shown(losses)})"
-        elif sum(losses.values()) > DIVERGENCE * max(first, 0):
+        elif 0 < DIVERGENCE * first < sum(losses.values()):
             what = (
                 f"the loss diverges: in epoch {epoch} it is over {DIVERGENCE} times that of epoch 1 ({_shown(losses)})"
             )
@@ -169,9 +183,9 @@ class _Trainer:
             return
         half = ", --precision no" if self._accelerator.mixed_precision != "no" else ""
         where = self._write(DIVERGED)
-        last = f"; the state is in {where}, that of epoch {epoch - 1} in {LATEST}" if where and epoch > 1 else ""
-        last = f"; the state is in {where}" if where and epoch == 1 else last
-        raise LayerprobeError(f"{what}{last}; try a smaller --lr, --clip 1{half}")
+        saved = f"; the state is in {where}" if where else ""
+        saved += f", that of epoch {epoch - 1} in {LATEST}" if where and epoch > 1 else ""
+        raise LayerprobeError(f"{what}{saved}; try a smaller --lr, --clip 1{half}")
 
     def save(self) -> None:
         """Save the state after an epoch; also as the best one, if its held-out images were classified best so far."""
