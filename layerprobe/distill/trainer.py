@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from layerprobe.data.loading import Batch, batches
@@ -20,6 +19,7 @@ from layerprobe.distill.config import Recipe
 from layerprobe.distill.evaluation import accuracy, count_correct, percent
 from layerprobe.distill.images import Images
 from layerprobe.distill.lesson import HEAD_TERM, Lesson, Pupil
+from layerprobe.distill.loss_means import LossMeans
 from layerprobe.distill.optimizers import make_optimizer
 from layerprobe.distill.processes import Team, make_accelerator
 from layerprobe.distill.schedules import SCHEDULES
@@ -128,14 +128,14 @@ class _Trainer:
         _seed(self._recipe.seed, epoch, self._team.index)
         self._student.train()
         self._objective.train()
-        sums = _Sums()
+        means = LossMeans()
         total = self._recipe.epochs * self._steps_per_epoch
         for step, group in enumerate(self._groups(), start=1):
-            self._step(group, sums)
+            self._step(group, means)
             if step % _LOOK_EVERY == 0:
-                self._check(sums.means(self._team), epoch)
+                self._check(means.of(self._team), epoch)
             progress("train", (epoch - 1) * self._steps_per_epoch + step, total)
-        losses = sums.means(self._team)
+        losses = means.of(self._team)
         self._check(losses, epoch)
         self._team.average_buffers(self._student, self._objective)
         metrics = EpochMetrics(
@@ -156,13 +156,13 @@ class _Trainer:
             group = list(islice(loaded, self._recipe.accumulate))
             yield [(batch, len(batch.labels) / together) for batch in group]
 
-    def _step(self, group: Iterable[tuple[Batch, float]], sums: _Sums) -> None:
+    def _step(self, group: Iterable[tuple[Batch, float]], means: LossMeans) -> None:
         self._optimizer.zero_grad()
         for batch, share in group:
             terms = self.lesson.terms(batch)
             loss = torch.stack(list(terms.values())).sum()
             self._accelerator.backward(loss if share == 1 else loss * share)
-            sums.add(terms, len(batch.labels))
+            means.add(terms, len(batch.labels))
         self._team.add_gradients(self._parameters)
         if self._recipe.clip is not None:
             for parameters in filter(None, self._clipped):
@@ -229,28 +229,6 @@ class _Trainer:
     def _test(self, loader: DataLoader[Batch]) -> float:
         counts = count_correct(self._student, loader, self._images.preprocessing, self._accelerator.device)
         return percent(self._team.total(counts))
-
-
-class _Sums:
-    """Loss terms, summed over images on the device."""
-
-    def __init__(self) -> None:
-        self._values: dict[str, Tensor] = {}
-        self._images = 0
-
-    def add(self, terms: Mapping[str, Tensor], images: int) -> None:
-        for name, value in terms.items():
-            value = value.detach() * images
-            self._values[name] = self._values[name] + value if name in self._values else value
-        self._images += images
-
-    def means(self, team: Team) -> dict[str, float]:
-        """Mean of every term over the images of all processes."""
-        values = torch.stack(list(self._values.values()))
-        values = values.float() if values.device.type == "mps" else values.double()
-        count = torch.tensor([self._images], dtype=values.dtype, device=values.device)
-        *sums, images = team.total(torch.cat([values, count])).tolist()
-        return {name: value / images for name, value in zip(self._values, sums, strict=True)}
 
 
 def read_history(saved: Saved) -> list[EpochMetrics]:
