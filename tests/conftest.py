@@ -1,11 +1,18 @@
-"""Fixtures: where the real data lie, and small real images."""
+"""Fixtures: where the real data lie, small real images, and a teacher with a plan to distil from it."""
+
+from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
+
+if TYPE_CHECKING:
+    from layerprobe.distill.config import DistillConfig
+    from layerprobe.types import Run
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +36,32 @@ def photos(tmp_path: Path) -> Path:
                 pixels = generator.integers(60 * label, 60 * label + 120, (32, 32, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{number:02d}.png")
     return tmp_path / "photos"
+
+
+@pytest.fixture(scope="session")
+def digits_teacher(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A ResNet-20 after one epoch of 300 digits."""
+    from layerprobe.distill.config import TrainConfig, Training
+    from layerprobe.distill.run import train_model
+    from layerprobe.resolve import DataSpec, ModelSpec
+
+    folder = tmp_path_factory.mktemp("digits") / "teacher"
+    training = Training(epochs=1, batch_size=64, train_samples=300, test_samples=100, device="cpu")
+    return train_model(TrainConfig(ModelSpec("cifar:resnet20"), DataSpec("digits"), folder, training))
+
+
+@pytest.fixture
+def small(digits_teacher: Run, tmp_path: Path) -> DistillConfig:
+    """Two epochs of feature-only on 300 digits."""
+    from layerprobe.distill.config import DistillConfig, Training
+    from layerprobe.resolve import DataSpec, ModelSpec
+
+    return DistillConfig(
+        method="feature-only",
+        teacher=ModelSpec("cifar:resnet20", str(digits_teacher.weights)),
+        student=ModelSpec("cifar:resnet20"),
+        data=DataSpec("digits"),
+        output=tmp_path / "run",
+        layers="layer2.0,layer3.1",
+        training=Training(epochs=2, batch_size=64, train_samples=300, test_samples=100, device="cpu"),
+    )

@@ -25,7 +25,8 @@ class Recipe:
         milestones: of multi-step, the epochs after which the rate falls; None: after 5/8, 3/4 and 7/8 of all.
         decay: of multi-step, what the rate is multiplied by.
         backbone_lr_factor: learning rate of the student's backbone / that of everything else.
-        clip: largest norm of a step's gradient; None: any.
+        clip: largest norm of a step's gradient; None: any. Backbone and classifier of a student whose backbone learns
+            from features alone are clipped apart.
         accumulate: batches per step.
         compile: whether ``torch.compile`` compiles the networks.
         check: whether it is made sure, before the first step, that no gradient of the classifier's loss reaches the

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from layerprobe.data.loading import Batch
 from layerprobe.data.preprocessing import normalize
+from layerprobe.distill.compiling import CompiledCapture, compile_networks
 from layerprobe.distill.objectives import (
     ClassObjective,
     FeatureObjective,
@@ -68,12 +69,12 @@ class Lesson:
         self.student = accelerator.prepare_model(pupil.student, evaluation_mode=True)
         self.objective = accelerator.prepare_model(pupil.objective, evaluation_mode=True)
         self._teacher = pupil.teacher and accelerator.prepare_model(pupil.teacher.eval(), evaluation_mode=True)
-        if compile:
-            for network in filter(None, (self.student, self._teacher)):
-                network.compile()
         ours, theirs = ([layer.name for layer in side] for side in (pupil.pairing.student, pupil.pairing.teacher))
-        self._student_capture = Capture(self.student, ours, gate=pupil.gate)
-        self._teacher_capture = Capture(self._teacher, theirs) if self._teacher else None
+        if compile:
+            compile_networks(filter(None, (self.student, self._teacher)), [*ours, *theirs])
+        kind = CompiledCapture if compile else Capture
+        self._student_capture = kind(self.student, ours, gate=pupil.gate)
+        self._teacher_capture = kind(self._teacher, theirs) if self._teacher else None
 
     def close(self) -> None:
         """Take the taps off the networks."""
@@ -146,30 +147,32 @@ class Lesson:
             if self._teacher_capture:
                 self._teacher_capture(inputs)
 
-    def check_backbone(self, batch: Batch) -> None:
-        """For a feature objective: no gradient of the classifier's loss reaches what the features train.
+    def backbone(self, batch: Batch, check: bool = True) -> list[nn.Parameter]:
+        """The student's parameters that a feature objective trains; none for another objective.
 
-        A connection that bypasses the last paired layer would carry one.
+        Args:
+            batch: images that the gradients are taken of.
+            check: whether to make sure that no gradient of the classifier's loss reaches them.
 
         Raises:
-            LayerprobeError: if one does.
+            LayerprobeError: if one does: through a connection that bypasses the last paired layer.
         """
         if self._pupil.gate is None:
-            return
+            return []
         self.student.eval()
         self.objective.eval()
         terms = self.terms(batch)
         head = terms.pop(HEAD_TERM)
         names, parameters = zip(*self.student.named_parameters(), strict=True)
-        by_head = torch.autograd.grad(head, parameters, allow_unused=True, retain_graph=True)
-        by_features = torch.autograd.grad(torch.stack(list(terms.values())).sum(), parameters, allow_unused=True)
-        reached = [
-            name
-            for name, ours, theirs in zip(names, by_head, by_features, strict=True)
-            if ours is not None and theirs is not None
-        ]
-        if reached:
-            raise LayerprobeError(
-                f"the classifier's loss reaches the backbone at {reached[0]!r}: a connection bypasses "
-                f"{self._pupil.gate!r}; choose a later last layer with --student-layers"
-            )
+        features = torch.stack(list(terms.values())).sum()
+        by_features = torch.autograd.grad(features, parameters, allow_unused=True, retain_graph=True)
+        taught = [number for number, gradient in enumerate(by_features) if gradient is not None]
+        if check:
+            by_head = torch.autograd.grad(head, parameters, allow_unused=True)
+            reached = [names[number] for number in taught if by_head[number] is not None]
+            if reached:
+                raise LayerprobeError(
+                    f"the classifier's loss reaches the backbone at {reached[0]!r}: a connection bypasses "
+                    f"{self._pupil.gate!r}; choose a later last layer with --student-layers"
+                )
+        return [parameters[number] for number in taught]

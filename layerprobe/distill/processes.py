@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from layerprobe.devices import resolve_device
@@ -39,6 +41,8 @@ def make_accelerator(device: torch.device, precision: str = "no") -> Accelerator
         raise LayerprobeError(f"--precision is no, bf16 or fp16, not {precision!r}")
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    # Accelerate keeps the first precision and device of a Python process; another run may want others.
+    AcceleratorState._reset_state(reset_partial_state=int(os.environ.get("WORLD_SIZE", "1")) == 1)
     try:
         return Accelerator(cpu=device.type == "cpu", mixed_precision=precision)
     except ValueError as error:

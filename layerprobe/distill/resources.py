@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from pathlib import Path
 from typing import Any
 
 import accelerate
@@ -23,6 +24,11 @@ def peak_memory(device: torch.device) -> int | None:
     """Largest memory in bytes: allocated on a GPU, else resident of the whole process; None where it isn't known."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # What getrusage says on Linux counts the process that started this one too.
+        lines = (line.split() for line in status.read_text(encoding="utf-8").splitlines())
+        return next((1024 * int(words[1]) for words in lines if words[:1] == ["VmHWM:"]), None)
     if sys.platform == "win32":
         return None
     import resource

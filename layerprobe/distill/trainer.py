@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from layerprobe.data.loading import Batch, batches
@@ -20,6 +19,7 @@ from layerprobe.distill.config import Recipe
 from layerprobe.distill.evaluation import accuracy, count_correct, percent
 from layerprobe.distill.images import Images
 from layerprobe.distill.lesson import HEAD_TERM, Lesson, Pupil
+from layerprobe.distill.loss_means import LossMeans
 from layerprobe.distill.objectives import IndexedObjective
 from layerprobe.distill.optimizers import make_optimizer
 from layerprobe.distill.processes import Team, make_accelerator
@@ -79,10 +79,7 @@ def train(
                 trainer.restore(saved)
             else:
                 trainer.lesson.fit(images.in_order())
-            some = images.some(max(images.order.sizes()[0], 2))
-            trainer.lesson.rehearse(some)
-            if recipe.check:
-                trainer.lesson.check_backbone(some)
+            trainer.rehearse()
             while len(trainer.history) < recipe.epochs:
                 metrics = trainer.run_epoch(progress)
                 trainer.save()
@@ -109,10 +106,26 @@ class _Trainer:
         self._plain_optimizer = make_optimizer(self._student, self._objective, pupil.head, recipe)
         self._optimizer = accelerator.prepare_optimizer(self._plain_optimizer)
         self._parameters = [parameter for group in self._plain_optimizer.param_groups for parameter in group["params"]]
+        self._clipped = [self._parameters]
         self._steps_per_epoch = math.ceil(len(images.order) / recipe.accumulate)
         self._schedule = SCHEDULES[recipe.schedule](self._plain_optimizer, recipe, self._steps_per_epoch)
         self.history: list[EpochMetrics] = []
         self._resumed_after: list[int] = []
+
+    def rehearse(self) -> None:
+        """Pass a batch through the networks; make sure that labels stay away from a backbone that features train.
+
+        Its gradients are also clipped apart from the classifier's: one norm for both would let labels in.
+        """
+        some = self._images.some(max(self._images.order.sizes()[0], 2))
+        self.lesson.rehearse(some)
+        if not self._recipe.check and self._recipe.clip is None:
+            return
+        backbone = set(self.lesson.backbone(some, self._recipe.check))
+        if backbone:
+            backbone.update(self._objective.parameters())
+            inside = [parameter for parameter in self._parameters if parameter in backbone]
+            self._clipped = [inside, [parameter for parameter in self._parameters if parameter not in backbone]]
 
     def run_epoch(self, progress: Progress) -> EpochMetrics:
         """Train on every image once, then test."""
@@ -122,14 +135,14 @@ class _Trainer:
         _seed(self._recipe.seed, epoch, self._team.index)
         self._student.train()
         self._objective.train()
-        sums = _Sums()
+        means = LossMeans()
         total = self._recipe.epochs * self._steps_per_epoch
         for step, group in enumerate(self._groups(), start=1):
-            self._step(group, sums)
+            self._step(group, means)
             if step % _LOOK_EVERY == 0:
-                self._check(sums.means(self._team), epoch)
+                self._check(means.of(self._team), epoch)
             progress("train", (epoch - 1) * self._steps_per_epoch + step, total)
-        losses = sums.means(self._team)
+        losses = means.of(self._team)
         self._check(losses, epoch)
         self._team.average_buffers(self._student, self._objective)
         metrics = EpochMetrics(
@@ -150,25 +163,26 @@ class _Trainer:
             group = list(islice(loaded, self._recipe.accumulate))
             yield [(batch, len(batch.labels) / together) for batch in group]
 
-    def _step(self, group: Iterable[tuple[Batch, float]], sums: _Sums) -> None:
+    def _step(self, group: Iterable[tuple[Batch, float]], means: LossMeans) -> None:
         self._optimizer.zero_grad()
         for batch, share in group:
             terms = self.lesson.terms(batch)
             loss = torch.stack(list(terms.values())).sum()
             self._accelerator.backward(loss if share == 1 else loss * share)
-            sums.add(terms, len(batch.labels))
+            means.add(terms, len(batch.labels))
         self._team.add_gradients(self._parameters)
         if self._recipe.clip is not None:
-            self._accelerator.clip_grad_norm_(self._parameters, self._recipe.clip)
+            for parameters in filter(None, self._clipped):
+                self._accelerator.clip_grad_norm_(parameters, self._recipe.clip)
         self._optimizer.step()
         self._schedule.step()
 
     def _check(self, losses: Mapping[str, float], epoch: int) -> None:
         """Stop where the loss is lost, with the state saved."""
-        first = sum(self.history[0].losses.values()) if self.history else math.inf
+        first = sum(self.history[0].losses.values()) if self.history else 0.0
         if not all(math.isfinite(value) for value in losses.values()):
             what = f"the loss is not finite in epoch {epoch} ({_shown(losses)})"
-        elif sum(losses.values()) > DIVERGENCE * max(first, 0):
+        elif 0 < DIVERGENCE * first < sum(losses.values()):
             what = (
                 f"the loss diverges: in epoch {epoch} it is over {DIVERGENCE} times that of epoch 1 ({_shown(losses)})"
             )
@@ -176,9 +190,9 @@ class _Trainer:
             return
         half = ", --precision no" if self._accelerator.mixed_precision != "no" else ""
         where = self._write(DIVERGED)
-        last = f"; the state is in {where}, that of epoch {epoch - 1} in {LATEST}" if where and epoch > 1 else ""
-        last = f"; the state is in {where}" if where and epoch == 1 else last
-        raise LayerprobeError(f"{what}{last}; try a smaller --lr, --clip 1{half}")
+        saved = f"; the state is in {where}" if where else ""
+        saved += f", that of epoch {epoch - 1} in {LATEST}" if where and epoch > 1 else ""
+        raise LayerprobeError(f"{what}{saved}; try a smaller --lr, --clip 1{half}")
 
     def save(self) -> None:
         """Save the state after an epoch; also as the best one, if its held-out images were classified best so far."""
@@ -222,28 +236,6 @@ class _Trainer:
     def _test(self, loader: DataLoader[Batch]) -> float:
         counts = count_correct(self._student, loader, self._images.preprocessing, self._accelerator.device)
         return percent(self._team.total(counts))
-
-
-class _Sums:
-    """Loss terms, summed over images on the device."""
-
-    def __init__(self) -> None:
-        self._values: dict[str, Tensor] = {}
-        self._images = 0
-
-    def add(self, terms: Mapping[str, Tensor], images: int) -> None:
-        for name, value in terms.items():
-            value = value.detach() * images
-            self._values[name] = self._values[name] + value if name in self._values else value
-        self._images += images
-
-    def means(self, team: Team) -> dict[str, float]:
-        """Mean of every term over the images of all processes."""
-        values = torch.stack(list(self._values.values()))
-        values = values.float() if values.device.type == "mps" else values.double()
-        count = torch.tensor([self._images], dtype=values.dtype, device=values.device)
-        *sums, images = team.total(torch.cat([values, count])).tolist()
-        return {name: value / images for name, value in zip(self._values, sums, strict=True)}
 
 
 def read_history(saved: Saved) -> list[EpochMetrics]:

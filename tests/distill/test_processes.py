@@ -17,6 +17,7 @@ from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.config_file import to_values
 from layerprobe.distill.processes import Team, describe_processes
 from layerprobe.distill.run import distill_student
+from layerprobe.errors import LayerprobeError
 
 NET = """
 from torch import nn
@@ -27,13 +28,20 @@ def make_net():
 """
 
 
-def launch(config: DistillConfig, folder: Path, *options: object) -> str:
-    """Two processes with gloo, as ``torchrun`` starts them."""
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+ACCELERATE = (
+    "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "0",
+    "--mixed_precision", "no", "--dynamo_backend", "no",
+)  # fmt: skip
+
+
+def launch(launcher: tuple[str, ...], config: DistillConfig, folder: Path, *options: object) -> str:
+    """Two processes that talk over gloo; what they say."""
     path = folder / "plan.yaml"
     path.write_text(yaml.safe_dump(to_values(config)))
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "layerprobe",
-        "distill", "--config", path, "--output", config.output, *options,
+        sys.executable, "-m", *launcher, "-m", "layerprobe", "distill", "--config", path, "--output", config.output,
+        *options,
     ]  # fmt: skip
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]
@@ -57,7 +65,7 @@ def test_two_processes_train_what_one_does_with_the_doubled_batch(
     )
     config = replace(small, student=replace(small.student, name=name), training=training)
     together = replace(config, output=tmp_path / "two")
-    log = launch(together, tmp_path)
+    log = launch(TORCHRUN, together, tmp_path)
     one = distill_student(replace(config, training=replace(training, batch_size=60)))
     ours, theirs = load_file(one.weights), load_file(tmp_path / "two" / "student.safetensors")
     worst = max(float((ours[key].float() - theirs[key].float()).abs().max()) for key in ours)
@@ -70,12 +78,16 @@ def test_two_processes_train_what_one_does_with_the_doubled_batch(
 
 
 def test_batch_statistics_are_each_processs_own_and_that_is_said(small: DistillConfig, tmp_path: Path) -> None:
-    log = launch(small, tmp_path, "--epochs", 1, "--train-samples", 100)
-    assert (
-        "processes: 2" in log and "batch statistics: batch normalization: statistics of each process's own part" in log
-    )
+    options = ("--train-samples", 100, "--epochs", 1)
+    log = launch(ACCELERATE, small, tmp_path, *options)
+    assert "processes: 2" in log
+    assert "batch statistics: batch normalization: statistics of each process's own part" in log
     config = yaml.safe_load((small.output / "config.yaml").read_text())
     assert config["processes"] == 2 and "averaged over processes" in config["batch_statistics"]
+    with pytest.raises(LayerprobeError, match="as it was, but .* has processes 2, not 1"):
+        (small.output / "result.json").unlink()
+        training = replace(small.training, train_samples=100, epochs=1)
+        distill_student(replace(small, training=training, resume=True))
 
 
 def test_one_process_says_nothing_of_others() -> None:
