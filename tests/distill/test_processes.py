@@ -29,18 +29,14 @@ def make_net():
 
 
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-ACCELERATE = (
-    "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "0",
-    "--mixed_precision", "no", "--dynamo_backend", "no",
-)  # fmt: skip
 
 
-def launch(launcher: tuple[str, ...], config: DistillConfig, folder: Path, *options: object) -> str:
+def launch(config: DistillConfig, folder: Path, *options: object) -> str:
     """Two processes that talk over gloo; what they say."""
     path = folder / "plan.yaml"
     path.write_text(yaml.safe_dump(to_values(config)))
     command = [
-        sys.executable, "-m", *launcher, "-m", "layerprobe", "distill", "--config", path, "--output", config.output,
+        sys.executable, "-m", *TORCHRUN, "-m", "layerprobe", "distill", "--config", path, "--output", config.output,
         *options,
     ]  # fmt: skip
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
@@ -65,7 +61,7 @@ def test_two_processes_train_what_one_does_with_the_doubled_batch(
     )
     config = replace(small, student=replace(small.student, name=name), training=training)
     together = replace(config, output=tmp_path / "two")
-    log = launch(TORCHRUN, together, tmp_path)
+    log = launch(together, tmp_path)
     one = distill_student(replace(config, training=replace(training, batch_size=60)))
     ours, theirs = load_file(one.weights), load_file(tmp_path / "two" / "student.safetensors")
     worst = max(float((ours[key].float() - theirs[key].float()).abs().max()) for key in ours)
@@ -79,7 +75,7 @@ def test_two_processes_train_what_one_does_with_the_doubled_batch(
 
 def test_batch_statistics_are_each_processs_own_and_that_is_said(small: DistillConfig, tmp_path: Path) -> None:
     options = ("--train-samples", 100, "--epochs", 1)
-    log = launch(ACCELERATE, small, tmp_path, *options)
+    log = launch(small, tmp_path, *options)
     assert "processes: 2" in log
     assert "batch statistics: batch normalization: statistics of each process's own part" in log
     config = yaml.safe_load((small.output / "config.yaml").read_text())
