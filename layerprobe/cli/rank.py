@@ -10,6 +10,7 @@ import typer
 
 from layerprobe.cli import options
 from layerprobe.cli.reporter import Reporter
+from layerprobe.errors import LayerprobeError
 
 EXAMPLES = """Examples:
 
@@ -55,12 +56,13 @@ def rank(
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the figures.")] = None,
     figures: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--figures",
-            help="With --output, separated by commas: quality, spectra, dimensions, cka, distances, plane; or all.",
+            help="With --output, separated by commas: quality, spectra, dimensions, cka, distances, plane; or all  "
+            "[default: quality]",
         ),
-    ] = "quality",
+    ] = None,
     width: options.Width = "page",
     style: options.Style = None,
     ranking: Annotated[
@@ -91,13 +93,15 @@ def rank(
 
     check_format(format)
     families = options.names(statistics) or ()
-    families = tuple(FAMILIES) if "all" in families else families
+    families = tuple(FAMILIES) if families == ("all",) else families
+    if figures and output is None:
+        raise LayerprobeError("--figures needs a folder for them: --output DIR")
     config = SurveyConfig(
         features=tuple(features),
         choice=Choice(top, by, level),
         wanted=Wanted(families, (), resamples, options.counts(sizes, "--sizes"), seed),
         output=output,
-        figures=options.names(figures) or (),
+        figures=options.names(figures) or ("quality",),
         width=figure_width(width),
         style=style,
         ranking=ranking,

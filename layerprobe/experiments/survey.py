@@ -64,6 +64,10 @@ class SurveyConfig:
             raise LayerprobeError(f"no figure {unknown[0]!r}; --figures takes all, or {', '.join(GALLERY)}")
         if "sizes" in self.figures and not self.wanted.sizes:
             raise LayerprobeError("--figures sizes needs --sizes, e.g. --sizes 10,25,50")
+        if self.wanted.sizes and self.output is None:
+            raise LayerprobeError(
+                "--sizes is drawn, and its values stand beside the figure: name a folder, --output DIR"
+            )
         if self.ranking and len(self.features) > 1:
             raise LayerprobeError("--ranking names one file, but there are several networks; leave it out")
         stems = [path.stem for path in self.features]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from layerprobe.report.builders import describe_sample
 from layerprobe.report.layer_axis import name_layers
@@ -40,6 +41,7 @@ def quality_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
     name_layers(axes[-1 if narrow else 0], [geometry.layer for geometry in ranking.geometries], ranking.selected)
     for axis in [] if narrow else axes[1:]:
         axis.set_xlabel("layer index")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     legend = _mark_evenly_spread(axes[0], ranking)
     parts = [ranking.provenance.get("model", ""), describe_sample(ranking)]
     if "resamples" in ranking.provenance:
