@@ -32,6 +32,7 @@ from layerprobe.distill.images import Images, load_images
 from layerprobe.distill.methods import METHODS
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.resources import peak_memory
+from layerprobe.distill.setting import Setting
 from layerprobe.distill.trainer import Pupil, make_accelerator, train
 from layerprobe.models.layers import discover_layers
 from layerprobe.models.selection import even_layers
@@ -43,7 +44,7 @@ PREPROCESSING = Preprocessing((SIZE, SIZE), (0.485, 0.456, 0.406), (0.229, 0.224
 
 
 @dataclass(frozen=True)
-class Setting:
+class Case:
     method: str
     teacher: str
     student: str
@@ -52,7 +53,7 @@ class Setting:
     device: str
 
 
-def random_images(setting: Setting) -> Images:
+def random_images(setting: Case) -> Images:
     """Noise: what is in the images doesn't change how long they take."""
     generator = np.random.default_rng(0)
     pixels = generator.integers(256, size=(setting.batch_size * setting.steps, SIZE, SIZE, 3), dtype=np.uint8)
@@ -66,19 +67,24 @@ def random_images(setting: Setting) -> Images:
     return load_images(dataset("train", len(pixels)), dataset("test", 2), PREPROCESSING, training)
 
 
-def networks(setting: Setting) -> tuple[nn.Module, nn.Module, Pairing]:
+def networks(setting: Case) -> tuple[nn.Module, nn.Module, Pairing]:
     teacher = build_model(setting.teacher, num_classes=CLASSES, image_size=SIZE, seed=1).eval()
     student = build_model(setting.student, num_classes=CLASSES, image_size=SIZE, seed=0)
     sides = (even_layers(discover_layers(network, (SIZE, SIZE)), PAIRS, "network") for network in (student, teacher))
     return teacher, student, Pairing(*sides)
 
 
-def engine_epochs(setting: Setting, epochs: int) -> Iterator[float]:
+def engine_epochs(setting: Case, epochs: int) -> Iterator[float]:
     """Seconds of every epoch's steps."""
     teacher, student, pairing = networks(setting)
     method = METHODS[setting.method]
     torch.manual_seed(0)
-    pupil = Pupil(student, method.build(pairing), pairing if method.uses_features else Pairing((), ()), teacher)
+    pupil = Pupil(
+        student,
+        method.build(Setting(pairing, setting.batch_size)),
+        pairing if method.uses_features else Pairing((), ()),
+        teacher,
+    )
     accelerator = make_accelerator(resolve_device(setting.device))
     recipe = Training(epochs=epochs, learning_rate=1e-3)
     begun = [0.0]
@@ -96,7 +102,7 @@ def engine_epochs(setting: Setting, epochs: int) -> Iterator[float]:
     yield from took
 
 
-def loop_epochs(setting: Setting, epochs: int) -> Iterator[float]:
+def loop_epochs(setting: Case, epochs: int) -> Iterator[float]:
     """The same arithmetic, written out."""
     device = resolve_device(setting.device)
     images = random_images(setting)
@@ -174,10 +180,10 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-WAYS: dict[str, Callable[[Setting, int], Iterator[float]]] = {"engine": engine_epochs, "loop": loop_epochs}
+WAYS: dict[str, Callable[[Case, int], Iterator[float]]] = {"engine": engine_epochs, "loop": loop_epochs}
 
 
-def peak(setting: Setting, way: str) -> int:
+def peak(setting: Case, way: str) -> int:
     """Peak memory in bytes of a process that does nothing else."""
     options = [f"--{name.replace('_', '-')}={getattr(setting, name)}" for name in vars(setting) if name != "method"]
     command = [sys.executable, __file__, "--methods", setting.method, "--peak-of", way, *options]
@@ -196,7 +202,7 @@ def main() -> None:
     parser.add_argument("--peak-of", choices=WAYS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     for method in given.methods:
-        setting = Setting(method, given.teacher, given.student, given.batch_size, given.steps, given.device)
+        setting = Case(method, given.teacher, given.student, given.batch_size, given.steps, given.device)
         if given.peak_of:
             list(WAYS[given.peak_of](setting, 1))
             print(peak_memory(resolve_device(given.device)))
