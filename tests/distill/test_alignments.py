@@ -155,6 +155,15 @@ def test_moments_of_clusters_and_of_classes() -> None:
     assert float(terms["moments"].detach()) == pytest.approx(np.mean(moments), rel=1e-12)
 
 
+def test_fewer_images_than_clusters() -> None:
+    student, teacher = features(3)
+    objective = Moments(PAIRING, clusters=10).double()
+    objective.fit([teacher])
+    assert objective.centres.shape == (10, 9)
+    assert torch.equal(objective.centres[3:], objective.centres[:1].expand(7, 9))
+    assert math.isfinite(float(objective(student, teacher)["moments"].detach()))
+
+
 @pytest.mark.parametrize("images", [2, 5])
 def test_relation(images: int) -> None:
     ours, theirs = normal(images, 2, 3, 2), normal(images, 7, seed=1)

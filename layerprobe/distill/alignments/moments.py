@@ -88,7 +88,9 @@ class Moments(FeatureObjective):
         vectors = np.concatenate([self._average(batch[-1]).float().cpu().numpy() for batch in batches])
         count = min(self.clusters, len(np.unique(vectors, axis=0)))
         centres = KMeans(count, n_init=1, random_state=0).fit(vectors).cluster_centers_
-        self.centres = torch.from_numpy(centres).to(self.centres)
+        # Every buffer keeps its shape, so that a saved state fits: of equal centres the first is the nearest.
+        filled = np.concatenate([centres, np.repeat(centres[:1], self.clusters - count, axis=0)])
+        self.centres.copy_(torch.from_numpy(filled))
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
         """The terms ``features`` and ``moments``."""
