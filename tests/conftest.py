@@ -7,7 +7,6 @@ import os
 # Tests run side by side, one per core, and their networks are small: more threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# ruff: noqa: E402
 from pathlib import Path
 from typing import TYPE_CHECKING
 
