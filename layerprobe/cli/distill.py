@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from layerprobe.features.config import ExtractConfig
 
 METHOD_NAMES = (
-    "feature-only", "scratch", "kd", "kd-std", "dkd", "fitnets", "fitnets-full", "sp", "semckd", "attention-transfer",
-    "rkd", "crd", "reviewkd",
+    "feature-only", "scratch", "kd", "kd-std", "dkd", "fitnets", "fitnets-full", "sp", "semckd", "simkd",
+    "attention-transfer", "rkd", "crd", "reviewkd",
 )  # fmt: skip
 
 EXAMPLES = """Examples:

@@ -26,6 +26,9 @@ def compile_networks(networks: Iterable[nn.Module], tapped: Iterable[str]) -> No
                 "out, or leave --compile out"
             )
     for network in networks:
+        # Taps divide a network, and its parts of one class are compilations of one function: there may be many.
+        parts = sum(1 for _ in network.modules())
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, parts)
         network.compile()
 
 

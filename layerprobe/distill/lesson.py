@@ -162,13 +162,14 @@ class Lesson:
         self.student.eval()
         self.objective.eval()
         terms = self.terms(batch)
-        head = terms.pop(HEAD_TERM)
+        del terms[HEAD_TERM]
         names, parameters = zip(*self.student.named_parameters(), strict=True)
         features = torch.stack(list(terms.values())).sum()
-        by_features = torch.autograd.grad(features, parameters, allow_unused=True, retain_graph=True)
+        by_features = torch.autograd.grad(features, parameters, allow_unused=True)
         taught = [number for number, gradient in enumerate(by_features) if gradient is not None]
         if check:
-            by_head = torch.autograd.grad(head, parameters, allow_unused=True)
+            # A second pass: the graph of a compiled network can be walked once.
+            by_head = torch.autograd.grad(self.terms(batch)[HEAD_TERM], parameters, allow_unused=True)
             reached = [names[number] for number in taught if by_head[number] is not None]
             if reached:
                 raise LayerprobeError(

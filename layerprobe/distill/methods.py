@@ -16,6 +16,7 @@ from layerprobe.distill.baselines.reviewkd import KnowledgeReview
 from layerprobe.distill.baselines.rkd import RelationalDistillation
 from layerprobe.distill.baselines.scratch import Scratch
 from layerprobe.distill.baselines.semckd import SemanticCalibration
+from layerprobe.distill.baselines.simkd import MatchedEnding
 from layerprobe.distill.baselines.sp import SimilarityPreserving
 from layerprobe.distill.objectives import Objective
 from layerprobe.distill.pairing import full_pairing
@@ -35,6 +36,8 @@ class Method:
         chosen_layers: whether the user must choose the teacher's layers; otherwise they are evenly spread.
         aligns: whether it takes the forms that ``Alignment`` describes.
         penultimate: whether it pairs the vectors that enter the classifiers, and nothing can be chosen.
+        reuses_classifier: whether the student ends in the teacher's classifier: the last maps are paired, and nothing
+            can be chosen.
     """
 
     name: str
@@ -44,7 +47,18 @@ class Method:
     uses_logits: bool = True
     chosen_layers: bool = False
     penultimate: bool = False
+    reuses_classifier: bool = False
     aligns: bool = False
+
+    @property
+    def needs_classes(self) -> bool:
+        """Whether it needs a teacher of the same classes."""
+        return self.uses_logits or self.reuses_classifier
+
+    @property
+    def pairs_ends(self) -> bool:
+        """Whether it pairs what comes last in either network, whatever the user wishes."""
+        return self.penultimate or self.reuses_classifier
 
 
 METHODS = {
@@ -65,6 +79,7 @@ METHODS = {
         Method("fitnets-full", lambda it: FitNets(full_pairing(it.pairing))),
         Method("sp", lambda it: SimilarityPreserving(it.pairing)),
         Method("semckd", lambda it: SemanticCalibration(it.pairing, it.batch_size)),
+        Method("simkd", lambda it: MatchedEnding(it.pairing), uses_logits=False, reuses_classifier=True),
         Method("attention-transfer", lambda it: AttentionTransfer(it.pairing)),
         Method("rkd", lambda it: RelationalDistillation(it.pairing), penultimate=True),
         Method("crd", lambda it: ContrastiveDistillation(it.pairing), uses_logits=False, penultimate=True),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.baselines.scratch import Scratch
+from layerprobe.distill.baselines.simkd import ReusedEnding, reuse_classifier
 from layerprobe.distill.config import DistillConfig, TrainConfig
 from layerprobe.distill.methods import METHODS, Method
 from layerprobe.distill.optimizers import find_head
@@ -67,13 +69,20 @@ def distill_student(config: DistillConfig, on_epoch: OnEpoch = _unheard, progres
     if finished := stage.finished:
         return finished
     teacher = load_network(config.teacher, config.data, stage.train_split)
-    if _needs_logits(method, config) and teacher.outputs != len(stage.train_split.classes):
+    if _needs_classes(method, config) and teacher.outputs != len(stage.train_split.classes):
         raise LayerprobeError(
-            f"{method.name} compares logits, but the teacher has {teacher.outputs} classes and "
-            f"{config.data.name} {len(stage.train_split.classes)}; take a teacher trained on these classes"
+            f"{method.name} needs a teacher of the same classes, but it has {teacher.outputs} and {config.data.name} "
+            f"{len(stage.train_split.classes)}; take a teacher trained on these classes"
         )
     student = stage.beginner(config.student, like=teacher.preprocessing)
-    pairing = _pair(method, config, teacher, student)
+    described = _described(config.student, student)
+    ending: ReusedEnding | None = None
+    if method.reuses_classifier:
+        size, seed = student.preprocessing.image_size, config.training.seed
+        ending, pairing = reuse_classifier(student.module, teacher.module, size, seed)
+    else:
+        pairing = _pair(method, config, teacher, student)
+    _say_pairs(method, config, pairing)
     mapped = config.alignment.mapped(pairing)
     setting = Setting(mapped, config.training.batch_size, len(stage.train_split.classes), config.alignment)
     pupil = Pupil(
@@ -81,22 +90,24 @@ def distill_student(config: DistillConfig, on_epoch: OnEpoch = _unheard, progres
         _seeded(method, setting, config.training.seed),
         mapped,
         teacher=teacher.module if method.needs_teacher else None,
-        head=find_head(student.module, student.layers),
+        head=ending.head if ending else find_head(student.module, student.layers),
     )
     settings: dict[str, Any] = {
         "teacher": _described(config.teacher, teacher),
-        "student": _described(config.student, student),
+        "student": described,
         "teacher_layers": [layer.name for layer in pairing.teacher],
         "student_layers": [layer.name for layer in pairing.student],
     }
     if config.layers and config.layers.endswith(".json"):
         settings["layers_from"] = config.layers
+    if ending:
+        settings["ending"] = asdict(ending)
     label = ", ".join(filter(None, (method.name, config.alignment.label)))
     return stage.run(Cast(label, pupil, student, teacher), settings, on_epoch, progress)
 
 
-def _needs_logits(method: Method, config: DistillConfig) -> bool:
-    return method.uses_logits or config.alignment.needs_logits
+def _needs_classes(method: Method, config: DistillConfig) -> bool:
+    return method.needs_classes or config.alignment.needs_logits
 
 
 def _check_alignment(method: Method, config: DistillConfig) -> None:
@@ -112,9 +123,9 @@ def _check_features(method: Method, config: DistillConfig) -> None:
     """Refuse a file of features for a method that asks the teacher for more, or for nothing."""
     if config.teacher_features is None:
         return
-    if _needs_logits(method, config):
+    if _needs_classes(method, config):
         raise LayerprobeError(
-            f"{method.name} needs the teacher's logits, and --teacher-features holds features alone; leave it out"
+            f"{method.name} needs more of a teacher than the features that --teacher-features holds; leave it out"
         )
     if not method.uses_features:
         raise LayerprobeError(f"{method.name} uses no features of a teacher; leave --teacher-features out")
@@ -133,14 +144,8 @@ def find_method(name: str) -> Method:
 
 def _pair(method: Method, config: DistillConfig, teacher: Network, student: Network) -> Pairing:
     if not method.uses_features:
-        if config.layers or config.student_layers:
-            _log.warning("%s uses no features: --layers and --student-layers don't matter", method.name)
         return Pairing((), ())
     if method.penultimate:
-        if config.layers or config.student_layers:
-            _log.warning(
-                "%s compares what enters the classifiers: --layers and --student-layers don't matter", method.name
-            )
         return penultimate_pairing(student, teacher)
     if config.layers:
         chosen = teacher_layers(teacher, config.layers)
@@ -151,10 +156,17 @@ def _pair(method: Method, config: DistillConfig, teacher: Network, student: Netw
         )
     else:
         chosen = baseline_teacher_layers(teacher, PAIRS)
-    pairing = Pairing(student_layers(student, config.student_layers, len(chosen)), chosen)
+    return Pairing(student_layers(student, config.student_layers, len(chosen)), chosen)
+
+
+def _say_pairs(method: Method, config: DistillConfig, pairing: Pairing) -> None:
     for ours, theirs in zip(pairing.student, pairing.teacher, strict=True):
         _log.info("student %s %s learns from teacher %s %s", ours.name, ours.shape, theirs.name, theirs.shape)
-    return pairing
+    taken = {",".join(layer.name for layer in side) for side in (pairing.teacher, pairing.student)}
+    wishes = {config.layers, ",".join(config.student_layers or ())} - {None, ""}
+    if wishes - taken and (method.pairs_ends or not method.uses_features):
+        reason = "pairs what comes last in both networks" if method.pairs_ends else "uses no features"
+        _log.warning("%s %s: --layers and --student-layers don't matter", method.name, reason)
 
 
 def _seeded(method: Method, setting: Setting, seed: int) -> Any:

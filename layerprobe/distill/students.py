@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from torch import nn
 
+from layerprobe.distill.baselines.simkd import ReusedEnding
 from layerprobe.distill.run_folder import CHECKPOINTS, CONFIG, WEIGHTS
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.weights import head_classes, load_weights, read_weights
@@ -37,8 +38,10 @@ def load_student(run: Run | Path | str, which: str = LAST) -> nn.Module:
     path = weights_path(folder, which, config["command"])
     weights = read_weights(path)
     size = Preprocessing.from_dict(config["preprocessing"]).image_size[0]
-    classes = spec.get("num_classes") or head_classes(weights.state)
+    classes = spec.get("num_classes") or config.get("ending", {}).get("classes") or head_classes(weights.state)
     module = build_model(spec["name"], num_classes=classes, image_size=size, seed=0)
+    if "ending" in config:
+        ReusedEnding(**config["ending"]).build(module)
     load_weights(module, weights, str(path))
     return module.eval()
 

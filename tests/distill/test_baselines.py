@@ -17,12 +17,14 @@ from layerprobe.distill.baselines.kd_std import StandardizedDistillation, standa
 from layerprobe.distill.baselines.reviewkd import KnowledgeReview, hierarchical_loss
 from layerprobe.distill.baselines.rkd import RelationalDistillation, angle_potentials, distance_potentials
 from layerprobe.distill.baselines.semckd import SemanticCalibration
+from layerprobe.distill.baselines.simkd import BottleneckProjector, MatchedEnding, reuse_classifier
 from layerprobe.distill.baselines.sp import SimilarityPreserving, similarity_preserving
 from layerprobe.distill.feature_losses import FEATURE_LOSSES
 from layerprobe.distill.objectives import LabelledObjective
 from layerprobe.distill.pairing import Pairing, full_pairing
 from layerprobe.errors import LayerprobeError
-from layerprobe.models.capture import Captured
+from layerprobe.models.capture import Capture, Captured
+from layerprobe.models.zoo import build_model
 from layerprobe.types import Layer
 
 PAIRING = Pairing(
@@ -363,3 +365,75 @@ def test_a_missing_teacher_is_a_programming_error(objective: LabelledObjective) 
     student, _, labels = batch()
     with pytest.raises(ValueError, match="needs a teacher"):
         objective(student, None, labels)
+
+
+def batch_norm(x: np.ndarray) -> np.ndarray:
+    mean, variance = x.mean(axis=(0, 2, 3), keepdims=True), x.var(axis=(0, 2, 3), keepdims=True)
+    return (x - mean) / np.sqrt(variance + 1e-5)
+
+
+def convolved(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    reach = weight.shape[2] // 2
+    padded = np.pad(x, ((0, 0), (0, 0), (reach, reach), (reach, reach)))
+    out = np.zeros((len(x), len(weight), *x.shape[2:]))
+    for i in range(x.shape[2]):
+        for j in range(x.shape[3]):
+            window = padded[:, :, i : i + weight.shape[2], j : j + weight.shape[3]]
+            out[:, :, i, j] = np.einsum("ncij,ocij->no", window, weight)
+    return out
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_the_projector_of_the_reused_classifier(signed: bool) -> None:
+    project = BottleneckProjector(3, 5, signed).double()
+    x = normal(4, 3, 5, 2)
+    expected = x.numpy()
+    for number in (0, 3, 6):
+        weight = project.layers[number].weight.detach().numpy()
+        expected = batch_norm(convolved(expected, weight))
+        if number < 6 or not signed:
+            expected = np.maximum(expected, 0)
+    assert project.layers[3].weight.shape == (2, 2, 3, 3)  # half of the teacher's 5 channels
+    np.testing.assert_allclose(project(x).detach().numpy(), expected, rtol=1e-9, atol=1e-12)
+    assert (project(x) < 0).any() == signed
+    assert project(normal(6, 3)).shape == (6, 5)
+
+
+def test_reused_classifier() -> None:
+    pairing = Pairing((Layer(0, "a", "block", (5, 4, 6), 0),), (Layer(0, "x", "block", (5, 2, 3), 0),))
+    ours, theirs = normal(3, 5, 4, 6), normal(3, 5, 2, 3, seed=1)
+    pooled = np.zeros(theirs.shape)
+    for i in range(2):
+        for j in range(3):
+            pooled[:, :, i, j] = ours.numpy()[:, :, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].mean(axis=(2, 3))
+    objective = MatchedEnding(pairing)
+    expected = ((pooled - theirs.numpy()) ** 2).mean()
+    assert float(objective([ours], [theirs])["features"]) == pytest.approx(expected, rel=1e-12)
+    assert gradcheck(lambda x: objective([x], [theirs])["features"], ours.clone().requires_grad_())
+    # A student without a map gives a vector, and learns from the mean of the teacher's map.
+    vector = MatchedEnding(Pairing((Layer(0, "a", "feature", (5,), 0),), pairing.teacher))
+    expected = ((ours.numpy()[:, :, 0, 0] - theirs.numpy().mean(axis=(2, 3))) ** 2).mean()
+    assert float(vector([ours[:, :, 0, 0]], [theirs])["features"]) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_student_gets_its_teachers_classifier_behind_a_projector() -> None:
+    student, teacher = (build_model(f"cifar:{name}", num_classes=7, seed=1) for name in ("resnet20", "resnet34"))
+    ending, pairing = reuse_classifier(student, teacher, (32, 32), seed=0)
+    assert pairing.names == (("layer3.projector", "layer4"),)
+    assert pairing.student[0].shape == (512, 8, 8) and pairing.teacher[0].shape == (512, 4, 4)
+    assert torch.equal(student.linear.weight, teacher.fc.weight) and student.linear.weight.requires_grad
+    assert student.linear.weight is not teacher.fc.weight and ending.head == "linear"
+    images = torch.randn(2, 3, 32, 32)
+    with Capture(student.eval(), ["layer3.projector"]) as capture:
+        captured = capture(images)
+    mean = captured.features["layer3.projector"].mean(dim=(2, 3))
+    torch.testing.assert_close(captured.logits, mean @ teacher.fc.weight.T + teacher.fc.bias)
+
+
+def test_a_classifier_that_is_not_linear_is_not_reused() -> None:
+    student, teacher = (
+        build_model("cifar:resnet20", num_classes=10),
+        build_model("torchvision:squeezenet1_1", num_classes=10),
+    )
+    with pytest.raises(LayerprobeError, match="but of the teacher the logits don't come straight from one linear"):
+        reuse_classifier(student, teacher, (64, 64), seed=0)

@@ -8,6 +8,7 @@ from layerprobe.data.datasets import open_dataset
 from layerprobe.devices import resolve_device
 from layerprobe.distill.alignments import ALIGNMENTS
 from layerprobe.distill.alignments.options import Alignment
+from layerprobe.distill.baselines.simkd import reuse_classifier
 from layerprobe.distill.config import Training
 from layerprobe.distill.images import Images, load_images
 from layerprobe.distill.methods import METHODS
@@ -46,6 +47,8 @@ def trained(
     needs, form = METHODS[method], alignment or Alignment()
     if needs.penultimate:
         pairing = Pairing(discover_layers(student, (8, 8))[-1:], discover_layers(teacher, (8, 8))[-1:])
+    if needs.reuses_classifier:
+        _, pairing = reuse_classifier(student, teacher, (8, 8), seed=0)
     pairing = form.mapped(pairing)
     objective = needs.build(Setting(pairing, 32, 10, form))
     pupil = Pupil(student, objective, pairing if needs.uses_features else Pairing((), ()), teacher)
@@ -93,7 +96,13 @@ def test_forms_that_say_that_they_use_labels_do(form: Alignment) -> None:
     assert {"conv1.weight", "layer2.1.conv1.weight"} <= changed
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - {"feature-only"}))
+def test_labels_reach_nothing_but_the_classifier_that_simkd_reuses() -> None:
+    first, second = trained("simkd", False), trained("simkd", True)
+    assert differing(first, second) == {"linear.weight", "linear.bias"}
+    assert "layer3.projector.layers.0.weight" in first
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"feature-only", "simkd"}))
 def test_permuted_labels_change_the_backbone_of_every_other_method(method: str) -> None:
     changed = differing(trained(method, False), trained(method, True))
     assert {"conv1.weight", "layer2.1.conv1.weight"} <= changed

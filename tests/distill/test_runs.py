@@ -13,9 +13,13 @@ from safetensors import safe_open
 from torch import nn
 
 from layerprobe.data.datasets import open_dataset
+from layerprobe.distill.baselines.simkd import ReusedEnding
 from layerprobe.distill.config import DistillConfig, TrainConfig, Training, default_learning_rate
+from layerprobe.distill.config_file import distill_config, read_values
+from layerprobe.distill.evaluate import EvaluateConfig, evaluate
 from layerprobe.distill.methods import METHODS
 from layerprobe.distill.run import distill_student, train_model
+from layerprobe.distill.students import load_student
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.layers import discover_layers
 from layerprobe.ranking.file import save_ranking
@@ -74,7 +78,7 @@ def test_every_method_makes_a_run_folder(config: DistillConfig, method: str, tea
     assert settings["method"] == method and settings["training"]["learning_rate"] == 0.0075
     assert settings["teacher"]["weights_sha256"] and settings["versions"]["torch"] == torch.__version__
     needs = METHODS[method]
-    expected = 0 if not needs.uses_features else 1 if needs.penultimate else 3 if needs.chosen_layers else 4
+    expected = 0 if not needs.uses_features else 1 if needs.pairs_ends else 3 if needs.chosen_layers else 4
     assert len(settings["teacher_layers"]) == len(settings["student_layers"]) == expected
     assert run.teacher_accuracy is not None and run.teacher_accuracy > 85
 
@@ -95,6 +99,29 @@ def test_the_weights_are_the_students(config: DistillConfig) -> None:
         predicted = network.module(inputs).argmax(dim=1)
     accuracy = 100 * float((predicted == torch.from_numpy(dataset.labels)).double().mean())
     assert accuracy == pytest.approx(reported, abs=0.2)
+
+
+@pytest.mark.parametrize("student", ["cifar:resnet9", "cifar:vit-small"])
+def test_a_student_with_the_teachers_classifier_is_built_again(
+    config: DistillConfig, student: str, teacher: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = replace(config, method="simkd", student=ModelSpec(student, "random"), layers=None)
+    run = distill_student(plan)
+    module = load_student(run)
+    assert type(module) is type(load_network(plan.student, DIGITS, open_dataset("digits")).module)
+    again = evaluate(EvaluateConfig(run.folder, samples=100))
+    assert again.top1 == pytest.approx(run.last_accuracy, abs=1e-6)
+    ending = run.config["ending"]
+    classifier = module.get_submodule(ReusedEnding(**ending).head)
+    assert classifier.weight.shape == (10, 64) and ending["width"] == 64
+    with caplog.at_level("WARNING"):
+        once_more = distill_student(distill_config(read_values(run.folder / "config.yaml", "distill"), *elsewhere(run)))
+    assert not caplog.records  # the layers that the configuration holds are those that the method takes
+    assert once_more.last_accuracy == run.last_accuracy
+
+
+def elsewhere(run: Run) -> tuple[Path, bool, bool]:
+    return run.folder.with_name("again"), False, False
 
 
 def test_layers_come_from_a_ranking_file(config: DistillConfig, tmp_path: Path) -> None:
@@ -144,7 +171,7 @@ def test_bad_requests(config: DistillConfig, tmp_path: Path) -> None:
     refuse("--epochs is at least 1", training=replace(TRAINING, epochs=0))
     refuse("--holdout is a fraction", training=replace(TRAINING, holdout=1.5))
     refuse("--precision is no, bf16 or fp16", training=replace(TRAINING, precision="fp8"))
-    refuse("kd compares logits, but the teacher has 7 classes", method="kd", layers=None,
+    refuse("kd needs a teacher of the same classes, but it has 7 and digits 10", method="kd", layers=None,
            teacher=ModelSpec("cifar:resnet20", "random", num_classes=7))  # fmt: skip
     refuse("the loss is not finite in epoch 1", training=replace(TRAINING, learning_rate=1e30))
 

@@ -69,7 +69,7 @@ def test_what_does_not_belong_together_is_refused(small: DistillConfig, file: Pa
         extract(ExtractConfig(small.teacher, small.data, tmp_path / name, **settings)).close()
         return tmp_path / name
 
-    refuse("kd needs the teacher's logits, and --teacher-features holds features alone", method="kd", layers=None)
+    refuse("kd needs more of a teacher than the features that --teacher-features holds", method="kd", layers=None)
     refuse("scratch uses no features of a teacher", method="scratch", layers=None)
     refuse("--augment trivial changes the images in every epoch", training=replace(small.training, augment="trivial"))
     refuse("another weights hash", teacher=ModelSpec("cifar:resnet20", "random"))
