@@ -46,8 +46,8 @@ def compare_layers(
     from layerprobe.devices import resolve_device
     from layerprobe.grams import open_source
     from layerprobe.ranking.measure import layer_similarity
-    from layerprobe.report.builders import similarity_table
     from layerprobe.report.figures.similarity import similarity_figure
+    from layerprobe.report.ranking_tables import similarity_table
     from layerprobe.report.style import check_figure, figure_width, paper_style, save_figure
     from layerprobe.report.tables import check_format
 

@@ -47,8 +47,8 @@ def evaluate(
     """Classify images with a trained network: top-1, top-5, every class, and which are confused."""
     from layerprobe.distill.evaluate import EvaluateConfig
     from layerprobe.distill.evaluate import evaluate as compute
-    from layerprobe.report.builders import evaluation_table
     from layerprobe.report.figures.confusion import confusion_figure
+    from layerprobe.report.run_tables import evaluation_table
     from layerprobe.report.style import check_figure, figure_width, save_figure
     from layerprobe.report.tables import check_format
     from layerprobe.resolve import DataSpec

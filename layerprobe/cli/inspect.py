@@ -36,7 +36,7 @@ def inspect(
     """
     from layerprobe.features.file import FeatureFile
     from layerprobe.grams import is_gram_file, open_source
-    from layerprobe.report.builders import file_table, gram_table
+    from layerprobe.report.layer_tables import file_table, gram_table
     from layerprobe.report.tables import check_format
 
     check_format(format)

@@ -40,7 +40,7 @@ def layers(
     from layerprobe.features.layout import check_dtype
     from layerprobe.features.reduce import Reduction, plan_reduction
     from layerprobe.models.selection import find_layers
-    from layerprobe.report.builders import layers_table
+    from layerprobe.report.layer_tables import layers_table
     from layerprobe.report.tables import check_format
     from layerprobe.resolve import find_model_layers
 

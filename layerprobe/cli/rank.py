@@ -87,7 +87,7 @@ def rank(
     from layerprobe.geometry.statistics import FAMILIES
     from layerprobe.ranking.choose import Choice
     from layerprobe.ranking.measure import Wanted
-    from layerprobe.report.builders import different_samples, ranking_table
+    from layerprobe.report.ranking_tables import different_samples, ranking_table
     from layerprobe.report.style import figure_width
     from layerprobe.report.tables import check_format
 

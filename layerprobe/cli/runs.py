@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def show_run(run: Run, reporter: Reporter, format: str, following: str | None = None) -> None:
     """The accuracies on stdout; the curves into the run folder, the files by name, and how to load the network."""
     from layerprobe.distill.students import snippet
-    from layerprobe.report.builders import run_table
     from layerprobe.report.figures.curves import curves_figure
+    from layerprobe.report.run_tables import run_table
     from layerprobe.report.style import save_figure
 
     curves = save_figure(partial(curves_figure, run), run.folder, "curves", overwrite=True)

@@ -23,6 +23,7 @@ from layerprobe.distill.pairing import (
 )
 from layerprobe.distill.setting import Setting
 from layerprobe.distill.stage import Cast, OnEpoch, Stage
+from layerprobe.distill.subnormals import flushing_subnormals
 from layerprobe.distill.trainer import Pupil
 from layerprobe.errors import LayerprobeError, closest
 from layerprobe.resolve import ModelSpec, Network, load_network
@@ -38,6 +39,7 @@ def _unheard(metrics: EpochMetrics) -> None:
     """The epoch callback that does nothing."""
 
 
+@flushing_subnormals()
 def train_model(config: TrainConfig, on_epoch: OnEpoch = _unheard, progress: Progress = silent) -> Run:
     """Train a network with cross entropy; its weights go to ``model.safetensors`` in the run folder.
 
@@ -53,6 +55,7 @@ def train_model(config: TrainConfig, on_epoch: OnEpoch = _unheard, progress: Pro
     return stage.run(cast, {"model": _described(config.model, network)}, on_epoch, progress)
 
 
+@flushing_subnormals()
 def distill_student(config: DistillConfig, on_epoch: OnEpoch = _unheard, progress: Progress = silent) -> Run:
     """Train a student with a teacher; its weights go to ``student.safetensors`` in the run folder.
 

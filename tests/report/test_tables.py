@@ -13,14 +13,9 @@ import torch
 from records import LAYERS, RANKING, run
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.report.builders import (
-    file_table,
-    layers_table,
-    ranking_table,
-    run_table,
-    runs_table,
-    similarity_table,
-)
+from layerprobe.report.layer_tables import file_table, layers_table
+from layerprobe.report.ranking_tables import ranking_table, similarity_table
+from layerprobe.report.run_tables import run_table, runs_table
 from layerprobe.report.tables import TABLE_FORMATS, Column, Table, render, render_all
 from layerprobe.types import Similarity, StoredLayer
 

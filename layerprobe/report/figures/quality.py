@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from layerprobe.report.builders import describe_sample
 from layerprobe.report.layer_axis import name_layers
+from layerprobe.report.ranking_tables import describe_sample
 from layerprobe.report.style import COLOURS, MARKERS, PAGE_WIDTH, SELECTED, Drawing, is_narrow, new_figure
 from layerprobe.report.tables import data_table
 from layerprobe.types import Ranking

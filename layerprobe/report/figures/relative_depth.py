@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from layerprobe.report.builders import describe_sample
+from layerprobe.report.ranking_tables import describe_sample
 from layerprobe.report.style import COLOURS, LINES, MARKERS, PAGE_WIDTH, Drawing, is_narrow, new_figure
 from layerprobe.report.tables import data_table
 from layerprobe.types import Ranking
