@@ -106,6 +106,7 @@ def distill(
         Path | None,
         typer.Option("--teacher-features", help="A file of `layerprobe extract` that stands for the teacher's passes."),
     ] = None,
+    cache_teacher: training_options.CacheTeacher = False,
     data_root: options.DataRoot = None,
     download: options.Download = False,
     config: training_options.Config = None,

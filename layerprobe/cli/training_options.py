@@ -61,6 +61,10 @@ Check = Annotated[
     bool,
     typer.Option("--check/--no-check", help="First make sure that no gradient of the classifier reaches the backbone."),
 ]
+CacheTeacher = Annotated[
+    bool,
+    typer.Option("--cache-teacher", help="Run the teacher once over the training images and keep its outputs."),
+]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files for TensorBoard too.")]
 
 _PLACES: Mapping[str, str] = {
@@ -90,6 +94,7 @@ _PLACES: Mapping[str, str] = {
     "precision": "training.precision",
     "compile": "training.compile",
     "check": "training.check",
+    "cache_teacher": "training.cache_teacher",
     "tensorboard": "training.tensorboard",
     "workers": "training.workers",
     "seed": "training.seed",

@@ -31,6 +31,8 @@ class Recipe:
         compile: whether ``torch.compile`` compiles the networks.
         check: whether it is made sure, before the first step, that no gradient of the classifier's loss reaches the
             backbone of a student that learns from features alone.
+        cache_teacher: whether the teacher's outputs for all training images are computed once, and kept in the memory
+            of the device; for images without augmentation.
     """
 
     epochs: int = 50
@@ -47,6 +49,7 @@ class Recipe:
     accumulate: int = 1
     compile: bool = False
     check: bool = True
+    cache_teacher: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from layerprobe.distill.objectives import (
     the_teacher,
 )
 from layerprobe.distill.pairing import Pairing
+from layerprobe.distill.remembered_teacher import RememberedTeacher
 from layerprobe.distill.stored_teacher import StoredTeacher
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.capture import Capture, Captured
@@ -75,6 +76,7 @@ class Lesson:
         kind = CompiledCapture if compile else Capture
         self._student_capture = kind(self.student, ours, gate=pupil.gate)
         self._teacher_capture = kind(self._teacher, theirs) if self._teacher else None
+        self._memory: RememberedTeacher | None = None
 
     def close(self) -> None:
         """Take the taps off the networks."""
@@ -122,6 +124,18 @@ class Lesson:
             else:
                 kind.fit(features for features, _ in taught)
 
+    def remember_teacher(self, images: Iterable[Batch], count: int) -> None:
+        """Compute what the teacher says of the training images now, and never again; it must see them unchanged.
+
+        Args:
+            images: all training images, batch by batch, in order.
+            count: how many there are.
+        """
+        capture = self._teacher_capture
+        if capture:
+            with torch.no_grad():
+                self._memory = RememberedTeacher((capture(self._inputs(batch)) for batch in images), count)
+
     def _inputs(self, batch: Batch) -> Tensor:
         return normalize(batch.pixels.to(self._device, non_blocking=True), self._preprocessing)
 
@@ -130,6 +144,8 @@ class Lesson:
             features = self._pupil.stored.features(batch.positions)
             on_device = {name: value.to(self._device, non_blocking=True) for name, value in features.items()}
             return Captured(inputs.new_empty(len(inputs), 0), on_device)
+        if self._memory:
+            return self._memory.recall(batch.positions)
         with torch.no_grad():
             return self._teacher_capture(inputs) if self._teacher_capture else None
 

@@ -23,7 +23,7 @@ WEIGHTS = {"distill": "student.safetensors", "train": "model.safetensors"}
 
 _MAY_DIFFER = (
     "versions", "recipe", "layers_from", "preprocessing.source", "data.download", "training.device",
-    "training.workers", "training.tensorboard", "training.check",
+    "training.workers", "training.tensorboard", "training.check", "training.cache_teacher",
 )  # fmt: skip
 """What a run that goes on may do otherwise."""
 

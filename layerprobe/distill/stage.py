@@ -13,6 +13,7 @@ import torch
 from accelerate import Accelerator
 
 import layerprobe
+from layerprobe.data.augmentation import NONE
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.loading import Pixels
 from layerprobe.distill.checkpoints import LATEST, Checkpoints, Saved
@@ -71,6 +72,7 @@ class Stage:
         check_schedule(training)
         if training.batch_size < 2:
             raise LayerprobeError(f"--batch-size is at least 2, not {training.batch_size}")
+        _check_cache(config)
         self.events = EventFile(config.output) if training.tensorboard else None
         self.config = config
         self._accelerator: Accelerator = meet(training.device, training.precision)
@@ -237,3 +239,15 @@ class Stage:
         device = self._accelerator.device
         counts = count_correct(teacher.module.to(device), images.test, images.preprocessing, device)
         return percent(self._team.total(counts))
+
+
+def _check_cache(config: DistillConfig | TrainConfig) -> None:
+    if not config.training.cache_teacher:
+        return
+    if config.training.augment != NONE:
+        raise LayerprobeError(
+            f"--augment {config.training.augment} changes the images in every epoch, and --cache-teacher sees them "
+            "once; leave one of them out"
+        )
+    if isinstance(config, DistillConfig) and config.teacher_features:
+        raise LayerprobeError("--teacher-features stands for the teacher's passes already; leave --cache-teacher out")

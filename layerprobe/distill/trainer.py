@@ -75,6 +75,8 @@ def train(
         torch.manual_seed(recipe.seed)
         trainer = _Trainer(pupil, images, recipe, accelerator, checkpoints)
         try:
+            if recipe.cache_teacher:
+                trainer.lesson.remember_teacher(images.in_order(), len(images.labels))
             if saved:
                 trainer.restore(saved)
             else:

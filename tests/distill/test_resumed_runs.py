@@ -85,19 +85,20 @@ def make_net():
 
 
 @pytest.mark.parametrize(
-    ("student", "moments"),
+    ("student", "cached", "moments"),
     [
-        ("net", [("epoch", 1)]),
-        ("cifar:resnet20", [("step", 2), ("step", 5), ("epoch", 3), ("before rename", 4), ("after rename", 4)]),
+        ("net", True, [("epoch", 1)]),
+        ("cifar:resnet20", False, [("step", 2), ("step", 5), ("epoch", 3), ("before rename", 4), ("after rename", 4)]),
     ],
 )
 def test_killed_runs_go_on_to_the_same_end(
-    config: DistillConfig, tmp_path: Path, student: str, moments: list[tuple[str, int]]
+    config: DistillConfig, tmp_path: Path, student: str, cached: bool, moments: list[tuple[str, int]]
 ) -> None:
     """160 images make 3 steps an epoch; the second epoch's end is renames 3 (best), 4 and 5 or so."""
     (tmp_path / "net.py").write_text(NET)
     name = f"{tmp_path / 'net.py'}:make_net" if student == "net" else student
-    config = replace(config, student=replace(config.student, name=name))
+    training = replace(config.training, cache_teacher=cached)
+    config = replace(config, student=replace(config.student, name=name), training=training)
     whole = content(distill_student(config).folder)
     for number, (moment, when) in enumerate(moments):
         broken = replace(config, output=tmp_path / str(number))
