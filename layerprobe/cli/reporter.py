@@ -29,9 +29,11 @@ class Reporter:
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._handler = _Handler(self)
+        self._level_before = logging.NOTSET
 
     def __enter__(self) -> Reporter:
         logger = logging.getLogger("layerprobe")
+        self._level_before = logger.level
         logger.setLevel(self._level)
         logger.addHandler(self._handler)
         if sys.stderr.isatty() and not self._quiet:
@@ -42,7 +44,9 @@ class Reporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        logging.getLogger("layerprobe").removeHandler(self._handler)
+        logger = logging.getLogger("layerprobe")
+        logger.removeHandler(self._handler)
+        logger.setLevel(self._level_before)
         self._clear_bars()
         if self._bars:
             self._bars.stop()

@@ -114,7 +114,8 @@ def test_a_student_with_the_teachers_classifier_is_built_again(
     ending = run.config["ending"]
     classifier = module.get_submodule(ReusedEnding(**ending).head)
     assert classifier.weight.shape == (10, 64) and ending["width"] == 64
-    with caplog.at_level("WARNING"):
+    caplog.clear()
+    with caplog.at_level("WARNING", logger="layerprobe"):
         once_more = distill_student(distill_config(read_values(run.folder / "config.yaml", "distill"), *elsewhere(run)))
     assert not caplog.records  # the layers that the configuration holds are those that the method takes
     assert once_more.last_accuracy == run.last_accuracy
