@@ -57,6 +57,7 @@ def train(
     device: options.Device = "auto",
     precision: training_options.Precision = "no",
     compile: training_options.Compile = False,
+    channels_last: training_options.ChannelsLast = False,
     tensorboard: training_options.TensorBoard = False,
     workers: options.Workers = 0,
     seed: options.Seed = 0,

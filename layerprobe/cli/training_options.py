@@ -65,6 +65,10 @@ CacheTeacher = Annotated[
     bool,
     typer.Option("--cache-teacher", help="Run the teacher once over the training images and keep its outputs."),
 ]
+ChannelsLast = Annotated[
+    bool,
+    typer.Option("--channels-last", help="Keep maps with their channels last in memory: convolutions are faster."),
+]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files for TensorBoard too.")]
 
 _PLACES: Mapping[str, str] = {
@@ -95,6 +99,7 @@ _PLACES: Mapping[str, str] = {
     "compile": "training.compile",
     "check": "training.check",
     "cache_teacher": "training.cache_teacher",
+    "channels_last": "training.channels_last",
     "tensorboard": "training.tensorboard",
     "workers": "training.workers",
     "seed": "training.seed",

@@ -26,6 +26,7 @@ from layerprobe.distill.remembered_teacher import RememberedTeacher
 from layerprobe.distill.stored_teacher import StoredTeacher
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.capture import Capture, Captured
+from layerprobe.models.channels_last import prefer_channels_last
 from layerprobe.types import Preprocessing
 
 HEAD_TERM = "head_cross_entropy"
@@ -63,13 +64,22 @@ class Lesson:
     """Student, objective and teacher on their device, with taps on the paired layers. Close it when done."""
 
     def __init__(
-        self, pupil: Pupil, preprocessing: Preprocessing, accelerator: Accelerator, compile: bool = False
+        self,
+        pupil: Pupil,
+        preprocessing: Preprocessing,
+        accelerator: Accelerator,
+        compile: bool = False,
+        channels_last: bool = False,
     ) -> None:
         self._pupil, self._preprocessing, self._device = pupil, preprocessing, accelerator.device
         # Accelerate only moves and casts: what several processes do together stands in ``Team``.
         self.student = accelerator.prepare_model(pupil.student, evaluation_mode=True)
         self.objective = accelerator.prepare_model(pupil.objective, evaluation_mode=True)
         self._teacher = pupil.teacher and accelerator.prepare_model(pupil.teacher.eval(), evaluation_mode=True)
+        if channels_last:
+            blank = torch.zeros(2, 3, *preprocessing.image_size, device=self._device)
+            for network in filter(None, (self.student.eval(), self._teacher)):
+                prefer_channels_last(network, blank)
         ours, theirs = ([layer.name for layer in side] for side in (pupil.pairing.student, pupil.pairing.teacher))
         if compile:
             compile_networks(filter(None, (self.student, self._teacher)), [*ours, *theirs])

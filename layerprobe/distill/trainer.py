@@ -103,7 +103,7 @@ class _Trainer:
             if self._team.count > 1:
                 raise LayerprobeError("this method remembers every image, and takes one process; start no more")
             pupil.objective.prepare(images.labels)
-        self.lesson = Lesson(pupil, images.preprocessing, accelerator, recipe.compile)
+        self.lesson = Lesson(pupil, images.preprocessing, accelerator, recipe.compile, recipe.channels_last)
         self._student, self._objective = self.lesson.student, self.lesson.objective
         self._plain_optimizer = make_optimizer(self._student, self._objective, pupil.head, recipe)
         self._optimizer = accelerator.prepare_optimizer(self._plain_optimizer)

@@ -57,6 +57,7 @@ def config(small: DistillConfig) -> DistillConfig:
         augment="trivial",
         holdout=0.2,
         clip=1.0,
+        channels_last=True,
     )
     return replace(small, layers="3,6", training=training)
 
