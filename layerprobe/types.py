@@ -522,6 +522,11 @@ class Cell:
     seed: int
     path: str
 
+    @property
+    def label(self) -> str:
+        """The method with its choice of layers, e.g. ``feature-only (quality:4)``."""
+        return f"{self.method} ({self.choice})" if self.choice else self.method
+
 
 @dataclass(frozen=True)
 class CellResult:

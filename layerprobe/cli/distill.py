@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from layerprobe.cli import options, training_options
 from layerprobe.cli.reporter import Reporter
 from layerprobe.cli.runs import show_run
-
-if TYPE_CHECKING:
-    from layerprobe.distill.config import DistillConfig
-    from layerprobe.features.config import ExtractConfig
 
 METHOD_NAMES = (
     "feature-only", "scratch", "kd", "kd-std", "dkd", "fitnets", "fitnets-full", "sp", "semckd", "simkd",
@@ -69,8 +64,8 @@ def distill(
         str | None,
         typer.Option(
             "--layers",
-            help="Teacher layers: a ranking file, names or indices separated by commas, even:K, or quality:K (or "
-            "another --by of rank) to rank them now.",
+            help="Teacher layers: a ranking file, names or indices separated by commas, or a rule: even:K, last:K, "
+            "random:K, quality:K or another --by of rank, stagewise:K.",
         ),
     ] = None,
     student_layers: Annotated[
@@ -155,22 +150,13 @@ def distill(
     from layerprobe.devices import is_main_process
     from layerprobe.distill.config_file import distill_config
     from layerprobe.distill.run import distill_student
-    from layerprobe.experiments.on_the_spot import asks_for_ranking, rank_on_the_spot
+    from layerprobe.experiments.on_the_spot import choose_layers
     from layerprobe.report.tables import check_format
 
     check_format(format)
     plan = distill_config(values, output, overwrite, resume)
     with Reporter(quiet or not is_main_process(), verbose) as reporter:
-        if plan.layers and asks_for_ranking(plan.layers):
-            found = rank_on_the_spot(plan.layers, _sample(plan), reporter.progress)
-            plan = replace(plan, layers=",".join(found.selected))
+        plan = choose_layers(plan, progress=reporter.progress)
         run = distill_student(plan, lambda metrics: reporter.epoch(metrics, plan.training.epochs), reporter.progress)
         if is_main_process():
             show_run(run, reporter, format, f"layerprobe evaluate {run.folder} --data {plan.data.name}")
-
-
-def _sample(plan: DistillConfig) -> ExtractConfig:
-    """The images that the teacher's layers are ranked on: the sample that `layerprobe extract` draws."""
-    from layerprobe.features.config import ExtractConfig
-
-    return ExtractConfig(plan.teacher, plan.data, plan.output, device=plan.training.device)

@@ -180,13 +180,14 @@ def _plain(value: Any) -> Any:
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], without: Iterable[str] = ()) -> list[str]:
     """Dotted keys whose values differ, each with both values."""
-    ours, theirs = _flat(one), _flat(other)
+    ours, theirs = flat(one), flat(other)
     keys = [key for key in {**ours, **theirs} if key not in without and key.partition(".")[0] not in without]
     return [f"{key} {theirs.get(key)!r}, not {ours.get(key)!r}" for key in keys if ours.get(key) != theirs.get(key)]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Values:
-    flat: Values = {}
+def flat(values: Mapping[str, Any], prefix: str = "") -> Values:
+    """Values by dotted keys."""
+    found: Values = {}
     for key, value in values.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value})
-    return flat
+        found.update(flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value})
+    return found

@@ -21,7 +21,7 @@ CONFIG, METRICS, RESULT, CHECKPOINTS = "config.yaml", "metrics.csv", "result.jso
 WEIGHTS = {"distill": "student.safetensors", "train": "model.safetensors"}
 """The weights file of a run, by its command."""
 
-_MAY_DIFFER = (
+MAY_DIFFER = (
     "versions", "recipe", "layers_from", "preprocessing.source", "data.download", "training.device",
     "training.workers", "training.tensorboard", "training.check", "training.cache_teacher",
 )  # fmt: skip
@@ -82,7 +82,7 @@ class RunFolder:
             LayerprobeError: if its configuration differs.
         """
         here = read_values(self.path / CONFIG, str(config["command"]))
-        found = differences(json.loads(json.dumps(dict(config))), here, without=_MAY_DIFFER)
+        found = differences(json.loads(json.dumps(dict(config))), here, without=MAY_DIFFER)
         if found:
             more = f" (and {len(found) - 1} more)" if found[1:] else ""
             raise LayerprobeError(

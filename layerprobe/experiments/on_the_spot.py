@@ -1,62 +1,110 @@
-"""A teacher's layers ranked on the spot, for a distillation that starts without a ranking file."""
+"""A teacher's layers chosen by a rule, for a distillation that names the rule and not the layers."""
 
 from __future__ import annotations
 
 import logging
-import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from layerprobe.devices import resolve_device
+from layerprobe.distill.config import DistillConfig
+from layerprobe.distill.pairing import student_layers
 from layerprobe.features.config import ExtractConfig
 from layerprobe.grams import extract_grams
 from layerprobe.ranking.choose import SCORES
 from layerprobe.ranking.rank import rank
-from layerprobe.types import Progress, Ranking, silent
+from layerprobe.ranking.rules import Task, Wish, read_wish
+from layerprobe.resolve import RANDOM, Network, find_model_layers, load_network
+from layerprobe.types import LayerGeometry, Progress, Ranking, silent
 
 _log = logging.getLogger(__name__)
 
 
-def asks_for_ranking(layers: str) -> bool:
-    """Whether ``--layers`` names a score and a number of layers.
+def choose_layers(plan: DistillConfig, ranking: Ranking | None = None, progress: Progress = silent) -> DistillConfig:
+    """A distillation with its teacher's layers by name, where it had a rule such as ``stagewise:4``.
 
-    Example:
-        >>> asks_for_ranking("quality:4"), asks_for_ranking("every:4"), asks_for_ranking("layer3.6")
-        (True, False, False)
+    Args:
+        plan: the distillation.
+        ranking: of the teacher's layers; None: they are ranked now, if the rule looks at a score.
+        progress: told while images pass through, and before every layer.
+
+    Returns:
+        The plan as it is, where its ``layers`` are no rule.
+
+    Raises:
+        LayerprobeError: if the rule can't choose so many layers, or as ``rank_on_the_spot``.
     """
-    return _parts(layers) is not None
+    wish = read_wish(plan.layers) if plan.layers else None
+    if wish is None:
+        return plan
+    if wish.rule.score is None:
+        ranking = _unranked(plan)
+    elif ranking is None:
+        ranking = _ranked(plan, wish, progress)
+    student = _student(plan)
+    taught = student_layers(student, plan.student_layers, wish.count)
+    generator = torch.Generator().manual_seed(plan.training.seed)
+    chosen = wish.rule.choose(Task(ranking, student.layers, taught, generator))
+    _log.info("chosen by %s: %s", wish.name, ", ".join(chosen))
+    if ranking.undecided and wish.rule.score and ranking.selected == chosen:
+        _log.info("can't be told apart from the last of these: %s", ", ".join(ranking.undecided))
+    return replace(plan, layers=",".join(chosen))
 
 
-def rank_on_the_spot(layers: str, config: ExtractConfig, progress: Progress = silent) -> Ranking:
-    """Rank the layers of a network and choose as many as asked for, without a feature file.
+def rank_on_the_spot(
+    config: ExtractConfig,
+    top: int = 4,
+    by: str = "quality",
+    families: Sequence[str] = (),
+    resamples: int = 200,
+    progress: Progress = silent,
+) -> Ranking:
+    """Rank the layers of a network without a feature file.
 
     The Gram matrices lie in a temporary folder meanwhile: 50 MB per layer for 5,000 images.
 
     Args:
-        layers: ``SCORE:K``, with a key of ``SCORES``, e.g. ``quality:4``.
         config: the network and the images; its ``output`` is not used.
+        top: how many layers to choose.
+        by: a key of ``SCORES``.
+        families: further statistics.
+        resamples: draws for the intervals; 0: none.
         progress: told while images pass through, and before every layer.
 
     Raises:
         LayerprobeError: as ``extract_grams`` and ``rank``.
-        ValueError: if ``layers`` is not of that form.
     """
-    parts = _parts(layers)
-    if parts is None:
-        raise ValueError(f"{layers!r} is not a score and a number of layers")
     device = resolve_device(config.device)
     with (
         tempfile.TemporaryDirectory() as folder,
         extract_grams(replace(config, output=Path(folder) / "grams.h5"), progress=progress) as grams,
     ):
-        ranking = rank(grams, int(parts["top"]), parts["score"], device=device, progress=progress)
-    _log.info("chosen by %s: %s", parts["score"], ", ".join(ranking.selected))
-    if ranking.undecided:
-        _log.info("can't be told apart from the last of these: %s", ", ".join(ranking.undecided))
-    return ranking
+        return rank(grams, top, by, resamples, families=families, device=device, progress=progress)
 
 
-def _parts(layers: str) -> re.Match[str] | None:
-    scores = "|".join(map(re.escape, SCORES))
-    return re.fullmatch(rf"(?P<score>{scores}):(?P<top>[1-9]\d*)", layers)
+def teacher_sample(plan: DistillConfig) -> ExtractConfig:
+    """The teacher and the images that its layers are ranked on: the sample that `layerprobe extract` draws."""
+    return ExtractConfig(plan.teacher, plan.data, plan.output, device=plan.training.device)
+
+
+def _ranked(plan: DistillConfig, wish: Wish, progress: Progress) -> Ranking:
+    score = str(wish.rule.score)
+    family = SCORES[score].family
+    families = (family,) if family else ()
+    return rank_on_the_spot(teacher_sample(plan), wish.count, score, families, progress=progress)
+
+
+def _unranked(plan: DistillConfig) -> Ranking:
+    """The teacher's layers, of which nothing is known."""
+    found = find_model_layers(plan.teacher.name, plan.teacher.num_classes, plan.data.image_size)
+    return Ranking(tuple(LayerGeometry(layer, {}) for layer in found.layers), "", ())
+
+
+def _student(plan: DistillConfig) -> Network:
+    dataset = plan.data.open("train")
+    spec = replace(plan.student, weights=RANDOM, num_classes=plan.student.num_classes or len(dataset.classes))
+    return load_network(spec, plan.data, dataset)

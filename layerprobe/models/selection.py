@@ -41,21 +41,26 @@ def find_layers(layers: Sequence[Layer], wanted: Sequence[str] | None, model: st
 def even_layers(layers: Sequence[Layer], count: int, model: str) -> tuple[Layer, ...]:
     """``count`` layers spread evenly over a network's blocks, ending at the last one.
 
-    Position i of k among B blocks is ceil((i + 1) B / k) - 1. A network without blocks is spread over its
-    activations before the flattened feature.
+    Position i of k among B blocks is ceil((i + 1) B / k) - 1. Of a network without blocks see ``body_layers``.
 
     Raises:
         LayerprobeError: if there are fewer than ``count`` of them.
     """
-    body = [layer for layer in layers if layer.kind == "block"]
-    if not body:
-        feature = next((layer.index for layer in layers if layer.kind == "feature"), len(layers))
-        body = [layer for layer in layers if layer.kind == "activation" and layer.index < feature]
+    body = body_layers(layers)
     if len(body) < count:
         raise LayerprobeError(
             f"{model} has {len(body)} blocks, fewer than the {count} layers to pair; choose fewer layers"
         )
     return tuple(body[math.ceil((i + 1) * len(body) / count) - 1] for i in range(count))
+
+
+def body_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """A network's blocks; of a network without any, its activations before the flattened feature."""
+    blocks = tuple(layer for layer in layers if layer.kind == "block")
+    if blocks:
+        return blocks
+    feature = next((layer.index for layer in layers if layer.kind == "feature"), len(layers))
+    return tuple(layer for layer in layers if layer.kind == "activation" and layer.index < feature)
 
 
 def _select(layers: Sequence[Layer], pattern: str, model: str) -> Sequence[int]:

@@ -1,0 +1,119 @@
+"""``layerprobe compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from layerprobe.cli import options
+from layerprobe.cli.reporter import Reporter
+
+if TYPE_CHECKING:
+    from layerprobe.types import Cell, CellResult, GridResults
+
+EXAMPLES = """Examples:
+
+layerprobe compare examples/paper/cpu-resnet.yaml --output grid/ --dry-run
+
+layerprobe compare examples/paper/cpu-resnet.yaml --output grid/ --jobs 2
+
+layerprobe compare examples/paper/cifar10.yaml --output grid/ --launcher slurm --jobs 16
+--launcher-option timeout_min=600 --launcher-option gpus_per_node=1
+
+layerprobe report grid/
+"""
+
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Workers that take cells at the same time.")]
+Launcher = Annotated[str, typer.Option("--launcher", help="Who starts the workers: local (processes) or slurm.")]
+LauncherOption = Annotated[
+    list[str] | None,
+    typer.Option("--launcher-option", help="KEY=VALUE for submitit, e.g. timeout_min=600; again for more."),
+]
+GridOutput = Annotated[Path, typer.Option("--output", "-o", help="The grid's folder.", show_default=False)]
+
+
+def compare(
+    grid: Annotated[Path, typer.Argument(help="The grid file.", show_default=False)],
+    output: GridOutput,
+    jobs: Jobs = 1,
+    launcher: Launcher = "local",
+    launcher_option: LauncherOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the cells and how long they will take; run nothing.")
+    ] = False,
+    format: options.Format = "table",
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Run a grid of distillations: pairs x data sets x methods x layer choices x seeds, from one file.
+
+    Every cell is a run of `layerprobe distill` in its own folder. Finished cells are never run again; the same command
+    goes on with an interrupted grid, and several of them, on any machines that share the folder, divide the cells.
+    """
+    from layerprobe.experiments.grids.compare import CompareConfig, open_grid
+    from layerprobe.experiments.grids.compare import compare as run
+    from layerprobe.experiments.grids.estimate import estimate_seconds
+    from layerprobe.experiments.grids.results import grid_results
+    from layerprobe.report.grid_tables import grid_table
+    from layerprobe.report.plan_table import plan_table
+    from layerprobe.report.tables import check_format
+
+    check_format(format)
+    config = CompareConfig(grid, output, jobs, launcher, tuple(launcher_option or ()))
+    with Reporter(quiet, verbose) as reporter:
+        if dry_run:
+            plan = open_grid(config)
+            results = grid_results(plan, output)
+            seconds = estimate_seconds(plan, results, reporter.progress)
+            reporter.show(plan_table(results, seconds, jobs), format)
+            return
+        compared = run(
+            config,
+            lambda cell, metrics, epochs: reporter.epoch(metrics, epochs),
+            reporter.progress,
+            _Watch(reporter),
+        )
+        if compared.left:
+            reporter.say(compared.left)
+            return
+        reporter.show(grid_table(compared.results), format)
+        failed = [result for result in compared.results.results if result.state == "failed"]
+        for result in failed:
+            reporter.say(f"failed: {_words(result.cell)}: {result.reason}")
+        reporter.wrote([output / "grid.yaml"], f"layerprobe report {output}")
+    if failed:
+        raise typer.Exit(1)
+
+
+class _Watch:
+    """Says what became of a cell when something has."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._known: dict[str, str] = {}
+
+    def __call__(self, results: GridResults) -> None:
+        for number, result in enumerate(results.results):
+            before = self._known.get(result.cell.path)
+            if result.state != before and not (before is None and result.state == "waiting"):
+                self._say(result, before, sum(one.state == "done" for one in results.results), len(results.results))
+            self._known[result.cell.path] = result.state
+        self._reporter.progress(
+            "cells", sum(one.state in ("done", "failed") for one in results.results), len(results.results)
+        )
+
+    def _say(self, result: CellResult, before: str | None, done: int, cells: int) -> None:
+        what = _words(result.cell)
+        if result.run:
+            if before is not None:
+                self._reporter.hint(f"{done}/{cells} done: {what}: top-1 {result.run.last_accuracy:.2f} %")
+        elif result.state == "failed":
+            self._reporter.say(f"failed: {what}: {result.reason}")
+        elif result.state == "running":
+            self._reporter.hint(f"running: {what}")
+
+
+def _words(cell: Cell) -> str:
+    return ", ".join(filter(None, (cell.pair, cell.data, cell.label, f"seed {cell.seed}")))

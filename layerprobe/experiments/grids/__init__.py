@@ -1,0 +1,1 @@
+"""Grids of distillation runs: one file says which, any number of workers share one folder."""

@@ -1,0 +1,134 @@
+"""What became of a grid: its folder read at any moment, finished or not."""
+
+from __future__ import annotations
+
+import json
+import platform
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import layerprobe
+from layerprobe.distill.config_file import flat, to_values
+from layerprobe.distill.run_folder import MAY_DIFFER, RESULT, read_run
+from layerprobe.errors import LayerprobeError
+from layerprobe.experiments.grids.claims import Claims
+from layerprobe.experiments.grids.grid_file import Grid, PlannedCell, load_grid, slug
+from layerprobe.types import CellResult, GridResults, Run
+
+GRID_FILE, CLAIMS, FAILURES, RANKINGS = "grid.yaml", "claims", "failures", "rankings"
+DONE, RUNNING, FAILED, WAITING = "done", "running", "failed", "waiting"
+
+
+def read_grid(folder: Path) -> GridResults:
+    """The state of every cell of a grid.
+
+    Raises:
+        LayerprobeError: if the folder holds no grid.
+    """
+    if not (folder / GRID_FILE).is_file():
+        raise LayerprobeError(f"{folder} holds no grid: it has no {GRID_FILE}; `layerprobe compare` makes one")
+    return grid_results(load_grid(folder / GRID_FILE), folder)
+
+
+def grid_results(grid: Grid, folder: Path) -> GridResults:
+    """The state of every cell of a grid in a folder, which may not be there yet."""
+    return GridResults(
+        title=grid.title,
+        reference=grid.reference,
+        results=tuple(cell_result(planned, folder) for planned in grid.cells),
+        provenance=provenance(grid),
+    )
+
+
+def provenance(grid: Grid) -> dict[str, Any]:
+    """Versions, the grid file, and the time."""
+    return {
+        "layerprobe": layerprobe.__version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "read": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "grid_sha256": grid.sha256,
+        "grid": grid.text,
+    }
+
+
+def cell_result(planned: PlannedCell, folder: Path) -> CellResult:
+    """The state of one cell."""
+    cell = planned.cell
+    if (folder / cell.path / RESULT).is_file():
+        try:
+            run = read_run(folder / cell.path)
+        except LayerprobeError as error:
+            return CellResult(cell, FAILED, reason=str(error))
+        if reason := other_settings(planned, run, folder):
+            return CellResult(cell, FAILED, reason=reason)
+        return CellResult(cell, DONE, run)
+    if claims(folder).held(claim_name(cell.path)):
+        return CellResult(cell, RUNNING)
+    if reason := failure(folder, cell.path):
+        return CellResult(cell, FAILED, reason=reason)
+    return CellResult(cell, WAITING)
+
+
+def is_settled(planned: PlannedCell, folder: Path) -> bool:
+    """Whether nothing is left to do for a cell: it is finished, or has failed."""
+    return (folder / planned.cell.path / RESULT).is_file() or bool(failure(folder, planned.cell.path))
+
+
+def other_settings(planned: PlannedCell, run: Run, folder: Path) -> str:
+    """Why a finished run is not the one that the grid file means now; empty: it is."""
+    ours, theirs = flat(to_values(planned.config(folder))), flat(run.config)
+    found = [
+        f"{key} {theirs[key]!r}, not {value!r}"
+        for key, value in ours.items()
+        if value is not None and key in theirs and key not in MAY_DIFFER and theirs[key] != value
+        if key not in ("teacher_layers", "student_layers")  # names there, patterns or rules here
+    ]
+    if not found:
+        return ""
+    return f"the finished run there has {found[0]}; name another --output for the grid, or remove {planned.cell.path}"
+
+
+def claims(folder: Path) -> Claims:
+    """Who works on the cells of a grid."""
+    return Claims(folder / CLAIMS)
+
+
+def claim_name(path: str) -> str:
+    """What the claim of a run folder is called."""
+    return path.replace("/", "__")
+
+
+def failure(folder: Path, path: str) -> str:
+    """Why a cell failed when it was last run; empty: it didn't."""
+    try:
+        return str(json.loads(_failure_file(folder, path).read_text(encoding="utf-8"))["reason"])
+    except FileNotFoundError:
+        return ""
+
+
+def mark_failed(folder: Path, path: str, reason: str, traceback: str = "") -> None:
+    """Remember why a cell failed."""
+    file = _failure_file(folder, path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps({"reason": reason, "traceback": traceback}, indent=1) + "\n", encoding="utf-8")
+    partial.replace(file)
+
+
+def forget_failures(folder: Path) -> None:
+    """Have failed cells tried again."""
+    for file in (folder / FAILURES).glob("*.json"):
+        file.unlink(missing_ok=True)
+
+
+def _failure_file(folder: Path, path: str) -> Path:
+    return folder / FAILURES / f"{claim_name(path)}.json"
+
+
+def ranking_file(folder: Path, name: str) -> Path:
+    """Where the ranking of a teacher's layers lies."""
+    return folder / RANKINGS / f"{slug(name)}.ranking.json"

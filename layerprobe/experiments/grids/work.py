@@ -1,0 +1,121 @@
+"""One worker of a grid: takes cells that nobody works on, until all are done."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from layerprobe.distill.config import DistillConfig
+from layerprobe.distill.run import distill_student
+from layerprobe.errors import LayerprobeError
+from layerprobe.experiments.grids.claims import Claim, ClaimLostError
+from layerprobe.experiments.grids.grid_file import Grid, PlannedCell
+from layerprobe.experiments.grids.rankings import ranking_of
+from layerprobe.experiments.grids.results import claim_name, claims, is_settled, mark_failed
+from layerprobe.experiments.on_the_spot import choose_layers
+from layerprobe.types import Cell, EpochMetrics, Progress, silent
+
+_log = logging.getLogger(__name__)
+
+POLL = 5.0
+"""Seconds between looks at cells that others work on."""
+
+OnEpoch = Callable[[Cell, EpochMetrics, int], None]
+
+
+def _unheard(cell: Cell, metrics: EpochMetrics, epochs: int) -> None:
+    """The epoch callback that does nothing."""
+
+
+def work(
+    grid: Grid,
+    folder: Path,
+    on_epoch: OnEpoch = _unheard,
+    progress: Progress = silent,
+    poll: float = POLL,
+) -> tuple[Cell, ...]:
+    """Run cells until every one is done or has failed, here or elsewhere.
+
+    Cells of the first seed come first, so that a grid that is interrupted has something of every method. A cell whose
+    worker died is taken over, and goes on after the last epoch that was saved. A cell that fails is marked, and the
+    next one is taken.
+
+    Args:
+        grid: which cells.
+        folder: of the grid.
+        on_epoch: told the cell, every epoch's metrics, and how many epochs there are.
+        progress: told after every step.
+        poll: seconds between looks at cells that others work on.
+
+    Returns:
+        The cells that this worker ran to their end.
+    """
+    order = sorted(grid.cells, key=lambda planned: planned.cell.seed)
+    ran: list[Cell] = []
+    open_cells: Sequence[PlannedCell] = order
+    while open_cells := [planned for planned in open_cells if not is_settled(planned, folder)]:
+        found = _take(open_cells, folder)
+        if found is None:
+            time.sleep(poll)
+            continue
+        planned, claim = found
+        with claim.kept():
+            if _run(planned, claim, grid, folder, on_epoch, progress):
+                ran.append(planned.cell)
+    return tuple(ran)
+
+
+def _take(cells: Iterable[PlannedCell], folder: Path) -> tuple[PlannedCell, Claim] | None:
+    """The first cell that nobody works on, claimed."""
+    for planned in cells:
+        claim = claims(folder).take(claim_name(planned.cell.path))
+        if claim is not None:
+            return planned, claim
+    return None
+
+
+def _run(planned: PlannedCell, claim: Claim, grid: Grid, folder: Path, on_epoch: OnEpoch, progress: Progress) -> bool:
+    """Run a claimed cell to its end; whether it came there."""
+    cell = planned.cell
+    if is_settled(planned, folder):
+        return False  # another worker came to its end between the look and the claim
+    _log.info("%s, %s, seed %d: %s", cell.pair, cell.label, cell.seed, cell.path)
+
+    def heard(metrics: EpochMetrics) -> None:
+        claim.check()
+        on_epoch(cell, metrics, epochs)
+
+    def moved(what: str, done: int, total: int) -> None:
+        claim.check()
+        progress(what, done, total)
+
+    try:
+        plan = _plan(planned, grid, folder, moved)
+        epochs = plan.training.epochs
+        distill_student(plan, heard, moved)
+    except ClaimLostError:
+        _log.warning("another worker has taken %s over, since this one gave no sign of life", cell.path)
+        return False
+    except LayerprobeError as error:
+        return _fail(folder, cell, " ".join(str(error).split()))
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return _fail(folder, cell, reason, traceback.format_exc())
+    return True
+
+
+def _plan(planned: PlannedCell, grid: Grid, folder: Path, progress: Progress) -> DistillConfig:
+    """The run of a cell, with its teacher's layers by name."""
+    plan = planned.config(folder)
+    return choose_layers(plan, ranking_of(planned, plan, grid, folder, progress), progress)
+
+
+def _fail(folder: Path, cell: Cell, reason: str, trace: str = "") -> bool:
+    _log.error("%s failed: %s", cell.path, reason)
+    with suppress(OSError):
+        mark_failed(folder, cell.path, reason, trace)
+    return False

@@ -1,0 +1,41 @@
+"""A worker process: ``python -m layerprobe.experiments.grids.worker FOLDER`` runs cells of the grid there."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from layerprobe.experiments.grids.grid_file import load_grid
+from layerprobe.experiments.grids.results import GRID_FILE
+from layerprobe.experiments.grids.work import work
+from layerprobe.types import Cell, EpochMetrics
+
+
+def run_worker(folder: str) -> int:
+    """Run cells until none is left, and log to stderr; how many this worker ran to their end."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    log = logging.getLogger("layerprobe")
+    log.setLevel(logging.INFO)
+
+    def say(cell: Cell, metrics: EpochMetrics, epochs: int) -> None:
+        losses = "  ".join(f"{name} {value:.4f}" for name, value in metrics.losses.items())
+        log.info("epoch %d/%d  %s  test top-1 %.2f %%", metrics.epoch, epochs, losses, metrics.test_accuracy)
+
+    place = Path(folder)
+    return len(work(load_grid(place / GRID_FILE), place, say))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Being asked to end is being interrupted: claims are released."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        run_worker(sys.argv[1])
+    except KeyboardInterrupt:
+        sys.exit(130)
