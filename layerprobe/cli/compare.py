@@ -95,7 +95,7 @@ class _Watch:
         self._known: dict[str, str] = {}
 
     def __call__(self, results: GridResults) -> None:
-        for number, result in enumerate(results.results):
+        for result in results.results:
             before = self._known.get(result.cell.path)
             if result.state != before and not (before is None and result.state == "waiting"):
                 self._say(result, before, sum(one.state == "done" for one in results.results), len(results.results))

@@ -87,7 +87,7 @@ def stagewise(task: Task, score: str) -> tuple[str, ...]:
 
     A student layer's window are the teacher's blocks that are, counted in blocks, deeper than the student layer before
     it and no deeper than itself, both relative to their network. So the choice follows the score, and keeps to the
-    student's order: where every window's last block scores best, it is the even spread.
+    student's order. Where the last block of every window scores best, it takes blocks as deep as the student's.
     """
     body, own = body_layers(task.teacher), body_layers(task.student)
     _check_enough(body, task)

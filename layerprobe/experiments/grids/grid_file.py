@@ -115,7 +115,9 @@ def parse_grid(text: str, name: str) -> Grid:
     reference = str(values.get("reference") or "")
     labels = {label for planned in cells for label in (planned.cell.method, planned.cell.label)}
     if reference and reference not in labels:
-        raise LayerprobeError(f"{name}: the reference {reference!r} is no method of it; {closest(reference, labels)}")
+        raise LayerprobeError(
+            f"{name}: the reference {reference!r} is no method of it; {closest(reference, sorted(labels))}"
+        )
     return Grid(str(values.get("title") or Path(name).stem), reference, cells, values.get("validate") or {}, text)
 
 

@@ -1,0 +1,213 @@
+"""Workers that share a grid's folder: every cell is run once, whoever dies."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.experiments.grids.compare import CompareConfig, compare, write_grid
+from layerprobe.experiments.grids.estimate import estimate_seconds, run_seconds
+from layerprobe.experiments.grids.grid_file import load_grid, parse_grid
+from layerprobe.experiments.grids.launchers import WORKER, Launch, start_local, start_slurm
+from layerprobe.experiments.grids.results import claims, grid_results, mark_failed, read_grid
+from layerprobe.experiments.grids.work import work
+from layerprobe.types import GridResults
+
+
+def run(grid: Path, folder: Path, **options: object) -> GridResults:
+    return compare(CompareConfig(grid, folder, **options), lambda cell, metrics, epochs: None).results
+
+
+def states(results: GridResults) -> list[str]:
+    return [result.state for result in results.results]
+
+
+def test_a_killed_workers_cell_goes_on_and_every_cell_is_done_once(grid_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "grid"
+    write_grid(load_grid(grid_file), folder)
+
+    def start(name: str) -> subprocess.Popen[bytes]:
+        with (tmp_path / f"{name}.log").open("wb") as log:
+            return subprocess.Popen([sys.executable, "-m", WORKER, str(folder)], stderr=log)
+
+    killed = start("killed")
+    while not list(folder.glob("runs/*/*/**/checkpoints/latest")):
+        assert killed.poll() is None, (tmp_path / "killed.log").read_text()
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    begun = [path.parent for path in folder.glob("runs/**/checkpoints")]
+    assert len(begun) == 1 and not (begun[0] / "result.json").exists()
+    workers = [start("one"), start("other")]
+    assert [worker.wait() for worker in workers] == [0, 0]
+
+    results = read_grid(folder)
+    assert states(results) == ["done"] * 6
+    cells = {result.cell.path: result for result in results.results}
+    goes_on = cells[begun[0].relative_to(folder).as_posix()].run
+    assert goes_on and goes_on.resumed_after and goes_on.resumed_after[0] >= 1
+    taken = [claims(folder).latest(path.replace("/", "__")) for path in cells]
+    assert sorted(taken) == [1, 1, 1, 1, 1, 2]
+    logs = [(tmp_path / f"{name}.log").read_text() for name in ("killed", "one", "other")]
+    for path, result in cells.items():
+        assert result.run and [metrics.epoch for metrics in result.run.epochs] == [1, 2, 3]
+        assert sum(log.count(f": {path}\n") for log in logs[1:]) == 1  # announced by one of the two
+
+
+def test_a_failure_does_not_stop_the_rest_and_is_tried_again(
+    grid_values: dict[str, object], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pairs = grid_values["pairs"]
+    assert isinstance(pairs, dict)
+    broken = {**pairs["A to B"], "teacher": {"name": "cifar:resnet20", "weights": str(tmp_path / "later.safetensors")}}
+    values = {**grid_values, "pairs": {"broken": broken, **pairs}, "methods": ["kd"], "reference": "kd", "seeds": 1}
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    results = run(tmp_path / "grid.yaml", tmp_path / "grid")
+    assert states(results) == ["failed", "done"]
+    assert "later.safetensors" in results.results[0].reason and "kd/seed-0 failed: the weights file" in caplog.text
+    good = results.results[1].run
+    assert good
+    before = good.weights.stat().st_mtime_ns
+    (tmp_path / "later.safetensors").write_bytes(Path(pairs["A to B"]["teacher"]["weights"]).read_bytes())
+    assert states(run(tmp_path / "grid.yaml", tmp_path / "grid")) == ["done", "done"]
+    assert good.weights.stat().st_mtime_ns == before  # a finished cell is never run again
+
+
+def test_a_bug_in_one_cell_is_kept_with_its_traceback(
+    grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*args: object) -> None:
+        raise ZeroDivisionError("of a kind")
+
+    monkeypatch.setattr("layerprobe.experiments.grids.work.distill_student", explode)
+    results = run(grid_file, tmp_path / "grid")
+    assert {result.reason for result in results.results} == {"ZeroDivisionError: of a kind"}
+    kept = json.loads(next((tmp_path / "grid" / "failures").glob("*.json")).read_text())
+    assert "explode" in kept["traceback"]
+
+
+def test_an_interruption_frees_the_cell(grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("layerprobe.experiments.grids.work.distill_student", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(grid_file, tmp_path / "grid")
+    assert states(read_grid(tmp_path / "grid")) == ["waiting"] * 6
+
+
+def test_finished_runs_of_other_settings_are_not_counted(grid_values: dict[str, object], tmp_path: Path) -> None:
+    values = {**grid_values, "methods": ["scratch"], "seeds": 1}
+    path = tmp_path / "grid.yaml"
+    path.write_text(yaml.safe_dump(values))
+    run(path, tmp_path / "grid")
+    common = values["common"]
+    assert isinstance(common, dict)
+    common["training"]["epochs"] = 4
+    path.write_text(yaml.safe_dump(values))
+    (result,) = run(path, tmp_path / "grid").results
+    assert result.state == "failed" and "has training.epochs 3, not 4; name another --output" in result.reason
+
+
+def test_the_ranking_of_a_teacher_is_made_once(
+    grid_values: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from layerprobe.experiments.grids import rankings
+
+    made: list[object] = []
+    rank = rankings.rank_on_the_spot
+    monkeypatch.setattr(rankings, "rank_on_the_spot", lambda *a, **k: made.append(a) or rank(*a, **k))
+    choices = ["quality:2", "stagewise-logme:2", "random:2"]
+    values = {**grid_values, "methods": ["feature-only"], "reference": "", "choices": choices}
+    grid = parse_grid(yaml.safe_dump(values), "g.yaml")
+    (tmp_path / "grid").mkdir()
+    work(grid, tmp_path / "grid")
+    results = grid_results(grid, tmp_path / "grid")
+    assert states(results) == ["done"] * 6 and len(made) == 1
+    layers = {
+        (result.cell.choice, result.cell.seed): tuple(result.run.config["teacher_layers"])
+        for result in results.results
+        if result.run
+    }
+    assert layers["quality:2", 0] == layers["quality:2", 1] != layers["random:2", 0]
+    assert layers["random:2", 0] != layers["random:2", 1]
+
+
+def test_local_workers_divide_the_cells(grid_file: Path, tmp_path: Path) -> None:
+    looks: list[GridResults] = []
+    config = CompareConfig(grid_file, tmp_path / "grid", jobs=2)
+    results = compare(config, lambda cell, metrics, epochs: None, watch=looks.append).results
+    assert states(results) == ["done"] * 6 and states(looks[-1]) == ["done"] * 6
+    logs = [path.read_text() for path in sorted((tmp_path / "grid" / "log").glob("*.log"))]
+    assert len(logs) == 2 and sum(log.count("epoch 3/3") for log in logs) == 6
+
+
+def test_a_worker_that_dies_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(LayerprobeError, match=r"1 of 1 workers ended early \(exit code 1\).*the same command goes on"):
+        start_local(Launch(tmp_path / "nothing"))
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # submitit waits for none
+def test_slurm_workers_are_an_array(grid_values: dict[str, object], tmp_path: Path) -> None:
+    """submitit's own local executor stands in for Slurm."""
+    grid = parse_grid(yaml.safe_dump({**grid_values, "methods": ["scratch"]}), "g.yaml")
+    write_grid(grid, tmp_path / "grid")
+    said = start_slurm(Launch(tmp_path / "grid", 2, {"timeout_min": "5"}), cluster="local")
+    assert said.startswith("submitted 2 workers as ") and f"layerprobe report {tmp_path / 'grid'}" in said
+    deadline = time.monotonic() + 120
+    while states(grid_results(grid, tmp_path / "grid")) != ["done"] * 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_without_slurm_one_line_says_so(tmp_path: Path) -> None:
+    with pytest.raises(LayerprobeError, match="Slurm did not take the workers"):
+        start_slurm(Launch(tmp_path))
+    with pytest.raises(LayerprobeError, match="local workers have none"):
+        start_local(Launch(tmp_path, 1, {"timeout_min": "5"}))
+
+
+def test_what_is_no_grid_folder_is_refused(grid_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "paper.tex").touch()
+    for folder, message in (("mine", "is not empty and holds no grid"), ("grid.yaml", "is a file; --output names")):
+        with pytest.raises(LayerprobeError, match=message):
+            run(grid_file, tmp_path / folder)
+    with pytest.raises(LayerprobeError, match="holds no grid: it has no grid.yaml"):
+        read_grid(tmp_path / "mine")
+    for options, message in (
+        ({"jobs": 0}, "--jobs is a number of workers"),
+        ({"launcher": "slurmm"}, "no launcher 'slurmm'; closest: 'slurm'"),
+        ({"options": ("timeout",)}, "--launcher-option is KEY=VALUE"),
+    ):
+        with pytest.raises(LayerprobeError, match=message):
+            CompareConfig(grid_file, tmp_path / "g", **options)
+
+
+def test_times_come_from_finished_runs_else_from_some_steps(grid_file: Path, tmp_path: Path) -> None:
+    grid = load_grid(grid_file)
+    fresh = estimate_seconds(grid, grid_results(grid, tmp_path / "grid"))
+    assert list(fresh) == [planned.cell.path for planned in grid.cells] and all(
+        0 < took < 600 for took in fresh.values()
+    )
+    assert not (tmp_path / "grid").exists()
+    first = [planned for planned in grid.cells if planned.cell.seed == 0][:1]
+    one = parse_grid(grid.text, "g")
+    work(type(one)(one.title, one.reference, tuple(first), {}, one.text), tmp_path / "grid")
+    known = estimate_seconds(grid, grid_results(grid, tmp_path / "grid"))
+    done = grid_results(grid, tmp_path / "grid").results[0].run
+    assert done and first[0].cell.path not in known
+    assert known["runs/a-to-b/scratch/seed-1"] == run_seconds(done)
+
+
+def test_marks_of_failure_stay_until_they_are_forgotten(grid_file: Path, tmp_path: Path) -> None:
+    grid = load_grid(grid_file)
+    mark_failed(tmp_path / "grid", grid.cells[0].cell.path, "why")
+    result = grid_results(grid, tmp_path / "grid").results[0]
+    assert (result.state, result.reason) == ("failed", "why")
