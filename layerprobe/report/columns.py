@@ -47,7 +47,8 @@ class Column:
         if isinstance(value, float) and 0 <= value < self.least:
             return f"< {self.least:g}"
         if isinstance(value, float) and self.digits is not None:
-            return f"{value:+.{self.digits}f}" if self.signed else f"{value:.{self.digits}f}"
+            rounded = round(value, self.digits) + 0.0  # no minus before a zero
+            return f"{rounded:+.{self.digits}f}" if self.signed else f"{rounded:.{self.digits}f}"
         if isinstance(value, int) and self.thousands:
             return f"{value:,}"
         return str(value)

@@ -78,7 +78,8 @@ def _method_row(label: str, columns: Mapping[str, Sequence[Group]]) -> dict[str,
 
 def details_table(results: GridResults) -> Table:
     """One row per pair, data set, method and choice of layers, with every number that tells of it."""
-    rows, marked = [], set()
+    rows: list[dict[str, Any]] = []
+    marked: set[int] = set()
     for groups in column_groups(results).values():
         reference = find_reference(groups, results)
         for group in groups:
