@@ -13,7 +13,7 @@ from layerprobe.report.figures.cost import cost_figure
 from layerprobe.report.figures.grid_bars import grid_bars_figure
 from layerprobe.report.figures.learning_curves import learning_curves_figure
 from layerprobe.report.figures.validation import validation_figure
-from layerprobe.report.grid_notes import count_states, state_note
+from layerprobe.report.grid_notes import count_states
 from layerprobe.report.grid_tables import details_table, grid_table, states_table
 from layerprobe.report.html import Figure, Page, Section, html_page
 from layerprobe.report.style import PAGE_WIDTH, Drawing, paper_style, save_figure
@@ -166,4 +166,17 @@ def _page(
         scatter = tuple(figure for name, figure in figures.items() if name.startswith("validation"))
         sections.append(Section(validation.title, (tables["correlations"],), scatter))
         sections.append(Section("Candidates", (tables["candidates"],)))
-    return Page(results.title, state_note(results), count_states(results), tuple(sections), results.provenance)
+    return Page(results.title, _extent(results), count_states(results), tuple(sections), results.provenance)
+
+
+def _extent(results: GridResults) -> str:
+    """How large a grid is, in words."""
+    cells = [result.cell for result in results.results]
+    counts = {
+        "pair": len({cell.pair for cell in cells}),
+        "data set": len({cell.data for cell in cells} - {""}),
+        "method": len({cell.label for cell in cells}),
+        "seed": len({cell.seed for cell in cells}),
+    }
+    parts = [f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items() if count]
+    return f"{len(cells)} cells: {', '.join(parts)}"

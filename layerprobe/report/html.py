@@ -16,6 +16,8 @@ from layerprobe.report.inline_svg import inline_svg
 from layerprobe.report.tables import MARK, Table
 
 _TEMPLATE = "report.html"
+_LONG = 60
+"""Letters above which a cell gets more space on a narrow screen."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def _cell(column: Column, row: Mapping[str, Any], best: bool) -> dict[str, Any]:
     return {
         "text": text,
         "value": value if is_known(value) else "",  # a float's text is all of it
-        "align": column.align,
+        "look": f"{column.align} long" if len(text) > _LONG else column.align,
         "best": best,
     }
 
