@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import layerprobe
-from layerprobe.cli import compare_layers, demo, distill, evaluate, extract, inspect, layers, rank, train
+from layerprobe.cli import compare_layers, demo, distill, evaluate, extract, inspect, layers, rank, report, train
 from layerprobe.errors import LayerprobeError
 
 
@@ -66,6 +66,7 @@ app.command("compare-layers", epilog=compare_layers.EXAMPLES)(compare_layers.com
 app.command("distill", epilog=distill.EXAMPLES)(distill.distill)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 
 
