@@ -55,7 +55,7 @@ def compare(
     from layerprobe.experiments.grids.compare import CompareConfig, open_grid
     from layerprobe.experiments.grids.compare import compare as run
     from layerprobe.experiments.grids.estimate import estimate_seconds
-    from layerprobe.experiments.grids.results import grid_results
+    from layerprobe.experiments.grids.results import Lookout
     from layerprobe.report.grid_tables import grid_table
     from layerprobe.report.plan_table import plan_table
     from layerprobe.report.tables import check_format
@@ -65,7 +65,7 @@ def compare(
     with Reporter(quiet, verbose) as reporter:
         if dry_run:
             plan = open_grid(config)
-            results = grid_results(plan, output)
+            results = Lookout(plan, output).look()
             seconds = estimate_seconds(plan, results, reporter.progress)
             reporter.show(plan_table(results, seconds, jobs), format)
             return
