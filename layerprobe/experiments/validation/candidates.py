@@ -74,7 +74,10 @@ def spread_out(grid: Grid, name: str) -> Grid:
         "+".join(chosen): {"teacher_layers": list(chosen)} for chosen in _candidates(layers, plan, name)
     }
     values["validate"] = {**grid.validate}
-    return parse_grid(yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=1000), name)
+    spread = parse_grid(yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=1000), name)
+    if free := [planned.cell.method for planned in spread.cells if not planned.cell.choice]:
+        raise LayerprobeError(f"{name}: validate takes methods whose layers are chosen, like {METHOD}; not {free[0]}")
+    return spread
 
 
 def teacher_layers(grid: Grid, name: str) -> tuple[Layer, ...]:

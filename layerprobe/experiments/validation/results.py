@@ -10,7 +10,7 @@ from typing import Any
 
 from layerprobe.experiments.grids.grid_file import load_grid
 from layerprobe.experiments.grids.results import GRID_FILE, read_grid
-from layerprobe.experiments.validation.candidates import teacher_layers
+from layerprobe.experiments.validation.candidates import METHOD, teacher_layers
 from layerprobe.experiments.validation.correlation import kendall, kendall_interval, spearman, spearman_interval
 from layerprobe.experiments.validation.scores import CKA, read_scores
 from layerprobe.types import Candidate, CellResult, Correlation, GridResults, Validation
@@ -31,7 +31,8 @@ def read_validation(folder: Path) -> Validation | None:
     grid = load_grid(folder / GRID_FILE)
     layers = teacher_layers(grid, str(folder / GRID_FILE))
     depths = {layer.name: layer.index / max(len(layers) - 1, 1) for layer in layers}
-    candidates = tuple(_candidates(results, known, depths))
+    chosen = {planned.cell.choice: tuple(planned.values["teacher_layers"]) for planned in grid.cells}
+    candidates = tuple(_candidates(results, known, depths, chosen))
     return Validation(
         title=results.title,
         candidates=candidates,
@@ -40,13 +41,17 @@ def read_validation(folder: Path) -> Validation | None:
     )
 
 
-def _candidates(results: GridResults, known: Mapping[str, Any], depths: Mapping[str, float]) -> Iterable[Candidate]:
+def _candidates(
+    results: GridResults,
+    known: Mapping[str, Any],
+    depths: Mapping[str, float],
+    chosen: Mapping[str, tuple[str, ...]],
+) -> Iterable[Candidate]:
     groups: dict[tuple[str, str], list[CellResult]] = {}
     for result in results.results:
-        if result.cell.choice:
-            groups.setdefault((_pair(result), result.cell.choice), []).append(result)
+        groups.setdefault((_pair(result), result.cell.choice), []).append(result)
     for (pair, choice), members in groups.items():
-        layers = tuple(choice.split("+"))
+        layers = chosen[choice]
         depth = mean(depths[name] for name in layers)
         scores = _means(layers, known["scores"])
         runs = {member.cell.seed: member.run for member in members if member.run}
@@ -59,7 +64,7 @@ def _candidates(results: GridResults, known: Mapping[str, Any], depths: Mapping[
 def _pair(result: CellResult) -> str:
     """The pair, with data and method where these could differ."""
     cell = result.cell
-    return ", ".join(filter(None, (cell.pair, cell.data, cell.method if cell.method != "feature-only" else "")))
+    return ", ".join(filter(None, (cell.pair, cell.data, cell.method if cell.method != METHOD else "")))
 
 
 def _means(layers: Sequence[str], scores: Mapping[str, Mapping[str, float | None]]) -> dict[str, float]:

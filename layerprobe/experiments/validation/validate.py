@@ -47,7 +47,7 @@ def prepare_validation(
     grid = spread_out(asked, str(config.grid))
     folder, own = config.output, scores or {}
     known = read_scores(folder)
-    layers = list(dict.fromkeys(name for planned in grid.cells for name in planned.cell.choice.split("+")))
+    layers = list(dict.fromkeys(name for planned in grid.cells for name in planned.values["teacher_layers"]))
     if known is not None and set(layers) <= set(known["scores"]) and set(own) <= set(known["scores"][layers[0]]):
         write_grid(grid, folder)
         return grid
@@ -85,7 +85,7 @@ def validate(
 def _learners(grid: Grid, folder: Path) -> dict[str, Learner]:
     learners: dict[str, Learner] = {}
     for planned in grid.cells:
-        count = len(planned.cell.choice.split("+"))
+        count = len(planned.values["teacher_layers"])
         known = learners.get(planned.cell.pair)
         if known is None or count not in known.taught:
             plan = planned.config(folder)

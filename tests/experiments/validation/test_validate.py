@@ -125,6 +125,7 @@ def test_candidates_are_layers_alone_and_sets_no_two_alike() -> None:
     ("changes", "message"),
     [
         ({"choices": ["even:4"]}, "validate makes the choices of layers itself; remove the key 'choices'"),
+        ({"methods": ["feature-only", "kd"]}, "takes methods whose layers are chosen, like feature-only; not kd"),
         ({"validate": {"layer": "all"}}, "no key 'validate.layer'; closest: 'layers'"),
         ({"validate": {"sets": "many"}}, "validate.sets is a whole number, not 'many'"),
         ({"validate": {"sets": 1, "size": 10}}, "the teacher has 9 blocks, fewer than validate.size 10"),
