@@ -431,6 +431,12 @@ class Run:
         """Highest test top-1 over epochs: an optimistic figure, since the test images chose the epoch."""
         return self.best_on_test.test_accuracy
 
+    @property
+    def total_seconds(self) -> float:
+        """Wall time from reading the first image to the end; of a run that was resumed, that of its epochs."""
+        trained = sum(epoch.seconds for epoch in self.epochs)
+        return trained if self.resumed_after or self.wall_seconds is None else self.wall_seconds
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON: the content of ``result.json``, without the configuration."""
         return {

@@ -16,12 +16,12 @@ from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extract import extract
 from layerprobe.ranking.file import ranking_path, save_ranking
 from layerprobe.ranking.rank import rank
-from layerprobe.report.figures.comparison import comparison_figure
 from layerprobe.report.figures.curves import curves_figure
+from layerprobe.report.figures.learning_curves import learning_curves_figure
 from layerprobe.report.figures.quality import quality_figure
 from layerprobe.report.style import save_figure
 from layerprobe.resolve import DataSpec, ModelSpec
-from layerprobe.types import Progress, Ranking, Run, silent
+from layerprobe.types import Cell, CellResult, GridResults, Progress, Ranking, Run, silent
 
 TEACHER, STUDENT = "cifar:resnet18", "cifar:resnet20"
 DIGITS = DataSpec("digits")
@@ -83,13 +83,24 @@ def run_demo(
     figures = out / "figures"
     drawn = [
         *save_figure(partial(quality_figure, ranking), figures, "teacher.quality", overwrite=True),
-        *save_figure(partial(comparison_figure, runs), figures, "comparison", overwrite=True),
+        *save_figure(partial(learning_curves_figure, _as_grid(runs, out)), figures, "learning-curves", overwrite=True),
     ]
     for run in (teacher, *runs):
         drawn += save_figure(partial(curves_figure, run), run.folder, "curves", overwrite=True)
     features = _features(config)
     written = [path for run in (teacher, *runs) for path in run.files]
     return Demo(ranking, tuple(runs), (features, ranking_path(features), *sorted([*drawn, *written])))
+
+
+def _as_grid(runs: Sequence[Run], folder: Path) -> GridResults:
+    """The students' runs as the finished cells of a grid."""
+    pair = f"{TEACHER} to {STUDENT}"
+    cells = (
+        Cell(pair, "", run.method, "", run.config["training"]["seed"], run.folder.relative_to(folder).as_posix())
+        for run in runs
+    )
+    results = tuple(CellResult(cell, "done", run) for cell, run in zip(cells, runs, strict=True))
+    return GridResults("the demo", "", results)
 
 
 def _features(config: DemoConfig) -> Path:

@@ -65,6 +65,28 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+@dataclass(frozen=True)
+class Look:
+    """What tells a line, or a point, from the others.
+
+    Attributes:
+        colour: of the palette.
+        line: its style.
+        marker: its shape.
+    """
+
+    colour: str
+    line: Any
+    marker: str
+
+
+def look(number: int) -> Look:
+    """The look of the n-th of several lines; 49 are apart from each other."""
+    turn, place = divmod(number, len(COLOURS))
+    shape = (place + 3 * turn) % len(MARKERS)
+    return Look(COLOURS[place], LINES[shape], MARKERS[shape])
+
+
 @dataclass(frozen=True, eq=False)
 class Drawing:
     """A figure and the numbers that it shows.

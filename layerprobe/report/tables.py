@@ -8,60 +8,14 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.report.columns import Column as Column
+from layerprobe.report.columns import is_known
+from layerprobe.report.escaping import escape_latex, escape_markdown
 
 MARK = "*"
-MISSING = "-"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table.
-
-    Attributes:
-        name: key of its values in the rows, and its name for machines.
-        title: its heading for people.
-        align: ``left`` or ``right``.
-        digits: decimals of a number for people; None: as it is.
-        thousands: whether integers get thousands separators for people.
-        best: ``max`` or ``min``: the best value is set in bold in a paper; empty: none is.
-        interval: whether rows have ``NAME_low`` and ``NAME_high``; a paper shows them as ``value [low, high]``.
-        paper: whether papers and machines get the column; False: it repeats an interval for the terminal.
-    """
-
-    name: str
-    title: str
-    align: Literal["left", "right"] = "right"
-    digits: int | None = None
-    thousands: bool = False
-    best: Literal["", "max", "min"] = ""
-    interval: bool = False
-    paper: bool = True
-
-    def text(self, value: object) -> str:
-        """A value for people."""
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            return MISSING
-        if isinstance(value, float) and self.digits is not None:
-            return f"{value:.{self.digits}f}"
-        if isinstance(value, int) and self.thousands:
-            return f"{value:,}"
-        return str(value)
-
-    def paper_text(self, row: Mapping[str, Any]) -> str:
-        """A row's value for a paper, with its interval."""
-        text = self.text(row.get(self.name))
-        ends = [row.get(f"{self.name}_{end}") for end in ("low", "high")]
-        if not self.interval or any(end is None or math.isnan(end) for end in ends):
-            return text
-        return f"{text} [{self.text(ends[0])}, {self.text(ends[1])}]"
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Names of its values for machines."""
-        return (self.name, f"{self.name}_low", f"{self.name}_high") if self.interval else (self.name,)
 
 
 @dataclass(frozen=True)
@@ -76,6 +30,8 @@ class Table:
         notes: lines below it.
         details: facts about the whole, ready for JSON; shown by no other format.
         plain: whether it is data alone, without marks: CSV has no column ``marked`` then.
+        apart: numbers of the last rows that stand below a rule, like a teacher's below the students': never the best.
+        best_within: names of the columns that divide the rows: the best is the best of each part. Empty: of all rows.
     """
 
     title: str
@@ -85,10 +41,12 @@ class Table:
     notes: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     plain: bool = False
+    apart: frozenset[int] = frozenset()
+    best_within: tuple[str, ...] = ()
 
     def texts(self, row: Mapping[str, Any]) -> list[str]:
         """A row's values for people."""
-        return [column.text(row.get(column.name)) for column in self.columns]
+        return [column.row_text(row) for column in self.columns]
 
     @property
     def paper_columns(self) -> tuple[Column, ...]:
@@ -96,13 +54,18 @@ class Table:
         return tuple(column for column in self.columns if column.paper)
 
     def best_rows(self, column: Column) -> frozenset[int]:
-        """Numbers of the rows that have the column's best value."""
-        values = [row.get(column.name) for row in self.rows]
-        known = [value for value in values if isinstance(value, (int, float)) and not math.isnan(value)]
-        if not column.best or not known:
+        """Numbers of the rows that have the column's best value, of every part of the rows."""
+        parts: dict[tuple[object, ...], dict[int, float]] = {}
+        for number, row in enumerate(self.rows):
+            value = row.get(column.name)
+            if number not in self.apart and isinstance(value, (int, float)) and is_known(value):
+                parts.setdefault(tuple(row.get(name) for name in self.best_within), {})[number] = value
+        if not column.best:
             return frozenset()
-        best = max(known) if column.best == "max" else min(known)
-        return frozenset(number for number, value in enumerate(values) if value == best)
+        best = max if column.best == "max" else min
+        return frozenset(
+            number for part in parts.values() for number, value in part.items() if value == best(part.values())
+        )
 
 
 def data_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
@@ -179,7 +142,8 @@ def _terminal(table: Table, colour: bool = False) -> str:
     for number, row in enumerate(table.rows):
         mark = [MARK if number in table.marked else ""] if table.marked else []
         cells = [Text(text) for text in [*mark, *table.texts(row)]]
-        grid.add_row(*cells, style="bold" if number in table.marked else None)
+        ruled = number + 1 not in table.apart or number in table.apart
+        grid.add_row(*cells, style="bold" if number in table.marked else None, end_section=not ruled)
     # A table that is piped is as wide as it needs to be: cut columns would be lost data.
     stream = io.StringIO()
     console = Console(file=stream, width=10_000, force_terminal=colour, no_color=not colour, highlight=False)
@@ -238,29 +202,9 @@ def _aligned(table: Table) -> list[str]:
 
 def _markdown(table: Table) -> str:
     rule = [("---:" if align == "right" else ":---") for align in _aligned(table)]
-    heading, *lines = _paper_lines(table, "**{}**".format, lambda text: text.replace("|", "\\|"), "\\*")
+    heading, *lines = _paper_lines(table, "**{}**".format, escape_markdown, "\\*")
     body = "\n".join(f"| {' | '.join(line)} |" for line in (heading, rule, *lines))
     return f"**{table.title}**\n\n{body}\n" + "".join(f"\n{note}\n" for note in table.notes)
-
-
-_LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "<": "$<$",
-    ">": "$>$",
-}
-
-
-def escape_latex(text: str) -> str:
-    r"""Text that LaTeX prints as it stands.
-
-    Example:
-        >>> escape_latex("resnet_56: 50 %")
-        'resnet\\_56: 50 \\%'
-    """
-    return "".join(_LATEX.get(character, character) for character in text)
 
 
 def _latex(table: Table) -> str:
@@ -270,7 +214,9 @@ def _latex(table: Table) -> str:
     lines.append("\\toprule")
     heading, *rows = _paper_lines(table, "\\textbf{{{}}}".format, escape_latex, "$\\ast$")
     lines += [" & ".join(heading) + r" \\", "\\midrule"]
-    lines += [" & ".join(row) + r" \\" for row in rows]
+    for number, row in enumerate(rows):
+        lines += ["\\midrule"] if number in table.apart and number - 1 not in table.apart else []
+        lines.append(" & ".join(row) + r" \\")
     lines += ["\\bottomrule", "\\end{tabular}", *(f"% {note}" for note in table.notes)]
     return "\n".join(lines) + "\n"
 

@@ -16,7 +16,7 @@ from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.run import distill_student
 from layerprobe.experiments.grids.grid_file import Grid, PlannedCell
 from layerprobe.ranking.rules import read_wish
-from layerprobe.types import CellResult, GridResults, Progress, Run, silent
+from layerprobe.types import CellResult, GridResults, Progress, silent
 
 BATCHES = 6
 """Training batches that are timed, after one that warms up."""
@@ -48,17 +48,11 @@ def estimate_seconds(grid: Grid, results: GridResults, progress: Progress = sile
         progress("time the methods", number, len(groups))
         waiting = [planned for planned, result in members if result.run is None]
         if waiting:
-            took = [run_seconds(result.run) for _, result in members if result.run]
+            took = [result.run.total_seconds for _, result in members if result.run]
             each = statistics.median(took) if took else _timed(waiting[0])
             seconds |= {planned.cell.path: each for planned in waiting}
     progress("time the methods", len(groups), len(groups))
     return seconds
-
-
-def run_seconds(run: Run) -> float:
-    """Wall time of a finished run, all its parts where it was stopped in between."""
-    trained = sum(epoch.seconds for epoch in run.epochs)
-    return trained if run.resumed_after or run.wall_seconds is None else run.wall_seconds
 
 
 def _timed(planned: PlannedCell) -> float:

@@ -12,7 +12,7 @@ import yaml
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grids.compare import CompareConfig, compare, write_grid
-from layerprobe.experiments.grids.estimate import estimate_seconds, run_seconds
+from layerprobe.experiments.grids.estimate import estimate_seconds
 from layerprobe.experiments.grids.grid_file import load_grid, parse_grid
 from layerprobe.experiments.grids.launchers import WORKER, Launch, start_local, start_slurm
 from layerprobe.experiments.grids.results import Lookout, claims, mark_failed, read_grid
@@ -203,7 +203,7 @@ def test_times_come_from_finished_runs_else_from_some_steps(grid_file: Path, tmp
     known = estimate_seconds(grid, Lookout(grid, tmp_path / "grid").look())
     done = Lookout(grid, tmp_path / "grid").look().results[0].run
     assert done and first[0].cell.path not in known
-    assert known["runs/a-to-b/scratch/seed-1"] == run_seconds(done)
+    assert known["runs/a-to-b/scratch/seed-1"] == done.total_seconds
 
 
 def test_marks_of_failure_stay_until_they_are_forgotten(grid_file: Path, tmp_path: Path) -> None:

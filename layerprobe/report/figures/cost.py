@@ -1,0 +1,71 @@
+"""What accuracy costs: top-1 against the seconds of training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogFormatter
+
+from layerprobe.report.grid_groups import Group, column_groups, group_cells, method_labels
+from layerprobe.report.panels import panels
+from layerprobe.report.style import PAGE_WIDTH, Drawing, Look, is_narrow, look
+from layerprobe.report.tables import data_table
+from layerprobe.types import GridResults
+
+WIDE = 8
+"""Largest seconds / smallest ones from which the axis is logarithmic."""
+
+
+def cost_figure(results: GridResults, width: float = PAGE_WIDTH) -> Drawing:
+    """A panel per pair and data set, a point per method: means over seeds, with one sample standard deviation."""
+    columns = {
+        column: done
+        for column, groups in column_groups(results).items()
+        if (done := [group for group in groups if group.runs])
+    }
+    looks = {label: look(number) for number, label in enumerate(method_labels(results))}
+    page = panels(len(columns), width, 2.1 if is_narrow(width) else 2.4)
+    entries: dict[str, Artist] = {}
+    for axis, (column, groups) in zip(page.axes, columns.items(), strict=True):
+        for group in groups:
+            entries.setdefault(group.label, _point(axis, group, looks[group.label]))
+        _scale(axis, groups)
+        axis.set_title(column, loc="left")
+        axis.grid(axis="x")
+    for axis in page.left:
+        axis.set_ylabel("top-1, last epoch (%)")
+    for axis in page.lowest:
+        axis.set_xlabel("seconds per run")
+    page.add_legend(entries)
+    titles = (
+        "pair", "data", "method", "choice", "seconds", "seconds_std", "seconds_n", "top1", "top1_std", "top1_n",
+    )  # fmt: skip
+    return Drawing(page.figure, data_table("top-1 against seconds", titles, _data(results)))
+
+
+def _point(axis: Axes, group: Group, shape: Look) -> Artist:
+    seconds, top1 = group.seconds, group.accuracy
+    across, up = (0.0 if math.isnan(one.deviation) else one.deviation for one in (seconds, top1))
+    drawn = axis.errorbar(
+        seconds.mean, top1.mean, xerr=across, yerr=up, color=shape.colour, marker=shape.marker, linestyle="none",
+        markersize=5, markeredgecolor="white", markeredgewidth=0.3, elinewidth=0.8, label=group.label,
+    )  # fmt: skip
+    return drawn.lines[0]
+
+
+def _scale(axis: Axes, groups: Sequence[Group]) -> None:
+    means = [group.seconds.mean for group in groups]
+    if min(means) > 0 and max(means) > WIDE * min(means):
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5), labelOnlyBase=False))
+
+
+def _data(results: GridResults) -> Iterator[tuple[object, ...]]:
+    for group in group_cells(results):
+        if group.runs:
+            labels = (group.pair, group.data, group.method, group.choice)
+            yield *labels, *group.seconds.cells("").values(), *group.accuracy.cells("").values()

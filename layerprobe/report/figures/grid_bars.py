@@ -1,0 +1,168 @@
+"""Methods compared: top-1 of the last epoch as bars, every seed as a dot."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from layerprobe.report.grid_groups import Group, column_groups, group_cells, is_reference, method_labels
+from layerprobe.report.grid_notes import teacher_accuracy
+from layerprobe.report.panels import Panels, panels
+from layerprobe.report.style import COLOURS, PAGE_WIDTH, Drawing, is_narrow
+from layerprobe.report.tables import data_table
+from layerprobe.types import GridResults
+
+_FREE: dict[str, Any] = {"facecolor": COLOURS[5]}
+_LABELLED: dict[str, Any] = {"facecolor": COLOURS[4], "hatch": "////", "edgecolor": "white"}
+_TALL, _GAP, _LINE = 0.13, 0.06, 0.1
+"""Inches: height of a bar, space to the next one, a line of a label."""
+
+
+def grid_bars_figure(results: GridResults, width: float = PAGE_WIDTH) -> Drawing:
+    """A panel per pair and data set, a bar per method: the mean over seeds, with one sample standard deviation.
+
+    Where all accuracies are alike the axis doesn't begin at zero; it says so, and the bars have a cut.
+    """
+    columns = column_groups(results)
+    labels = method_labels(results)
+    wrapped = [textwrap.fill(label, 26 if is_narrow(width) else 34) for label in labels]
+    places = _places(wrapped)
+    page = panels(len(columns), width, places.height + 0.62)
+    for axis, groups in zip(page.axes, columns.values(), strict=True):
+        _panel(axis, {group.label: group for group in groups}, dict(zip(labels, places.middles, strict=True)))
+        _finish(axis, places)
+        axis.set_title(groups[0].column, loc="left")
+    _name_methods(page, results, labels, dict(zip(places.middles, wrapped, strict=True)))
+    page.add_legend(_entries(results))
+    titles = ("pair", "data", "method", "choice", "top1", "top1_std", "top1_n", "seed", "top1_of_seed", "labels")
+    return Drawing(page.figure, data_table("top-1 of the last epoch (%)", titles, _data(results)))
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the bars lie, in inches from the top: a label of more lines has more space.
+
+    Attributes:
+        middles: of the bars.
+        height: of all.
+    """
+
+    middles: tuple[float, ...]
+    height: float
+
+
+def _places(wrapped: Sequence[str]) -> _Places:
+    heights = [max(_TALL, _LINE * (text.count("\n") + 1)) + _GAP for text in wrapped]
+    ends = list(accumulate(heights))
+    return _Places(tuple(end - height / 2 for end, height in zip(ends, heights, strict=True)), ends[-1])
+
+
+def _panel(axis: Axes, groups: Mapping[str, Group], places: Mapping[str, float]) -> None:
+    teacher = teacher_accuracy(list(groups.values()))
+    begin = _begin(list(groups.values()), teacher)
+    for label, place in places.items():
+        group = groups.get(label)
+        if group is None or not group.runs:
+            axis.text(
+                0.02, place, "no run", transform=axis.get_yaxis_transform(), va="center", color="0.45", fontsize=6
+            )
+        else:
+            _bar(axis, group, place, begin)
+    if teacher is not None:
+        axis.axvline(teacher, color="0.35", linestyle="--", linewidth=0.9, label="teacher")
+    axis.set_xlim(left=begin)
+    axis.set_xlabel("top-1 (%)" if begin == 0 else f"top-1 (%); the axis begins at {begin:g}")
+
+
+def _finish(axis: Axes, places: _Places) -> None:
+    axis.set_ylim(places.height, 0)
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+    axis.grid(axis="x")
+    axis.grid(visible=False, axis="y")
+    axis.tick_params(axis="y", length=0)
+
+
+def _bar(axis: Axes, group: Group, place: float, begin: float) -> None:
+    top1 = group.accuracy
+    look = _LABELLED if group.labels_reach_backbone else _FREE
+    axis.barh(place, top1.mean - begin, _TALL, left=begin, linewidth=0, label=group.label, **look)
+    seeds = sorted(group.accuracies)
+    offsets = [_TALL * ((number + 1) / (len(seeds) + 1) - 0.5) for number in range(len(seeds))]
+    axis.plot(
+        [group.accuracies[seed] for seed in seeds], [place + offset for offset in offsets], color="black", marker="o",
+        markersize=2.2, markeredgecolor="white", markeredgewidth=0.3, linestyle="none", zorder=4,
+    )  # fmt: skip
+    if not math.isnan(top1.deviation):
+        axis.errorbar(top1.mean, place, xerr=top1.deviation, color="black", elinewidth=0.8, capsize=1.8, zorder=3)
+    axis.text(
+        1.01, place, f"{top1.mean:.2f}", transform=axis.get_yaxis_transform(), va="center", fontsize=6,
+    )  # fmt: skip
+    if begin > 0:
+        _cut(axis, place)
+
+
+def _cut(axis: Axes, place: float) -> None:
+    """Two white strokes through the foot of a bar: it doesn't begin where the axis does."""
+    for where in (0.02, 0.035):
+        axis.plot(
+            [where - 0.006, where + 0.006], [place + _TALL / 2, place - _TALL / 2], color="white", linewidth=1.1,
+            transform=axis.get_yaxis_transform(), solid_capstyle="butt", zorder=3,
+        )  # fmt: skip
+
+
+def _begin(groups: Sequence[Group], teacher: float | None) -> float:
+    """Where the axis begins: at zero, or at a round number below values that are all alike."""
+    values = [value for group in groups for value in group.accuracies.values()]
+    values += [group.accuracy.mean - group.accuracy.deviation for group in groups if group.accuracy.count > 1]
+    if not values:
+        return 0.0
+    low, span = min(values), max(values) - min(values)
+    if teacher is not None:
+        low = min(low, teacher)
+    if low < max(values) / 2:
+        return 0.0
+    step = 5 if span > 4 else 1
+    return max(0.0, step * math.floor((low - span / 2) / step))
+
+
+def _name_methods(page: Panels, results: GridResults, labels: Sequence[str], places: Mapping[float, str]) -> None:
+    """Methods at the left edge, the reference with an asterisk."""
+    marked = {group.label for group in group_cells(results) if is_reference(group, results)}
+    texts = places.values()
+    names = [f"* {text}" if label in marked else text for label, text in zip(labels, texts, strict=True)]
+    for axis in page.axes:
+        axis.set_yticks(list(places), names if axis in page.left else [""] * len(names))
+
+
+def _entries(results: GridResults) -> dict[str, Artist]:
+    reached = {group.labels_reach_backbone for group in group_cells(results) if group.runs}
+    entries: dict[str, Artist] = {}
+    if False in reached:
+        entries["no labels in the backbone"] = Patch(linewidth=0, **_FREE)
+    if True in reached:
+        entries["labels reach the backbone"] = Patch(linewidth=0, **_LABELLED)
+    entries["one seed"] = Line2D([], [], color="black", marker="o", markersize=2.5, linestyle="none")
+    entries["mean ± std"] = Line2D([], [], color="black", linewidth=0.8, marker="|", markersize=4)
+    if any(teacher_accuracy(groups) is not None for groups in column_groups(results).values()):
+        entries["teacher"] = Line2D([], [], color="0.35", linestyle="--", linewidth=0.9)
+    if any(is_reference(group, results) for group in group_cells(results)):
+        entries["* reference"] = Line2D([], [], linestyle="none")
+    return entries
+
+
+def _data(results: GridResults) -> Iterator[tuple[object, ...]]:
+    for group in group_cells(results):
+        labels = (group.pair, group.data, group.method, group.choice)
+        numbers = group.accuracy.cells("").values()
+        for seed, accuracy in group.accuracies.items() or [(None, None)]:
+            yield *labels, *numbers, seed, accuracy, group.labels_reach_backbone

@@ -1,0 +1,79 @@
+"""Methods compared: accuracy against epochs, mean and spread over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from layerprobe.report.grid_groups import Group, column_groups, group_cells, method_labels
+from layerprobe.report.grid_notes import teacher_accuracy
+from layerprobe.report.panels import panels
+from layerprobe.report.spread import spread
+from layerprobe.report.style import PAGE_WIDTH, Drawing, Look, is_narrow, look
+from layerprobe.report.tables import data_table
+from layerprobe.types import GridResults
+
+MARKS = 6
+"""Markers on a curve, about."""
+MANY = 5
+"""Curves in a panel above which they are thin."""
+
+
+def learning_curves_figure(results: GridResults, width: float = PAGE_WIDTH) -> Drawing:
+    """A panel per pair and data set: mean top-1 over seeds, with a band of one sample standard deviation.
+
+    Where seeds have different numbers of epochs, an epoch's mean is that of the runs that came to it.
+    """
+    columns = {
+        column: groups for column, groups in column_groups(results).items() if any(group.runs for group in groups)
+    }
+    looks = {label: look(number) for number, label in enumerate(method_labels(results))}
+    page = panels(len(columns), width, 2.5 if is_narrow(width) else 2.8)
+    entries: dict[str, Artist] = {}
+    for axis, (column, groups) in zip(page.axes, columns.items(), strict=True):
+        drawn = [group for group in groups if group.runs]
+        thin = 0.9 if len(drawn) > MANY else 1.2
+        for number, group in enumerate(drawn):
+            entries.setdefault(group.label, _curve(axis, group, looks[group.label], number, thin))
+        teacher = teacher_accuracy(groups)
+        if teacher is not None:
+            entries["teacher"] = axis.axhline(teacher, color="0.35", linestyle=":", label="teacher")
+        axis.set_title(column, loc="left")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    for axis in page.left:
+        axis.set_ylabel("top-1 on the test images (%)")
+    for axis in page.lowest:
+        axis.set_xlabel("epoch")
+    page.add_legend(entries)
+    titles = ("pair", "data", "method", "choice", "seed", "epoch", "top1")
+    return Drawing(page.figure, data_table("top-1 on the test images (%)", titles, _data(results)))
+
+
+def _curve(axis: Axes, group: Group, shape: Look, number: int, thin: float) -> Artist:
+    """A group's mean and band; its markers stand off those of the group before."""
+    reached: dict[int, list[float]] = {}
+    for run in group.runs.values():
+        for metrics in run.epochs:
+            reached.setdefault(metrics.epoch, []).append(metrics.test_accuracy)
+    epochs = sorted(reached)
+    spreads = [spread(reached[epoch]) for epoch in epochs]
+    means, deviations = (np.array([getattr(one, part) for one in spreads]) for part in ("mean", "deviation"))
+    if not np.isnan(deviations).all():
+        axis.fill_between(epochs, means - deviations, means + deviations, color=shape.colour, alpha=0.15, linewidth=0)
+    step = max(1, round(len(epochs) / MARKS))
+    (line,) = axis.plot(
+        epochs, means, color=shape.colour, linestyle=shape.line, marker=shape.marker, label=group.label,
+        markevery=(number % step, step), linewidth=thin,
+    )  # fmt: skip
+    return line
+
+
+def _data(results: GridResults) -> Iterator[tuple[object, ...]]:
+    for group in group_cells(results):
+        for seed, run in group.runs.items():
+            for metrics in run.epochs:
+                yield group.pair, group.data, group.method, group.choice, seed, metrics.epoch, metrics.test_accuracy

@@ -1,0 +1,169 @@
+"""Everything that a report of a grid consists of, written into one folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.report.figures.cost import cost_figure
+from layerprobe.report.figures.grid_bars import grid_bars_figure
+from layerprobe.report.figures.learning_curves import learning_curves_figure
+from layerprobe.report.figures.validation import validation_figure
+from layerprobe.report.grid_notes import count_states, state_note
+from layerprobe.report.grid_tables import details_table, grid_table, states_table
+from layerprobe.report.html import Figure, Page, Section, html_page
+from layerprobe.report.style import PAGE_WIDTH, Drawing, paper_style, save_figure
+from layerprobe.report.tables import Table, render
+from layerprobe.report.validation_tables import candidates_table, correlations_table
+from layerprobe.types import GridResults, Validation
+
+INDEX = "index.html"
+_OURS = '<meta name="generator" content="layerprobe report">'
+_ENDINGS = {"md": "markdown", "tex": "latex", "csv": "csv", "json": "json"}
+
+
+@dataclass(frozen=True)
+class _Exhibit:
+    """A figure to draw: its name, what it shows, and how."""
+
+    name: str
+    caption: str
+    draw: Callable[[], Drawing]
+
+
+def write_report(
+    results: GridResults,
+    folder: Path,
+    validation: Validation | None = None,
+    width: float = PAGE_WIDTH,
+    style: Path | None = None,
+    overwrite: bool = True,
+) -> list[Path]:
+    """Write tables, figures and one HTML page that shows them all.
+
+    Of a grid without a finished run there are tables and a page, and no figures.
+
+    Args:
+        results: the grid, finished or not.
+        folder: where to; made if it is missing.
+        validation: of the scores, where there is one.
+        width: of the figures in inches.
+        style: a matplotlib style sheet that is laid over the house style.
+        overwrite: whether a report that lies there may be replaced.
+
+    Returns:
+        Every file, the page last.
+
+    Raises:
+        LayerprobeError: if something else than a report lies in the folder, or a report that may not be replaced.
+    """
+    check_report(folder, overwrite)
+    with paper_style(style):
+        folder.mkdir(parents=True, exist_ok=True)
+    tables = {"table": grid_table(results), "details": details_table(results), "states": states_table(results)}
+    if validation is not None:
+        tables |= {"correlations": correlations_table(validation), "candidates": candidates_table(validation)}
+    page = folder / INDEX
+    # The page comes first, without figures: a report that was interrupted is a report, and may be replaced.
+    page.write_text(html_page(_page(results, validation, tables, {})), encoding="utf-8")
+    written = [path for name, table in tables.items() for path in _write_table(table, folder, name)]
+    figures: dict[str, Figure] = {}
+    for exhibit in (*_of_grid(results, width), *_of_validation(validation, width)):
+        files = save_figure(exhibit.draw, folder, exhibit.name, overwrite=True, sheet=style)
+        svg = next(path for path in files if path.suffix == ".svg").read_text(encoding="utf-8")
+        figures[exhibit.name] = Figure(exhibit.name, exhibit.caption, svg)
+        written += files
+    page.write_text(html_page(_page(results, validation, tables, figures)), encoding="utf-8")
+    return [*written, page]
+
+
+def check_report(folder: Path, overwrite: bool = True) -> None:
+    """Make sure that a report may be written into a folder, before any work is done.
+
+    Raises:
+        LayerprobeError: if the folder is a file, or holds something else than a report, or a report that may not be
+            replaced.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise LayerprobeError(f"{folder} is a file; --output names a folder for the report")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    page = folder / INDEX
+    if not page.is_file() or _OURS not in page.read_text(encoding="utf-8", errors="replace"):
+        raise LayerprobeError(f"{folder} is not empty and holds no report; name another --output")
+    if not overwrite:
+        raise LayerprobeError(f"{page} exists; name another --output")
+
+
+def _write_table(table: Table, folder: Path, name: str) -> Iterator[Path]:
+    for ending, format in _ENDINGS.items():
+        path = folder / f"{name}.{ending}"
+        path.write_text(render(table, format), encoding="utf-8")
+        yield path
+
+
+def _of_grid(results: GridResults, width: float) -> Iterator[_Exhibit]:
+    if not any(result.run for result in results.results):
+        return
+    yield _Exhibit(
+        "grid-bars",
+        "Top-1 of the last epoch: mean and sample standard deviation over seeds, every seed as a dot. Hatched bars: "
+        "methods by which labels reach the student's backbone.",
+        partial(grid_bars_figure, results, width),
+    )
+    yield _Exhibit(
+        "learning-curves",
+        "Top-1 on the test images against epochs: mean over seeds, with a band of one sample standard deviation.",
+        partial(learning_curves_figure, results, width),
+    )
+    yield _Exhibit(
+        "cost",
+        "Top-1 of the last epoch against the seconds that a run took: means over seeds, bars of one sample standard "
+        "deviation.",
+        partial(cost_figure, results, width),
+    )
+
+
+def _of_validation(validation: Validation | None, width: float) -> Iterator[_Exhibit]:
+    """One figure per pair that has a finished student."""
+    candidates = validation.candidates if validation else ()
+    pairs = list(dict.fromkeys(one.pair for one in candidates if one.accuracies and one.scores))
+    for pair in pairs:
+        assert validation is not None
+        part = replace(validation, candidates=tuple(one for one in candidates if one.pair == pair))
+        yield _Exhibit(
+            "validation" if len(pairs) == 1 else f"validation-{_slug(pair)}",
+            f"{pair}: what students reached against each score of the layers that they learnt from; above each panel "
+            "Spearman's rank correlation with its interval.",
+            partial(validation_figure, part, width),
+        )
+
+
+def _slug(label: str) -> str:
+    """A label as the name of a file.
+
+    Example:
+        >>> _slug("ResNet-56 to ResNet-20")
+        'resnet-56-to-resnet-20'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") or "pair"
+
+
+def _page(
+    results: GridResults, validation: Validation | None, tables: dict[str, Table], figures: dict[str, Figure]
+) -> Page:
+    drawn = tuple(figure for name, figure in figures.items() if not name.startswith("validation"))
+    done = any(result.run for result in results.results)
+    missing = "" if done else "No run is finished yet, so there is nothing to compare and no figure to draw."
+    sections = [Section("Results", (tables["table"],), drawn, missing), Section("Every number", (tables["details"],))]
+    if tables["states"].rows:
+        sections.append(Section("Cells that failed", (tables["states"],)))
+    if validation is not None:
+        scatter = tuple(figure for name, figure in figures.items() if name.startswith("validation"))
+        sections.append(Section(validation.title, (tables["correlations"],), scatter))
+        sections.append(Section("Candidates", (tables["candidates"],)))
+    return Page(results.title, state_note(results), count_states(results), tuple(sections), results.provenance)

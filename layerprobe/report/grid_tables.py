@@ -1,0 +1,187 @@
+"""A grid of runs as tables: the headline, every number of every group, and the state of its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from layerprobe.report.grid_groups import (
+    Group,
+    column_groups,
+    find_reference,
+    group_cells,
+    is_reference,
+    method_labels,
+)
+from layerprobe.report.grid_notes import (
+    BEST_EPOCH,
+    DIFFERENCES,
+    HEADLINE,
+    HOLDOUT,
+    LABELS,
+    cost_notes,
+    count_states,
+    reference_notes,
+    setting_notes,
+    state_note,
+    teacher_accuracy,
+)
+from layerprobe.report.paired import paired_difference
+from layerprobe.report.spread import spread
+from layerprobe.report.tables import Column, Table
+from layerprobe.types import GridResults
+
+TEACHER = "teacher"
+
+
+def grid_table(results: GridResults) -> Table:
+    """Top-1 of the last epoch: a row per method and choice of layers, a column per pair and data set.
+
+    For machines a column's numbers are ``top1 COLUMN``, ``top1 COLUMN_std`` and ``top1 COLUMN_n``. The last row is the
+    teachers', where they are known.
+    """
+    columns = column_groups(results)
+    rows = [_method_row(label, columns) for label in method_labels(results)]
+    teachers = {column: teacher_accuracy(groups) for column, groups in columns.items()}
+    marked = {
+        number
+        for number, label in enumerate(method_labels(results))
+        if any(group.label == label and is_reference(group, results) for group in group_cells(results))
+    }
+    if any(value is not None for value in teachers.values()):
+        rows.append({"method": TEACHER, "choice": "", **{f"top1 {column}": top1 for column, top1 in teachers.items()}})
+    chosen = any(row["choice"] for row in rows)
+    return Table(
+        title=f"{results.title}: top-1 on the test images (%)",
+        columns=(
+            Column("method", "method", "left"),
+            *((Column("choice", "layers", "left"),) if chosen else ()),
+            *(Column(f"top1 {column}", column, digits=2, best="max", spread=True) for column in columns),
+        ),
+        rows=tuple(rows),
+        marked=frozenset(marked),
+        notes=(*reference_notes(results), HEADLINE, *setting_notes(results), state_note(results)),
+        details={"reference": results.reference, "states": count_states(results), "teachers": teachers},
+        apart=frozenset(range(len(method_labels(results)), len(rows))),
+    )
+
+
+def _method_row(label: str, columns: Mapping[str, Sequence[Group]]) -> dict[str, Any]:
+    """Of every column the group with this label; a method that a column lacks has no seed there."""
+    mine = {column: next((one for one in groups if one.label == label), None) for column, groups in columns.items()}
+    first = next(group for group in mine.values() if group)
+    row: dict[str, Any] = {"method": first.method, "choice": first.choice}
+    for column, group in mine.items():
+        row |= (group.accuracy if group else spread(())).cells(f"top1 {column}")
+    return row
+
+
+def details_table(results: GridResults) -> Table:
+    """One row per pair, data set, method and choice of layers, with every number that tells of it."""
+    rows: list[dict[str, Any]] = []
+    marked: set[int] = set()
+    for groups in column_groups(results).values():
+        reference = find_reference(groups, results)
+        for group in groups:
+            if group is reference:
+                marked.add(len(rows))
+            rows.append(_details_row(group, reference))
+    return Table(
+        title=f"{results.title}: every pair and method",
+        columns=_details_columns(rows),
+        rows=tuple(rows),
+        marked=frozenset(marked),
+        notes=_details_notes(results, rows),
+        details={"reference": results.reference, "states": count_states(results)},
+        best_within=("pair", "data"),
+    )
+
+
+def _details_row(group: Group, reference: Group | None) -> dict[str, Any]:
+    runs = group.runs.values()
+    memory = [run.peak_memory for run in runs if run.peak_memory is not None]
+    labels = group.labels_reach_backbone
+    row: dict[str, Any] = {"pair": group.pair, "data": group.data, "method": group.method, "choice": group.choice}
+    row |= {"labels": None if labels is None else "yes" if labels else "no", "cells": len(group.results)}
+    row |= group.accuracy.cells("top1")
+    if reference is not None:
+        others = {} if group is reference else group.accuracies
+        row |= paired_difference(others, reference.accuracies).cells("difference")
+    row |= spread(run.chosen_accuracy for run in runs if run.chosen_accuracy is not None).cells("chosen_on_holdout")
+    row |= spread(run.best_on_test_accuracy for run in runs).cells("best_on_test")
+    row |= group.seconds.cells("seconds")
+    return {**row, "peak_megabytes": max(memory) / 1e6 if memory else None}
+
+
+def _details_columns(rows: Sequence[dict[str, Any]]) -> tuple[Column, ...]:
+    def anywhere(name: str) -> bool:
+        return any(row.get(name) for row in rows)
+
+    compared = (
+        Column("difference", "difference", digits=2, interval=True, signed=True),
+        Column("difference_low", "from", digits=2, signed=True, paper=False),
+        Column("difference_high", "to", digits=2, signed=True, paper=False),
+        Column("difference_pairs", "pairs"),
+        Column("difference_p", "p", digits=3, least=0.001),
+    )
+    held_out = Column("chosen_on_holdout", "epoch chosen on held-out", digits=2, spread=True)
+    return (
+        Column("pair", "pair", "left"),
+        *((Column("data", "data", "left"),) if anywhere("data") else ()),
+        Column("method", "method", "left"),
+        *((Column("choice", "layers", "left"),) if anywhere("choice") else ()),
+        Column("labels", "labels", "left"),
+        Column("cells", "cells"),
+        Column("top1", "top-1, last epoch", digits=2, best="max", spread=True),
+        *(compared if any("difference" in row for row in rows) else ()),
+        *((held_out,) if anywhere("chosen_on_holdout_n") else ()),
+        Column("best_on_test", "best epoch on test", digits=2, spread=True),
+        Column("seconds", "seconds", digits=0, spread=True),
+        *((Column("peak_megabytes", "peak MB", digits=0),) if anywhere("peak_megabytes") else ()),
+    )
+
+
+def _details_notes(results: GridResults, rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    return (
+        *reference_notes(results),
+        HEADLINE,
+        *((DIFFERENCES,) if any("difference" in row for row in rows) else ()),
+        *((HOLDOUT,) if any(row["chosen_on_holdout_n"] for row in rows) else ()),
+        BEST_EPOCH,
+        LABELS,
+        *setting_notes(results),
+        *cost_notes(results),
+        state_note(results),
+    )
+
+
+def states_table(results: GridResults) -> Table:
+    """The cells that failed, one row each with its reason; how many are done, running, failed and waiting below."""
+    failed = [result for result in results.results if result.state == "failed"]
+    rows = tuple(
+        {
+            "pair": result.cell.pair,
+            "data": result.cell.data,
+            "method": result.cell.method,
+            "choice": result.cell.choice,
+            "seed": result.cell.seed,
+            "path": result.cell.path,
+            "reason": result.reason,
+        }
+        for result in failed
+    )
+    return Table(
+        title=f"{results.title}: cells that failed",
+        columns=(
+            Column("pair", "pair", "left"),
+            *((Column("data", "data", "left"),) if any(row["data"] for row in rows) else ()),
+            Column("method", "method", "left"),
+            *((Column("choice", "layers", "left"),) if any(row["choice"] for row in rows) else ()),
+            Column("seed", "seed"),
+            Column("path", "run", "left"),
+            Column("reason", "reason", "left"),
+        ),
+        rows=rows,
+        notes=(state_note(results),),
+        details={"cells": len(results.results), **count_states(results)},
+    )
