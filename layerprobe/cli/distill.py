@@ -89,7 +89,14 @@ def distill(
         str, typer.Option("--projector", help="Of feature-only: one-layer or three-layer.")
     ] = "one-layer",
     feature_loss: Annotated[str, typer.Option("--feature-loss", help="Of feature-only: mse, huber or cosine.")] = "mse",
-    mapping: Annotated[str, typer.Option("--mapping", help="Of feature-only: one-to-one or full.")] = "one-to-one",
+    mapping: Annotated[
+        str,
+        typer.Option(
+            "--mapping",
+            help="Of feature-only: one-to-one, full, attention, or a table of pairs, the student's layer first: "
+            "layer1.2=layer3.5,layer3.2=layer3.6.",
+        ),
+    ] = "one-to-one",
     cross_entropy: Annotated[
         bool, typer.Option("--cross-entropy-into-backbone", help="An ablation of feature-only.")
     ] = False,

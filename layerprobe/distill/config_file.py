@@ -12,6 +12,7 @@ import yaml
 
 from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.config import DistillConfig, TrainConfig, Training
+from layerprobe.distill.mappings import is_table
 from layerprobe.errors import LayerprobeError, closest
 from layerprobe.resolve import DataSpec, ModelSpec
 
@@ -63,7 +64,10 @@ def read_values(path: Path, command: str) -> Values:
 
 
 def merge(values: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
-    """Values with others laid over them, part by part. A model's hash goes where its name or weights are replaced."""
+    """Values with others laid over them, part by part.
+
+    A model's hash goes where its name or weights are replaced, and layers where a table of pairs names others.
+    """
     merged = dict(values)
     for key, value in over.items():
         if isinstance(value, Mapping):
@@ -73,6 +77,9 @@ def merge(values: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
             merged[key] = {**part, **value}
         else:
             merged[key] = value
+    if is_table(str(over.get("alignment", {}).get("mapping", ""))):
+        for key in {"teacher_layers", "student_layers"} - set(over):
+            merged.pop(key, None)
     return merged
 
 
