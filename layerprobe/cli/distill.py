@@ -156,8 +156,6 @@ def distill(
     Its backbone learns from the features alone (feature-only), or with a method to compare that with.
     """
     values = training_options.configuration(ctx, _PLACES)
-    if isinstance(values.get("student_layers"), str):
-        values["student_layers"] = options.names(values["student_layers"])
 
     from layerprobe.devices import is_main_process
     from layerprobe.distill.config_file import distill_config

@@ -105,7 +105,7 @@ def check_agreement(pairing: Pairing, student: Sequence[Layer] | None, teacher: 
         if named is not None and [layer.name for layer in named] != theirs:
             raise LayerprobeError(
                 f"--mapping pairs {', '.join(theirs)}, but {option} names {', '.join(layer.name for layer in named)}; "
-                f"leave {option} out"
+                f"leave {option} out, or give another --mapping"
             )
 
 

@@ -160,8 +160,8 @@ def _pair(method: Method, config: DistillConfig, teacher: Network, student: Netw
         chosen = teacher_layers(teacher, config.layers)
     elif method.chosen_layers:
         raise LayerprobeError(
-            f"{method.name} needs the teacher's layers: --layers NAME.ranking.json (`layerprobe rank` writes one) "
-            "or --layers NAME,NAME,..."
+            f"{method.name} needs the teacher's layers: --layers NAME.ranking.json (`layerprobe rank` writes one), "
+            "NAME,NAME,..., quality:4 or even:4; or pairs with --mapping"
         )
     else:
         chosen = baseline_teacher_layers(teacher, PAIRS)

@@ -169,7 +169,9 @@ def test_layers_that_contradict_a_table_are_refused(small: DistillConfig) -> Non
         with pytest.raises(LayerprobeError, match=message):
             distill_student(replace(by_table(small), **changes))
 
-    refuse("--mapping pairs layer2.0, layer3.1, but --layers names layer2.0; leave --layers out", layers="4")
+    refuse(
+        "--mapping pairs layer2.0, layer3.1, but --layers names layer2.0; leave --layers out, or give an", layers="4"
+    )
     refuse(
         "--mapping pairs layer1.2, layer3.1, but --student-layers names layer1.2, layer3.2; leave --student-layers out",
         student_layers=("layer1.2", "layer3.2"),
