@@ -158,6 +158,9 @@ def test_relational_distillation(images: int) -> None:
     moved = 2 * ours @ rotation + 1
     assert torch.allclose(distance_potentials(moved), distance_potentials(ours))
     assert torch.allclose(angle_potentials(moved), angle_potentials(ours))
+    far = (ours + 1000).float()
+    assert torch.allclose(distance_potentials(far).double(), distance_potentials(far.double()), rtol=1e-6)
+    assert (distance_potentials(torch.ones(images, 6)) == 0).all()
     assert gradcheck(distance_potentials, ours.clone().requires_grad_())
     apart = ~torch.eye(images, dtype=torch.bool)
     weights = normal(images, images, images, seed=4) * apart[:, :, None] * apart[:, None, :]
@@ -179,6 +182,13 @@ def test_attention_transfer() -> None:
     second = ((unit_maps(b) - unit_maps(tokens)) ** 2).mean()
     assert float(terms["attention"]) == pytest.approx(1000 * (first + second), rel=1e-9)
     assert gradcheck(attention_map, normal(2, 3, 4).requires_grad_())
+
+
+def test_a_pair_that_meets_in_one_position_is_mentioned(caplog: pytest.LogCaptureFixture) -> None:
+    AttentionTransfer(PAIRING)
+    assert not caplog.records
+    AttentionTransfer(Pairing(PAIRING.student, (PAIRING.teacher[0], Layer(1, "fc.input", "feature", (7,), 0))))
+    assert "b and fc.input meet in one: that pair teaches nothing" in caplog.text and len(caplog.records) == 1
 
 
 def test_full_fitnets_pairs_every_layer_with_every_layer() -> None:
