@@ -83,7 +83,7 @@ def distill(
         str, typer.Option("--alignment", help="Of feature-only: projector, geometry, moments or relation.")
     ] = "projector",
     by_class: Annotated[
-        bool, typer.Option("--by-class", help="Geometry or moments of classes: labels shape the targets.")
+        bool, typer.Option("--by-class/--no-by-class", help="Geometry or moments of classes: labels shape the targets.")
     ] = False,
     projector: Annotated[
         str, typer.Option("--projector", help="Of feature-only: one-layer or three-layer.")
@@ -98,10 +98,13 @@ def distill(
         ),
     ] = "one-to-one",
     cross_entropy: Annotated[
-        bool, typer.Option("--cross-entropy-into-backbone", help="An ablation of feature-only.")
+        bool,
+        typer.Option(
+            "--cross-entropy-into-backbone/--no-cross-entropy-into-backbone", help="An ablation of feature-only."
+        ),
     ] = False,
     kl: Annotated[
-        bool, typer.Option("--kl", help="An ablation of feature-only: KL of logits into the backbone.")
+        bool, typer.Option("--kl/--no-kl", help="An ablation of feature-only: KL of logits into the backbone.")
     ] = False,
     weights: Annotated[
         str | None, typer.Option("--weights", help=f"The teacher's weights: {options.WEIGHTS_HELP}")

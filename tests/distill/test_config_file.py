@@ -1,6 +1,7 @@
 """config.yaml repeats a run, and any key of it can be changed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,31 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert "--model missing; give it, or --config FILE" in refused("--data", "digits", command="train")
     assert "--milestones is epochs separated by commas" in refused("--milestones", "a")
     assert "no preset 'paper'" in refused("--preset", "paper")
+
+
+def test_what_a_file_turns_on_the_command_line_turns_off(small: DistillConfig, tmp_path: Path) -> None:
+    import typer
+
+    from layerprobe.cli import distill as distill_command
+    from layerprobe.cli.training_options import _PLACES
+
+    group = typer.main.get_command(app)
+    for name in ("distill", "train"):
+        for option in group.commands[name].params:  # type: ignore[attr-defined]
+            if option.name in {**_PLACES, **distill_command._PLACES} and getattr(option, "is_flag", False):
+                assert option.secondary_opts, option.name
+    training = replace(small.training, channels_last=True, epochs=1, train_samples=100)
+    values = merge(to_values(replace(small, training=training)), {"alignment": {"kl": True}})
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(values))
+    invoke(
+        "distill", "--config", tmp_path / "plan.yaml", "--no-channels-last", "--no-kl", "--test-samples", "all",
+        "--output", tmp_path / "run", "--quiet",
+    )  # fmt: skip
+    written = settings(tmp_path / "run")
+    assert not written["training"]["channels_last"] and not written["alignment"]["kl"]
+    assert written["training"]["test_samples"] is None and written["training"]["train_samples"] == 100
+    error = invoke("distill", "--train-samples", "some", "--output", tmp_path / "none", code=2).stderr
+    assert "--train-samples is a number of images, or 'all'; not 'some'" in error
 
 
 def test_defaults_of_the_command_line_are_those_of_the_configuration() -> None:
