@@ -1,85 +1,157 @@
-"""Every method on pairs of architectures: 20 steps each, and whether its loss falls.
+"""Every method on pairs of architectures: 20 steps each, and whether they lower the method's own loss.
 
     python benchmarks/pairs.py
     python benchmarks/pairs.py --methods feature-only kd --pairs 0 3
 
-Networks have random weights; the images are scikit-learn's digits at the size the networks take. A method is left out
-where its objective isn't defined for the pair, with the reason. The loss is the sum of the terms that train the
-backbone, mean over the first five and the last five steps.
+The training images are one batch, so that a step is an epoch, and the loss of the same images is known before the first
+step and after the last. Only the terms that train the backbone count, as the method weighs them. The learning rate is
+constant: with OneCycle 20 steps would lie in its warm-up. Networks have random weights; the images are scikit-learn's
+digits at the size that the networks take. Layers are the methods' own; ``feature-only`` has evenly spread ones.
+
+CRD contrasts images with a memory that starts random and takes half of every new embedding: its 20 steps are counted
+from the sixth on, where the memory holds the images.
+
+A method is left out where its objective isn't defined for the pair, with the reason. Progress goes to stderr, and at
+the end a table to stdout; the exit code is 1 where a loss didn't fall.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from layerprobe import DataSpec, DistillConfig, LayerprobeError, ModelSpec, Training, distill_student
+from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.methods import METHODS
 from layerprobe.distill.trainer import HEAD_TERM
 
+
+@dataclass(frozen=True)
+class Pair:
+    """A teacher and a student, and the size of images that both take."""
+
+    teacher: str
+    student: str
+    size: int = 32
+
+    def __str__(self) -> str:
+        return f"{self.teacher} to {self.student}"
+
+
 PAIRS = (
-    ("cifar:vgg19", "cifar:vgg11", 32),
-    ("cifar:resnet34", "cifar:resnet9", 32),
-    ("cifar:resnet34", "cifar:mobilenetv2", 32),
-    ("cifar:vit-base", "cifar:vit-small", 32),
-    ("cifar:vit-small", "cifar:resnet20", 32),
-    ("cifar:resnet56", "cifar:vit-small", 32),
-    ("timm:resnet18", "torchvision:mobilenet_v2", 64),
+    Pair("cifar:vgg19", "cifar:vgg11"),
+    Pair("cifar:resnet34", "cifar:resnet9"),
+    Pair("cifar:resnet34", "cifar:mobilenetv2"),
+    Pair("cifar:vit-base", "cifar:vit-small"),
+    Pair("cifar:vit-small", "cifar:resnet20"),
+    Pair("cifar:resnet56", "cifar:vit-small"),
+    Pair("timm:resnet18", "torchvision:mobilenet_v2", 64),
 )
-LAYERS = "even:3"
+FORMS = {
+    "feature-only, geometry": Alignment("geometry"),
+    "feature-only, moments": Alignment("moments"),
+    "feature-only, relation": Alignment("relation"),
+    "feature-only, attention": Alignment(mapping="attention"),
+}
+CASES = {
+    **{name: (name, Alignment()) for name in METHODS},
+    **{name: ("feature-only", it) for name, it in FORMS.items()},
+}
+STEPS = 20
+FILLED = {"crd": 5}
+"""Steps before those that count."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What 20 steps gave; ``reason`` where there were none."""
+    """A method's own loss before and after the steps; ``reason`` where it isn't defined."""
 
-    first: float = 0.0
-    last: float = 0.0
+    before: float = 0.0
+    after: float = 0.0
     seconds: float = 0.0
     reason: str = ""
+
+    @property
+    def falls(self) -> bool:
+        return self.after < self.before
 
     def __str__(self) -> str:
         if self.reason:
             return f"left out: {self.reason}"
-        verdict = "falls" if self.last < self.first else "DOES NOT FALL"
-        return f"{self.first:.4f} to {self.last:.4f}, {verdict}, {self.seconds:.0f} s"
+        verdict = "falls" if self.falls else "DOES NOT FALL"
+        return f"{self.before:.4g} to {self.after:.4g}, {verdict}, {self.seconds:.0f} s"
+
+    @property
+    def cell(self) -> str:
+        if self.reason:
+            return "-"
+        return f"{self.before:.3g} to {self.after:.3g}" + ("" if self.falls else " **(does not fall)**")
 
 
-def attempt(method: str, teacher: str, student: str, size: int, batch: int) -> Outcome:
-    """Four epochs of five steps."""
-    started, needs = time.perf_counter(), METHODS[method]
+def attempt(case: str, pair: Pair, batch: int, rate: float) -> Outcome:
+    """Train on one batch, and look at its loss before the first step that counts and after the last."""
+    started = time.perf_counter()
+    method, alignment = CASES[case]
+    first = FILLED.get(case, 0)
     with tempfile.TemporaryDirectory() as folder:
         config = DistillConfig(
             method=method,
-            teacher=ModelSpec(teacher, "random", num_classes=10),
-            student=ModelSpec(student, "random", num_classes=10),
-            data=DataSpec("digits", image_size=size),
+            teacher=ModelSpec(pair.teacher, "random", num_classes=10),
+            student=ModelSpec(pair.student, "random", num_classes=10),
+            data=DataSpec("digits", image_size=pair.size),
             output=Path(folder) / "run",
-            layers=LAYERS if needs.uses_features and not needs.penultimate else None,
-            training=Training(epochs=4, batch_size=batch, train_samples=5 * batch, test_samples=10),
+            layers="even:4" if METHODS[method].chosen_layers else None,
+            alignment=alignment,
+            training=Training(
+                # The losses of an epoch are those before its step: one more shows what the last step gave.
+                epochs=first + STEPS + 1,
+                batch_size=batch,
+                train_samples=batch,
+                test_samples=10,
+                learning_rate=rate,
+                schedule="multi-step",
+                decay=1.0,
+                cache_teacher=True,
+            ),
         )
         try:
             run = distill_student(config)
         except LayerprobeError as error:
             return Outcome(reason=str(error))
     sums = [sum(value for name, value in one.losses.items() if name != HEAD_TERM) for one in run.epochs]
-    return Outcome(sums[0], sums[-1], time.perf_counter() - started)
+    return Outcome(sums[first], sums[first + STEPS], time.perf_counter() - started)
+
+
+def table(cases: list[str], pairs: list[Pair], outcomes: dict[tuple[str, Pair], Outcome]) -> str:
+    """In Markdown: a row per method, a column per pair."""
+    head = ["method", *(str(pair).replace("cifar:", "") for pair in pairs)]
+    rows = [[case, *(outcomes[case, pair].cell for pair in pairs)] for case in cases]
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS))
-    parser.add_argument("--pairs", nargs="+", type=int, default=range(len(PAIRS)))
+    parser.add_argument("--methods", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--pairs", nargs="+", type=int, default=list(range(len(PAIRS))))
     parser.add_argument("--batch-size", type=int, default=20)
+    parser.add_argument("--lr", type=float, default=1e-3)
     arguments = parser.parse_args()
-    for number in arguments.pairs:
-        teacher, student, size = PAIRS[number]
-        print(f"{teacher} to {student}", flush=True)
-        for method in arguments.methods:
-            print(f"    {method}: {attempt(method, teacher, student, size, arguments.batch_size)}", flush=True)
+    pairs, outcomes = [PAIRS[number] for number in arguments.pairs], {}
+    for pair in pairs:
+        print(pair, file=sys.stderr, flush=True)
+        for case in arguments.methods:
+            outcomes[case, pair] = attempt(case, pair, arguments.batch_size, arguments.lr)
+            print(f"    {case}: {outcomes[case, pair]}", file=sys.stderr, flush=True)
+    print(table(arguments.methods, pairs, outcomes))
+    defined = [outcome for outcome in outcomes.values() if not outcome.reason]
+    falling = sum(outcome.falls for outcome in defined)
+    print(f"\n{falling} of {len(defined)} losses fall; {len(outcomes) - len(defined)} are not defined for the pair")
+    sys.exit(falling < len(defined))
 
 
 if __name__ == "__main__":

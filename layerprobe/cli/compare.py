@@ -55,7 +55,7 @@ def compare(
     from layerprobe.experiments.grids.compare import CompareConfig, open_grid
     from layerprobe.experiments.grids.compare import compare as run
     from layerprobe.experiments.grids.estimate import estimate_seconds
-    from layerprobe.experiments.grids.results import grid_results
+    from layerprobe.experiments.grids.results import Lookout
     from layerprobe.report.grid_tables import grid_table
     from layerprobe.report.plan_table import plan_table
     from layerprobe.report.tables import check_format
@@ -65,7 +65,7 @@ def compare(
     with Reporter(quiet, verbose) as reporter:
         if dry_run:
             plan = open_grid(config)
-            results = grid_results(plan, output)
+            results = Lookout(plan, output).look()
             seconds = estimate_seconds(plan, results, reporter.progress)
             reporter.show(plan_table(results, seconds, jobs), format)
             return
@@ -73,21 +73,27 @@ def compare(
             config,
             lambda cell, metrics, epochs: reporter.epoch(metrics, epochs),
             reporter.progress,
-            _Watch(reporter),
+            GridWatch(reporter),
         )
         if compared.left:
             reporter.say(compared.left)
             return
         reporter.show(grid_table(compared.results), format)
-        failed = [result for result in compared.results.results if result.state == "failed"]
-        for result in failed:
-            reporter.say(f"failed: {_words(result.cell)}: {result.reason}")
+        failed = show_failures(compared.results, reporter)
         reporter.wrote([output / "grid.yaml"], f"layerprobe report {output}")
     if failed:
         raise typer.Exit(1)
 
 
-class _Watch:
+def show_failures(results: GridResults, reporter: Reporter) -> bool:
+    """A line for every cell that failed; whether there are any."""
+    failed = [result for result in results.results if result.state == "failed"]
+    for result in failed:
+        reporter.say(f"failed: {_words(result.cell)}: {result.reason}")
+    return bool(failed)
+
+
+class GridWatch:
     """Says what became of a cell when something has."""
 
     def __init__(self, reporter: Reporter) -> None:
@@ -95,6 +101,7 @@ class _Watch:
         self._known: dict[str, str] = {}
 
     def __call__(self, results: GridResults) -> None:
+        """Compare the state with the one before."""
         for result in results.results:
             before = self._known.get(result.cell.path)
             if result.state != before and not (before is None and result.state == "waiting"):

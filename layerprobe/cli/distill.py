@@ -78,18 +78,28 @@ def distill(
         str, typer.Option("--alignment", help="Of feature-only: projector, geometry, moments or relation.")
     ] = "projector",
     by_class: Annotated[
-        bool, typer.Option("--by-class", help="Geometry or moments of classes: labels shape the targets.")
+        bool, typer.Option("--by-class/--no-by-class", help="Geometry or moments of classes: labels shape the targets.")
     ] = False,
     projector: Annotated[
         str, typer.Option("--projector", help="Of feature-only: one-layer or three-layer.")
     ] = "one-layer",
     feature_loss: Annotated[str, typer.Option("--feature-loss", help="Of feature-only: mse, huber or cosine.")] = "mse",
-    mapping: Annotated[str, typer.Option("--mapping", help="Of feature-only: one-to-one or full.")] = "one-to-one",
+    mapping: Annotated[
+        str,
+        typer.Option(
+            "--mapping",
+            help="Of feature-only: one-to-one, full, attention, or a table of pairs, the student's layer first: "
+            "layer1.2=layer3.5,layer3.2=layer3.6.",
+        ),
+    ] = "one-to-one",
     cross_entropy: Annotated[
-        bool, typer.Option("--cross-entropy-into-backbone", help="An ablation of feature-only.")
+        bool,
+        typer.Option(
+            "--cross-entropy-into-backbone/--no-cross-entropy-into-backbone", help="An ablation of feature-only."
+        ),
     ] = False,
     kl: Annotated[
-        bool, typer.Option("--kl", help="An ablation of feature-only: KL of logits into the backbone.")
+        bool, typer.Option("--kl/--no-kl", help="An ablation of feature-only: KL of logits into the backbone.")
     ] = False,
     weights: Annotated[
         str | None, typer.Option("--weights", help=f"The teacher's weights: {options.WEIGHTS_HELP}")
@@ -144,8 +154,6 @@ def distill(
     Its backbone learns from the features alone (feature-only), or with a method to compare that with.
     """
     values = training_options.configuration(ctx, _PLACES)
-    if isinstance(values.get("student_layers"), str):
-        values["student_layers"] = options.names(values["student_layers"])
 
     from layerprobe.devices import is_main_process
     from layerprobe.distill.config_file import distill_config

@@ -9,7 +9,20 @@ import typer
 from typer.core import TyperGroup
 
 import layerprobe
-from layerprobe.cli import compare_layers, demo, distill, evaluate, extract, inspect, layers, rank, report, train
+from layerprobe.cli import (
+    compare,
+    compare_layers,
+    demo,
+    distill,
+    evaluate,
+    extract,
+    inspect,
+    layers,
+    rank,
+    report,
+    train,
+    validate,
+)
 from layerprobe.errors import LayerprobeError
 
 
@@ -66,6 +79,8 @@ app.command("compare-layers", epilog=compare_layers.EXAMPLES)(compare_layers.com
 app.command("distill", epilog=distill.EXAMPLES)(distill.distill)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
+app.command("validate", epilog=validate.EXAMPLES)(validate.validate)
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 

@@ -37,7 +37,7 @@ Data = Annotated[
 DataRoot = Annotated[
     Path | None, typer.Option("--data-root", help="Folder of torchvision's data sets  [default: data]")
 ]
-Download = Annotated[bool, typer.Option("--download", help="Download the data set if it is missing.")]
+Download = Annotated[bool, typer.Option("--download/--no-download", help="Download the data set if it is missing.")]
 ImageSize = Annotated[int | None, typer.Option("--image-size", min=1, help="Input size in pixels, over the default.")]
 Mean = Annotated[str | None, typer.Option("--mean", help="Channel means, e.g. 0.5 or 0.485,0.456,0.406.")]
 Std = Annotated[str | None, typer.Option("--std", help="Channel standard deviations, like --mean.")]

@@ -34,7 +34,7 @@ def report(
     A report that lies there already is replaced; anything else is left alone.
     """
     from layerprobe.experiments.grids.results import read_grid
-    from layerprobe.experiments.validation import read_validation
+    from layerprobe.experiments.validation.results import read_validation
     from layerprobe.report.grid_report import check_report, write_report
     from layerprobe.report.grid_tables import grid_table
     from layerprobe.report.style import figure_width

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,31 +45,39 @@ Augment = Annotated[
     str, typer.Option("--augment", help="none, crop-flip or trivial: both networks see the same changed images.")
 ]
 TrainSamples = Annotated[
-    int | None,
-    typer.Option("--train-samples", min=1, help="Train on a class-balanced sample  [default: every image]"),
+    str | None,
+    typer.Option("--train-samples", help="Train on a class-balanced sample of so many, or 'all'  [default: all]"),
 ]
 TestSamples = Annotated[
-    int | None,
-    typer.Option("--test-samples", min=1, help="Test on a class-balanced sample  [default: every image]"),
+    str | None,
+    typer.Option("--test-samples", help="Test on a class-balanced sample of so many, or 'all'  [default: all]"),
 ]
 Holdout = Annotated[
     float, typer.Option("--holdout", help="Fraction of the training images held out to choose an epoch.")
 ]
 Precision = Annotated[str, typer.Option("--precision", help="no (float32), bf16 or fp16.")]
-Compile = Annotated[bool, typer.Option("--compile", help="Compile the networks with torch.compile.")]
+Compile = Annotated[bool, typer.Option("--compile/--no-compile", help="Compile the networks with torch.compile.")]
 Check = Annotated[
     bool,
     typer.Option("--check/--no-check", help="First make sure that no gradient of the classifier reaches the backbone."),
 ]
 CacheTeacher = Annotated[
     bool,
-    typer.Option("--cache-teacher", help="Run the teacher once over the training images and keep its outputs."),
+    typer.Option(
+        "--cache-teacher/--no-cache-teacher",
+        help="Run the teacher once over the training images and keep its outputs.",
+    ),
 ]
 ChannelsLast = Annotated[
     bool,
-    typer.Option("--channels-last", help="Keep maps with their channels last in memory: convolutions are faster."),
+    typer.Option(
+        "--channels-last/--no-channels-last",
+        help="Keep maps with their channels last in memory: convolutions are faster.",
+    ),
 ]
-TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files for TensorBoard too.")]
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard/--no-tensorboard", help="Write event files for TensorBoard too.")
+]
 
 _PLACES: Mapping[str, str] = {
     "data": "data.name",
@@ -139,10 +147,12 @@ def configuration(ctx: typer.Context, places: Mapping[str, str]) -> dict[str, An
 
 
 def _nested(given: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
-    readers = {
+    readers: Mapping[str, Callable[[str], Any]] = {
         "mean": lambda text: options.numbers(text, "--mean"),
         "std": lambda text: options.numbers(text, "--std"),
         "milestones": _epochs,
+        "train_samples": lambda text: _images(text, "--train-samples"),
+        "test_samples": lambda text: _images(text, "--test-samples"),
     }
     values: dict[str, Any] = {}
     for name, value in given.items():
@@ -151,6 +161,12 @@ def _nested(given: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, An
             target = values.setdefault(part, {}) if part else values
             target[key] = readers[name](value) if name in readers else value
     return values
+
+
+def _images(text: str, option: str) -> int | None:
+    """A number of images; None for all."""
+    count = options.samples(text, option)
+    return count if isinstance(count, int) else None
 
 
 def _epochs(text: str) -> tuple[int, ...]:

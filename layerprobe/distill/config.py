@@ -114,8 +114,10 @@ class DistillConfig:
         student: the student; without ``weights`` it starts from random ones.
         data: the images.
         output: the run folder to make.
-        layers: the teacher's layers: a ranking file, names or indices separated by commas, or ``even:K``.
-        student_layers: names or indices of the student's layers, or ``even:K``; None: the paper's, else evenly spread.
+        layers: the teacher's layers: a ranking file, names or indices separated by commas, or ``even:K``; None: those
+            of a table of pairs, else the baselines' own.
+        student_layers: names or indices of the student's layers, or ``even:K``; None: those of a table of pairs, else
+            the paper's, else evenly spread.
         alignment: the form of feature-only.
         teacher_features: a feature file that holds the teacher's features of the training images; None: the teacher
             computes them in every step.

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
 from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.config import DistillConfig, TrainConfig, Training
+from layerprobe.distill.mappings import is_table
 from layerprobe.errors import LayerprobeError, closest
 from layerprobe.resolve import DataSpec, ModelSpec
 
@@ -30,15 +31,17 @@ INFORMATION = ("preprocessing", "recipe", "processes", "batch_statistics", "vers
 """What a run says about itself beside its configuration; a rerun finds it anew."""
 _HASH = "weights_sha256"
 _NOT_IN_FILE = ("output", "overwrite", "resume")
-_RENAMED = {"teacher_layers": "layers"}
-_PATHS = ("root", "teacher_features")
-_TUPLES = ("mean", "std", "milestones", "student_layers")
+_RENAMED = {"layers": "teacher_layers"}
+_LAYERS = ("teacher_layers", "student_layers")
+_WORDS: Mapping[Any, str] = {
+    bool: "true or false", int: "a whole number", float: "a number", str: "a word", Path: "a path", tuple: "a list",
+}  # fmt: skip
 
 
 def to_values(config: DistillConfig | TrainConfig) -> Values:
     """A configuration as plain values, ready for YAML, without where it is written to."""
     values = {key: value for key, value in asdict(config).items() if key not in _NOT_IN_FILE}
-    named = {(key if key != "layers" else "teacher_layers"): value for key, value in values.items()}
+    named = {_RENAMED.get(key, key): value for key, value in values.items()}
     return {"command": "distill" if isinstance(config, DistillConfig) else "train", **_plain(named)}
 
 
@@ -63,7 +66,10 @@ def read_values(path: Path, command: str) -> Values:
 
 
 def merge(values: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
-    """Values with others laid over them, part by part. A model's hash goes where its name or weights are replaced."""
+    """Values with others laid over them, part by part.
+
+    A model's hash goes where its name or weights are replaced, and layers where a table of pairs names others.
+    """
     merged = dict(values)
     for key, value in over.items():
         if isinstance(value, Mapping):
@@ -73,6 +79,9 @@ def merge(values: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
             merged[key] = {**part, **value}
         else:
             merged[key] = value
+    if is_table(str(over.get("alignment", {}).get("mapping", ""))):
+        for key in {"teacher_layers", "student_layers"} - set(over):
+            merged.pop(key, None)
     return merged
 
 
@@ -82,11 +91,10 @@ def distill_config(values: Mapping[str, Any], output: Path, overwrite: bool, res
     Raises:
         LayerprobeError: if a key is unknown or missing, or a value is of another type.
     """
-    given = _parts(values, DistillConfig)
-    layers = given.get("layers")
-    if isinstance(layers, (list, tuple)):
-        given["layers"] = ",".join(map(str, layers)) or None
-    given["student_layers"] = given.get("student_layers") or None
+    given = _parts({key: value for key, value in values.items() if key not in _LAYERS}, DistillConfig)
+    chosen = {key: _layers(key, values.get(key)) for key in _LAYERS}
+    given["layers"] = ",".join(chosen["teacher_layers"] or ()) or None
+    given["student_layers"] = tuple(chosen["student_layers"] or ()) or None
     given.setdefault("method", "feature-only")
     _require(given, {"teacher": "--teacher", "student": "--student", "data": "--data"})
     return DistillConfig(**given, output=output, overwrite=overwrite, resume=resume)
@@ -104,9 +112,9 @@ def train_config(values: Mapping[str, Any], output: Path, overwrite: bool, resum
 
 
 def _parts(values: Mapping[str, Any], kind: type) -> Values:
-    known = {field.name for field in fields(kind)} - set(_NOT_IN_FILE)
-    allowed = [key for key in known if key != "layers"] + [key for key in _RENAMED if _RENAMED[key] in known]
-    _check_keys(values, [*allowed, "command", *INFORMATION], "")
+    hints = get_type_hints(kind)
+    known = [_RENAMED.get(field.name, field.name) for field in fields(kind) if field.name not in _NOT_IN_FILE]
+    _check_keys(values, [*known, "command", *INFORMATION], "")
     given: Values = {}
     for key, value in values.items():
         if key in ("command", *INFORMATION):
@@ -114,7 +122,7 @@ def _parts(values: Mapping[str, Any], kind: type) -> Values:
         if key in _PARTS:
             given[key] = _part(_PARTS[key], key, value)
         else:
-            given[_RENAMED.get(key, key)] = _typed(key, value)
+            given[key] = _typed(key, value, hints[key])
     return given
 
 
@@ -124,34 +132,36 @@ def _part(kind: type[Spec], key: str, value: Any) -> Spec:
     _check_keys(value, [field.name for field in fields(kind)], f"{key}.")
     if kind in (ModelSpec, DataSpec) and not value.get("name"):
         raise LayerprobeError(f"the configuration names no {key}; give {key}.name, or --{key}")
-    return kind(**{name: _typed(f"{key}.{name}", item) for name, item in value.items()})
+    hints = get_type_hints(kind)
+    return kind(**{name: _typed(f"{key}.{name}", item, hints[name]) for name, item in value.items()})
 
 
-def _typed(path: str, value: Any) -> Any:
-    name = path.rpartition(".")[2]
-    if path.startswith("training."):
-        value = _training_value(name, value)
-    if name in _PATHS:
-        return None if value is None else Path(str(value))
-    if name in _TUPLES and isinstance(value, (list, tuple)):
-        return tuple(value)
-    return value
-
-
-def _training_value(name: str, value: Any) -> Any:
-    """A value of the default's type, where there is one; others are refused."""
-    default = getattr(Training(), name)
-    optional = {"learning_rate": float, "clip": float, "train_samples": int, "test_samples": int}
-    kind = optional.get(name) or type(default)
-    if name == "milestones" or (value is None and name in optional):
-        return value
+def _typed(path: str, value: Any, hint: Any) -> Any:
+    """A value of a field's type; numbers that YAML reads as words are read, and other values are refused."""
+    kinds = set(get_args(hint) or (hint,))
+    if value is None and type(None) in kinds:
+        return None
+    kind = next(one for one in kinds if one is not type(None))
+    if get_origin(kind) is tuple and isinstance(value, (list, tuple)):
+        return tuple(_typed(path, item, get_args(kind)[0]) for item in value)
+    if kind is Path and isinstance(value, (str, Path)):
+        return Path(value)
     if kind is float and isinstance(value, str):
         with suppress(ValueError):
             return float(value)  # YAML reads 1e-4 as a word
     if type(value) is kind or (kind is float and type(value) is int):
         return value
-    what = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}[kind]
-    raise LayerprobeError(f"the configuration's training.{name} is {what}, not {value!r}")
+    what = _WORDS.get(get_origin(kind) or kind, str(kind))
+    raise LayerprobeError(f"the configuration's {path} is {what}, not {value!r}")
+
+
+def _layers(path: str, value: Any) -> list[str] | None:
+    """Layers as the command line has them, in one text, or as a list of names and indices; None: there are none."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    if value is None or (isinstance(value, (list, tuple)) and all(type(item) in (str, int) for item in value)):
+        return [str(item) for item in value or () if item != ""] or None
+    raise LayerprobeError(f"the configuration's {path} is a list of layers by name or index, not {value!r}")
 
 
 def _check_keys(values: Mapping[str, Any], known: Iterable[str], prefix: str) -> None:

@@ -6,10 +6,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from layerprobe.distill.run_folder import EVENTS
 from layerprobe.errors import LayerprobeError
 from layerprobe.types import EpochMetrics
-
-FOLDER = "tensorboard"
 
 
 class EventFile:
@@ -25,7 +24,7 @@ class EventFile:
     def __init__(self, run: Path) -> None:
         if find_spec("tensorboard") is None:
             raise LayerprobeError("--tensorboard needs TensorBoard, which isn't installed; `pip install tensorboard`")
-        self._folder = run / FOLDER
+        self._folder = run / EVENTS
         self._writer: Any = None
 
     def add(self, metrics: EpochMetrics) -> None:

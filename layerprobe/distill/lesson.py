@@ -21,7 +21,7 @@ from layerprobe.distill.objectives import (
     Objective,
     the_teacher,
 )
-from layerprobe.distill.pairing import Pairing
+from layerprobe.distill.pairing import Pairing, distinct
 from layerprobe.distill.remembered_teacher import RememberedTeacher
 from layerprobe.distill.stored_teacher import StoredTeacher
 from layerprobe.errors import LayerprobeError
@@ -57,7 +57,7 @@ class Pupil:
     def gate(self) -> str | None:
         """The layer behind which the classifier learns from detached features; None: gradients pass everywhere."""
         behind = isinstance(self.objective, (FeatureObjective, ClassObjective))
-        return self.pairing.student[-1].name if behind else None
+        return distinct(self.pairing.student)[-1].name if behind else None
 
 
 class Lesson:

@@ -18,8 +18,8 @@ from layerprobe.distill.baselines.scratch import Scratch
 from layerprobe.distill.baselines.semckd import SemanticCalibration
 from layerprobe.distill.baselines.simkd import MatchedEnding
 from layerprobe.distill.baselines.sp import SimilarityPreserving
+from layerprobe.distill.mappings import ATTENTION, FULL, ONE_TO_ONE
 from layerprobe.distill.objectives import Objective
-from layerprobe.distill.pairing import full_pairing
 from layerprobe.distill.setting import Setting
 
 
@@ -34,6 +34,7 @@ class Method:
         uses_features: whether it pairs layers.
         uses_logits: whether it needs the teacher's logits, and so a teacher of the same classes.
         chosen_layers: whether the user must choose the teacher's layers; otherwise they are evenly spread.
+        mapping: which student layer learns from which teacher layer; of a method that aligns, ``Alignment`` says it.
         aligns: whether it takes the forms that ``Alignment`` describes.
         penultimate: whether it pairs the vectors that enter the classifiers, and nothing can be chosen.
         reuses_classifier: whether the student ends in the teacher's classifier: the last maps are paired, and nothing
@@ -48,6 +49,7 @@ class Method:
     chosen_layers: bool = False
     penultimate: bool = False
     reuses_classifier: bool = False
+    mapping: str = ONE_TO_ONE
     aligns: bool = False
 
     @property
@@ -66,7 +68,7 @@ METHODS = {
     for method in (
         Method(
             "feature-only",
-            lambda it: feature_only(it.alignment, it.pairing, it.classes),
+            lambda it: feature_only(it.alignment, it.pairing, it.classes, it.batch_size),
             uses_logits=False,
             chosen_layers=True,
             aligns=True,
@@ -76,9 +78,9 @@ METHODS = {
         Method("kd-std", lambda it: StandardizedDistillation(), uses_features=False),
         Method("dkd", lambda it: DecoupledDistillation(), uses_features=False),
         Method("fitnets", lambda it: FitNets(it.pairing)),
-        Method("fitnets-full", lambda it: FitNets(full_pairing(it.pairing))),
+        Method("fitnets-full", lambda it: FitNets(it.pairing), mapping=FULL),
         Method("sp", lambda it: SimilarityPreserving(it.pairing)),
-        Method("semckd", lambda it: SemanticCalibration(it.pairing, it.batch_size)),
+        Method("semckd", lambda it: SemanticCalibration(it.pairing, it.batch_size), mapping=ATTENTION),
         Method("simkd", lambda it: MatchedEnding(it.pairing), uses_logits=False, reuses_classifier=True),
         Method("attention-transfer", lambda it: AttentionTransfer(it.pairing)),
         Method("rkd", lambda it: RelationalDistillation(it.pairing), penultimate=True),

@@ -68,6 +68,13 @@ def check_recipe(recipe: Recipe) -> None:
         raise LayerprobeError(f"--epochs is at least 1 and --accumulate too, not {recipe.epochs}, {recipe.accumulate}")
     if recipe.optimizer not in OPTIMIZERS:
         raise LayerprobeError(f"no optimizer {recipe.optimizer!r}; {closest(recipe.optimizer, OPTIMIZERS)}")
+    if recipe.learning_rate is not None and recipe.learning_rate <= 0:
+        raise LayerprobeError(f"--lr is above 0, not {recipe.learning_rate}; leave it out for the architecture's own")
+    for option, value in (
+        ("--weight-decay", recipe.weight_decay), ("--momentum", recipe.momentum), ("--decay", recipe.decay),
+    ):  # fmt: skip
+        if value < 0:
+            raise LayerprobeError(f"{option} is 0 or above, not {value}")
     if recipe.backbone_lr_factor < 0:
         raise LayerprobeError(
             f"--backbone-lr-factor is 0 (a frozen backbone) or above, not {recipe.backbone_lr_factor}; try 0.01"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerprobe.errors import LayerprobeError
 from layerprobe.models.selection import even_layers, find_layers
 from layerprobe.resolve import Network
 from layerprobe.types import Layer, Ranking
@@ -33,10 +32,10 @@ _PAPER_BASELINE_TEACHERS: Mapping[str, tuple[int, ...]] = {
 
 @dataclass(frozen=True)
 class Pairing:
-    """Student and teacher layers: the i-th student layer learns from the i-th teacher layer.
+    """Pairs of layers: the i-th student layer learns from the i-th teacher layer.
 
     Attributes:
-        student: the student's layers; where it is a layer for several teacher layers it stands there several times.
+        student: the student's layers, in order of depth; one that learns from several stands there several times.
         teacher: as many of the teacher's.
     """
 
@@ -49,10 +48,15 @@ class Pairing:
         return tuple((ours.name, theirs.name) for ours, theirs in zip(self.student, self.teacher, strict=True))
 
 
-def full_pairing(pairing: Pairing) -> Pairing:
+def full_pairing(student: Sequence[Layer], teacher: Sequence[Layer]) -> Pairing:
     """Every student layer with every teacher layer."""
-    pairs = [(ours, theirs) for ours in pairing.student for theirs in pairing.teacher]
+    pairs = [(ours, theirs) for ours in student for theirs in teacher]
     return Pairing(tuple(ours for ours, _ in pairs), tuple(theirs for _, theirs in pairs))
+
+
+def distinct(layers: Iterable[Layer]) -> tuple[Layer, ...]:
+    """Layers in order of depth, each once."""
+    return tuple(sorted(dict.fromkeys(layers), key=lambda layer: layer.index))
 
 
 def penultimate_pairing(student: Network, teacher: Network) -> Pairing:
@@ -65,22 +69,22 @@ def penultimate_pairing(student: Network, teacher: Network) -> Pairing:
 
 
 def student_layers(network: Network, wanted: Sequence[str] | None, count: int) -> tuple[Layer, ...]:
-    """The student's layers: those named, else the paper's for its own students, else evenly spread.
+    """The student's layers: those named, else ``count`` layers: the paper's for its own students, or evenly spread.
 
     Raises:
-        LayerprobeError: if a name isn't there, or the number isn't the teacher's.
+        LayerprobeError: if a name isn't there, or there are fewer blocks.
     """
     if wanted is not None:
-        chosen = _named_or_even(network, wanted)
-        if len(chosen) != count:
-            raise LayerprobeError(
-                f"{len(chosen)} student layers for {count} teacher layers; name as many with --student-layers"
-            )
-        return chosen
+        return named_or_even(network, wanted)
     return _paper_or_even(network, _PAPER_STUDENTS, count)
 
 
-def _named_or_even(network: Network, wanted: Sequence[str]) -> tuple[Layer, ...]:
+def named_or_even(network: Network, wanted: Sequence[str]) -> tuple[Layer, ...]:
+    """Layers by name or index, or ``even:K``, in order of depth.
+
+    Raises:
+        LayerprobeError: if there is no such layer.
+    """
     even = re.fullmatch(r"even:([1-9]\d*)", wanted[0]) if len(wanted) == 1 else None
     if even:
         return even_layers(network.layers, int(even[1]), network.name)
@@ -107,7 +111,7 @@ def teacher_layers(network: Network, choice: str) -> tuple[Layer, ...]:
     """
     if not choice.endswith(".json"):
         names = [name.strip() for name in choice.split(",") if name.strip()]
-        return _named_or_even(network, names)
+        return named_or_even(network, names)
     ranking = Ranking.load(Path(choice))
     if ranking.provenance.get("model") != network.name:
         _log.warning("%s ranks %s; the teacher is %s", choice, ranking.provenance.get("model"), network.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -12,11 +12,14 @@ from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.baselines.scratch import Scratch
 from layerprobe.distill.baselines.simkd import ReusedEnding, reuse_classifier
 from layerprobe.distill.config import DistillConfig, TrainConfig
+from layerprobe.distill.mappings import check_agreement, is_table, mapped, table_pairing, written
 from layerprobe.distill.methods import METHODS, Method
 from layerprobe.distill.optimizers import find_head
 from layerprobe.distill.pairing import (
     Pairing,
     baseline_teacher_layers,
+    distinct,
+    named_or_even,
     penultimate_pairing,
     student_layers,
     teacher_layers,
@@ -86,21 +89,22 @@ def distill_student(config: DistillConfig, on_epoch: OnEpoch = _unheard, progres
     else:
         pairing = _pair(method, config, teacher, student)
     _say_pairs(method, config, pairing)
-    mapped = config.alignment.mapped(pairing)
-    setting = Setting(mapped, config.training.batch_size, len(stage.train_split.classes), config.alignment)
+    setting = Setting(pairing, config.training.batch_size, len(stage.train_split.classes), config.alignment)
     pupil = Pupil(
         student.module,
         _seeded(method, setting, config.training.seed),
-        mapped,
+        pairing,
         teacher=teacher.module if method.needs_teacher else None,
         head=ending.head if ending else find_head(student.module, student.layers),
     )
     settings: dict[str, Any] = {
         "teacher": _described(config.teacher, teacher),
         "student": described,
-        "teacher_layers": [layer.name for layer in pairing.teacher],
-        "student_layers": [layer.name for layer in pairing.student],
+        "teacher_layers": [layer.name for layer in distinct(pairing.teacher)],
+        "student_layers": [layer.name for layer in distinct(pairing.student)],
     }
+    if is_table(config.alignment.mapping):
+        settings["alignment"] = asdict(replace(config.alignment, mapping=written(pairing)))
     if config.layers and config.layers.endswith(".json"):
         settings["layers_from"] = config.layers
     if ending:
@@ -150,22 +154,38 @@ def _pair(method: Method, config: DistillConfig, teacher: Network, student: Netw
         return Pairing((), ())
     if method.penultimate:
         return penultimate_pairing(student, teacher)
+    if is_table(config.alignment.mapping):
+        return _pair_by_table(config, teacher, student)
     if config.layers:
         chosen = teacher_layers(teacher, config.layers)
     elif method.chosen_layers:
         raise LayerprobeError(
-            f"{method.name} needs the teacher's layers: --layers NAME.ranking.json (`layerprobe rank` writes one) "
-            "or --layers NAME,NAME,..."
+            f"{method.name} needs the teacher's layers: --layers NAME.ranking.json (`layerprobe rank` writes one), "
+            "NAME,NAME,..., quality:4 or even:4; or pairs with --mapping"
         )
     else:
         chosen = baseline_teacher_layers(teacher, PAIRS)
-    return Pairing(student_layers(student, config.student_layers, len(chosen)), chosen)
+    mapping = config.alignment.mapping if method.aligns else method.mapping
+    return mapped(mapping, student_layers(student, config.student_layers, len(chosen)), chosen)
+
+
+def _pair_by_table(config: DistillConfig, teacher: Network, student: Network) -> Pairing:
+    pairing = table_pairing(config.alignment.mapping, student, teacher)
+    wanted = config.student_layers
+    check_agreement(
+        pairing,
+        None if wanted is None else named_or_even(student, wanted),
+        None if config.layers is None else teacher_layers(teacher, config.layers),
+    )
+    return pairing
 
 
 def _say_pairs(method: Method, config: DistillConfig, pairing: Pairing) -> None:
-    for ours, theirs in zip(pairing.student, pairing.teacher, strict=True):
-        _log.info("student %s %s learns from teacher %s %s", ours.name, ours.shape, theirs.name, theirs.shape)
-    taken = {",".join(layer.name for layer in side) for side in (pairing.teacher, pairing.student)}
+    for ours in distinct(pairing.student):
+        theirs = [other for one, other in zip(pairing.student, pairing.teacher, strict=True) if one == ours]
+        shown = ", ".join(f"{layer.name} {layer.shape}" for layer in theirs)
+        _log.info("student %s %s learns from teacher %s", ours.name, ours.shape, shown)
+    taken = {",".join(layer.name for layer in distinct(side)) for side in (pairing.teacher, pairing.student)}
     wishes = {config.layers, ",".join(config.student_layers or ())} - {None, ""}
     if wishes - taken and (method.pairs_ends or not method.uses_features):
         reason = "pairs what comes last in both networks" if method.pairs_ends else "uses no features"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from layerprobe.models.weights import save_weights
 from layerprobe.types import EpochMetrics, Run
 
 CONFIG, METRICS, RESULT, CHECKPOINTS = "config.yaml", "metrics.csv", "result.json", "checkpoints"
+EVENTS = "tensorboard"
+"""Folder of TensorBoard's event files."""
+_DRAWN = tuple(f"{name}.{ending}" for name in ("curves", "confusion") for ending in ("pdf", "svg", "png", "csv"))
 WEIGHTS = {"distill": "student.safetensors", "train": "model.safetensors"}
 """The weights file of a run, by its command."""
 
@@ -69,10 +73,12 @@ class RunFolder:
         return (self.path / RESULT).is_file()
 
     def start(self, config: Mapping[str, Any]) -> None:
-        """Write the resolved configuration; an older run's results are removed."""
+        """Write the resolved configuration; what an older run left is removed, and other files are let alone."""
         self.path.mkdir(parents=True, exist_ok=True)
-        for stale in (METRICS, RESULT):
-            (self.path / stale).unlink(missing_ok=True)
+        for pattern in (METRICS, RESULT, *WEIGHTS.values(), *_DRAWN):
+            for stale in self.path.glob(pattern):
+                stale.unlink()
+        shutil.rmtree(self.path / EVENTS, ignore_errors=True)
         _write(self.path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
 
     def check_same(self, config: Mapping[str, Any]) -> None:

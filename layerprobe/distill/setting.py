@@ -13,7 +13,7 @@ class Setting:
     """What a method may want to know before its modules are made.
 
     Attributes:
-        pairing: the paired layers; empty for a method without features.
+        pairing: the pairs of layers, as the mapping has them; empty for a method without features.
         batch_size: images per batch, at most.
         classes: how many classes the images have.
         alignment: the form of feature-only.

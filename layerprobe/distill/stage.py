@@ -204,7 +204,9 @@ class Stage:
     def _training(self, cast: Cast) -> Training:
         """How to train, with what depends on the student filled in."""
         training = self.config.training
-        rate = training.learning_rate or default_learning_rate(cast.student.name)
+        rate = training.learning_rate
+        if rate is None:
+            rate = default_learning_rate(cast.student.name)
         milestones = training.milestones
         if training.schedule == "multi-step" and milestones is None:
             milestones = default_milestones(training.epochs)
@@ -212,9 +214,8 @@ class Stage:
 
     def _say(self, cast: Cast, training: Training) -> None:
         _log.info("preprocessing: %s", cast.student.preprocessing.describe())
-        _log.info(
-            "peak learning rate %g, %d epochs, batch %d", training.learning_rate, training.epochs, training.batch_size
-        )
+        epochs = "1 epoch" if training.epochs == 1 else f"{training.epochs} epochs"
+        _log.info("peak learning rate %g, %s, batch %d", training.learning_rate, epochs, training.batch_size)
         _log.info("%s, augmentation %s", describe(training), training.augment)
         if training.backbone_lr_factor != 1:
             rate = (training.learning_rate or 0.0) * training.backbone_lr_factor

@@ -194,7 +194,7 @@ class _Trainer:
         where = self._write(DIVERGED)
         saved = f"; the state is in {where}" if where else ""
         saved += f", that of epoch {epoch - 1} in {LATEST}" if where and epoch > 1 else ""
-        raise LayerprobeError(f"{what}{saved}; try a smaller --lr, --clip 1{half}")
+        raise LayerprobeError(f"{what}{saved}; try a smaller --lr, --clip 1{half}, with --overwrite")
 
     def save(self) -> None:
         """Save the state after an epoch; also as the best one, if its held-out images were classified best so far."""

@@ -45,7 +45,7 @@ def choose_layers(plan: DistillConfig, ranking: Ranking | None = None, progress:
         ranking = _unranked(plan)
     elif ranking is None:
         ranking = _ranked(plan, wish, progress)
-    student = _student(plan)
+    student = untrained_student(plan)
     taught = student_layers(student, plan.student_layers, wish.count)
     generator = torch.Generator().manual_seed(plan.training.seed)
     chosen = wish.rule.choose(Task(ranking, student.layers, taught, generator))
@@ -91,6 +91,13 @@ def teacher_sample(plan: DistillConfig) -> ExtractConfig:
     return ExtractConfig(plan.teacher, plan.data, plan.output, device=plan.training.device)
 
 
+def untrained_student(plan: DistillConfig) -> Network:
+    """The student of a distillation, with random weights."""
+    dataset = plan.data.open("train")
+    spec = replace(plan.student, weights=RANDOM, num_classes=plan.student.num_classes or len(dataset.classes))
+    return load_network(spec, plan.data, dataset)
+
+
 def _ranked(plan: DistillConfig, wish: Wish, progress: Progress) -> Ranking:
     score = str(wish.rule.score)
     family = SCORES[score].family
@@ -102,9 +109,3 @@ def _unranked(plan: DistillConfig) -> Ranking:
     """The teacher's layers, of which nothing is known."""
     found = find_model_layers(plan.teacher.name, plan.teacher.num_classes, plan.data.image_size)
     return Ranking(tuple(LayerGeometry(layer, {}) for layer in found.layers), "", ())
-
-
-def _student(plan: DistillConfig) -> Network:
-    dataset = plan.data.open("train")
-    spec = replace(plan.student, weights=RANDOM, num_classes=plan.student.num_classes or len(dataset.classes))
-    return load_network(spec, plan.data, dataset)

@@ -1,4 +1,4 @@
-"""Models from a user's own Python file, named ``FILE.py:callable``."""
+"""Models and other functions from a user's own Python file, named ``FILE.py:callable``."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ def split_file_name(name: str) -> tuple[Path, str] | None:
     """
     file, _, function = name.rpartition(":")
     if name.endswith(".py") or (file.endswith(".py") and not function):
-        raise LayerprobeError(
-            f"a model from a file is FILE.py:callable, not {name!r}; add the name of the function that builds the model"
-        )
+        raise LayerprobeError(f"what comes from a file is FILE.py:callable, not {name!r}; add the name of the function")
     return (Path(file), function) if file.endswith(".py") else None
 
 
@@ -65,6 +63,20 @@ def build_from_file(path: Path, function: str, num_classes: int | None, image_si
     return model
 
 
+def load_function(name: str) -> Callable[..., Any]:
+    """A function of a user's file, named ``FILE.py:callable``.
+
+    Raises:
+        LayerprobeError: if the name is of another kind, the file can't be run, or lacks the function.
+    """
+    parts = split_file_name(name)
+    if parts is None:
+        raise LayerprobeError(f"a function of your own is FILE.py:callable, not {name!r}; name its file")
+    path, function = parts
+    with _on_import_path(path.absolute().parent):
+        return _find(_run(path), path, function)
+
+
 @contextmanager
 def _on_import_path(folder: Path) -> Iterator[None]:
     """Let a file import its neighbours, as it could if it were run as a script."""
@@ -78,7 +90,7 @@ def _on_import_path(folder: Path) -> Iterator[None]:
 
 def _run(path: Path) -> ModuleType:
     if not path.is_file():
-        raise LayerprobeError(f"no file {path}; a model is SOURCE:NAME or FILE.py:callable")
+        raise LayerprobeError(f"no file {path}; name it as FILE.py:callable")
     unique = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:12]
     spec = importlib.util.spec_from_file_location(f"layerprobe_user_{path.stem}_{unique}", path)
     assert spec is not None and spec.loader is not None

@@ -17,7 +17,10 @@ from layerprobe.cli.main import app
 from layerprobe.distill.methods import METHODS
 from layerprobe.report.tables import TABLE_FORMATS
 
-COMMANDS = ("layers", "extract", "inspect", "rank", "compare-layers", "distill", "train", "evaluate", "demo")
+COMMANDS = (
+    "layers", "extract", "inspect", "rank", "compare-layers", "distill", "train", "evaluate", "compare", "report",
+    "validate", "demo",
+)  # fmt: skip
 ROOT = Path(__file__).parents[2]
 
 

@@ -32,6 +32,8 @@ PAIRING = Pairing(
     (Layer(0, "x", "block", (5, 3, 3), 0), Layer(1, "y", "block", (7, 4), 0)),
 )
 
+CROSSED = full_pairing(PAIRING.student, PAIRING.teacher)
+
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
@@ -156,6 +158,9 @@ def test_relational_distillation(images: int) -> None:
     moved = 2 * ours @ rotation + 1
     assert torch.allclose(distance_potentials(moved), distance_potentials(ours))
     assert torch.allclose(angle_potentials(moved), angle_potentials(ours))
+    far = (ours + 1000).float()
+    assert torch.allclose(distance_potentials(far).double(), distance_potentials(far.double()), rtol=1e-6)
+    assert (distance_potentials(torch.ones(images, 6)) == 0).all()
     assert gradcheck(distance_potentials, ours.clone().requires_grad_())
     apart = ~torch.eye(images, dtype=torch.bool)
     weights = normal(images, images, images, seed=4) * apart[:, :, None] * apart[:, None, :]
@@ -179,12 +184,19 @@ def test_attention_transfer() -> None:
     assert gradcheck(attention_map, normal(2, 3, 4).requires_grad_())
 
 
+def test_a_pair_that_meets_in_one_position_is_mentioned(caplog: pytest.LogCaptureFixture) -> None:
+    AttentionTransfer(PAIRING)
+    assert not caplog.records
+    AttentionTransfer(Pairing(PAIRING.student, (PAIRING.teacher[0], Layer(1, "fc.input", "feature", (7,), 0))))
+    assert "b and fc.input meet in one: that pair teaches nothing" in caplog.text and len(caplog.records) == 1
+
+
 def test_full_fitnets_pairs_every_layer_with_every_layer() -> None:
-    assert full_pairing(PAIRING).names == (("a", "x"), ("a", "y"), ("b", "x"), ("b", "y"))
+    assert CROSSED.names == (("a", "x"), ("a", "y"), ("b", "x"), ("b", "y"))
     student, teacher, labels = batch()
-    objective = FitNets(full_pairing(PAIRING)).double()
+    objective = FitNets(CROSSED).double()
     losses = []
-    for projector, (ours, theirs) in zip(objective.hints.projectors, full_pairing(PAIRING).names, strict=True):
+    for projector, (ours, theirs) in zip(objective.hints.projectors, CROSSED.names, strict=True):
         pair = projector(student.features[ours], teacher.features[theirs])
         losses.append(float(((pair.student - pair.teacher) ** 2).mean().detach()))
     terms = objective(student, teacher, labels)
@@ -193,7 +205,7 @@ def test_full_fitnets_pairs_every_layer_with_every_layer() -> None:
 
 def test_semantic_calibration() -> None:
     torch.manual_seed(0)
-    objective = SemanticCalibration(PAIRING, batch_size=6).double().eval()
+    objective = SemanticCalibration(CROSSED, batch_size=6).double().eval()
     student, teacher, labels = batch(5)
     similarities = {}
     for name, features in {**student.features, **teacher.features}.items():
@@ -208,11 +220,13 @@ def test_semantic_calibration() -> None:
     expected = 0.0
     for image in range(5):
         for row, s in enumerate("ab"):
-            query = embed(objective.attention.queries[row], similarities[s])[image]
-            keys = [embed(objective.attention.keys[number], similarities[t])[image] for number, t in enumerate("xy")]
+            query = embed(objective.hints.attention.queries[row], similarities[s])[image]
+            keys = [
+                embed(objective.hints.attention.keys[number], similarities[t])[image] for number, t in enumerate("xy")
+            ]
             attention = softmax(np.array([query @ key for key in keys]))
             for column, t in enumerate("xy"):
-                pair = objective.projectors[2 * row + column](student.features[s], teacher.features[t])
+                pair = objective.hints.projectors[2 * row + column](student.features[s], teacher.features[t])
                 error = ((pair.student - pair.teacher)[image].detach().numpy() ** 2).mean()
                 expected += 400 * attention[column] * error / 5
     terms = objective(student, teacher, labels)
@@ -338,8 +352,8 @@ def test_negatives_are_of_other_classes_and_every_one_is_drawn() -> None:
 
 OBJECTIVES = [
     KnowledgeDistillation(), StandardizedDistillation(), DecoupledDistillation(), FitNets(PAIRING),
-    FitNets(full_pairing(PAIRING)), SimilarityPreserving(PAIRING), AttentionTransfer(PAIRING),
-    RelationalDistillation(PAIRING), SemanticCalibration(PAIRING, 8),
+    FitNets(CROSSED), SimilarityPreserving(PAIRING), AttentionTransfer(PAIRING),
+    RelationalDistillation(PAIRING), SemanticCalibration(CROSSED, 8),
 ]  # fmt: skip
 
 

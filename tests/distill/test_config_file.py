@@ -1,6 +1,7 @@
 """config.yaml repeats a run, and any key of it can be changed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,18 @@ def test_another_files_weights_are_refused(small: DistillConfig, tmp_path: Path)
         ({"training": {"compile": 1}}, "training.compile is true or false, not 1"),
         ({"training": {"epochs": True}}, "training.epochs is a whole number, not True"),
         ({"training": {"seed": None}}, "training.seed is a whole number, not None"),
+        ({"training": {"milestones": 3}}, "training.milestones is a list, not 3"),
+        ({"training": {"milestones": ["a"]}}, "training.milestones is a whole number, not 'a'"),
+        ({"data": {"name": "digits", "image_size": "big"}}, "data.image_size is a whole number, not 'big'"),
+        ({"data": {"name": "digits", "mean": 0.5}}, "data.mean is a list, not 0.5"),
+        ({"student": {"name": "cifar:resnet20", "num_classes": "ten"}}, "num_classes is a whole number, not 'ten'"),
+        ({"alignment": {"by_class": "no"}}, "alignment.by_class is true or false, not 'no'"),
+        ({"alignment": {"loss": None}}, "alignment.loss is a word, not None"),
+        ({"alignment": {"mapping": [["a", "x"]]}}, "alignment.mapping is a word, not .*'x'"),
+        ({"method": 3}, "the configuration's method is a word, not 3"),
+        ({"teacher_layers": 5}, "teacher_layers is a list of layers by name or index, not 5"),
+        ({"student_layers": [["a"]]}, "student_layers is a list of layers by name or index, not .*'a'"),
+        ({"teacher_features": 3}, "teacher_features is a path, not 3"),
         ({"data": "digits"}, "'data' has keys below it, e.g. 'name'; not 'digits'"),
         ({"student": {"weights": "random"}}, "names no student; give student.name, or --student"),
     ],
@@ -121,6 +134,23 @@ def test_what_is_no_configuration_is_refused(change: dict[str, Any], message: st
     values = {"teacher": {"name": "cifar:resnet20"}, "student": {"name": "cifar:resnet20"}, "data": {"name": "digits"}}
     with pytest.raises(LayerprobeError, match=message):
         distill_config({**values, **change}, Path("run"), False, False)
+
+
+def test_a_training_has_no_layers() -> None:
+    with pytest.raises(LayerprobeError, match="no key 'teacher_layers' in a configuration"):
+        train_config({"model": {"name": "m"}, "data": {"name": "d"}, "teacher_layers": []}, Path("run"), False, False)
+
+
+def test_layers_are_a_list_or_one_text() -> None:
+    names = {"teacher": {"name": "cifar:resnet20"}, "student": {"name": "cifar:resnet20"}, "data": {"name": "digits"}}
+
+    def layers(**values: object) -> tuple[object, object]:
+        config = distill_config({**names, **values}, Path("run"), False, False)
+        return config.layers, config.student_layers
+
+    assert layers(teacher_layers=["a", 3, -1], student_layers="b, 4") == ("a,3,-1", ("b", "4"))
+    assert layers(teacher_layers="r.ranking.json", student_layers=[]) == ("r.ranking.json", None)
+    assert layers(teacher_layers=None) == layers() == (None, None)
 
 
 def test_yaml_reads_some_numbers_as_words(tmp_path: Path) -> None:
@@ -149,6 +179,31 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert "--model missing; give it, or --config FILE" in refused("--data", "digits", command="train")
     assert "--milestones is epochs separated by commas" in refused("--milestones", "a")
     assert "no preset 'paper'" in refused("--preset", "paper")
+
+
+def test_what_a_file_turns_on_the_command_line_turns_off(small: DistillConfig, tmp_path: Path) -> None:
+    import typer
+
+    from layerprobe.cli import distill as distill_command
+    from layerprobe.cli.training_options import _PLACES
+
+    group = typer.main.get_command(app)
+    for name in ("distill", "train"):
+        for option in group.commands[name].params:  # type: ignore[attr-defined]
+            if option.name in {**_PLACES, **distill_command._PLACES} and getattr(option, "is_flag", False):
+                assert option.secondary_opts, option.name
+    training = replace(small.training, channels_last=True, epochs=1, train_samples=100)
+    values = merge(to_values(replace(small, training=training)), {"alignment": {"kl": True}})
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(values))
+    invoke(
+        "distill", "--config", tmp_path / "plan.yaml", "--no-channels-last", "--no-kl", "--test-samples", "all",
+        "--output", tmp_path / "run", "--quiet",
+    )  # fmt: skip
+    written = settings(tmp_path / "run")
+    assert not written["training"]["channels_last"] and not written["alignment"]["kl"]
+    assert written["training"]["test_samples"] is None and written["training"]["train_samples"] == 100
+    error = invoke("distill", "--train-samples", "some", "--output", tmp_path / "none", code=2).stderr
+    assert "--train-samples is a number of images, or 'all'; not 'some'" in error
 
 
 def test_defaults_of_the_command_line_are_those_of_the_configuration() -> None:

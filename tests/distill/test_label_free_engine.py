@@ -1,13 +1,13 @@
 """Whatever the recipe, labels never reach a backbone that learns from features."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from layerprobe.data.loading import Pixels
+from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.run import distill_student
 
@@ -19,11 +19,8 @@ RECIPES = [
 ]
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: next(iter(recipe)))
-def test_permuted_labels_give_a_bit_identical_backbone(
-    small: DistillConfig, tmp_path: Path, recipe: dict[str, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = replace(small, training=replace(small.training, **recipe))
+def with_permuted_labels_differ(config: DistillConfig, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The names of the student's tensors that the labels reach."""
     ours = load_file(distill_student(config).weights)
     begin = Pixels.__init__
 
@@ -32,8 +29,34 @@ def test_permuted_labels_give_a_bit_identical_backbone(
         self.labels = self.labels[torch.randperm(len(self.labels), generator=torch.Generator().manual_seed(1))]
 
     monkeypatch.setattr(Pixels, "__init__", permuted)
-    theirs = load_file(distill_student(replace(config, output=tmp_path / "permuted")).weights)
-    assert {name for name in ours if not torch.equal(ours[name], theirs[name])} == {"linear.weight", "linear.bias"}
+    theirs = load_file(distill_student(replace(config, output=config.output.with_name("permuted"))).weights)
+    return {name for name in ours if not torch.equal(ours[name], theirs[name])}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: next(iter(recipe)))
+def test_permuted_labels_give_a_bit_identical_backbone(
+    small: DistillConfig, recipe: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(small, training=replace(small.training, **recipe))
+    assert with_permuted_labels_differ(config, monkeypatch) == {"linear.weight", "linear.bias"}
+
+
+@pytest.mark.parametrize("mapping", ["attention", "layer3.1=layer2.0,layer1.2=layer3.1"])
+def test_labels_reach_nothing_up_to_the_deepest_layer_of_a_mapping(
+    small: DistillConfig, mapping: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(
+        small,
+        layers="layer2.0,layer3.1" if mapping == "attention" else None,
+        student_layers=("layer1.2", "layer2.2", "layer3.1") if mapping == "attention" else None,
+        alignment=Alignment(mapping=mapping),
+    )
+    reached = with_permuted_labels_differ(config, monkeypatch)
+    assert {"linear.weight", "layer3.2.conv1.weight"} <= reached
+    assert {name.rpartition(".")[0].partition(".conv")[0].partition(".bn")[0] for name in reached} == {
+        "linear",
+        "layer3.2",
+    }
 
 
 def test_every_part_is_clipped(small: DistillConfig, monkeypatch: pytest.MonkeyPatch) -> None:

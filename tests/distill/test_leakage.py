@@ -11,6 +11,7 @@ from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.baselines.simkd import reuse_classifier
 from layerprobe.distill.config import Training
 from layerprobe.distill.images import Images, load_images
+from layerprobe.distill.mappings import mapped
 from layerprobe.distill.methods import METHODS
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.setting import Setting
@@ -49,7 +50,8 @@ def trained(
         pairing = Pairing(discover_layers(student, (8, 8))[-1:], discover_layers(teacher, (8, 8))[-1:])
     if needs.reuses_classifier:
         _, pairing = reuse_classifier(student, teacher, (8, 8), seed=0)
-    pairing = form.mapped(pairing)
+    elif (mapping := form.mapping if needs.aligns else needs.mapping) != "one-to-one":
+        pairing = mapped(mapping, pairing.student, pairing.teacher)
     objective = needs.build(Setting(pairing, 32, 10, form))
     pupil = Pupil(student, objective, pairing if needs.uses_features else Pairing((), ()), teacher)
     recipe = Recipe(epochs=2, learning_rate=0.005, seed=5)
@@ -75,6 +77,8 @@ FORMS = [
     Alignment(loss="cosine"),
     Alignment(projector="three-layer"),
     Alignment("moments", projector="three-layer", mapping="full"),
+    Alignment(mapping="attention"),
+    Alignment(mapping="attention", projector="three-layer", loss="cosine"),
 ]
 
 

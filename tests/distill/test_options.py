@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from layerprobe.distill.alignments.attention import AttentionMapping
 from layerprobe.distill.alignments.by_class import ClassAxes, ClassMoments
 from layerprobe.distill.alignments.options import Alignment, feature_only
 from layerprobe.distill.alignments.projected import FeatureOnly
@@ -24,7 +25,12 @@ PAIRING = Pairing(
 
 def test_what_the_forms_mean() -> None:
     assert isinstance(feature_only(Alignment(), PAIRING, 3), FeatureOnly)
-    assert Alignment(mapping="full").mapped(PAIRING) == full_pairing(PAIRING) and Alignment().mapped(PAIRING) == PAIRING
+    crossed = full_pairing(PAIRING.student, PAIRING.teacher)
+    attention = feature_only(Alignment(mapping="attention", projector="three-layer"), crossed, 3, batch_size=8)
+    assert isinstance(attention, AttentionMapping) and attention.attention.batch_size == 8
+    assert all(isinstance(projector, ThreeLayerProjector) for projector in attention.projectors)
+    ablation = feature_only(Alignment(mapping="attention", kl=True), crossed, 3)
+    assert isinstance(ablation, FeaturesAndLogits) and isinstance(ablation.features, AttentionMapping)
     three = feature_only(Alignment(projector="three-layer"), PAIRING, 3)
     assert isinstance(three, FeatureOnly)
     assert all(isinstance(projector, ThreeLayerProjector) for projector in three.projectors)
@@ -38,6 +44,9 @@ def test_labels_of_the_forms() -> None:
     assert Alignment().label == ""
     assert Alignment("geometry", by_class=True, loss="huber").label == "geometry, by class, huber, uses labels"
     assert Alignment(cross_entropy=True, kl=True).label == "+ cross entropy, + KL, uses labels"
+    assert (
+        Alignment(mapping="full").label == "full mapping" and Alignment(mapping="a=x,b=y").label == "table of 2 pairs"
+    )
     assert Alignment(kl=True).label == "+ KL" and not Alignment(kl=True).uses_labels
 
 
@@ -47,7 +56,19 @@ def test_labels_of_the_forms() -> None:
         ({"name": "beauty"}, "--alignment is one of projector, geometry, moments, relation; not 'beauty'"),
         ({"loss": "msd"}, "--feature-loss is one of mse, huber, cosine; not 'msd'; closest: 'mse'"),
         ({"projector": "two"}, "--projector is one of one-layer, three-layer"),
-        ({"mapping": "some"}, "--mapping is one of one-to-one, full"),
+        (
+            {"mapping": "atention"},
+            "--mapping is one of one-to-one, full, attention, or .*; not 'atention'; closest: 'att",
+        ),
+        ({"mapping": 3}, "--mapping is one of one-to-one, full, attention, or .*; not 3"),
+        ({"mapping": "a=x,b"}, "--mapping has pairs STUDENT=TEACHER separated by commas, .*; not 'b'"),
+        ({"mapping": "a=x=y"}, "--mapping has pairs STUDENT=TEACHER separated by commas, .*; not 'a=x=y'"),
+        ({"mapping": "=x"}, "--mapping has pairs STUDENT=TEACHER separated by commas, .*; not '=x'"),
+        ({"mapping": ",=,"}, "--mapping has pairs STUDENT=TEACHER separated by commas, .*; not '='"),
+        (
+            {"name": "relation", "mapping": "attention"},
+            "--mapping attention weighs projected features; relation is one",
+        ),
         ({"by_class": True}, "--by-class is a form of geometry and moments; projector has no classes"),
         ({"name": "relation", "projector": "three-layer"}, "--projector is for projector and moments; relation"),
         ({"name": "relation", "loss": "cosine"}, "--feature-loss is for features of one shape"),

@@ -180,7 +180,9 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, small: DistillConfig) -
 
 
 def test_a_loss_that_is_lost_stops_with_its_state_saved(small: DistillConfig) -> None:
-    with pytest.raises(LayerprobeError, match=r"not finite in epoch 1 \(.*diverged; try a smaller --lr, --clip 1$"):
+    with pytest.raises(
+        LayerprobeError, match=r"not finite in epoch 1 \(.*diverged; try a smaller --lr, --clip 1, with --overwrite$"
+    ):
         distill_student(replace(small, training=replace(small.training, learning_rate=1e30)))
     assert [path.name for path in (small.output / "checkpoints").iterdir()] == ["diverged"]
     assert not (small.output / "result.json").exists()

@@ -40,6 +40,22 @@ def test_unfinished_and_damaged_runs(small: DistillConfig, tmp_path: Path) -> No
     assert distill_student(replace(small, resume=True)).epochs == run.epochs
 
 
+def test_overwriting_leaves_nothing_of_the_older_run_and_everything_else(small: DistillConfig) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(_: object) -> None:
+        raise Stop
+
+    run = distill_student(small)
+    for name in ("curves.pdf", "confusion.csv", "mine.csv", "tensorboard/events"):
+        (run.folder / name).parent.mkdir(exist_ok=True)
+        (run.folder / name).write_text("")
+    with pytest.raises(Stop):
+        distill_student(replace(small, overwrite=True), on_epoch=stop)
+    assert {path.name for path in run.folder.iterdir()} == {"checkpoints", "config.yaml", "metrics.csv", "mine.csv"}
+
+
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
     with pytest.raises(LayerprobeError, match="run is a file; --output names the run folder to make"):

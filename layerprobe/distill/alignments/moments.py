@@ -53,7 +53,7 @@ def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
 class Moments(FeatureObjective):
     """Mean over pairs of the feature loss of a projector, and of the moments of clusters of images.
 
-    The clusters are those of k-means on the teacher's features of the last paired layer, averaged over positions; a
+    The clusters are those of k-means on the teacher's features of its last paired layer, averaged over positions; a
     batch's images belong to the nearest centres.
 
     Args:
@@ -74,7 +74,8 @@ class Moments(FeatureObjective):
         clusters: int = CLUSTERS,
     ) -> None:
         super().__init__()
-        self.last = pairing.teacher[-1].shape
+        self.deepest = max(range(len(pairing.teacher)), key=lambda number: pairing.teacher[number].index)
+        self.last = pairing.teacher[self.deepest].shape
         self.projectors = nn.ModuleList(
             projector(ours.shape, theirs.shape) for ours, theirs in zip(pairing.student, pairing.teacher, strict=True)
         )
@@ -85,7 +86,7 @@ class Moments(FeatureObjective):
         """Find the clusters of the last paired teacher layer."""
         from sklearn.cluster import KMeans
 
-        vectors = np.concatenate([self._average(batch[-1]).float().cpu().numpy() for batch in batches])
+        vectors = np.concatenate([self._average(batch[self.deepest]).float().cpu().numpy() for batch in batches])
         count = min(self.clusters, len(np.unique(vectors, axis=0)))
         centres = KMeans(count, n_init=1, random_state=0).fit(vectors).cluster_centers_
         # Every buffer keeps its shape, so that a saved state fits: of equal centres the first is the nearest.
@@ -94,7 +95,7 @@ class Moments(FeatureObjective):
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
         """The terms ``features`` and ``moments``."""
-        groups = torch.cdist(self._average(teacher[-1]).to(self.centres.dtype), self.centres).argmin(dim=1)
+        groups = torch.cdist(self._average(teacher[self.deepest]).to(self.centres.dtype), self.centres).argmin(dim=1)
         features, moments = [], []
         for projector, ours, theirs in zip(self.projectors, student, teacher, strict=True):
             pair = projector(ours, theirs)

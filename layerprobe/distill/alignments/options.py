@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from layerprobe.distill.alignments import ALIGNMENTS
+from layerprobe.distill.alignments.attention import AttentionMapping
 from layerprobe.distill.alignments.by_class import ClassAxes, ClassMoments
 from layerprobe.distill.alignments.moments import Moments
 from layerprobe.distill.alignments.projected import FeatureOnly
 from layerprobe.distill.alignments.with_logits import FeaturesAndLogits
 from layerprobe.distill.feature_losses import FEATURE_LOSSES
+from layerprobe.distill.mappings import ATTENTION, check_mapping, is_table, table_entries
 from layerprobe.distill.objectives import ClassObjective, FeatureObjective, LabelledObjective
-from layerprobe.distill.pairing import Pairing, full_pairing
+from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.projectors import PROJECTORS
 from layerprobe.errors import LayerprobeError, closest
-
-MAPPINGS = ("one-to-one", "full")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class Alignment:
         by_class: the form whose targets the labels shape, of ``geometry`` and ``moments``.
         projector: a key of ``PROJECTORS``, of ``projector`` and ``moments``.
         loss: a key of ``FEATURE_LOSSES``; ``relation`` has its own.
-        mapping: ``one-to-one``, or ``full``: every student layer learns from every teacher layer.
+        mapping: ``one-to-one``; ``full``: every student layer learns from every teacher layer; ``attention``: likewise,
+            weighted by learned attention, of ``projector``; or a table of pairs, student layer first:
+            ``layer1.2=layer3.5,layer3.2=layer3.6``.
         cross_entropy: an ablation: cross entropy into the backbone, too.
         kl: an ablation: 16 KL of logits at temperature 4 into the backbone, too.
 
@@ -48,10 +50,14 @@ class Alignment:
             ("--alignment", self.name, ALIGNMENTS),
             ("--projector", self.projector, PROJECTORS),
             ("--feature-loss", self.loss, FEATURE_LOSSES),
-            ("--mapping", self.mapping, MAPPINGS),
         ):
             if value not in known:
                 raise LayerprobeError(f"{option} is one of {', '.join(known)}; not {value!r}; {closest(value, known)}")
+        check_mapping(self.mapping)
+        if self.mapping == ATTENTION and self.name != "projector":
+            raise LayerprobeError(
+                f"--mapping attention weighs projected features; {self.name} is one to one, full or a table"
+            )
         if self.by_class and self.name not in ("geometry", "moments"):
             raise LayerprobeError(f"--by-class is a form of geometry and moments; {self.name} has no classes")
         if self.projector != "one-layer" and self.name not in ("projector", "moments"):
@@ -66,10 +72,6 @@ class Alignment:
         """Whether labels reach the backbone in any way."""
         return self.by_class or self.cross_entropy
 
-    def mapped(self, pairing: Pairing) -> Pairing:
-        """The pairs that learn from each other: the chosen ones, or every student layer with every teacher layer."""
-        return full_pairing(pairing) if self.mapping == "full" else pairing
-
     @property
     def needs_logits(self) -> bool:
         """Whether the teacher's logits are needed."""
@@ -83,29 +85,38 @@ class Alignment:
         parts += ["by class" if self.by_class else ""]
         parts += [f"{self.projector} projector" if self.projector != default.projector else ""]
         parts += [self.loss if self.loss != default.loss else ""]
-        parts += ["full mapping" if self.mapping != default.mapping else ""]
+        parts += [self._mapping_label if self.mapping != default.mapping else ""]
         parts += ["+ cross entropy" if self.cross_entropy else "", "+ KL" if self.kl else ""]
         parts += ["uses labels" if self.uses_labels else ""]
         return ", ".join(filter(None, parts))
 
+    @property
+    def _mapping_label(self) -> str:
+        if not is_table(self.mapping):
+            return f"{self.mapping} mapping"
+        return f"table of {len(table_entries(self.mapping))} pairs"
+
 
 def feature_only(
-    alignment: Alignment, pairing: Pairing, classes: int
+    alignment: Alignment, pairing: Pairing, classes: int, batch_size: int = 128
 ) -> FeatureObjective | ClassObjective | LabelledObjective:
     """The objective that an alignment means.
 
     Args:
         alignment: the form of feature-only.
-        pairing: the pairs of layers, as ``alignment.mapped`` gives them.
+        pairing: the pairs of layers; with a full mapping or attention every student layer with every teacher layer.
         classes: how many classes the images have.
+        batch_size: images per batch, at most.
     """
     loss, projector = FEATURE_LOSSES[alignment.loss], PROJECTORS[alignment.projector]
     if alignment.by_class:
         if alignment.name == "geometry":
             return ClassAxes(pairing, classes, loss)
         return ClassMoments(pairing, loss, projector)
-    if alignment.name == "projector":
-        objective: FeatureObjective = FeatureOnly(pairing, loss, projector)
+    if alignment.mapping == ATTENTION:
+        objective: FeatureObjective = AttentionMapping(pairing, batch_size, loss, projector)
+    elif alignment.name == "projector":
+        objective = FeatureOnly(pairing, loss, projector)
     elif alignment.name == "moments":
         objective = Moments(pairing, loss, projector)
     else:

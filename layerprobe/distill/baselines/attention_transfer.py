@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 import torch
@@ -11,6 +12,8 @@ from torch.nn.functional import normalize
 from layerprobe.distill.baselines.kd import WithDistillation
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.projectors import SpatialAligner
+
+_log = logging.getLogger(__name__)
 
 
 def attention_map(features: Tensor) -> Tensor:
@@ -28,7 +31,8 @@ class AttentionTransfer(WithDistillation):
     """Knowledge distillation + 1,000 times the sum over pairs of the mean squared difference of attention maps.
 
     Equation 2 with the square that the authors' code has, and its weight. Of maps of different size the larger one's
-    features are average-pooled to the smaller one's size first; tokens are positions.
+    features are average-pooled to the smaller one's size first; tokens are positions. A pair that meets in one position
+    teaches nothing, its two maps being 1: that is said.
     """
 
     def __init__(self, pairing: Pairing, weight: float = 1000.0) -> None:
@@ -38,6 +42,12 @@ class AttentionTransfer(WithDistillation):
             SpatialAligner(ours.shape, theirs.shape)
             for ours, theirs in zip(pairing.student, pairing.teacher, strict=True)
         ]
+        for align, ours, theirs in zip(self.aligners, pairing.student, pairing.teacher, strict=True):
+            if align(torch.zeros(1, *ours.shape), torch.zeros(1, *theirs.shape)).student[0, 0].numel() == 1:
+                _log.warning(
+                    "attention-transfer compares positions, and %s and %s meet in one: that pair teaches nothing",
+                    ours.name, theirs.name,
+                )  # fmt: skip
 
     def feature_terms(self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The term ``attention``."""

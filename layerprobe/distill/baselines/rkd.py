@@ -18,10 +18,10 @@ def distance_potentials(features: Tensor) -> Tensor:
     Args:
         features: (batch, D), at least two images.
     """
-    squares = features.square().sum(dim=1)
-    squared = (squares[:, None] + squares - 2 * features @ features.T).clamp_min(1e-12)
-    distances = squared.sqrt()[_off_diagonal(len(features))]
-    return distances / distances.mean()
+    # Of squared lengths and inner products nothing would be left where all features have a large common offset.
+    distances = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
+    distances = distances[~torch.eye(len(features), dtype=torch.bool, device=features.device)]
+    return distances / distances.mean().clamp_min(1e-12)
 
 
 def angle_potentials(features: Tensor) -> Tensor:
@@ -34,10 +34,6 @@ def angle_potentials(features: Tensor) -> Tensor:
     """
     directions = normalize(features[:, None] - features, dim=2)  # [j, i]: from f_i to f_j
     return directions @ directions.transpose(1, 2)
-
-
-def _off_diagonal(count: int) -> Tensor:
-    return ~torch.eye(count, dtype=torch.bool)
 
 
 class RelationalDistillation(WithDistillation):

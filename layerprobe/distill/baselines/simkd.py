@@ -26,7 +26,8 @@ class MatchedEnding(FeatureObjective):
 
     The student ends in a projector and the teacher's classifier (``reuse_classifier``). The publication keeps that
     classifier as it is; as compared in section 4 of Cooper et al. it is fine-tuned: the engine does so, with cross
-    entropy on detached features, so that the rest of the student still learns from features alone.
+    entropy on detached features, so that the rest of the student still learns from features alone. The projector being
+    a part of the student, a larger map is pooled to the teacher's size behind it; the publication pools before it.
 
     Args:
         pairing: the layer of the projected map, and the teacher's.

@@ -9,7 +9,7 @@ from pathlib import Path
 from layerprobe.errors import LayerprobeError, closest
 from layerprobe.experiments.grids.grid_file import RUNS, Grid, load_grid
 from layerprobe.experiments.grids.launchers import LAUNCHERS, Launch
-from layerprobe.experiments.grids.results import GRID_FILE, forget_failures, read_grid
+from layerprobe.experiments.grids.results import GRID_FILE, Lookout, forget_failures
 from layerprobe.experiments.grids.work import OnEpoch, work
 from layerprobe.types import GridResults, Progress, silent
 
@@ -101,11 +101,12 @@ def compare(
     grid = open_grid(config)
     write_grid(grid, config.output)
     forget_failures(config.output)
+    lookout = Lookout(grid, config.output)
     if config.launcher == "local" and config.jobs == 1 and not config.options:
         work(grid, config.output, on_epoch, progress)
-        return Compared(read_grid(config.output))
-    left = LAUNCHERS[config.launcher](config.launch, lambda: watch(read_grid(config.output)))
-    return Compared(read_grid(config.output), left)
+        return Compared(lookout.look())
+    left = LAUNCHERS[config.launcher](config.launch, lambda: watch(lookout.look()))
+    return Compared(lookout.look(), left)
 
 
 def write_grid(grid: Grid, folder: Path) -> None:

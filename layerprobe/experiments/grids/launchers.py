@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class Launch:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-def start_local(launch: Launch, watch: Callable[[], None] = lambda: None, poll: float = 1.0) -> str:
+def start_local(launch: Launch, watch: Callable[[], None] = lambda: None, poll: float = 3.0) -> str:
     """Start workers on this machine, and wait for them. Cores and GPUs are divided among them.
 
     Args:
@@ -56,7 +57,7 @@ def start_local(launch: Launch, watch: Callable[[], None] = lambda: None, poll: 
     try:
         while any(worker.poll() is None for worker in workers):
             watch()
-            time.sleep(poll)
+            _wait(workers, poll)
         watch()
     except BaseException:
         for worker in workers:
@@ -71,6 +72,14 @@ def start_local(launch: Launch, watch: Callable[[], None] = lambda: None, poll: 
             "command goes on"
         )
     return ""
+
+
+def _wait(workers: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
+    """Until the time is over, or all have ended."""
+    end = time.monotonic() + seconds
+    for worker in workers:
+        with suppress(subprocess.TimeoutExpired):
+            worker.wait(max(0.0, end - time.monotonic()))
 
 
 def _start(launch: Launch, number: int, logs: Path) -> subprocess.Popen[bytes]:

@@ -30,17 +30,30 @@ def read_grid(folder: Path) -> GridResults:
     """
     if not (folder / GRID_FILE).is_file():
         raise LayerprobeError(f"{folder} holds no grid: it has no {GRID_FILE}; `layerprobe compare` makes one")
-    return grid_results(load_grid(folder / GRID_FILE), folder)
+    return Lookout(load_grid(folder / GRID_FILE), folder).look()
 
 
-def grid_results(grid: Grid, folder: Path) -> GridResults:
-    """The state of every cell of a grid in a folder, which may not be there yet."""
-    return GridResults(
-        title=grid.title,
-        reference=grid.reference,
-        results=tuple(cell_result(planned, folder) for planned in grid.cells),
-        provenance=provenance(grid),
-    )
+class Lookout:
+    """A grid's folder, looked at again and again: what is finished is read once.
+
+    Args:
+        grid: the cells.
+        folder: of the grid, which may not be there yet.
+    """
+
+    def __init__(self, grid: Grid, folder: Path) -> None:
+        self._grid, self._folder = grid, folder
+        self._done: dict[str, CellResult] = {}
+
+    def look(self) -> GridResults:
+        """The state of every cell."""
+        results = []
+        for planned in self._grid.cells:
+            result = self._done.get(planned.cell.path) or cell_result(planned, self._folder)
+            if result.state == DONE:
+                self._done[planned.cell.path] = result
+            results.append(result)
+        return GridResults(self._grid.title, self._grid.reference, tuple(results), provenance(self._grid))
 
 
 def provenance(grid: Grid) -> dict[str, Any]:

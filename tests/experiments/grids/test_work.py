@@ -15,7 +15,7 @@ from layerprobe.experiments.grids.compare import CompareConfig, compare, write_g
 from layerprobe.experiments.grids.estimate import estimate_seconds
 from layerprobe.experiments.grids.grid_file import load_grid, parse_grid
 from layerprobe.experiments.grids.launchers import WORKER, Launch, start_local, start_slurm
-from layerprobe.experiments.grids.results import claims, grid_results, mark_failed, read_grid
+from layerprobe.experiments.grids.results import Lookout, claims, mark_failed, read_grid
 from layerprobe.experiments.grids.work import work
 from layerprobe.types import GridResults
 
@@ -128,7 +128,7 @@ def test_the_ranking_of_a_teacher_is_made_once(
     grid = parse_grid(yaml.safe_dump(values), "g.yaml")
     (tmp_path / "grid").mkdir()
     work(grid, tmp_path / "grid")
-    results = grid_results(grid, tmp_path / "grid")
+    results = Lookout(grid, tmp_path / "grid").look()
     assert states(results) == ["done"] * 6 and len(made) == 1
     layers = {
         (result.cell.choice, result.cell.seed): tuple(result.run.config["teacher_layers"])
@@ -161,7 +161,7 @@ def test_slurm_workers_are_an_array(grid_values: dict[str, object], tmp_path: Pa
     said = start_slurm(Launch(tmp_path / "grid", 2, {"timeout_min": "5"}), cluster="local")
     assert said.startswith("submitted 2 workers as ") and f"layerprobe report {tmp_path / 'grid'}" in said
     deadline = time.monotonic() + 120
-    while states(grid_results(grid, tmp_path / "grid")) != ["done"] * 2:
+    while states(Lookout(grid, tmp_path / "grid").look()) != ["done"] * 2:
         assert time.monotonic() < deadline
         time.sleep(0.2)
 
@@ -192,7 +192,7 @@ def test_what_is_no_grid_folder_is_refused(grid_file: Path, tmp_path: Path) -> N
 
 def test_times_come_from_finished_runs_else_from_some_steps(grid_file: Path, tmp_path: Path) -> None:
     grid = load_grid(grid_file)
-    fresh = estimate_seconds(grid, grid_results(grid, tmp_path / "grid"))
+    fresh = estimate_seconds(grid, Lookout(grid, tmp_path / "grid").look())
     assert list(fresh) == [planned.cell.path for planned in grid.cells] and all(
         0 < took < 600 for took in fresh.values()
     )
@@ -200,8 +200,8 @@ def test_times_come_from_finished_runs_else_from_some_steps(grid_file: Path, tmp
     first = [planned for planned in grid.cells if planned.cell.seed == 0][:1]
     one = parse_grid(grid.text, "g")
     work(type(one)(one.title, one.reference, tuple(first), {}, one.text), tmp_path / "grid")
-    known = estimate_seconds(grid, grid_results(grid, tmp_path / "grid"))
-    done = grid_results(grid, tmp_path / "grid").results[0].run
+    known = estimate_seconds(grid, Lookout(grid, tmp_path / "grid").look())
+    done = Lookout(grid, tmp_path / "grid").look().results[0].run
     assert done and first[0].cell.path not in known
     assert known["runs/a-to-b/scratch/seed-1"] == done.total_seconds
 
@@ -209,5 +209,5 @@ def test_times_come_from_finished_runs_else_from_some_steps(grid_file: Path, tmp
 def test_marks_of_failure_stay_until_they_are_forgotten(grid_file: Path, tmp_path: Path) -> None:
     grid = load_grid(grid_file)
     mark_failed(tmp_path / "grid", grid.cells[0].cell.path, "why")
-    result = grid_results(grid, tmp_path / "grid").results[0]
+    result = Lookout(grid, tmp_path / "grid").look().results[0]
     assert (result.state, result.reason) == ("failed", "why")

@@ -1,0 +1,1 @@
+"""Whether scores tell which layers distil well."""

@@ -1,0 +1,98 @@
+"""Students distilled from every candidate, and the scores that could have foretold them: ``layerprobe validate``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from layerprobe.distill.config import DistillConfig
+from layerprobe.distill.pairing import student_layers
+from layerprobe.errors import LayerprobeError
+from layerprobe.experiments.grids.compare import CompareConfig, Compared, compare, open_grid, write_grid
+from layerprobe.experiments.grids.grid_file import Grid
+from layerprobe.experiments.grids.results import GRID_FILE
+from layerprobe.experiments.grids.work import OnEpoch
+from layerprobe.experiments.on_the_spot import untrained_student
+from layerprobe.experiments.validation.candidates import read_plan, spread_out
+from layerprobe.experiments.validation.scores import (
+    LayerScore,
+    Learner,
+    measure_scores,
+    read_scores,
+    save_scores,
+)
+from layerprobe.types import GridResults, Progress, silent
+
+
+def prepare_validation(
+    config: CompareConfig, scores: Mapping[str, LayerScore] | None = None, progress: Progress = silent
+) -> Grid:
+    """Write the grid of a validation into its folder, and measure the scores, where they are not there yet.
+
+    Args:
+        config: what to run; its grid file has a key ``validate``.
+        scores: further ones, by name.
+        progress: told while images pass through, and before every layer.
+
+    Raises:
+        LayerprobeError: if the grid file says what can't be, something else lies in the folder, or a score fails.
+    """
+    asked = open_grid(config)
+    if not asked.validate:
+        raise LayerprobeError(
+            f"{config.grid} asks for no validation: it has no key 'validate', e.g. validate: {{layers: all}}; "
+            "`layerprobe compare` runs it"
+        )
+    grid = spread_out(asked, str(config.grid))
+    folder, own = config.output, scores or {}
+    known = read_scores(folder)
+    layers = list(dict.fromkeys(name for planned in grid.cells for name in planned.values["teacher_layers"]))
+    if known is not None and set(layers) <= set(known["scores"]) and set(own) <= set(known["scores"][layers[0]]):
+        write_grid(grid, folder)
+        return grid
+    plan = read_plan(grid.validate, str(config.grid))
+    first = grid.cells[0].config(folder)
+    found = measure_scores(first, layers, _learners(grid, folder), own, plan.samples, progress)
+    write_grid(grid, folder)
+    save_scores(found, folder)
+    return grid
+
+
+def validate(
+    config: CompareConfig,
+    on_epoch: OnEpoch,
+    scores: Mapping[str, LayerScore] | None = None,
+    progress: Progress = silent,
+    watch: Callable[[GridResults], None] = lambda results: None,
+) -> Compared:
+    """Distil from every candidate of a grid file's ``validate``; ``read_validation`` then says which score foretold it.
+
+    Args:
+        config: what to run.
+        on_epoch: of one local worker: told every epoch.
+        scores: further ones, by name: functions of a layer's ``Gram``.
+        progress: told while images pass through, and after every step of one local worker.
+        watch: of several workers: told the state of the grid while they work.
+
+    Raises:
+        LayerprobeError: as ``prepare_validation`` and ``compare``.
+    """
+    prepare_validation(config, scores, progress)
+    return compare(replace(config, grid=config.output / GRID_FILE), on_epoch, progress, watch)
+
+
+def _learners(grid: Grid, folder: Path) -> dict[str, Learner]:
+    learners: dict[str, Learner] = {}
+    for planned in grid.cells:
+        count = len(planned.values["teacher_layers"])
+        known = learners.get(planned.cell.pair)
+        if known is None or count not in known.taught:
+            plan = planned.config(folder)
+            taught = {**(known.taught if known else {}), count: _taught(plan, count)}
+            learners[planned.cell.pair] = Learner(plan.student, taught)
+    return learners
+
+
+def _taught(plan: DistillConfig, count: int) -> list[str]:
+    return [layer.name for layer in student_layers(untrained_student(plan), plan.student_layers, count)]

@@ -1,0 +1,173 @@
+"""A validation end to end, and each of its parts against another way to the same number."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.experiments.grids.compare import CompareConfig
+from layerprobe.experiments.grids.grid_file import parse_grid
+from layerprobe.experiments.validation.candidates import spread_out
+from layerprobe.experiments.validation.results import read_validation
+from layerprobe.experiments.validation.scores import load_scores, read_scores
+from layerprobe.experiments.validation.validate import validate
+from layerprobe.features.config import ExtractConfig
+from layerprobe.grams import extract_grams
+from layerprobe.ranking.measure import layer_similarity
+from layerprobe.ranking.rank import rank
+from layerprobe.resolve import DataSpec, ModelSpec
+from layerprobe.types import Gram, Run
+
+DIGITS = DataSpec("digits", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+
+def values(teacher: Run | None = None, **changes: object) -> dict[str, object]:
+    weights = str(teacher.weights) if teacher else "t.th"
+    return {
+        "common": {
+            "data": {"name": "digits"},
+            "training": {"epochs": 1, "batch_size": 30, "train_samples": 60, "test_samples": 50, "device": "cpu"},
+        },
+        "pairs": {
+            "A to B": {"teacher": {"name": "cifar:resnet20", "weights": weights}, "student": {"name": "cifar:resnet20"}}
+        },
+        "methods": ["feature-only"],
+        "validate": {"layers": "0,5,-1", "sets": 2, "size": 2, "samples": 60},
+        "seeds": 2,
+        **changes,
+    }
+
+
+def mean_length(gram: Gram) -> float:
+    return float(gram.squared_norms.sqrt().mean())
+
+
+def test_students_of_every_candidate_and_the_scores_that_foretold_them(digits_teacher: Run, tmp_path: Path) -> None:
+    (tmp_path / "v.yaml").write_text(yaml.safe_dump(values(digits_teacher), sort_keys=False))
+    config, folder = CompareConfig(tmp_path / "v.yaml", tmp_path / "out"), tmp_path / "out"
+    done = validate(config, lambda cell, metrics, epochs: None, {"length": mean_length})
+    found = read_validation(folder)
+    assert found and [result.state for result in done.results.results] == ["done"] * 10
+    alone, sets = [one for one in found.candidates if len(one.layers) == 1], found.candidates[3:]
+    assert [one.layers for one in alone] == [("relu",), ("layer2.1",), ("linear.input",)]
+    assert [one.depth for one in alone] == [0.0, 0.5, 1.0] and len({one.layers for one in sets}) == 2
+    for candidate in found.candidates:
+        runs = [one.run for one in done.results.results if one.cell.choice == "+".join(candidate.layers)]
+        assert candidate.accuracies == {run.config["training"]["seed"]: run.last_accuracy for run in runs if run}
+        assert all(run and run.config["teacher_layers"] == list(candidate.layers) for run in runs)
+
+    # the scores are those of `layerprobe rank`, and the CKA that of `layerprobe compare-layers`
+    teacher = ModelSpec("cifar:resnet20", str(digits_teacher.weights))
+    student = ModelSpec("cifar:resnet20", "random")
+    with (
+        extract_grams(ExtractConfig(teacher, DIGITS, tmp_path / "t.h5", samples=60, device="cpu")) as ours,
+        extract_grams(ExtractConfig(student, DIGITS, tmp_path / "s.h5", samples=60, device="cpu")) as theirs,
+    ):
+        ranking = {one.layer.name: one.statistics for one in rank(ours, resamples=0, families=("logme",)).geometries}
+        similarity = layer_similarity(ours, theirs)
+    rows = {layer.name: number for number, layer in enumerate(similarity.first)}
+    columns = {layer.name: number for number, layer in enumerate(similarity.second)}
+    for one in found.candidates:
+        taught = ["layer3.2"] if len(one.layers) == 1 else ["layer2.1", "layer3.2"]
+        cka = [similarity.cka[rows[a], columns[b]] for a, b in zip(one.layers, taught, strict=True)]
+        expected = {
+            "quality": sum(ranking[name]["quality"] for name in one.layers) / len(one.layers),
+            "logme": sum(ranking[name]["logme"] for name in one.layers) / len(one.layers),
+            "cka-to-student": float(sum(cka)) / len(cka),
+        }
+        assert {name: one.scores[name] for name in expected} == pytest.approx(expected, rel=1e-6)
+        assert one.scores["length"] > 0 and one.scores["depth"] == one.depth
+    groups = {(one.group, one.candidates) for one in found.correlations}
+    assert groups == {("single layers", 3), ("sets of 2", 2)}
+    assert all(math.isnan(one.spearman) for one in found.correlations if one.group == "sets of 2")
+
+
+def test_scores_are_measured_once_and_nothing_is_run_again(
+    digits_teacher: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = values(digits_teacher, validate={"layers": [-1], "samples": 60}, seeds=1)
+    (tmp_path / "v.yaml").write_text(yaml.safe_dump(told))
+    config = CompareConfig(tmp_path / "v.yaml", tmp_path / "out")
+    first = validate(config, lambda cell, metrics, epochs: None)
+    monkeypatch.setattr("layerprobe.experiments.validation.validate.measure_scores", None)
+    monkeypatch.setattr("layerprobe.experiments.grids.work.distill_student", None)
+    again = validate(config, lambda cell, metrics, epochs: None)
+    assert again.results.results == first.results.results
+    scores = tmp_path / "out" / "scores.json"
+    kept = json.loads(scores.read_text())
+    kept["scores"]["linear.input"]["logme"] = None
+    scores.write_text(json.dumps(kept))
+    found = read_validation(tmp_path / "out")
+    assert found and math.isnan(found.candidates[0].scores["logme"])
+    assert {one.score: one.candidates for one in found.correlations}["logme"] == 0
+    scores.write_text("{}")
+    with pytest.raises(LayerprobeError, match=r"scores.json is damaged \(KeyError"):
+        read_validation(tmp_path / "out")
+
+
+def spread(**changes: object):
+    return spread_out(parse_grid(yaml.safe_dump(values(**changes), sort_keys=False), "v.yaml"), "v.yaml")
+
+
+def test_candidates_are_layers_alone_and_sets_no_two_alike() -> None:
+    grid = spread(validate={"layers": "layer3.*", "sets": 30, "size": 3}, seeds=1)
+    choices = [planned.cell.choice for planned in grid.cells]
+    assert choices[:3] == ["layer3.0", "layer3.1", "layer3.2"] and len(set(choices)) == 33
+    assert all(len(planned.config(Path()).layers.split(",")) == 3 for planned in grid.cells[3:])
+    everything = spread(validate={"sets": 500, "size": 8}, seeds=1)  # there are 9 sets of 8 of 9 blocks
+    assert len(everything.cells) == 11 + 9
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"choices": ["even:4"]}, "validate makes the choices of layers itself; remove the key 'choices'"),
+        ({"methods": ["feature-only", "kd"]}, "takes methods whose layers are chosen, like feature-only; not kd"),
+        ({"validate": {"layer": "all"}}, "no key 'validate.layer'; closest: 'layers'"),
+        ({"validate": {"sets": "many"}}, "validate.sets is a whole number, not 'many'"),
+        ({"validate": {"sets": 1, "size": 10}}, "the teacher has 9 blocks, fewer than validate.size 10"),
+        ({"validate": {"layers": "layer9"}}, "layer 'layer9' is not in v.yaml"),
+        (
+            {"pairs": {n: {"teacher": {"name": f"cifar:resnet{n}"}, "student": {"name": "s"}} for n in (20, 56)}},
+            "validate takes one teacher, not cifar:resnet20, cifar:resnet56; make a file for each",
+        ),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(LayerprobeError, match=message):
+        spread(**changes)
+
+
+def test_a_file_without_validate_is_refused(tmp_path: Path) -> None:
+    told = values()
+    del told["validate"]
+    (tmp_path / "g.yaml").write_text(yaml.safe_dump(told))
+    with pytest.raises(LayerprobeError, match="asks for no validation: it has no key 'validate'"):
+        validate(CompareConfig(tmp_path / "g.yaml", tmp_path / "out"), lambda cell, metrics, epochs: None)
+    assert not (tmp_path / "out").exists() and read_scores(tmp_path / "out") is None
+
+
+def test_scores_of_the_users_own(digits_teacher: Run, tmp_path: Path) -> None:
+    code = (
+        "def length(gram):\n    return gram.squared_norms.mean()\n"
+        "def quality(gram):\n    return 0\n"
+        "def bad(gram):\n    return 1 / 0\n"
+    )
+    (tmp_path / "mine.py").write_text(code)
+    assert list(load_scores([f"{tmp_path}/mine.py:length"])) == ["length"]
+    with pytest.raises(LayerprobeError, match="there is a score 'quality' already; call the function otherwise"):
+        load_scores([f"{tmp_path}/mine.py:quality"])
+    with pytest.raises(LayerprobeError, match="a function of your own is FILE.py:callable, not 'length'"):
+        load_scores(["length"])
+    told = values(digits_teacher, validate={"layers": [-1], "samples": 60}, seeds=1)
+    (tmp_path / "v.yaml").write_text(yaml.safe_dump(told))
+    with pytest.raises(LayerprobeError, match=r"the score 'bad' failed \(ZeroDivisionError"):
+        validate(
+            CompareConfig(tmp_path / "v.yaml", tmp_path / "out"),
+            lambda cell, metrics, epochs: None,
+            load_scores([f"{tmp_path}/mine.py:bad"]),
+        )
+    assert not (tmp_path / "out" / "grid.yaml").exists()
