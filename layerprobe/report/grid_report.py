@@ -13,6 +13,7 @@ from layerprobe.report.figures.cost import cost_figure
 from layerprobe.report.figures.grid_bars import grid_bars_figure
 from layerprobe.report.figures.learning_curves import learning_curves_figure
 from layerprobe.report.figures.validation import validation_figure
+from layerprobe.report.grid_groups import method_labels
 from layerprobe.report.grid_notes import count_states
 from layerprobe.report.grid_tables import details_table, grid_table, states_table
 from layerprobe.report.html import Figure, Page, Section, html_page
@@ -23,6 +24,8 @@ from layerprobe.types import GridResults, Validation
 
 INDEX = "index.html"
 _OURS = '<meta name="generator" content="layerprobe report">'
+MOST_CURVES = 14
+"""Methods above which curves and points can't be told apart, and are not drawn."""
 _ENDINGS = {"md": "markdown", "tex": "latex", "csv": "csv", "json": "json"}
 
 
@@ -115,6 +118,8 @@ def _of_grid(results: GridResults, width: float) -> Iterator[_Exhibit]:
         "methods by which labels reach the student's backbone.",
         partial(grid_bars_figure, results, width),
     )
+    if len(method_labels(results)) > MOST_CURVES:
+        return
     yield _Exhibit(
         "learning-curves",
         "Top-1 on the test images against epochs: mean over seeds, with a band of one sample standard deviation.",
@@ -157,9 +162,10 @@ def _page(
     results: GridResults, validation: Validation | None, tables: dict[str, Table], figures: dict[str, Figure]
 ) -> Page:
     drawn = tuple(figure for name, figure in figures.items() if not name.startswith("validation"))
-    done = any(result.run for result in results.results)
-    missing = "" if done else "No run is finished yet, so there is nothing to compare and no figure to draw."
-    sections = [Section("Results", (tables["table"],), drawn, missing), Section("Every number", (tables["details"],))]
+    sections = [
+        Section("Results", (tables["table"],), drawn, _missing(results)),
+        Section("Every number", (tables["details"],)),
+    ]
     if tables["states"].rows:
         sections.append(Section("Cells that failed", (tables["states"],)))
     if validation is not None:
@@ -167,6 +173,15 @@ def _page(
         sections.append(Section(validation.title, (tables["correlations"],), scatter))
         sections.append(Section("Candidates", (tables["candidates"],)))
     return Page(results.title, _extent(results), count_states(results), tuple(sections), results.provenance)
+
+
+def _missing(results: GridResults) -> str:
+    """Which figures there are none of, and why; empty: all are there."""
+    if not any(result.run for result in results.results):
+        return "No run is finished yet, so there is nothing to compare and no figure to draw."
+    if len(method_labels(results)) > MOST_CURVES:
+        return f"With more than {MOST_CURVES} methods, learning curves and cost are left to the tables."
+    return ""
 
 
 def _extent(results: GridResults) -> str:

@@ -10,7 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from layerprobe.report.style import is_narrow, new_figure
+from layerprobe.report.style import as_written, is_narrow, new_figure
 
 _HANDLE, _LETTER, _LINE = 0.5, 0.052, 0.14
 """Inches of a legend: the sample of a line with the space around it, a letter, and a line of text."""
@@ -46,8 +46,8 @@ class Panels:
         columns = _legend_columns(list(entries), width)
         self.figure.set_size_inches(width, height + _LINE * math.ceil(len(entries) / columns) + 0.1)
         self.figure.legend(
-            list(entries.values()), list(entries), loc="outside lower center", ncols=columns, handlelength=2.4,
-            columnspacing=1.2,
+            list(entries.values()), list(map(as_written, entries)), loc="outside lower center", ncols=columns,
+            handlelength=2.4, columnspacing=1.2,
         )  # fmt: skip
 
 

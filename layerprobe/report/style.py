@@ -128,6 +128,16 @@ def _read_sheet(sheet: Path) -> Any:
     return values
 
 
+def as_written(text: str) -> str:
+    r"""Text of a user as a figure's label: a dollar begins no formula, and a line in front hides nothing.
+
+    Example:
+        >>> as_written("_5$")
+        ' _5\\$'
+    """
+    return f"{' ' if text.startswith('_') else ''}{text}".replace("$", r"\$")
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure that needs no screen; sizes in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")

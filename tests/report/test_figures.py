@@ -14,7 +14,6 @@ from PIL import Image
 from records import LAYERS, RANKING, geometry, network_geometry, run
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.report.figures.comparison import comparison_figure
 from layerprobe.report.figures.confusion import confusion_figure
 from layerprobe.report.figures.curves import curves_figure
 from layerprobe.report.figures.quality import PANELS, quality_figure
@@ -63,17 +62,6 @@ def test_curves_figure() -> None:
     test, holdout, teacher = (list(line.get_ydata()) for line in right.lines)
     assert (test, holdout, teacher) == ([40.0, 60.0], [41.0, 59.0], [83.0, 83.0])
     assert len(curves_figure(run("kd", [40.0])).figure.axes[1].lines) == 2
-
-
-def test_comparison_figure_has_mean_and_band() -> None:
-    axis = comparison_figure([run("a", [10.0, 20.0]), run("a", [14.0, 30.0]), run("b", [5.0, 6.0])]).figure.axes[0]
-    first, second, _ = axis.lines
-    assert list(first.get_ydata()) == [12.0, 25.0] and list(second.get_ydata()) == [5.0, 6.0]
-    band = axis.collections[0].get_paths()[0].vertices[:, 1]
-    assert band.min() == pytest.approx(12 - np.std([10, 14], ddof=1))
-    assert band.max() == pytest.approx(25 + np.std([20, 30], ddof=1))
-    assert len(axis.collections) == 1
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["a (2 seeds)", "b (1 seed)", "teacher"]
 
 
 def test_saved_figures_have_text_as_text_and_the_same_bytes_twice(tmp_path: Path) -> None:

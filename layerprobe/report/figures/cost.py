@@ -11,7 +11,7 @@ from matplotlib.ticker import LogFormatter
 
 from layerprobe.report.grid_groups import Group, column_groups, group_cells, method_labels
 from layerprobe.report.panels import panels
-from layerprobe.report.style import PAGE_WIDTH, Drawing, Look, is_narrow, look
+from layerprobe.report.style import PAGE_WIDTH, Drawing, Look, as_written, is_narrow, look
 from layerprobe.report.tables import data_table
 from layerprobe.types import GridResults
 
@@ -33,7 +33,7 @@ def cost_figure(results: GridResults, width: float = PAGE_WIDTH) -> Drawing:
         for group in groups:
             entries.setdefault(group.label, _point(axis, group, looks[group.label]))
         _scale(axis, groups)
-        axis.set_title(column, loc="left")
+        axis.set_title(as_written(column), loc="left")
         axis.grid(axis="x")
     for axis in page.left:
         axis.set_ylabel("top-1, last epoch (%)")

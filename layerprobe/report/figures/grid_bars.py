@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from layerprobe.report.grid_groups import Group, column_groups, group_cells, is_reference, method_labels
 from layerprobe.report.grid_notes import teacher_accuracy
 from layerprobe.report.panels import Panels, panels
-from layerprobe.report.style import COLOURS, PAGE_WIDTH, Drawing, is_narrow
+from layerprobe.report.style import COLOURS, PAGE_WIDTH, Drawing, as_written, is_narrow
 from layerprobe.report.tables import data_table
 from layerprobe.types import GridResults
 
@@ -35,13 +35,13 @@ def grid_bars_figure(results: GridResults, width: float = PAGE_WIDTH) -> Drawing
     """
     columns = column_groups(results)
     labels = method_labels(results)
-    wrapped = [textwrap.fill(label, 26 if is_narrow(width) else 34) for label in labels]
+    wrapped = [textwrap.fill(as_written(label), 26 if is_narrow(width) else 34) for label in labels]
     places = _places(wrapped)
     page = panels(len(columns), width, places.height + 0.62)
     for axis, groups in zip(page.axes, columns.values(), strict=True):
         _panel(axis, {group.label: group for group in groups}, dict(zip(labels, places.middles, strict=True)))
         _finish(axis, places)
-        axis.set_title(groups[0].column, loc="left")
+        axis.set_title(as_written(groups[0].column), loc="left")
     _name_methods(page, results, labels, dict(zip(places.middles, wrapped, strict=True)))
     page.add_legend(_entries(results))
     titles = ("pair", "data", "method", "choice", "top1", "top1_std", "top1_n", "seed", "top1_of_seed", "labels")
@@ -132,7 +132,7 @@ def _begin(groups: Sequence[Group], teacher: float | None) -> float:
     if low < max(values) / 2:
         return 0.0
     step = 5 if span > 4 else 1
-    return max(0.0, step * math.floor((low - span / 2) / step))
+    return max(0.0, step * math.floor((low - max(span / 2, step)) / step))
 
 
 def _name_methods(page: Panels, results: GridResults, labels: Sequence[str], places: Mapping[float, str]) -> None:

@@ -13,7 +13,7 @@ from layerprobe.report.grid_groups import Group, column_groups, group_cells, met
 from layerprobe.report.grid_notes import teacher_accuracy
 from layerprobe.report.panels import panels
 from layerprobe.report.spread import spread
-from layerprobe.report.style import PAGE_WIDTH, Drawing, Look, is_narrow, look
+from layerprobe.report.style import PAGE_WIDTH, Drawing, Look, as_written, is_narrow, look
 from layerprobe.report.tables import data_table
 from layerprobe.types import GridResults
 
@@ -42,7 +42,7 @@ def learning_curves_figure(results: GridResults, width: float = PAGE_WIDTH) -> D
         teacher = teacher_accuracy(groups)
         if teacher is not None:
             entries["teacher"] = axis.axhline(teacher, color="0.35", linestyle=":", label="teacher")
-        axis.set_title(column, loc="left")
+        axis.set_title(as_written(column), loc="left")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     for axis in page.left:
         axis.set_ylabel("top-1 on the test images (%)")

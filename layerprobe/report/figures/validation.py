@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from layerprobe.report.panels import panels
 from layerprobe.report.spread import spread
-from layerprobe.report.style import MAP, PAGE_WIDTH, Drawing, is_narrow
+from layerprobe.report.style import MAP, PAGE_WIDTH, Drawing, as_written, is_narrow
 from layerprobe.report.tables import Column, data_table
 from layerprobe.report.validation_tables import group_of, score_names, words
 from layerprobe.types import Candidate, Correlation, Validation
@@ -75,8 +75,8 @@ def _points(axis: Axes, candidates: Sequence[Candidate], score: str, shapes: Map
 def _titles(axis: Axes, pair: str, score: str, correlations: Sequence[Correlation], shapes: Mapping[str, str]) -> None:
     """What is shown, and below it in small letters how well it orders each group."""
     told = [f"{SHAPES.get(shapes.get(one.group, ''), one.group)} {RHO} {_interval(one)}" for one in correlations]
-    axis.set_title("\n".join([*([pair] if pair else []), *told]), loc="left", fontsize=5.5)
-    axis.set_xlabel(words(score))
+    axis.set_title("\n".join([*([as_written(pair)] if pair else []), *told]), loc="left", fontsize=5.5)
+    axis.set_xlabel(as_written(words(score)))
 
 
 _SPEARMAN = Column("spearman", "Spearman", digits=2, interval=True)
