@@ -32,6 +32,7 @@ ROOMS = {
 LIBRARIES = {
     "h5py": {"features"},
     "matplotlib": {"report"},
+    "jinja2": {"report"},
     "typer": {"cli"},
     "rich": {"cli", "report"},
     "accelerate": {"distill", "features/processes.py"},

@@ -67,7 +67,7 @@ class Column:
         """A row's value for a paper, with its interval too."""
         text = self.row_text(row)
         ends = [row.get(f"{self.name}_{end}") for end in ("low", "high")]
-        if not self.interval or not all(map(is_known, ends)):
+        if not self.interval or text == MISSING or not all(map(is_known, ends)):
             return text
         return f"{text} [{self.text(ends[0])}, {self.text(ends[1])}]"
 

@@ -209,7 +209,7 @@ def _markdown(table: Table) -> str:
 
 def _latex(table: Table) -> str:
     """A booktabs ``tabular``; title and notes are comments."""
-    lines = [f"% {table.title}", "% needs \\usepackage{booktabs}"]
+    lines = [f"% {' '.join(table.title.split())}", "% needs \\usepackage{booktabs}"]
     lines.append(f"\\begin{{tabular}}{{{''.join(align[0] for align in _aligned(table))}}}")
     lines.append("\\toprule")
     heading, *rows = _paper_lines(table, "\\textbf{{{}}}".format, escape_latex, "$\\ast$")
@@ -217,7 +217,7 @@ def _latex(table: Table) -> str:
     for number, row in enumerate(rows):
         lines += ["\\midrule"] if number in table.apart and number - 1 not in table.apart else []
         lines.append(" & ".join(row) + r" \\")
-    lines += ["\\bottomrule", "\\end{tabular}", *(f"% {note}" for note in table.notes)]
+    lines += ["\\bottomrule", "\\end{tabular}", *(f"% {' '.join(note.split())}" for note in table.notes)]
     return "\n".join(lines) + "\n"
 
 

@@ -99,6 +99,51 @@ def test_papers_get_intervals_and_the_best_in_bold() -> None:
     assert row == {"name": "a", "loss": "3.0", "score": "1.234", "score_low": "1.0", "score_high": "1.5", "marked": "0"}
 
 
+SPREAD = Table(
+    title="spread",
+    columns=(
+        Column("part", "part", "left"),
+        Column("top1", "top-1", digits=2, best="max", spread=True),
+        Column("change", "change", digits=1, signed=True),
+        Column("p", "p", digits=3, least=0.001),
+    ),
+    rows=(
+        {"part": "a", "top1": 80.123, "top1_std": 1.5, "top1_n": 3, "change": 0.25, "p": 0.0004},
+        {"part": "a", "top1": 79.0, "top1_std": math.nan, "top1_n": 1, "change": -0.04, "p": 0.25},
+        {"part": "b", "top1": 50.0, "top1_std": None, "top1_n": None, "change": math.nan, "p": math.nan},
+        {"part": "c", "top1": math.nan, "top1_std": math.nan, "top1_n": 0, "change": math.inf, "p": 0.001},
+        {"part": "d", "top1": 99.0},
+    ),
+    apart=frozenset([4]),
+    best_within=("part",),
+)
+
+
+def test_people_read_mean_deviation_and_count() -> None:
+    assert render(SPREAD, "markdown").splitlines()[4:] == [
+        "| a | **80.12 ± 1.50 (3)** | +0.2 | \\< 0.001 |",
+        "| a | 79.00 (1) | +0.0 | 0.250 |",
+        "| b | **50.00** | - | - |",
+        "| c | - | +inf | 0.001 |",
+        "| d | 99.00 | - | - |",
+    ]
+    assert "a         80.12 ± 1.50 (3)     +0.2   < 0.001" in render(SPREAD)
+
+
+def test_machines_get_mean_deviation_and_count_as_numbers() -> None:
+    rows = list(csv.DictReader(io.StringIO(render(SPREAD, "csv"))))
+    assert [rows[0][key] for key in ("top1", "top1_std", "top1_n", "p")] == ["80.123", "1.5", "3", "0.0004"]
+    values = json.loads(render(SPREAD, "json"))["rows"]
+    assert values[1]["top1_std"] is None and values[3]["top1"] is None and values[3]["change"] is None
+
+
+def test_rows_that_stand_apart_are_below_a_rule_and_never_the_best() -> None:
+    assert render(SPREAD, "latex").count("\\midrule") == 2
+    assert "\\midrule\nd & 99.00 & - & - \\\\\n\\bottomrule" in render(SPREAD, "latex")
+    assert replace(SPREAD, best_within=()).best_rows(SPREAD.columns[1]) == {0}
+    assert SPREAD.best_rows(SPREAD.columns[1]) == {0, 2}
+
+
 def test_several_tables_are_one_document() -> None:
     other = replace(TABLE, title="C")
     assert [table["title"] for table in json.loads(render_all([TABLE, other], "json"))] == ["A & B", "C"]

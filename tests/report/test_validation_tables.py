@@ -1,0 +1,58 @@
+"""Which score tells, as tables."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from grid_records import OTHER, validation
+
+from layerprobe.report.tables import render
+from layerprobe.report.validation_tables import candidates_table, correlations_table
+
+VALIDATION = validation()
+
+
+def test_correlations_have_intervals_and_the_best_of_each_group_in_bold() -> None:
+    assert render(correlations_table(VALIDATION), "markdown").splitlines()[2:8] == [
+        "| pair | candidates | score | Spearman | Kendall | n |",
+        "| :--- | :--- | :--- | ---: | ---: | ---: |",
+        "| A to B | single layers | quality | **0.50 [0.20, 0.60]** | **0.25 [-0.10, 0.40]** | 2 |",
+        "| A to B | single layers | log me | 0.25 [-0.05, 0.35] | 0.12 [-0.10, 0.40] | 2 |",
+        "| A to B | sets of 2 | quality | - | - | 2 |",
+        "| A to B | sets of 2 | log me | **0.12 [-0.17, 0.23]** | **0.06 [-0.10, 0.40]** | 2 |",
+    ]
+    rows = list(csv.DictReader(io.StringIO(render(correlations_table(VALIDATION), "csv"))))
+    assert (rows[0]["spearman"], rows[0]["spearman_high"], rows[0]["kendall_low"]) == ("0.5", "0.6", "-0.1")
+    assert "in brackets: 90 % intervals" in correlations_table(VALIDATION).notes
+
+
+def test_the_best_is_that_of_its_pair() -> None:
+    worse = tuple(replace(one, pair=OTHER, spearman=one.spearman - 1) for one in VALIDATION.correlations)
+    table = correlations_table(replace(VALIDATION, correlations=(*VALIDATION.correlations, *worse)))
+    spearman = next(column for column in table.columns if column.name == "spearman")
+    assert table.best_rows(spearman) == {0, 3, 4, 7}
+
+
+def test_candidates_have_every_score_and_what_was_reached() -> None:
+    table = candidates_table(VALIDATION)
+    rows = json.loads(render(table, "json"))["rows"]
+    first, second, third, pair, _ = rows
+    assert (first["layers"], first["depth"], first["score quality"], first["score log_me"]) == (
+        "layer1",
+        0.0,
+        1.0,
+        -0.5,
+    )
+    assert (first["top1"], first["top1_n"], first["top1_std"]) == (61.0, 2, pytest.approx(2**0.5))
+    assert second["score log_me"] is None and second["top1_std"] is None
+    assert third["top1"] is None and third["top1_n"] == 0
+    assert (pair["layers"], pair["group"]) == ("layer1, layer2", "sets of 2")
+    assert table.notes[-1] == "1 of 5 candidates have no finished student"
+    assert [column.title for column in table.columns][3:] == ["depth", "quality", "log me", "students' top-1 (%)"]
+
+
+def test_a_validation_that_has_not_begun() -> None:
+    bare = replace(VALIDATION, candidates=(), correlations=())
+    assert not correlations_table(bare).rows and not candidates_table(bare).rows
