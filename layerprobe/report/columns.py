@@ -48,7 +48,7 @@ class Column:
             return f"< {self.least:g}"
         if isinstance(value, float) and self.digits is not None:
             rounded = round(value, self.digits) + 0.0  # no minus before a zero
-            return f"{rounded:+.{self.digits}f}" if self.signed else f"{rounded:.{self.digits}f}"
+            return f"{rounded:+.{self.digits}f}" if self.signed and rounded else f"{rounded:.{self.digits}f}"
         if isinstance(value, int) and self.thousands:
             return f"{value:,}"
         return str(value)

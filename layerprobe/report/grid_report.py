@@ -172,7 +172,8 @@ def _page(
         scatter = tuple(figure for name, figure in figures.items() if name.startswith("validation"))
         sections.append(Section(validation.title, (tables["correlations"],), scatter))
         sections.append(Section("Candidates", (tables["candidates"],)))
-    return Page(results.title, _extent(results), count_states(results), tuple(sections), results.provenance)
+    provenance = {**results.provenance, **(validation.provenance if validation else {})}
+    return Page(results.title, _extent(results), count_states(results), tuple(sections), provenance)
 
 
 def _missing(results: GridResults) -> str:

@@ -90,4 +90,4 @@ def validation() -> Validation:
             ("sets of 2", "log_me", 0.125),
         )
     )
-    return Validation("Which score tells", candidates, correlations, {"grid_sha256": "ab12"})
+    return Validation("Which score tells", candidates, correlations, {"grid_sha256": "ab12", "scores": {"images": 60}})

@@ -122,12 +122,12 @@ SPREAD = Table(
 def test_people_read_mean_deviation_and_count() -> None:
     assert render(SPREAD, "markdown").splitlines()[4:] == [
         "| a | **80.12 ± 1.50 (3)** | +0.2 | \\< 0.001 |",
-        "| a | 79.00 (1) | +0.0 | 0.250 |",
+        "| a | 79.00 (1) | 0.0 | 0.250 |",
         "| b | **50.00** | - | - |",
         "| c | - | +inf | 0.001 |",
         "| d | 99.00 | - | - |",
     ]
-    assert "a         80.12 ± 1.50 (3)     +0.2   < 0.001" in render(SPREAD)
+    assert "a      80.12 ± 1.50 (3)     +0.2   < 0.001" in render(SPREAD)
 
 
 def test_machines_get_mean_deviation_and_count_as_numbers() -> None:
