@@ -24,8 +24,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerprobe import DataSpec, DistillConfig, LayerprobeError, ModelSpec, Training, distill_student
-from layerprobe.distill.alignments.options import Alignment
+from layerprobe import Alignment, DataSpec, DistillConfig, LayerprobeError, ModelSpec, Training, distill_student
 from layerprobe.distill.methods import METHODS
 from layerprobe.distill.trainer import HEAD_TERM
 
