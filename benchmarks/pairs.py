@@ -6,7 +6,9 @@
 The training images are one batch, so that a step is an epoch, and the loss of the same images is known before the first
 step and after the last. Only the terms that train the backbone count, as the method weighs them. The learning rate is
 constant: with OneCycle 20 steps would lie in its warm-up. Networks have random weights; the images are scikit-learn's
-digits at the size that the networks take. Layers are the methods' own; ``feature-only`` has evenly spread ones.
+digits at the size that the networks take. Layers are the methods' own; ``feature-only`` has evenly spread ones. A
+teacher whose classifier begins with zeros, as torchvision's transformers do, gets a random one: there is nothing to
+learn from logits that are all alike.
 
 CRD contrasts images with a memory that starts random and takes half of every new embedding: its 20 steps are counted
 from the sixth on, where the memory holds the images.
@@ -24,10 +26,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerprobe import DataSpec, DistillConfig, LayerprobeError, ModelSpec, Training, distill_student
-from layerprobe.distill.alignments.options import Alignment
+import torch
+from torch import nn
+
+from layerprobe import Alignment, DataSpec, DistillConfig, LayerprobeError, ModelSpec, Training, distill_student
 from layerprobe.distill.methods import METHODS
 from layerprobe.distill.trainer import HEAD_TERM
+from layerprobe.models.weights import save_weights
+from layerprobe.models.zoo import build_model
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,19 @@ class Outcome:
         return f"{self.before:.3g} to {self.after:.3g}" + ("" if self.falls else " **(does not fall)**")
 
 
+def untrained(pair: Pair, path: Path) -> str:
+    """The teacher's weights: random ones, or a file with a random classifier in place of zeros."""
+    teacher = build_model(pair.teacher, num_classes=10, image_size=pair.size, seed=0)
+    zeros = [one for one in teacher.modules() if isinstance(one, nn.Linear) and not one.weight.any()]
+    if not zeros:
+        return "random"
+    torch.manual_seed(0)
+    for linear in zeros:
+        linear.reset_parameters()
+    save_weights(teacher, path, {})
+    return str(path)
+
+
 def attempt(case: str, pair: Pair, batch: int, rate: float) -> Outcome:
     """Train on one batch, and look at its loss before the first step that counts and after the last."""
     started = time.perf_counter()
@@ -100,7 +119,7 @@ def attempt(case: str, pair: Pair, batch: int, rate: float) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         config = DistillConfig(
             method=method,
-            teacher=ModelSpec(pair.teacher, "random", num_classes=10),
+            teacher=ModelSpec(pair.teacher, untrained(pair, Path(folder) / "teacher.safetensors"), num_classes=10),
             student=ModelSpec(pair.student, "random", num_classes=10),
             data=DataSpec("digits", image_size=pair.size),
             output=Path(folder) / "run",

@@ -12,6 +12,7 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.types import EpochMetrics, Gram, Layer, LayerGeometry, Preprocessing, Ranking, Run, StoredLayer
 
 if TYPE_CHECKING:
+    from layerprobe.distill.alignments.options import Alignment
     from layerprobe.distill.config import DistillConfig, TrainConfig, Training
     from layerprobe.distill.run import distill_student, train_model
     from layerprobe.distill.students import load_student
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Alignment": "distill.alignments.options",
     "Capture": "models.capture",
     "DataSpec": "resolve",
     "DistillConfig": "distill.config",
@@ -54,6 +56,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Alignment",
     "Capture",
     "DataSpec",
     "DistillConfig",

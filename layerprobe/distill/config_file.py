@@ -27,7 +27,7 @@ _PARTS: Mapping[str, type] = {
     "alignment": Alignment,
     "training": Training,
 }
-INFORMATION = ("preprocessing", "recipe", "processes", "batch_statistics", "versions", "layers_from", "ending")
+INFORMATION = ("preprocessing", "recipe", "processes", "batch_statistics", "versions", "layers_from", "pairs", "ending")
 """What a run says about itself beside its configuration; a rerun finds it anew."""
 _HASH = "weights_sha256"
 _NOT_IN_FILE = ("output", "overwrite", "resume")

@@ -66,24 +66,15 @@ def table_pairing(table: str, student: Network, teacher: Network) -> Pairing:
     return Pairing(tuple(ours for ours, _ in pairs), tuple(theirs for _, theirs in pairs))
 
 
-def written(pairing: Pairing) -> str:
-    """Pairs as a table that ``table_pairing`` reads."""
-    return ",".join(f"{ours}={theirs}" for ours, theirs in pairing.names)
-
-
 def mapped(mapping: str, student: Sequence[Layer], teacher: Sequence[Layer]) -> Pairing:
     """The pairs of chosen layers, by the name of a mapping; an objective weighs those of ``attention``.
 
-    Raises:
-        LayerprobeError: if one to one has another number of layers on either side.
+    Args:
+        mapping: one of ``MAPPINGS``.
+        student: layers in order of depth; one to one takes as many of them as of the teacher's.
+        teacher: layers in order of depth.
     """
-    if mapping != ONE_TO_ONE:
-        return full_pairing(student, teacher)
-    if len(student) != len(teacher):
-        raise LayerprobeError(
-            f"{len(student)} student layers for {len(teacher)} teacher layers; name as many with --student-layers"
-        )
-    return Pairing(tuple(student), tuple(teacher))
+    return Pairing(tuple(student), tuple(teacher)) if mapping == ONE_TO_ONE else full_pairing(student, teacher)
 
 
 def check_agreement(pairing: Pairing, student: Sequence[Layer] | None, teacher: Sequence[Layer] | None) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from layerprobe.errors import LayerprobeError
 from layerprobe.models.selection import even_layers, find_layers
 from layerprobe.resolve import Network
 from layerprobe.types import Layer, Ranking
@@ -69,13 +70,18 @@ def penultimate_pairing(student: Network, teacher: Network) -> Pairing:
 
 
 def student_layers(network: Network, wanted: Sequence[str] | None, count: int) -> tuple[Layer, ...]:
-    """The student's layers: those named, else ``count`` layers: the paper's for its own students, or evenly spread.
+    """The student's layers: those named, else the paper's for its own students, else evenly spread.
 
     Raises:
-        LayerprobeError: if a name isn't there, or there are fewer blocks.
+        LayerprobeError: if a name isn't there, or the number isn't the teacher's.
     """
     if wanted is not None:
-        return named_or_even(network, wanted)
+        chosen = named_or_even(network, wanted)
+        if len(chosen) != count:
+            raise LayerprobeError(
+                f"{len(chosen)} student layers for {count} teacher layers; name as many with --student-layers"
+            )
+        return chosen
     return _paper_or_even(network, _PAPER_STUDENTS, count)
 
 

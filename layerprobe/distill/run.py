@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.baselines.scratch import Scratch
 from layerprobe.distill.baselines.simkd import ReusedEnding, reuse_classifier
 from layerprobe.distill.config import DistillConfig, TrainConfig
-from layerprobe.distill.mappings import check_agreement, is_table, mapped, table_pairing, written
+from layerprobe.distill.mappings import ONE_TO_ONE, check_agreement, is_table, mapped, table_pairing
 from layerprobe.distill.methods import METHODS, Method
 from layerprobe.distill.optimizers import find_head
 from layerprobe.distill.pairing import (
@@ -104,7 +104,7 @@ def distill_student(config: DistillConfig, on_epoch: OnEpoch = _unheard, progres
         "student_layers": [layer.name for layer in distinct(pairing.student)],
     }
     if is_table(config.alignment.mapping):
-        settings["alignment"] = asdict(replace(config.alignment, mapping=written(pairing)))
+        settings["pairs"] = [f"{ours}={theirs}" for ours, theirs in pairing.names]
     if config.layers and config.layers.endswith(".json"):
         settings["layers_from"] = config.layers
     if ending:
@@ -166,6 +166,8 @@ def _pair(method: Method, config: DistillConfig, teacher: Network, student: Netw
     else:
         chosen = baseline_teacher_layers(teacher, PAIRS)
     mapping = config.alignment.mapping if method.aligns else method.mapping
+    if mapping != ONE_TO_ONE and config.student_layers is not None:
+        return mapped(mapping, named_or_even(student, config.student_layers), chosen)
     return mapped(mapping, student_layers(student, config.student_layers, len(chosen)), chosen)
 
 

@@ -98,9 +98,7 @@ def resnet20() -> Network:
     return load_network(ModelSpec("cifar:resnet20", "random"), DataSpec("digits"), open_dataset("digits"))
 
 
-def test_one_to_one_needs_as_many_on_either_side_and_the_others_do_not() -> None:
-    with pytest.raises(LayerprobeError, match="2 student layers for 3 teacher layers; name as many"):
-        mapped("one-to-one", STUDENT, TEACHER)
+def test_pairs_by_the_name_of_a_mapping() -> None:
     assert mapped("one-to-one", STUDENT, TEACHER[:2]).names == (("s0", "t0"), ("s1", "t1"))
     assert mapped("full", STUDENT, TEACHER) == mapped("attention", STUDENT, TEACHER) == CROSSED
 
@@ -123,7 +121,8 @@ def test_a_table_is_what_trains_the_student(small: DistillConfig, caplog: pytest
     caplog.set_level("INFO")
     run = distill_student(by_table(small, "3=layer3.1,8=4,3=4,3=4"))
     config = yaml.safe_load((run.folder / "config.yaml").read_text())
-    assert config["alignment"]["mapping"] == "layer1.2=layer2.0,layer1.2=layer2.0,layer1.2=layer3.1,layer3.1=layer2.0"
+    assert config["alignment"]["mapping"] == "3=layer3.1,8=4,3=4,3=4"
+    assert config["pairs"] == ["layer1.2=layer2.0", "layer1.2=layer2.0", "layer1.2=layer3.1", "layer3.1=layer2.0"]
     assert (config["student_layers"], config["teacher_layers"]) == (["layer1.2", "layer3.1"], ["layer2.0", "layer3.1"])
     assert run.epochs[-1].losses["features"] < run.epochs[0].losses["features"]
     assert run.method == "feature-only, table of 4 pairs"

@@ -33,6 +33,12 @@ def test_too_few_blocks() -> None:
         even_layers(blocks(3), 4, "net")
 
 
+def test_as_many_student_layers_as_teacher_layers() -> None:
+    assert [layer.index for layer in student_layers(network("cifar:resnet9"), ("even:2",), 2)] == [2, 4]
+    with pytest.raises(LayerprobeError, match="2 student layers for 3 teacher layers; name as many"):
+        student_layers(network("cifar:resnet9"), ("even:2",), 3)
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
