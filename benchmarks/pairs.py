@@ -5,10 +5,10 @@
 
 The training images are one batch, so that a step is an epoch, and the loss of the same images is known before the first
 step and after the last. Only the terms that train the backbone count, as the method weighs them. The learning rate is
-constant: with OneCycle 20 steps would lie in its warm-up. Networks have random weights; the images are scikit-learn's
-digits at the size that the networks take. Layers are the methods' own; ``feature-only`` has evenly spread ones. A
-teacher whose classifier begins with zeros, as torchvision's transformers do, gets a random one: there is nothing to
-learn from logits that are all alike.
+constant, a tenth of the peak rate of the student's architecture: with OneCycle 20 steps would lie in its warm-up. The
+images are scikit-learn's digits at the size that the networks take. Layers are the methods' own; ``feature-only`` has
+evenly spread ones. Networks have random weights. So that the teacher has something to say its batch normalization has
+the statistics of the digits, and a classifier of zeros, as torchvision's transformers begin with, becomes a random one.
 
 CRD contrasts images with a memory that starts random and takes half of every new embedding: its 20 steps are counted
 from the sixth on, where the memory holds the images.
@@ -30,10 +30,12 @@ import torch
 from torch import nn
 
 from layerprobe import Alignment, DataSpec, DistillConfig, LayerprobeError, ModelSpec, Training, distill_student
+from layerprobe.data.preprocessing import normalize, to_pixels
+from layerprobe.distill.config import default_learning_rate
 from layerprobe.distill.methods import METHODS
 from layerprobe.distill.trainer import HEAD_TERM
 from layerprobe.models.weights import save_weights
-from layerprobe.models.zoo import build_model
+from layerprobe.resolve import load_network
 
 
 @dataclass(frozen=True)
@@ -89,29 +91,35 @@ class Outcome:
         if self.reason:
             return f"left out: {self.reason}"
         verdict = "falls" if self.falls else "DOES NOT FALL"
-        return f"{self.before:.4g} to {self.after:.4g}, {verdict}, {self.seconds:.0f} s"
+        return f"{self.before:.6g} to {self.after:.6g}, {verdict}, {self.seconds:.0f} s"
 
     @property
     def cell(self) -> str:
         if self.reason:
             return "-"
-        return f"{self.before:.3g} to {self.after:.3g}" + ("" if self.falls else " **(does not fall)**")
+        change = f"{self.before:.3g}, {100 * (self.after / self.before - 1):+.3g} %"
+        return change if self.falls else f"**{change}**"
 
 
-def untrained(pair: Pair, path: Path) -> str:
-    """The teacher's weights: random ones, or a file with a random classifier in place of zeros."""
-    teacher = build_model(pair.teacher, num_classes=10, image_size=pair.size, seed=0)
-    zeros = [one for one in teacher.modules() if isinstance(one, nn.Linear) and not one.weight.any()]
-    if not zeros:
-        return "random"
+def write_teacher(pair: Pair, path: Path) -> None:
+    """A teacher with random weights and the digits' batch statistics."""
+    data = DataSpec("digits", image_size=pair.size)
+    dataset = data.open("train")
+    network = load_network(ModelSpec(pair.teacher, "random", num_classes=10), data, dataset)
+    teacher, preprocessing = network.module, network.preprocessing
     torch.manual_seed(0)
-    for linear in zeros:
-        linear.reset_parameters()
+    for module in teacher.modules():
+        if isinstance(module, nn.Linear) and not module.weight.any():
+            module.reset_parameters()
+        if isinstance(module, nn.BatchNorm2d):
+            module.train().momentum = None
+    pixels = torch.stack([to_pixels(dataset.image(row), preprocessing) for row in range(100)])
+    with torch.no_grad():
+        teacher(normalize(pixels, preprocessing))
     save_weights(teacher, path, {})
-    return str(path)
 
 
-def attempt(case: str, pair: Pair, batch: int, rate: float) -> Outcome:
+def attempt(case: str, pair: Pair, teacher: Path, batch: int) -> Outcome:
     """Train on one batch, and look at its loss before the first step that counts and after the last."""
     started = time.perf_counter()
     method, alignment = CASES[case]
@@ -119,7 +127,7 @@ def attempt(case: str, pair: Pair, batch: int, rate: float) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         config = DistillConfig(
             method=method,
-            teacher=ModelSpec(pair.teacher, untrained(pair, Path(folder) / "teacher.safetensors"), num_classes=10),
+            teacher=ModelSpec(pair.teacher, str(teacher), num_classes=10),
             student=ModelSpec(pair.student, "random", num_classes=10),
             data=DataSpec("digits", image_size=pair.size),
             output=Path(folder) / "run",
@@ -131,7 +139,7 @@ def attempt(case: str, pair: Pair, batch: int, rate: float) -> Outcome:
                 batch_size=batch,
                 train_samples=batch,
                 test_samples=10,
-                learning_rate=rate,
+                learning_rate=default_learning_rate(pair.student) / 10,
                 schedule="multi-step",
                 decay=1.0,
                 cache_teacher=True,
@@ -146,7 +154,7 @@ def attempt(case: str, pair: Pair, batch: int, rate: float) -> Outcome:
 
 
 def table(cases: list[str], pairs: list[Pair], outcomes: dict[tuple[str, Pair], Outcome]) -> str:
-    """In Markdown: a row per method, a column per pair."""
+    """In Markdown: a row per method, a column per pair; the loss before, and how far it fell."""
     head = ["method", *(str(pair).replace("cifar:", "") for pair in pairs)]
     rows = [[case, *(outcomes[case, pair].cell for pair in pairs)] for case in cases]
     lines = [head, ["---"] * len(head), *rows]
@@ -158,14 +166,16 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--pairs", nargs="+", type=int, default=list(range(len(PAIRS))))
     parser.add_argument("--batch-size", type=int, default=20)
-    parser.add_argument("--lr", type=float, default=1e-3)
     arguments = parser.parse_args()
     pairs, outcomes = [PAIRS[number] for number in arguments.pairs], {}
     for pair in pairs:
         print(pair, file=sys.stderr, flush=True)
-        for case in arguments.methods:
-            outcomes[case, pair] = attempt(case, pair, arguments.batch_size, arguments.lr)
-            print(f"    {case}: {outcomes[case, pair]}", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            teacher = Path(folder) / "teacher.safetensors"
+            write_teacher(pair, teacher)
+            for case in arguments.methods:
+                outcomes[case, pair] = attempt(case, pair, teacher, arguments.batch_size)
+                print(f"    {case}: {outcomes[case, pair]}", file=sys.stderr, flush=True)
     print(table(arguments.methods, pairs, outcomes))
     defined = [outcome for outcome in outcomes.values() if not outcome.reason]
     falling = sum(outcome.falls for outcome in defined)
