@@ -125,7 +125,8 @@ def start_slurm(launch: Launch, watch: Callable[[], None] = lambda: None, cluste
         reason = " ".join(str(error).split())
         raise LayerprobeError(f"Slurm did not take the workers ({reason}); see --launcher-option") from error
     watch()
-    return f"submitted {len(jobs)} workers as {jobs[0].job_id.partition('_')[0]}; `layerprobe report {launch.folder}`"
+    workers = "worker" if len(jobs) == 1 else "workers"
+    return f"submitted {len(jobs)} {workers} as {jobs[0].job_id.partition('_')[0]}; `layerprobe report {launch.folder}`"
 
 
 def _number(text: str) -> int | str:
