@@ -228,7 +228,7 @@ def test_semantic_calibration() -> None:
             for column, t in enumerate("xy"):
                 pair = objective.hints.projectors[2 * row + column](student.features[s], teacher.features[t])
                 error = ((pair.student - pair.teacher)[image].detach().numpy() ** 2).mean()
-                expected += 400 * attention[column] * error / 5
+                expected += 400 * attention[column] * error / 5 / 2  # 5 images, 2 student layers
     terms = objective(student, teacher, labels)
     assert float(terms["features"].detach()) == pytest.approx(expected, rel=1e-9)
     with pytest.raises(ValueError, match="a batch of 7 images, at most 6"):

@@ -16,8 +16,9 @@ class SemanticCalibration(WithDistillation):
     """Knowledge distillation + 400 times the attention-weighted MSE of every student to every teacher layer.
 
     For each student layer the mean squared errors of its projections to the teacher layers are weighted by the
-    attention of each image; the sum over student layers is the loss (equation 8; the authors' code divides it by their
-    number), mean over the batch. Projectors have three layers.
+    attention of each image; the loss is their mean over student layers and the batch. Equation 8 sums over student
+    layers; the authors' code, which their weight of 400 was chosen with, divides by their number, and so do we.
+    Projectors have three layers.
 
     Args:
         pairing: every student layer with every teacher layer; how much each counts is the attention's.
@@ -34,4 +35,4 @@ class SemanticCalibration(WithDistillation):
         """The term ``features``."""
         names = self.pairing.names
         terms = self.hints([student[one] for one, _ in names], [teacher[one] for _, one in names])
-        return {"features": self.weight * self.hints.student * terms["features"]}
+        return {"features": self.weight * terms["features"]}

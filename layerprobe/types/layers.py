@@ -1,0 +1,60 @@
+"""The layers of a network, as it runs and as they are stored."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One generalized layer of a network.
+
+    Attributes:
+        index: position in execution order, from 0.
+        name: dotted module path, e.g. ``layer3.6``; a later call of the same module is ``relu@2``, and
+            the vector that enters the classifier ``fc`` is ``fc.input``.
+        kind: ``block``, ``activation`` or ``feature`` (the flattened vector that enters the classifier).
+        shape: output shape for one image, without the batch dimension.
+        parameters: number of parameters used so far, this layer's included.
+        folded: whether the layer sees the parts of an image as if they were images, like MobileViT's blocks; the first
+            axis of ``shape`` is then the part. Known of a network at hand, not of a stored layer.
+    """
+
+    index: int
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+    folded: bool = field(default=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is stored of it as plain values, ready for JSON."""
+        return {
+            "index": self.index,
+            "name": self.name,
+            "kind": self.kind,
+            "shape": list(self.shape),
+            "parameters": self.parameters,
+        }
+
+
+@dataclass(frozen=True)
+class StoredLayer:
+    """A layer as it lies in a feature file.
+
+    Attributes:
+        layer: which layer, with the shape the network gave it.
+        shape: stored shape of one image's features; other than ``layer.shape`` where they were reduced.
+        reduction: what was done to the features, e.g. ``avg:64x64``; empty: nothing.
+    """
+
+    layer: Layer
+    shape: tuple[int, ...]
+    reduction: str = ""
+
+    @property
+    def dimension(self) -> int:
+        """D, the number of stored features per image."""
+        return math.prod(self.shape)

@@ -1,0 +1,76 @@
+"""Whether scores tell which layers distil well."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from layerprobe.types.geometry import Interval
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A set of teacher layers that students were distilled from, with what was known of it before.
+
+    Attributes:
+        pair: label of teacher and student.
+        layers: names of the teacher's layers, in order of depth.
+        depth: mean position of these layers, from 0 (the first layer) to 1 (the last).
+        scores: value by name, each known before any training; of several layers the mean.
+        accuracies: what the students reached, top-1 of the last epoch in percent, by seed.
+    """
+
+    pair: str
+    layers: tuple[str, ...]
+    depth: float
+    scores: Mapping[str, float]
+    accuracies: Mapping[int, float]
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over seeds; NaN where no student is finished."""
+        return sum(self.accuracies.values()) / len(self.accuracies) if self.accuracies else math.nan
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """How well the order by a score is the order by what students reach.
+
+    Attributes:
+        pair: label of teacher and student.
+        group: which candidates: ``single layers`` or ``sets of 4``, ...
+        score: its name.
+        candidates: how many have both a score and an accuracy.
+        spearman: rank correlation, from -1 to 1; NaN with fewer than three candidates, or where all have one value.
+        kendall: tau-b, likewise.
+        spearman_interval: of it.
+        kendall_interval: of it.
+    """
+
+    pair: str
+    group: str
+    score: str
+    candidates: int
+    spearman: float
+    kendall: float
+    spearman_interval: Interval
+    kendall_interval: Interval
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Whether scores tell which layers distil well.
+
+    Attributes:
+        title: what was validated.
+        candidates: every set of layers, finished or not.
+        correlations: one per pair, group of candidates and score.
+        provenance: of the grid and of the scores.
+    """
+
+    title: str
+    candidates: tuple[Candidate, ...]
+    correlations: tuple[Correlation, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
