@@ -11,7 +11,12 @@ HEADLINE = "mean ± sample standard deviation (seeds) of the last epoch; no run 
 BEST_EPOCH = "the best epoch on test is chosen by the test images themselves: an optimistic figure"
 DIFFERENCES = (
     "differences to the reference over the seeds that both have, with 95 % intervals and p of a two-sided paired "
-    "t-test, not corrected for how many methods are compared"
+    "t-test (below 0.05 where the interval leaves out zero), not corrected for how many methods are compared"
+)
+OVER_PAIRS = (
+    "of every pair and data set the mean difference over the seeds that method and reference both have; then the mean "
+    "over pairs, with a 95 % interval and p of a two-sided t-test that counts pairs, not seeds, not corrected for how "
+    "many methods are compared"
 )
 HOLDOUT = "the epoch chosen on held-out images is the one that is best on training images that were held out"
 LABELS = "labels: whether class labels reach the student's backbone, and not its classifier alone"
@@ -20,6 +25,10 @@ LABELS = "labels: whether class labels reach the student's backbone, and not its
 def _images(run: Run, key: str) -> str:
     count = run.config.get("training", {}).get(key)
     return "all" if count is None else f"{count:,}"
+
+
+def _setting(key: str) -> Callable[[Run], str]:
+    return lambda run: str(run.config.get("training", {}).get(key))
 
 
 def _device(run: Run) -> str:
@@ -35,6 +44,10 @@ _MUST_AGREE: dict[str, Callable[[Run], str]] = {
     "training images": lambda run: _images(run, "train_samples"),
     "test images": lambda run: _images(run, "test_samples"),
     "share of held-out images": lambda run: f"{run.config.get('training', {}).get('holdout') or 0:g}",
+    **{
+        key.replace("_", " "): _setting(key)
+        for key in ("optimizer", "learning_rate", "schedule", "weight_decay", "batch_size", "augment", "precision")
+    },
     "teacher's top-1": lambda run: "unknown" if run.teacher_accuracy is None else f"{run.teacher_accuracy:.2f} %",
 }
 _OF_COST: dict[str, Callable[[Run], str]] = {"machine": _device}

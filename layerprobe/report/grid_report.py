@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from layerprobe.report.figures.learning_curves import learning_curves_figure
 from layerprobe.report.figures.validation import validation_figure
 from layerprobe.report.grid_groups import method_labels
 from layerprobe.report.grid_notes import count_states
-from layerprobe.report.grid_tables import details_table, grid_table, states_table
+from layerprobe.report.grid_tables import details_table, grid_table, pairs_table, states_table
 from layerprobe.report.html import Figure, Page, Section, html_page
 from layerprobe.report.style import PAGE_WIDTH, Drawing, paper_style, save_figure
 from layerprobe.report.tables import Table, render
@@ -26,6 +26,8 @@ INDEX = "index.html"
 _OURS = '<meta name="generator" content="layerprobe report">'
 MOST_CURVES = 14
 """Methods above which curves and points can't be told apart, and are not drawn."""
+_TABLES = ("table", "pairs", "details", "states", "correlations", "candidates")
+_FIGURES = ("grid-bars", "learning-curves", "cost", "validation", "validation-*")
 _ENDINGS = {"md": "markdown", "tex": "latex", "csv": "csv", "json": "json"}
 
 
@@ -68,6 +70,8 @@ def write_report(
     with paper_style(style):
         folder.mkdir(parents=True, exist_ok=True)
     tables = {"table": grid_table(results), "details": details_table(results), "states": states_table(results)}
+    if over_pairs := pairs_table(results):
+        tables["pairs"] = over_pairs
     if validation is not None:
         tables |= {"correlations": correlations_table(validation), "candidates": candidates_table(validation)}
     page = folder / INDEX
@@ -81,6 +85,7 @@ def write_report(
         figures[exhibit.name] = Figure(exhibit.name, exhibit.caption, svg)
         written += files
     page.write_text(html_page(_page(results, validation, tables, figures)), encoding="utf-8")
+    _remove_others(folder, written)
     return [*written, page]
 
 
@@ -107,6 +112,13 @@ def _write_table(table: Table, folder: Path, name: str) -> Iterator[Path]:
         path = folder / f"{name}.{ending}"
         path.write_text(render(table, format), encoding="utf-8")
         yield path
+
+
+def _remove_others(folder: Path, written: Sequence[Path]) -> None:
+    """Delete what an earlier report wrote and this one didn't: it would tell of another state of the grid."""
+    for name in (*_TABLES, *_FIGURES):
+        for path in {*folder.glob(f"{name}.*")} - {*written}:
+            path.unlink()
 
 
 def _of_grid(results: GridResults, width: float) -> Iterator[_Exhibit]:
@@ -163,7 +175,9 @@ def _page(
 ) -> Page:
     drawn = tuple(figure for name, figure in figures.items() if not name.startswith("validation"))
     sections = [
-        Section("Results", (tables["table"],), drawn, _missing(results)),
+        Section(
+            "Results", tuple(tables[name] for name in ("table", "pairs") if name in tables), drawn, _missing(results)
+        ),
         Section("Every number", (tables["details"],)),
     ]
     if tables["states"].rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from layerprobe.report.grid_groups import (
@@ -19,6 +19,7 @@ from layerprobe.report.grid_notes import (
     HEADLINE,
     HOLDOUT,
     LABELS,
+    OVER_PAIRS,
     cost_notes,
     count_states,
     reference_notes,
@@ -26,7 +27,7 @@ from layerprobe.report.grid_notes import (
     state_note,
     teacher_accuracy,
 )
-from layerprobe.report.paired import paired_difference
+from layerprobe.report.paired import PairedDifference, paired_difference
 from layerprobe.report.spread import spread
 from layerprobe.report.tables import Column, Table
 from layerprobe.types import GridResults
@@ -35,13 +36,14 @@ TEACHER = "teacher"
 
 
 def grid_table(results: GridResults) -> Table:
-    """Top-1 of the last epoch: a row per method and choice of layers, a column per pair and data set.
+    """Top-1 of the last epoch: a row per method and choice of layers, two columns per pair and data set.
 
-    For machines a column's numbers are ``top1 COLUMN``, ``top1 COLUMN_std`` and ``top1 COLUMN_n``. The last row is the
-    teachers', where they are known.
+    For machines a pair's numbers are ``top1 COLUMN``, ``top1 COLUMN_std`` and ``top1 COLUMN_n``, and of the difference
+    to the reference, where there is one, ``difference COLUMN``, ``_low`` and ``_high``. The last row is the teachers',
+    where they are known.
     """
     columns = column_groups(results)
-    rows = [_method_row(label, columns) for label in method_labels(results)]
+    rows = [_method_row(label, columns, results) for label in method_labels(results)]
     teachers = {column: teacher_accuracy(groups) for column, groups in columns.items()}
     marked = {
         number
@@ -56,24 +58,104 @@ def grid_table(results: GridResults) -> Table:
         columns=(
             Column("method", "method", "left"),
             *((Column("choice", "layers", "left"),) if chosen else ()),
-            *(Column(f"top1 {column}", column, digits=2, best="max", spread=True) for column in columns),
+            *(one for column in columns for one in _headline_columns(column, rows, alone=len(columns) == 1)),
         ),
         rows=tuple(rows),
         marked=frozenset(marked),
-        notes=(*reference_notes(results), HEADLINE, *setting_notes(results), state_note(results)),
+        notes=(
+            *reference_notes(results),
+            HEADLINE,
+            *((DIFFERENCES,) if any(_compared(column, rows) for column in columns) else ()),
+            *setting_notes(results),
+            state_note(results),
+        ),
         details={"reference": results.reference, "states": count_states(results), "teachers": teachers},
         apart=frozenset(range(len(method_labels(results)), len(rows))),
     )
 
 
-def _method_row(label: str, columns: Mapping[str, Sequence[Group]]) -> dict[str, Any]:
+def _method_row(label: str, columns: Mapping[str, Sequence[Group]], results: GridResults) -> dict[str, Any]:
     """Of every column the group with this label; a method that a column lacks has no seed there."""
     mine = {column: next((one for one in groups if one.label == label), None) for column, groups in columns.items()}
     first = next(group for group in mine.values() if group)
     row: dict[str, Any] = {"method": first.method, "choice": first.choice}
     for column, group in mine.items():
         row |= (group.accuracy if group else spread(())).cells(f"top1 {column}")
+        reference = find_reference(columns[column], results)
+        if reference is not None:
+            row |= _difference(group, reference).cells(f"difference {column}")
     return row
+
+
+def _difference(group: Group | None, reference: Group) -> PairedDifference:
+    """Of a group to the reference, over seeds; of nothing where it is the reference itself."""
+    return paired_difference({} if group is None or group is reference else group.accuracies, reference.accuracies)
+
+
+def _compared(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    return any(f"difference {column}" in row for row in rows)
+
+
+def _headline_columns(column: str, rows: Sequence[Mapping[str, Any]], alone: bool) -> Iterator[Column]:
+    """Top-1 of a pair and the difference to its reference; beside one pair there is room for p too."""
+    yield Column(f"top1 {column}", column, digits=2, best="max", spread=True)
+    name = f"difference {column}"
+    if not _compared(column, rows):
+        return
+    yield Column(name, "difference", digits=2, interval=True, signed=True)
+    if alone:
+        yield Column(f"{name}_low", "from", digits=2, signed=True, paper=False)
+        yield Column(f"{name}_high", "to", digits=2, signed=True, paper=False)
+        yield Column(f"{name}_p", "p", digits=3, least=0.001)
+
+
+def pairs_table(results: GridResults) -> Table | None:
+    """How far every method is ahead of the reference over pairs and data sets; None of fewer than two of them.
+
+    What is averaged, and what the test counts, are pairs: seeds of one pair share its networks and images, and are no
+    independent evidence for the next pair.
+    """
+    columns = column_groups(results)
+    references = {column: find_reference(groups, results) for column, groups in columns.items()}
+    if len(columns) < 2 or not any(references.values()):
+        return None
+    rows = []
+    for label in method_labels(results):
+        found = [
+            (column, group, references[column])
+            for column, groups in columns.items()
+            for group in groups
+            if group.label == label
+        ]
+        ahead: dict[str, float] = {}
+        for column, group, reference in found:
+            if reference is not None and (mean := _difference(group, reference)).pairs:
+                ahead[column] = mean.mean
+        row: dict[str, Any] = {"method": found[0][1].method, "choice": found[0][1].choice}
+        row |= paired_difference(ahead, dict.fromkeys(ahead, 0.0)).cells("difference")
+        rows.append(row | {"ahead": sum(value > 0 for value in ahead.values()) if ahead else None})
+    return Table(
+        title=f"{results.title}: over pairs",
+        columns=(
+            Column("method", "method", "left"),
+            *((Column("choice", "layers", "left"),) if any(row["choice"] for row in rows) else ()),
+            *difference_columns("pairs"),
+            Column("ahead", "pairs ahead"),
+        ),
+        rows=tuple(rows),
+        notes=(*reference_notes(results), OVER_PAIRS, state_note(results)),
+    )
+
+
+def difference_columns(counted: str) -> tuple[Column, ...]:
+    """The columns of ``difference``: with its interval, how many of what were paired, and p."""
+    return (
+        Column("difference", "difference", digits=2, interval=True, signed=True),
+        Column("difference_low", "from", digits=2, signed=True, paper=False),
+        Column("difference_high", "to", digits=2, signed=True, paper=False),
+        Column("difference_pairs", counted),
+        Column("difference_p", "p", digits=3, least=0.001),
+    )
 
 
 def details_table(results: GridResults) -> Table:
@@ -105,8 +187,7 @@ def _details_row(group: Group, reference: Group | None) -> dict[str, Any]:
     row |= {"labels": None if labels is None else "yes" if labels else "no", "cells": len(group.results)}
     row |= group.accuracy.cells("top1")
     if reference is not None:
-        others = {} if group is reference else group.accuracies
-        row |= paired_difference(others, reference.accuracies).cells("difference")
+        row |= _difference(group, reference).cells("difference")
     row |= spread(run.chosen_accuracy for run in runs if run.chosen_accuracy is not None).cells("chosen_on_holdout")
     row |= spread(run.best_on_test_accuracy for run in runs).cells("best_on_test")
     row |= group.seconds.cells("seconds")
@@ -117,13 +198,6 @@ def _details_columns(rows: Sequence[dict[str, Any]]) -> tuple[Column, ...]:
     def anywhere(name: str) -> bool:
         return any(row.get(name) for row in rows)
 
-    compared = (
-        Column("difference", "difference", digits=2, interval=True, signed=True),
-        Column("difference_low", "from", digits=2, signed=True, paper=False),
-        Column("difference_high", "to", digits=2, signed=True, paper=False),
-        Column("difference_pairs", "pairs"),
-        Column("difference_p", "p", digits=3, least=0.001),
-    )
     held_out = Column("chosen_on_holdout", "epoch chosen on held-out", digits=2, spread=True)
     return (
         Column("pair", "pair", "left"),
@@ -133,7 +207,7 @@ def _details_columns(rows: Sequence[dict[str, Any]]) -> tuple[Column, ...]:
         Column("labels", "labels", "left"),
         Column("cells", "cells"),
         Column("top1", "top-1, last epoch", digits=2, best="max", spread=True),
-        *(compared if any("difference" in row for row in rows) else ()),
+        *(difference_columns("seeds of both") if any("difference" in row for row in rows) else ()),
         *((held_out,) if anywhere("chosen_on_holdout_n") else ()),
         Column("best_on_test", "best epoch on test", digits=2, spread=True),
         Column("seconds", "seconds", digits=0, spread=True),

@@ -1,13 +1,16 @@
-"""The difference between two methods over the seeds that both have."""
+"""The difference between two methods over what both have: the seeds of a pair, or pairs."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from layerprobe.types import Interval
+
+Key = TypeVar("Key", bound=Hashable)
 
 LEVEL = 0.95
 """Of the interval."""
@@ -21,7 +24,7 @@ class PairedDifference:
 
     Attributes:
         mean: of the differences; NaN without a pair.
-        pairs: seeds that both have.
+        pairs: how many seeds, or whatever else was paired, both have.
         p_value: of the two-sided paired t-test; NaN with fewer than two pairs, and where all differences are equal: the
             test says nothing then.
         interval: of the mean, by Student's t; NaN likewise.
@@ -43,15 +46,15 @@ class PairedDifference:
         }
 
 
-def paired_difference(method: Mapping[int, float], reference: Mapping[int, float]) -> PairedDifference:
-    """A method's values minus a reference's, seed by seed.
+def paired_difference(method: Mapping[Key, float], reference: Mapping[Key, float]) -> PairedDifference:
+    """A method's values minus a reference's, key by key: seed by seed, or pair by pair.
 
-    With the n differences of the common seeds, their mean m and sample standard deviation s, ``t = m / (s / sqrt(n))``
+    With the n differences of the common keys, their mean m and sample standard deviation s, ``t = m / (s / sqrt(n))``
     has Student's distribution with n - 1 degrees of freedom if the differences are normal and their mean is zero.
 
     Args:
-        method: values by seed.
-        reference: values by seed.
+        method: values by key.
+        reference: values by key.
 
     Example:
         >>> found = paired_difference({0: 81.0, 1: 83.0, 2: 82.0, 3: 90.0}, {0: 80.0, 1: 80.0, 2: 80.0})
@@ -60,12 +63,12 @@ def paired_difference(method: Mapping[int, float], reference: Mapping[int, float
     """
     from scipy import stats
 
-    seeds = sorted(method.keys() & reference.keys())
-    differences = [method[seed] - reference[seed] for seed in seeds]
+    common = [key for key in method if key in reference]
+    differences = [method[key] - reference[key] for key in common]
     count = len(differences)
     mean = statistics.mean(differences) if differences else math.nan
     deviation = statistics.stdev(differences) if count > 1 else math.nan
-    if count < 2 or deviation <= _NOTHING * max(max(abs(method[seed]), abs(reference[seed])) for seed in seeds):
+    if count < 2 or deviation <= _NOTHING * max(max(abs(method[key]), abs(reference[key])) for key in common):
         return PairedDifference(mean, count, math.nan, Interval(math.nan, math.nan, LEVEL))
     error = deviation / math.sqrt(count)
     half = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error

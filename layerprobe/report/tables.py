@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ from layerprobe.report.columns import is_known
 from layerprobe.report.escaping import escape_latex, escape_markdown
 
 MARK = "*"
+_MINUS = re.compile(r"(?<![\w.])-(?=[\d.])")
+"""Before a number, and not in its exponent."""
 
 
 @dataclass(frozen=True)
@@ -182,14 +185,18 @@ def _csv(table: Table) -> str:
 
 
 def _paper_lines(
-    table: Table, bold: Callable[[str], str], escape: Callable[[str], str], star: str
+    table: Table, bold: Callable[[str], str], escape: Callable[[str], str], star: str, minus: str = "-"
 ) -> tuple[list[str], ...]:
     """Headings, then a line per row, cell by cell: best values in bold, marked rows with an asterisk in front."""
     columns = table.paper_columns
     best = [table.best_rows(column) for column in columns]
     lines = [[*([""] if table.marked else []), *(escape(column.title) for column in columns)]]
     for number, row in enumerate(table.rows):
-        cells = [escape(column.paper_text(row)) for column in columns]
+        cells = [
+            _MINUS.sub(minus, text) if isinstance(row.get(column.name), float) else text
+            for column in columns
+            for text in [escape(column.paper_text(row))]
+        ]
         cells = [bold(cell) if number in rows else cell for cell, rows in zip(cells, best, strict=True)]
         lines.append([*([star if number in table.marked else ""] if table.marked else []), *cells])
     return tuple(lines)
@@ -212,7 +219,7 @@ def _latex(table: Table) -> str:
     lines = [f"% {' '.join(table.title.split())}", "% needs \\usepackage{booktabs}"]
     lines.append(f"\\begin{{tabular}}{{{''.join(align[0] for align in _aligned(table))}}}")
     lines.append("\\toprule")
-    heading, *rows = _paper_lines(table, "\\textbf{{{}}}".format, escape_latex, "$\\ast$")
+    heading, *rows = _paper_lines(table, "\\textbf{{{}}}".format, escape_latex, "$\\ast$", "$-$")
     lines += [" & ".join(heading) + r" \\", "\\midrule"]
     for number, row in enumerate(rows):
         lines += ["\\midrule"] if number in table.apart and number - 1 not in table.apart else []

@@ -14,7 +14,9 @@ from layerprobe.report.grid_report import MOST_CURVES, check_report, write_repor
 from layerprobe.report.style import COLUMN_WIDTH
 from layerprobe.types import CellResult
 
-TABLES = {f"{name}.{ending}" for name in ("table", "details", "states") for ending in ("md", "tex", "csv", "json")}
+TABLES = {
+    f"{name}.{ending}" for name in ("table", "pairs", "details", "states") for ending in ("md", "tex", "csv", "json")
+}
 FIGURES = {
     f"{name}.{ending}" for name in ("grid-bars", "learning-curves", "cost") for ending in ("pdf", "svg", "png", "csv")
 }
@@ -51,6 +53,10 @@ def test_a_report_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     assert "<svg" in (tmp_path / "report" / "index.html").read_text()
     with pytest.raises(LayerprobeError, match="index.html exists; name another --output"):
         write_report(grid(), tmp_path / "report", overwrite=False)
+    (tmp_path / "report" / "notes.txt").write_text("mine")
+    write_report(without_runs(grid()), tmp_path / "report")
+    left = {path.name for path in (tmp_path / "report").iterdir()}
+    assert "notes.txt" in left and not FIGURES & left
     other = tmp_path / "other"
     other.mkdir()
     check_report(other)

@@ -11,7 +11,7 @@ from grid_records import ACCURACIES, OTHER, PAIR, REASON, changed, finished, gri
 from scipy import stats
 
 from layerprobe.report.grid_groups import group_cells
-from layerprobe.report.grid_tables import details_table, grid_table, states_table
+from layerprobe.report.grid_tables import details_table, grid_table, pairs_table, states_table
 from layerprobe.report.tables import TABLE_FORMATS, render
 from layerprobe.types import GridResults
 
@@ -36,16 +36,17 @@ def test_the_headline_is_the_last_epoch_of_every_run() -> None:
 def test_people_read_mean_deviation_and_seeds_and_the_best_in_bold() -> None:
     lines = render(grid_table(GRID), "markdown").splitlines()
     assert lines[4:9] == [
-        "| \\* | feature-only | quality:4 | **82.00 ± 2.00 (3)** | 50.00 (1) |",
-        "|  | feature-only | even:4 | 80.17 ± 1.04 (3) | - |",
-        "|  | kd |  | 72.50 ± 3.54 (2) | **55.25 ± 0.35 (2)** |",
-        "|  | scratch |  | 61.00 ± 1.00 (3) | 51.00 ± 1.00 (3) |",
-        "|  | teacher |  | 90.00 | 90.00 |",
+        "| \\* | feature-only | quality:4 | **82.00 ± 2.00 (3)** | - | 50.00 (1) | - |",
+        "|  | feature-only | even:4 | 80.17 ± 1.04 (3) | -1.83 [-4.42, +0.75] | - | - |",
+        "|  | kd |  | 72.50 ± 3.54 (2) | -8.50 [-27.56, +10.56] | **55.25 ± 0.35 (2)** | +5.00 |",
+        "|  | scratch |  | 61.00 ± 1.00 (3) | -21.00 [-23.48, -18.52] | 51.00 ± 1.00 (3) | +2.00 |",
+        "|  | teacher |  | 90.00 | - | 90.00 | - |",
     ]
     latex = render(grid_table(GRID), "latex")
     assert "% Small & quick: top-1" in latex
-    assert "\\textbf{82.00 $\\pm$ 2.00 (3)} & 50.00 (1) \\\\" in latex
-    assert "51.00 $\\pm$ 1.00 (3) \\\\\n\\midrule\n & teacher &  & 90.00 & 90.00 \\\\" in latex
+    assert "\\textbf{82.00 $\\pm$ 2.00 (3)} & - & 50.00 (1) & - \\\\" in latex
+    assert "80.17 $\\pm$ 1.04 (3) & $-$1.83 [$-$4.42, +0.75] & - & - \\\\" in latex
+    assert "51.00 $\\pm$ 1.00 (3) & +2.00 \\\\\n\\midrule\n & teacher &  & 90.00 & - & 90.00 & - \\\\" in latex
     notes = grid_table(GRID).notes
     assert notes[0] == "*: feature-only (quality:4), the reference"
     assert notes[-1] == "17 of 24 cells done, 2 failed, 5 waiting"
@@ -75,6 +76,24 @@ def test_details_are_hand_computed() -> None:
     assert math.isnan(reference["difference"]) and reference["difference_pairs"] == 0
     nothing = rows[OTHER, "feature-only", "even:4"]
     assert nothing["top1_n"] == 0 and nothing["labels"] is None and nothing["peak_megabytes"] is None
+
+
+def test_over_pairs_a_pair_counts_once_however_many_seeds_it_has() -> None:
+    table = pairs_table(GRID)
+    assert table is not None
+    rows = {(row["method"], row["choice"]): row for row in table.rows}
+    kd = rows["kd", ""]
+    ahead = [(70.0 + 75.0 - 80.0 - 82.0) / 2, 55.0 - 50.0]  # two seeds of one pair, one of the other
+    peer = stats.ttest_1samp(ahead, 0)
+    low, high = peer.confidence_interval(0.95)
+    assert kd["difference"] == pytest.approx(sum(ahead) / 2) and kd["difference_p"] == pytest.approx(peer.pvalue)
+    assert (kd["difference_low"], kd["difference_high"]) == pytest.approx((low, high))
+    assert (kd["difference_pairs"], kd["ahead"]) == (2, 1)
+    even = rows["feature-only", "even:4"]  # of one pair alone: no test
+    assert even["difference_pairs"] == 1 and even["ahead"] == 0 and math.isnan(even["difference_p"])
+    assert math.isnan(rows["feature-only", "quality:4"]["difference"])
+    one = replace(GRID, results=tuple(one for one in GRID.results if one.cell.pair == PAIR))
+    assert pairs_table(one) is None and pairs_table(replace(GRID, reference="")) is None
 
 
 def test_details_name_what_the_test_images_chose() -> None:
