@@ -47,10 +47,11 @@ def gram_of(source: FeatureFile | GramFile, stored: StoredLayer, device: torch.d
         device: where the products are taken; default: the CPU.
 
     Raises:
-        LayerprobeError: if the features hold NaN or infinite values.
+        LayerprobeError: if the features hold NaN or infinite values, or are not what was written.
     """
     if isinstance(source, GramFile):
         return source.gram(stored)
+    source.check(stored.layer.index)
     columns, population = source.columns(stored.layer.index), int(source.provenance["population"])
     try:
         return gram_matrix(columns, source.labels, population, device)

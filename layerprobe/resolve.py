@@ -69,10 +69,10 @@ class DataSpec:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
-    def open(self, split: str) -> ImageDataset:
-        """Open one split; tell the user how it was made where the data set has none of its own."""
+    def open(self, split: str, tell: bool = True) -> ImageDataset:
+        """Open one split; ``tell`` the user how it was made where the data set has none of its own."""
         dataset = open_dataset(self.name, split=split, root=self.root, download=self.download)
-        if dataset.note:
+        if tell and dataset.note:
             _log.info("%s", dataset.note)
         return dataset
 

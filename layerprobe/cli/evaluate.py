@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from layerprobe.cli import options
 from layerprobe.cli.reporter import Reporter
+
+if TYPE_CHECKING:
+    from layerprobe.distill.evaluate import EvaluateConfig
 
 EXAMPLES = """Examples:
 
@@ -26,7 +29,7 @@ def evaluate(
     download: options.Download = False,
     split: Annotated[str, typer.Option("--split", help="train, test or all.")] = "test",
     samples: Annotated[
-        int | None, typer.Option("--samples", min=1, help="A class-balanced sample  [default: every image]")
+        str | None, typer.Option("--samples", help="A class-balanced sample of so many, or 'all'  [default: all]")
     ] = None,
     which: Annotated[
         str, typer.Option("--which", help="Weights: last, best (on held-out images) or latest (of an unfinished run).")
@@ -55,12 +58,26 @@ def evaluate(
 
     check_format(format)
     inches, folder = figure_width(width), output or run
-    if run.is_dir():
-        check_figure(folder, "confusion", overwrite)
     spec = DataSpec(data, data_root, download) if data else None
-    config = EvaluateConfig(run, spec, split, samples, which, device, batch_size, workers)
+    count = options.samples(samples, "--samples")
+    config = EvaluateConfig(
+        run, spec, split, count if isinstance(count, int) else None, which, device, batch_size, workers
+    )
+    name = _figure_name(config)
+    if run.is_dir():
+        check_figure(folder, name, overwrite)
     with Reporter(quiet, verbose) as reporter:
         evaluation = compute(config, reporter.progress)
-        files = save_figure(partial(confusion_figure, evaluation, inches), folder, "confusion", overwrite, style)
+        files = save_figure(partial(confusion_figure, evaluation, inches), folder, name, overwrite, style)
         reporter.show(evaluation_table(evaluation), format)
         reporter.wrote(files)
+
+
+def _figure_name(config: EvaluateConfig) -> str:
+    """``confusion``, with what was evaluated other than the last weights on the run's own test images."""
+    data = Path(config.data.name).name if config.data else ""
+    sample = "" if config.samples is None else str(config.samples)
+    split, which = (
+        value if value != usual else "" for value, usual in ((config.split, "test"), (config.which, "last"))
+    )
+    return "-".join(filter(None, ("confusion", data, split, sample, which)))

@@ -28,7 +28,7 @@ def layers(
     pool: options.Pool = None,
     tokens: options.Tokens = "all",
     project: options.Project = None,
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Images to reckon the size of the file for.")] = 5000,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="How many images the file would hold.")] = 5000,
     format: options.Format = "table",
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,

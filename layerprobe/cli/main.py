@@ -25,15 +25,21 @@ from layerprobe.cli import (
 )
 from layerprobe.errors import LayerprobeError
 
+_UsageError: Any = typer.BadParameter.__bases__[0]
+"""Click's, of which newer versions of Typer carry a copy of their own."""
+
 
 class _Group(TyperGroup):
-    """Turns a ``LayerprobeError`` into one line and exit code 2, an interruption into one line and 130."""
+    """Turns a ``LayerprobeError`` or a wrong option into one line and exit code 2, an interruption into one and 130."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except LayerprobeError as error:
             _fail(str(error))
+        except _UsageError as error:
+            command = (error.ctx or ctx).command_path
+            _fail(f"{error.format_message().rstrip('.')}; `{command} --help` lists the options")
         except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
             _fail(f"{error}; name a place that can be written to")
         except KeyboardInterrupt:

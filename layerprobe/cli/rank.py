@@ -54,13 +54,15 @@ def rank(
         str | None,
         typer.Option("--sizes", help="Also score smaller samples, e.g. of 10,25,50 images per class, and draw it."),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the figures.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the figures; the ranking file: --ranking.")
+    ] = None,
     figures: Annotated[
         str | None,
         typer.Option(
             "--figures",
-            help="With --output, separated by commas: quality, spectra, dimensions, cka, distances, plane; or all  "
-            "[default: quality]",
+            help="With --output, separated by commas: quality, spectra, dimensions, cka, distances, plane, sizes; or "
+            "all  [default: quality]",
         ),
     ] = None,
     width: options.Width = "page",

@@ -29,7 +29,12 @@ def train(
         str | None, typer.Option("--model", help=f"The network: {options.MODEL_HELP}.", show_default=False)
     ] = None,
     data: Annotated[str | None, typer.Option("--data", help=options.DATA_HELP, show_default=False)] = None,
-    weights: options.Weights = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights", help="Its first weights: a file, 'pretrained' (from the hub) or 'random'.  [default: random]"
+        ),
+    ] = None,
     data_root: options.DataRoot = None,
     download: options.Download = False,
     config: training_options.Config = None,

@@ -42,7 +42,7 @@ Clip = Annotated[float | None, typer.Option("--clip", help="Largest norm of a st
 Accumulate = Annotated[int, typer.Option("--accumulate", min=1, help="Batches per step.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per batch, in every process.")]
 Augment = Annotated[
-    str, typer.Option("--augment", help="none, crop-flip or trivial: both networks see the same changed images.")
+    str, typer.Option("--augment", help="none, crop-flip or trivial; a teacher sees the same changed images.")
 ]
 TrainSamples = Annotated[
     str | None,

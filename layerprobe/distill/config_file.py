@@ -15,6 +15,7 @@ from layerprobe.distill.config import DistillConfig, TrainConfig, Training
 from layerprobe.distill.mappings import is_table
 from layerprobe.errors import LayerprobeError, closest
 from layerprobe.resolve import DataSpec, ModelSpec
+from layerprobe.types import RANKING_FORMAT
 
 Values = dict[str, Any]
 Spec = TypeVar("Spec", ModelSpec, DataSpec, Alignment, Training)
@@ -60,6 +61,8 @@ def read_values(path: Path, command: str) -> Values:
         raise LayerprobeError(f"{path} is not YAML ({reason}); --config names the config.yaml of a run") from None
     if not isinstance(values, dict):
         raise LayerprobeError(f"{path} holds no keys; --config names the config.yaml of a run")
+    if values.get("format") == RANKING_FORMAT:
+        raise LayerprobeError(f"{path} is a ranking; --layers takes it, and --config the config.yaml of a run")
     if values.get("command", command) != command:
         raise LayerprobeError(f"{path} is of `layerprobe {values['command']}`; run that, or name another --config")
     return values
@@ -96,7 +99,7 @@ def distill_config(values: Mapping[str, Any], output: Path, overwrite: bool, res
     given["layers"] = ",".join(chosen["teacher_layers"] or ()) or None
     given["student_layers"] = tuple(chosen["student_layers"] or ()) or None
     given.setdefault("method", "feature-only")
-    _require(given, {"teacher": "--teacher", "student": "--student", "data": "--data"})
+    _require(given, {"teacher": "--teacher", "student": "--student", "data": "--data"}, output if resume else None)
     return DistillConfig(**given, output=output, overwrite=overwrite, resume=resume)
 
 
@@ -107,7 +110,7 @@ def train_config(values: Mapping[str, Any], output: Path, overwrite: bool, resum
         LayerprobeError: if a key is unknown or missing, or a value is of another type.
     """
     given = _parts(values, TrainConfig)
-    _require(given, {"model": "--model", "data": "--data"})
+    _require(given, {"model": "--model", "data": "--data"}, output if resume else None)
     return TrainConfig(**given, output=output, overwrite=overwrite, resume=resume)
 
 
@@ -172,8 +175,10 @@ def _check_keys(values: Mapping[str, Any], known: Iterable[str], prefix: str) ->
             )
 
 
-def _require(given: Mapping[str, Any], options: Mapping[str, str]) -> None:
+def _require(given: Mapping[str, Any], options: Mapping[str, str], resumed: Path | None) -> None:
     missing = [option for key, option in options.items() if key not in given]
+    if missing and resumed is not None:
+        raise LayerprobeError(f"{resumed} holds no run to go on with; --output names its folder, where --resume does")
     if missing:
         raise LayerprobeError(
             f"{' and '.join(missing)} missing; give {'them' if missing[1:] else 'it'}, or --config FILE"

@@ -191,7 +191,7 @@ def _say_pairs(method: Method, config: DistillConfig, pairing: Pairing) -> None:
     wishes = {config.layers, ",".join(config.student_layers or ())} - {None, ""}
     if wishes - taken and (method.pairs_ends or not method.uses_features):
         reason = "pairs what comes last in both networks" if method.pairs_ends else "uses no features"
-        _log.warning("%s %s: --layers and --student-layers don't matter", method.name, reason)
+        _log.warning("%s %s: --layers and --student-layers are ignored", method.name, reason)
 
 
 def _seeded(method: Method, setting: Setting, seed: int) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import yaml
 from torch import nn
 
-from layerprobe.distill.config_file import differences, read_values
+from layerprobe.distill.config_file import differences, flat, read_values
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.weights import save_weights
 from layerprobe.types import EpochMetrics, Run
@@ -21,7 +22,7 @@ from layerprobe.types import EpochMetrics, Run
 CONFIG, METRICS, RESULT, CHECKPOINTS = "config.yaml", "metrics.csv", "result.json", "checkpoints"
 EVENTS = "tensorboard"
 """Folder of TensorBoard's event files."""
-_DRAWN = tuple(f"{name}.{ending}" for name in ("curves", "confusion") for ending in ("pdf", "svg", "png", "csv"))
+_DRAWN = tuple(f"{name}.{ending}" for name in ("curves", "confusion*") for ending in ("pdf", "svg", "png", "csv"))
 WEIGHTS = {"distill": "student.safetensors", "train": "model.safetensors"}
 """The weights file of a run, by its command."""
 
@@ -30,6 +31,10 @@ MAY_DIFFER = (
     "training.workers", "training.tensorboard", "training.check", "training.cache_teacher",
 )  # fmt: skip
 """What a run that goes on may do otherwise."""
+
+
+_NAME = re.compile(r"(?!.*\.json$)[A-Za-z_][^:*]*")
+"""A layer's name; an index, a pattern, a rule and a ranking file name layers too, but only a network tells which."""
 
 
 class RunFolder:
@@ -80,6 +85,30 @@ class RunFolder:
                 stale.unlink()
         shutil.rmtree(self.path / EVENTS, ignore_errors=True)
         _write(self.path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+
+    def check_asked(self, asked: Mapping[str, Any]) -> None:
+        """Refuse to take the finished run that lies here for another one.
+
+        Args:
+            asked: a configuration as it was given: what it leaves open, and layers that it doesn't name, are not
+                compared.
+
+        Raises:
+            LayerprobeError: if the run has other values.
+        """
+        here = flat(read_values(self.path / CONFIG, str(asked["command"])))
+        told = {key: value for key, value in flat(asked).items() if key in here and value not in (None, "", [])}
+        if isinstance(told.get("teacher_layers"), str):
+            told["teacher_layers"] = told["teacher_layers"].split(",")
+        for key in ("teacher_layers", "student_layers"):
+            if not all(_NAME.fullmatch(layer) for layer in told.get(key, ())):
+                del told[key]
+        found = differences(told, {key: here[key] for key in told}, without=MAY_DIFFER)
+        if found:
+            raise LayerprobeError(
+                f"{self.path} holds a finished run with {'; '.join(found)}; another run takes another --output, or "
+                "--overwrite in place of --resume"
+            )
 
     def check_same(self, config: Mapping[str, Any]) -> None:
         """Refuse to go on with another run than the one that lies here.

@@ -79,13 +79,18 @@ class Stage:
         self._team = Team(self._accelerator)
         self._team.wait()  # until every process has found the folder as it is
         self.train_split: ImageDataset = config.data.open("train")
-        self.test_split: ImageDataset = config.data.open("test")
+        self.test_split: ImageDataset = config.data.open("test", tell=False)
 
     @property
     def finished(self) -> Run | None:
-        """The run that lies in the folder, where there is nothing left to do."""
+        """The run that lies in the folder, where there is nothing left to do.
+
+        Raises:
+            LayerprobeError: if another run was asked for.
+        """
         if not (self.folder.goes_on and self.folder.finished):
             return None
+        self.folder.check_asked(to_values(self.config))
         _log.info("%s is finished: nothing to do", self.folder.path)
         return read_run(self.folder.path)
 
@@ -97,6 +102,7 @@ class Stage:
         if like is not None:
             overrides = replace(data, image_size=like.image_size[0], mean=like.mean, std=like.std)
         network = load_network(spec, overrides, self.train_split, seed=self.config.training.seed)
+        _log.info("%s starts from %s weights", spec.name, network.weights)
         if network.outputs != classes:
             raise LayerprobeError(f"{spec.name} has {network.outputs} outputs, {data.name} has {classes} classes")
         return replace(network, preprocessing=like) if like is not None else network
@@ -236,6 +242,11 @@ class Stage:
 
     def _teacher_accuracy(self, teacher: Network, images: Images) -> float | None:
         if teacher.outputs != len(self.train_split.classes):
+            _log.info(
+                "the teacher has %d classes, the data %d: its accuracy is not measured",
+                teacher.outputs,
+                len(self.train_split.classes),
+            )
             return None
         device = self._accelerator.device
         counts = count_correct(teacher.module.to(device), images.test, images.preprocessing, device)

@@ -68,7 +68,8 @@ def open_stored(
     """A teacher's features from a file, if they are what the teacher would compute.
 
     Raises:
-        LayerprobeError: if they are not: images are augmented, or another teacher, data set or preprocessing made them.
+        LayerprobeError: if they are not: images are augmented, another teacher, data set or preprocessing made them, or
+            the file is damaged.
     """
     if training.augment != NONE:
         raise LayerprobeError(
@@ -87,6 +88,8 @@ def open_stored(
             raise LayerprobeError(
                 f"the images of {images.dataset.name} are not those that {path} was made from; extract anew"
             )
+        for layer in layers:
+            file.check(layer.name)
         return StoredTeacher(file, layers, images.rows)
     except BaseException:
         file.close()

@@ -83,8 +83,9 @@ def snippet(run: Run) -> str:
     preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
     height, width = preprocessing.image_size
     mean, std = ([round(value, 4) for value in values] for values in (preprocessing.mean, preprocessing.std))
+    name = "model" if run.config["command"] == "train" else "student"
     return (
         "from layerprobe import load_student\n"
-        f"student = load_student({str(run.folder)!r})\n"
-        f"logits = student(images)  # (n, 3, {height}, {width}): RGB / 255, less {mean}, over {std}"
+        f"{name} = load_student({str(run.folder)!r})\n"
+        f"logits = {name}(images)  # (n, 3, {height}, {width}): RGB / 255, less {mean}, over {std}"
     )

@@ -165,7 +165,7 @@ def _command(config: DistillConfig) -> str:
 
 
 def verdict(runs: Sequence[Run]) -> str:
-    """One sentence on who was ahead, by mean top-1 of the last epoch, whoever it was."""
+    """One sentence on which method was ahead, by mean top-1 of the last epoch, whoever it was."""
     methods = list(dict.fromkeys(run.method for run in runs))
     means = {method: mean(run.last_accuracy for run in runs if run.method == method) for method in methods}
     order = sorted(methods, key=means.__getitem__, reverse=True)

@@ -112,6 +112,24 @@ class FeatureFile(DescribedFile):
             block = dataset[(slice(None),) + place]  # noqa: RUF005 (Python 3.10)
             yield torch.from_numpy(block.reshape(len(block), -1).astype(np.float32, copy=False))
 
+    def check(self, layer: int | str) -> None:
+        """Read a layer and compare it with its checksums.
+
+        Raises:
+            LayerprobeError: if a row is not what was written.
+        """
+        stored = self.layer(layer)
+        dataset, sums = self._dataset(layer), self._file[CHECKSUM][:, self.layers.index(stored)]
+        wrong = sum(
+            int(np.count_nonzero(row_checksums(dataset[start : start + 64]) != sums[start : start + 64]))
+            for start in range(0, len(dataset), 64)
+        )
+        if wrong:
+            raise LayerprobeError(
+                f"{self.path} is damaged: {wrong} rows of {stored.layer.name} are not what was written; "
+                "extract it again with --overwrite"
+            )
+
     def damaged(self, progress: Progress = silent, rows: int = 64) -> Tensor:
         """Read everything back and compare it with the checksums.
 

@@ -18,6 +18,9 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.features.layout import CLASSES, INDEX, JSON_ATTRIBUTES, LABEL, LAYERS, PATH
 from layerprobe.types import Layer
 
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+"""What an HDF5 file begins with."""
+
 Opened = TypeVar("Opened", bound="DescribedFile")
 
 
@@ -100,7 +103,10 @@ def open_described(path: Path, format: str, version: int, what: str, remedy: str
     except PermissionError:
         raise
     except OSError:
-        raise LayerprobeError(f"{path} is not an HDF5 file, or it is damaged; {remedy}") from None
+        with path.open("rb") as raw:
+            cut_off = raw.read(len(_SIGNATURE)) == _SIGNATURE
+        state = "is cut off or damaged" if cut_off else "is not an HDF5 file"
+        raise LayerprobeError(f"{path} {state}; {remedy}") from None
     found = file.attrs.get("format"), file.attrs.get("format_version")
     if found == (format, version):
         return file

@@ -25,7 +25,7 @@ def layers_table(layers: Sequence[StoredLayer], model: str, dtype: str, images: 
         layers: the layers as they would be stored.
         model: its name.
         dtype: ``float16`` or ``float32``, the type they would be stored in.
-        images: how many images the file is reckoned for.
+        images: how many images the file would hold.
     """
     size = images * sum(_bytes_per_image(stored, dtype) for stored in layers)
     return Table(

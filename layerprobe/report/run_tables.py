@@ -14,11 +14,12 @@ HONESTY = "the last epoch is the headline; the best epoch on test is chosen by t
 
 def run_table(run: Run) -> Table:
     """The accuracies of one run."""
+    name = "" if run.config.get("command") == "train" else f"{run.method}, "
     rows = [] if run.teacher_accuracy is None else [{"what": "teacher", "accuracy": run.teacher_accuracy}]
-    rows.append({"what": f"{run.method}, last epoch", "accuracy": run.last_accuracy})
+    rows.append({"what": f"{name}last epoch", "accuracy": run.last_accuracy})
     if run.chosen_accuracy is not None:
-        rows.append({"what": f"{run.method}, epoch chosen on held-out images", "accuracy": run.chosen_accuracy})
-    rows.append({"what": f"{run.method}, best epoch on test", "accuracy": run.best_on_test_accuracy})
+        rows.append({"what": f"{name}epoch chosen on held-out images", "accuracy": run.chosen_accuracy})
+    rows.append({"what": f"{name}best epoch on test", "accuracy": run.best_on_test_accuracy})
     return Table(
         title=f"{run.folder}: top-1 on the test images",
         columns=(Column("what", "", "left"), Column("accuracy", "top-1 (%)", digits=2)),

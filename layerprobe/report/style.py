@@ -176,7 +176,7 @@ def check_figure(folder: Path, name: str, overwrite: bool) -> None:
         raise LayerprobeError(f"{folder} is a file; --output names a folder for the figures")
     existing = [path for path in figure_paths(folder, name) if path.exists()]
     if existing and not overwrite:
-        raise LayerprobeError(f"{existing[0]} exists; --overwrite replaces it")
+        raise LayerprobeError(f"{existing[0]} exists; --overwrite replaces it, another --output leaves it")
 
 
 def save_figure(

@@ -177,6 +177,10 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert "is of `layerprobe train`; run that" in refused("--config", path)
     assert "--teacher and --student and --data missing; give them, or --config FILE" in refused()
     assert "--model missing; give it, or --config FILE" in refused("--data", "digits", command="train")
+    assert "run holds no run to go on with; --output names its folder" in refused("--resume")
+    path.write_text('{"format": "layerprobe-ranking"}')
+    assert "is a ranking; --layers takes it" in refused("--config", path)
+    assert "Invalid value for '--epochs'" in refused("--epochs", "many") and "--help` lists" in refused("--epochz", 3)
     assert "--milestones is epochs separated by commas" in refused("--milestones", "a")
     assert "no preset 'paper'" in refused("--preset", "paper")
 

@@ -66,13 +66,16 @@ def test_the_command_writes_matrix_and_figure(digits_teacher: Run, tmp_path: Pat
     rows = {row["class"]: row for row in table["rows"]}
     details = table["details"]
     assert len(rows) == 11 and rows["all"]["accuracy"] == pytest.approx(details["top1"]) and details["top5"] > 50
-    assert {path.name for path in tmp_path.iterdir()} == {f"confusion.{end}" for end in ("pdf", "svg", "png", "csv")}
-    cells = list(csv.DictReader((tmp_path / "confusion.csv").read_text().splitlines()))
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"confusion-digits.{end}" for end in ("pdf", "svg", "png", "csv")
+    }
+    cells = list(csv.DictReader((tmp_path / "confusion-digits.csv").read_text().splitlines()))
     assert [int(cell["images"]) for cell in cells] == np.array(details["confusion"]).ravel().tolist()
-    assert "confusion.{pdf,svg,png,csv}" in result.stderr
-    refused = invoke("evaluate", digits_teacher.folder, "--output", tmp_path, code=2)
-    assert "confusion.pdf exists; --overwrite replaces it" in refused.stderr
+    assert "confusion-digits.{pdf,svg,png,csv}" in result.stderr
+    refused = invoke("evaluate", digits_teacher.folder, "--data", "digits", "--output", tmp_path, code=2)
+    assert "confusion-digits.pdf exists; --overwrite replaces it, another --output leaves it" in refused.stderr
     assert "top-5" in invoke("evaluate", digits_teacher.folder, "-o", tmp_path / "b", "--samples", 50).stdout
+    assert (tmp_path / "b" / "confusion-50.csv").exists()
 
 
 def test_which_weights(small: DistillConfig) -> None:

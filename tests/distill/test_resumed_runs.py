@@ -140,6 +140,13 @@ def test_a_finished_run_has_nothing_left_to_do(small: DistillConfig, caplog: pyt
     assert "is finished: nothing to do" in caplog.text
     assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")} == before
     assert (again.epochs, again.to_dict(), again.files) == (run.epochs, run.to_dict(), run.files)
+    indices = replace(small, resume=True, layers="0,-1")  # which layers these are, only the network tells
+    assert distill_student(indices).epochs == run.epochs
+    other = {"training": replace(small.training, epochs=9), "layers": "layer1.0,layer3.1"}
+    with pytest.raises(LayerprobeError, match="finished run with .*; another run takes another --output") as told:
+        distill_student(replace(small, resume=True, **other))
+    assert "training.epochs 2, not 9" in str(told.value)
+    assert "teacher_layers ['layer2.0', 'layer3.1'], not ['layer1.0', 'layer3.1']" in str(told.value)
 
 
 def test_another_run_is_not_gone_on_with(small: DistillConfig, tmp_path: Path) -> None:

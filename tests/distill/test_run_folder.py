@@ -48,7 +48,7 @@ def test_overwriting_leaves_nothing_of_the_older_run_and_everything_else(small: 
         raise Stop
 
     run = distill_student(small)
-    for name in ("curves.pdf", "confusion.csv", "mine.csv", "tensorboard/events"):
+    for name in ("curves.pdf", "confusion.csv", "confusion-photos-best.pdf", "mine.csv", "tensorboard/events"):
         (run.folder / name).parent.mkdir(exist_ok=True)
         (run.folder / name).write_text("")
     with pytest.raises(Stop):

@@ -18,6 +18,7 @@ from layerprobe.features.file import FeatureFile
 from layerprobe.features.gram_file import write_grams
 from layerprobe.features.layout import FilePlan, create_file
 from layerprobe.features.writer import FeatureFileWriter
+from layerprobe.grams import gram_of
 from layerprobe.types import Layer, StoredLayer
 
 LAYERS = (
@@ -123,6 +124,10 @@ def test_a_row_that_is_not_what_was_written_is_found(tmp_path: Path) -> None:
     with FeatureFile(path) as file:
         assert file.damaged(rows=2).nonzero().tolist() == [[3, 1]]
         assert file.damaged_layers() == {"fc.input": 1}
+        sound, broken = file.layers
+        gram_of(file, sound)
+        with pytest.raises(LayerprobeError, match="f.h5 is damaged: 1 rows of fc.input are not what was written"):
+            gram_of(file, broken)
     with FeatureFileWriter(path) as writer:
         writer.forget(np.arange(5) == 3)
         assert writer.written.tolist() == [True, True, True, False, True] and writer.rows_done == 4
@@ -300,7 +305,7 @@ def test_files_that_are_not_ours_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "f.h5")
     whole = (tmp_path / "f.h5").read_bytes()
     (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(LayerprobeError, match="cut.h5 is not an HDF5 file, or it is damaged"):
+    with pytest.raises(LayerprobeError, match="cut.h5 is cut off or damaged"):
         FeatureFile(tmp_path / "cut.h5")
     with h5py.File(tmp_path / "f.h5", "a") as file:
         file.attrs["format_version"] = 1
