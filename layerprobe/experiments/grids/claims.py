@@ -98,6 +98,7 @@ class Claim:
     name: str
     number: int
     _renewed: float = field(default_factory=time.monotonic, repr=False)
+    _lost: threading.Event = field(default_factory=threading.Event, repr=False)
 
     @contextmanager
     def kept(self) -> Iterator[Claim]:
@@ -105,8 +106,8 @@ class Claim:
         done = threading.Event()
 
         def renew() -> None:
-            while not done.wait(self.claims.expires / 6):
-                with contextlib.suppress(OSError, ClaimLostError):
+            while not (done.wait(self.claims.expires / 6) or self._lost.is_set()):
+                with contextlib.suppress(OSError, ClaimLostError):  # the thread that works learns it from ``check``
                     self._renew()
 
         thread = threading.Thread(target=renew, daemon=True)
@@ -125,7 +126,7 @@ class Claim:
         Raises:
             ClaimLostError: if another worker has taken over.
         """
-        if time.monotonic() - self._renewed > self.claims.expires / 2:
+        if self._lost.is_set() or time.monotonic() - self._renewed > self.claims.expires / 2:
             self._renew()
 
     @property
@@ -133,7 +134,8 @@ class Claim:
         return self.claims.folder / f"{self.name}.{self.number}"
 
     def _renew(self) -> None:
-        if self.claims.latest(self.name) != self.number:
+        if self._lost.is_set() or self.claims.latest(self.name) != self.number:
+            self._lost.set()
             raise ClaimLostError(f"another worker has taken {self.name} over")
         self._path.touch()
         self._renewed = time.monotonic()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from layerprobe.errors import LayerprobeError, closest
 from layerprobe.experiments.grids.grid_file import RUNS, Grid, load_grid
+from layerprobe.experiments.grids.interruption import interrupted_by_sigterm
 from layerprobe.experiments.grids.launchers import LAUNCHERS, Launch
 from layerprobe.experiments.grids.results import GRID_FILE, Lookout, forget_failures
 from layerprobe.experiments.grids.work import OnEpoch, work
@@ -102,10 +103,11 @@ def compare(
     write_grid(grid, config.output)
     forget_failures(config.output)
     lookout = Lookout(grid, config.output)
-    if config.launcher == "local" and config.jobs == 1 and not config.options:
-        work(grid, config.output, on_epoch, progress)
-        return Compared(lookout.look())
-    left = LAUNCHERS[config.launcher](config.launch, lambda: watch(lookout.look()))
+    with interrupted_by_sigterm():
+        if config.launcher == "local" and config.jobs == 1 and not config.options:
+            work(grid, config.output, on_epoch, progress)
+            return Compared(lookout.look())
+        left = LAUNCHERS[config.launcher](config.launch, lambda: watch(lookout.look()))
     return Compared(lookout.look(), left)
 
 

@@ -91,6 +91,19 @@ def test_who_was_taken_over_is_told(tmp_path: Path) -> None:
         claim.check()
 
 
+def test_who_was_taken_over_is_told_also_where_the_renewal_found_out(tmp_path: Path) -> None:
+    """A process that was suspended: its claim expired, and the thread that renews claims is the first to wake up."""
+    claims = Claims(tmp_path, expires=0.3)
+    claim = claims.take("a")
+    assert claim
+    with claim.kept():
+        (tmp_path / "a.2").touch()
+        assert claim._lost.wait(5)
+        claim._renewed += 1000  # by its own clock nothing happened
+        with pytest.raises(ClaimLostError, match="another worker has taken a over"):
+            claim.check()
+
+
 @pytest.mark.skipif(not Path("/proc/self/ns/pid").exists(), reason="processes are told apart on Linux")
 def test_a_dead_process_of_this_machine_holds_nothing(tmp_path: Path) -> None:
     code = (

@@ -1,6 +1,8 @@
 """Workers that share a grid's folder: every cell is run once, whoever dies."""
 
 import json
+import logging
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from layerprobe.experiments.grids.grid_file import load_grid, parse_grid
 from layerprobe.experiments.grids.launchers import WORKER, Launch, start_local, start_slurm
 from layerprobe.experiments.grids.results import Lookout, claims, mark_failed, read_grid
 from layerprobe.experiments.grids.work import work
+from layerprobe.experiments.grids.worker import run_worker
 from layerprobe.types import GridResults
 
 
@@ -97,6 +100,22 @@ def test_an_interruption_frees_the_cell(grid_file: Path, tmp_path: Path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         run(grid_file, tmp_path / "grid")
     assert states(read_grid(tmp_path / "grid")) == ["waiting"] * 6
+
+
+def test_being_asked_to_end_frees_the_cell(grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, and in a worker that a scheduler started."""
+
+    def terminate(*args: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(logging.getLogger("layerprobe"), "setLevel", lambda level: None)
+    monkeypatch.setattr("layerprobe.experiments.grids.work.distill_student", terminate)
+    for ask in (lambda: run(grid_file, tmp_path / "grid"), lambda: run_worker(str(tmp_path / "grid"))):
+        with pytest.raises(KeyboardInterrupt):
+            ask()
+        assert states(read_grid(tmp_path / "grid")) == ["waiting"] * 6 and signal.getsignal(signal.SIGTERM) == before
 
 
 def test_finished_runs_of_other_settings_are_not_counted(grid_values: dict[str, object], tmp_path: Path) -> None:
