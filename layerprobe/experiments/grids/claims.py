@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -60,6 +61,19 @@ class Claims:
         """Number of the newest claim of a name; 0: there was none."""
         numbers = (path.name.rpartition(".")[2] for path in self.folder.glob(f"{_escaped(name)}.*"))
         return max((int(number) for number in numbers if number.isdigit()), default=0)
+
+    def deaths(self) -> Counter[str]:
+        """How many claims of each name ended without being released: their holders died, or gave no sign of life."""
+        if not self.folder.is_dir():
+            return Counter()
+        unreleased = [path for path in self.folder.iterdir() if _is_claim(path) and path.stat().st_mtime != 0]
+        return Counter(path.name.rpartition(".")[0] for path in unreleased if not self._alive(path))
+
+    def forget_deaths(self, name: str) -> None:
+        """Have the claims of a name that ended without being released count as released."""
+        for path in self.folder.glob(f"{_escaped(name)}.*"):
+            if _is_claim(path) and not self._alive(path):
+                os.utime(path, (0, 0))
 
     def _path(self, name: str, number: int) -> Path:
         return self.folder / f"{name}.{number}"
@@ -139,6 +153,10 @@ class Claim:
             raise ClaimLostError(f"another worker has taken {self.name} over")
         self._path.touch()
         self._renewed = time.monotonic()
+
+
+def _is_claim(path: Path) -> bool:
+    return path.suffix[1:].isdigit() and not path.name.startswith(".")
 
 
 def _escaped(name: str) -> str:

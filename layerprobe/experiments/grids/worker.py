@@ -6,6 +6,7 @@ import logging
 import sys
 from pathlib import Path
 
+from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grids.grid_file import load_grid
 from layerprobe.experiments.grids.interruption import interrupted_by_sigterm
 from layerprobe.experiments.grids.results import GRID_FILE
@@ -33,3 +34,6 @@ if __name__ == "__main__":
         run_worker(sys.argv[1])
     except KeyboardInterrupt:
         sys.exit(130)
+    except LayerprobeError as error:
+        logging.getLogger("layerprobe").error("%s", error)
+        sys.exit(1)

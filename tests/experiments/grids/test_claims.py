@@ -118,6 +118,22 @@ def test_a_dead_process_of_this_machine_holds_nothing(tmp_path: Path) -> None:
     assert claims.held("a")  # it may live there
 
 
+def test_claims_that_ended_unreleased_are_counted_until_they_are_forgotten(tmp_path: Path) -> None:
+    claims = Claims(tmp_path / "claims", expires=100)
+    assert not claims.deaths()
+    for _ in range(2):
+        claim = claims.take("a.b")
+        assert claim
+        age(claim, 1000)
+    released = claims.take("a.b")
+    assert released
+    with released.kept():
+        assert claims.take("c") and claims.deaths() == {"a.b": 2}
+    assert claims.deaths() == {"a.b": 2}
+    claims.forget_deaths("a.b")
+    assert not claims.deaths() and claims.latest("a.b") == 3 and claims.held("c")
+
+
 def test_a_claim_that_was_not_written_whole_expires_too(tmp_path: Path) -> None:
     claims = Claims(tmp_path, expires=100)
     (tmp_path / "a.1").touch()
