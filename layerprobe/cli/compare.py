@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Examples:
 
-layerprobe compare examples/paper/cpu-resnet.yaml --output grid/ --dry-run
+layerprobe compare examples/paper/cpu-methods.yaml --output grid/ --dry-run
 
-layerprobe compare examples/paper/cpu-resnet.yaml --output grid/ --jobs 2
+layerprobe compare examples/paper/cpu-methods.yaml --output grid/ --jobs 2
 
 layerprobe compare examples/paper/cifar10.yaml --output grid/ --launcher slurm --jobs 16
 --launcher-option timeout_min=600 --launcher-option gpus_per_node=1
@@ -52,7 +52,7 @@ def compare(
     Every cell is a run of `layerprobe distill` in its own folder. Finished cells are never run again; the same command
     goes on with an interrupted grid, and several of them, on any machines that share the folder, divide the cells.
     """
-    from layerprobe.experiments.grids.compare import CompareConfig, open_grid
+    from layerprobe.experiments.grids.compare import CompareConfig, plan_grid
     from layerprobe.experiments.grids.compare import compare as run
     from layerprobe.experiments.grids.estimate import estimate_seconds
     from layerprobe.experiments.grids.results import Lookout
@@ -64,9 +64,9 @@ def compare(
     config = CompareConfig(grid, output, jobs, launcher, tuple(launcher_option or ()))
     with Reporter(quiet, verbose) as reporter:
         if dry_run:
-            plan = open_grid(config)
+            plan = plan_grid(config)
             results = Lookout(plan, output).look()
-            seconds = estimate_seconds(plan, results, reporter.progress)
+            seconds = estimate_seconds(plan, results, reporter.progress, jobs if launcher == "local" else 1)
             reporter.show(plan_table(results, seconds, jobs), format)
             return
         compared = run(

@@ -32,6 +32,21 @@ MAY_DIFFER = (
 )  # fmt: skip
 """What a run that goes on may do otherwise."""
 
+_PARTIAL = ".partial"
+
+
+class OtherRunError(LayerprobeError):
+    """The run that shall go on isn't the one that lies in the folder.
+
+    Args:
+        message: for a person.
+        difference: the first, e.g. ``training.epochs 3, not 4``.
+    """
+
+    def __init__(self, message: str, difference: str) -> None:
+        super().__init__(message)
+        self.difference = difference
+
 
 _NAME = re.compile(r"(?!.*\.json$)[A-Za-z_][^:*]*")
 """A layer's name; an index, a pattern, a rule and a ranking file name layers too, but only a network tells which."""
@@ -56,7 +71,7 @@ class RunFolder:
             raise LayerprobeError(f"{path} is a file; --output names the run folder to make")
         if overwrite and resume:
             raise LayerprobeError("--resume goes on with a run and --overwrite replaces it; give one of them")
-        filled = path.is_dir() and any(path.iterdir())
+        filled = path.is_dir() and any(not _is_partial(file) for file in path.iterdir())
         if filled and not overwrite and not resume:
             raise LayerprobeError(
                 f"{path} exists and is not empty; --overwrite replaces the run in it, --resume goes on with it"
@@ -114,15 +129,16 @@ class RunFolder:
         """Refuse to go on with another run than the one that lies here.
 
         Raises:
-            LayerprobeError: if its configuration differs.
+            OtherRunError: if its configuration differs.
         """
         here = read_values(self.path / CONFIG, str(config["command"]))
         found = differences(json.loads(json.dumps(dict(config))), here, without=MAY_DIFFER)
         if found:
             more = f" (and {len(found) - 1} more)" if found[1:] else ""
-            raise LayerprobeError(
+            raise OtherRunError(
                 f"--resume goes on with the run as it was, but {self.path} has {found[0]}{more}; leave the option out, "
-                "or start another run with --config and another --output"
+                "or start another run with --config and another --output",
+                found[0],
             )
 
     def write_epochs(self, history: Sequence[EpochMetrics]) -> None:
@@ -203,9 +219,14 @@ def _epoch(row: Mapping[str, str], seconds: float) -> EpochMetrics:
     )
 
 
+def _is_partial(path: Path) -> bool:
+    """Whether a file was being written when its process was killed."""
+    return path.name.startswith(".") and path.name.endswith(_PARTIAL)
+
+
 def _write(path: Path, text: str) -> None:
     """Write a file that appears under its name only once it is whole."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}{_PARTIAL}")
     with partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

@@ -13,6 +13,7 @@ import torch
 from layerprobe.devices import resolve_device
 from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.pairing import student_layers
+from layerprobe.errors import LayerprobeError
 from layerprobe.features.config import ExtractConfig
 from layerprobe.grams import extract_grams
 from layerprobe.ranking.choose import SCORES
@@ -36,7 +37,7 @@ def choose_layers(plan: DistillConfig, ranking: Ranking | None = None, progress:
         The plan as it is, where its ``layers`` are no rule.
 
     Raises:
-        LayerprobeError: if the rule can't choose so many layers, or as ``rank_on_the_spot``.
+        LayerprobeError: if the rule can't choose so many layers, or as ``check_ranking`` and ``rank_on_the_spot``.
     """
     wish = read_wish(plan.layers) if plan.layers else None
     if wish is None:
@@ -45,6 +46,8 @@ def choose_layers(plan: DistillConfig, ranking: Ranking | None = None, progress:
         ranking = _unranked(plan)
     elif ranking is None:
         ranking = _ranked(plan, wish, progress)
+    else:
+        check_ranking(ranking, plan)
     student = untrained_student(plan)
     taught = student_layers(student, plan.student_layers, wish.count)
     generator = torch.Generator().manual_seed(plan.training.seed)
@@ -53,6 +56,35 @@ def choose_layers(plan: DistillConfig, ranking: Ranking | None = None, progress:
     if ranking.undecided and wish.rule.score and ranking.selected == chosen:
         _log.info("can't be told apart from the last of these: %s", ", ".join(ranking.undecided))
     return replace(plan, layers=",".join(chosen))
+
+
+def check_ranking(ranking: Ranking, plan: DistillConfig, name: str = "the ranking") -> None:
+    """Make sure that a ranking is of a distillation's teacher, and holds what its rule looks at.
+
+    Args:
+        ranking: of the teacher's layers.
+        plan: the distillation; weights are compared where its teacher's ``weights_sha256`` is known.
+        name: of the ranking, for messages.
+
+    Raises:
+        LayerprobeError: if it isn't, or doesn't.
+    """
+    model, digest = ranking.provenance.get("model"), ranking.provenance.get("weights_sha256")
+    if model not in (None, plan.teacher.name):
+        raise LayerprobeError(f"{name} is of {model}; the teacher is {plan.teacher.name}; name its own ranking")
+    if None not in (digest, plan.teacher.weights_sha256) and digest != plan.teacher.weights_sha256:
+        raise LayerprobeError(
+            f"{name} is of {model} with other weights than the teacher's ({plan.teacher.weights}): SHA-256 "
+            f"{str(digest)[:12]}, not {str(plan.teacher.weights_sha256)[:12]}; rank these weights"
+        )
+    wish = read_wish(plan.layers) if plan.layers else None
+    score = SCORES[wish.rule.score] if wish and wish.rule.score else None
+    if score and not all(score.statistic in geometry.statistics for geometry in ranking.geometries):
+        remedy = f" --statistics {score.family}" if score.family else ""
+        raise LayerprobeError(
+            f"{name} has no {score.statistic}, which {plan.layers} looks at; `layerprobe rank FEATURES.h5{remedy}` "
+            "measures it"
+        )
 
 
 def rank_on_the_spot(

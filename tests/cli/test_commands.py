@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -187,6 +188,12 @@ def test_every_command_has_help_with_examples_and_stands_in_the_docs(command: st
     assert "Examples:" in help and f"layerprobe {command}" in help
     assert f"## layerprobe {command}" in (ROOT / "docs" / "commands.md").read_text()
     assert f"layerprobe {command}" in (ROOT / "README.md").read_text()
+
+
+def test_files_that_examples_name_are_there() -> None:
+    text = " ".join(command.epilog or "" for command in app.registered_commands)
+    names = re.findall(r"examples/[\w./-]+", text)
+    assert names and [name for name in names if not (ROOT / name).is_file()] == []
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -56,6 +56,14 @@ def test_overwriting_leaves_nothing_of_the_older_run_and_everything_else(small: 
     assert {path.name for path in run.folder.iterdir()} == {"checkpoints", "config.yaml", "metrics.csv", "mine.csv"}
 
 
+def test_a_run_that_was_killed_while_its_first_file_was_written_begins_anew(tmp_path: Path) -> None:
+    (tmp_path / ".config.yaml.partial").write_text("command: dis")
+    assert not RunFolder(tmp_path, resume=True).goes_on and not RunFolder(tmp_path).goes_on
+    (tmp_path / "mine.csv").touch()
+    with pytest.raises(LayerprobeError, match="holds no run: it has no config.yaml"):
+        RunFolder(tmp_path, resume=True)
+
+
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
     with pytest.raises(LayerprobeError, match="run is a file; --output names the run folder to make"):

@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -61,6 +62,19 @@ class Claims:
         numbers = (path.name.rpartition(".")[2] for path in self.folder.glob(f"{_escaped(name)}.*"))
         return max((int(number) for number in numbers if number.isdigit()), default=0)
 
+    def deaths(self) -> Counter[str]:
+        """How many claims of each name ended without being released: their holders died, or gave no sign of life."""
+        if not self.folder.is_dir():
+            return Counter()
+        unreleased = [path for path in self.folder.iterdir() if _is_claim(path) and path.stat().st_mtime != 0]
+        return Counter(path.name.rpartition(".")[0] for path in unreleased if not self._alive(path))
+
+    def forget_deaths(self, name: str) -> None:
+        """Have the claims of a name that ended without being released count as released."""
+        for path in self.folder.glob(f"{_escaped(name)}.*"):
+            if _is_claim(path) and not self._alive(path):
+                os.utime(path, (0, 0))
+
     def _path(self, name: str, number: int) -> Path:
         return self.folder / f"{name}.{number}"
 
@@ -98,6 +112,7 @@ class Claim:
     name: str
     number: int
     _renewed: float = field(default_factory=time.monotonic, repr=False)
+    _lost: threading.Event = field(default_factory=threading.Event, repr=False)
 
     @contextmanager
     def kept(self) -> Iterator[Claim]:
@@ -105,8 +120,8 @@ class Claim:
         done = threading.Event()
 
         def renew() -> None:
-            while not done.wait(self.claims.expires / 6):
-                with contextlib.suppress(OSError, ClaimLostError):
+            while not (done.wait(self.claims.expires / 6) or self._lost.is_set()):
+                with contextlib.suppress(OSError, ClaimLostError):  # the thread that works learns it from ``check``
                     self._renew()
 
         thread = threading.Thread(target=renew, daemon=True)
@@ -125,7 +140,7 @@ class Claim:
         Raises:
             ClaimLostError: if another worker has taken over.
         """
-        if time.monotonic() - self._renewed > self.claims.expires / 2:
+        if self._lost.is_set() or time.monotonic() - self._renewed > self.claims.expires / 2:
             self._renew()
 
     @property
@@ -133,10 +148,15 @@ class Claim:
         return self.claims.folder / f"{self.name}.{self.number}"
 
     def _renew(self) -> None:
-        if self.claims.latest(self.name) != self.number:
+        if self._lost.is_set() or self.claims.latest(self.name) != self.number:
+            self._lost.set()
             raise ClaimLostError(f"another worker has taken {self.name} over")
         self._path.touch()
         self._renewed = time.monotonic()
+
+
+def _is_claim(path: Path) -> bool:
+    return path.suffix[1:].isdigit() and not path.name.startswith(".")
 
 
 def _escaped(name: str) -> str:

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from layerprobe.errors import LayerprobeError, closest
-from layerprobe.experiments.grids.grid_file import RUNS, Grid, load_grid
-from layerprobe.experiments.grids.launchers import LAUNCHERS, Launch
-from layerprobe.experiments.grids.results import GRID_FILE, Lookout, forget_failures
-from layerprobe.experiments.grids.work import OnEpoch, work
+from layerprobe.experiments.grids.grid_file import RUNS, Grid, lacks_layers, load_grid
+from layerprobe.experiments.grids.interruption import interrupted_by_sigterm
+from layerprobe.experiments.grids.launchers import LAUNCHERS, Launch, Launched
+from layerprobe.experiments.grids.results import (
+    DONE,
+    GRID_FILE,
+    RUNNING,
+    WAITING,
+    Lookout,
+    forget_failures,
+    give_up_on_killers,
+)
+from layerprobe.experiments.grids.work import OnEpoch, WorkerEndsError, work
 from layerprobe.types import GridResults, Progress, silent
+
+_log = logging.getLogger(__name__)
+
+_PARTIAL = f".{GRID_FILE}."
+"""What the names of grid files begin with that are being written."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +90,30 @@ def open_grid(config: CompareConfig) -> Grid:
     folder = config.output
     if folder.exists() and not folder.is_dir():
         raise LayerprobeError(f"{folder} is a file; --output names a folder for the grid")
-    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).exists() for name in (GRID_FILE, RUNS)):
+    filled = folder.is_dir() and any(not file.name.startswith(_PARTIAL) for file in folder.iterdir())
+    if filled and not any((folder / name).exists() for name in (GRID_FILE, RUNS)):
         raise LayerprobeError(f"{folder} is not empty and holds no grid; name another --output")
+    return grid
+
+
+def plan_grid(config: CompareConfig) -> Grid:
+    """The grid that ``compare`` would run.
+
+    Raises:
+        LayerprobeError: as ``open_grid``; or if nothing says which layers to distil from, or runs of another grid in
+            the folder would vanish.
+    """
+    grid = open_grid(config)
+    lacking = next((planned.cell.label for planned in grid.cells if lacks_layers(planned)), None)
+    if lacking and grid.validate:
+        raise LayerprobeError(
+            f"{config.grid} has a key 'validate' and leaves the choice of layers to it; `layerprobe validate` runs it"
+        )
+    if lacking:
+        raise LayerprobeError(
+            f"{config.grid}: {lacking} needs the teacher's layers; say how to choose them, e.g. choices: ['quality:4']"
+        )
+    check_kept(grid, config.output)
     return grid
 
 
@@ -96,22 +135,80 @@ def compare(
         watch: of several: told the state of the grid while they work.
 
     Raises:
-        LayerprobeError: as ``open_grid``, or if workers can't be started.
+        LayerprobeError: as ``plan_grid``, or if workers can't be started, or all ended before the last cell was
+            settled.
     """
-    grid = open_grid(config)
+    grid = plan_grid(config)
     write_grid(grid, config.output)
     forget_failures(config.output)
     lookout = Lookout(grid, config.output)
-    if config.launcher == "local" and config.jobs == 1 and not config.options:
-        work(grid, config.output, on_epoch, progress)
-        return Compared(lookout.look())
-    left = LAUNCHERS[config.launcher](config.launch, lambda: watch(lookout.look()))
-    return Compared(lookout.look(), left)
+    with interrupted_by_sigterm():
+        if config.launcher == "local" and config.jobs == 1 and not config.options:
+            launched = _work_here(grid, config.output, on_epoch, progress)
+        else:
+            launched = LAUNCHERS[config.launcher](config.launch, lambda: watch(lookout.look()))
+    if launched.broken:
+        give_up_on_killers(grid.cells, config.output)
+    results = lookout.look()
+    if launched.broken:
+        if left := sum(result.state in (WAITING, RUNNING) for result in results.results):
+            what = "1 cell is" if left == 1 else f"{left} cells are"
+            raise LayerprobeError(f"{launched.broken}; {what} left; the same command goes on")
+        _log.warning("%s", launched.broken)
+    return Compared(results, launched.left)
+
+
+def _work_here(grid: Grid, folder: Path, on_epoch: OnEpoch, progress: Progress) -> Launched:
+    """Be the one worker."""
+    try:
+        work(grid, folder, on_epoch, progress)
+    except WorkerEndsError as error:
+        return Launched(broken=str(error))
+    return Launched()
 
 
 def write_grid(grid: Grid, folder: Path) -> None:
-    """Put a grid file into its folder, whole or not at all."""
+    """Put a grid file into its folder, whole or not at all.
+
+    Raises:
+        LayerprobeError: if runs of another grid there would vanish.
+    """
+    check_kept(grid, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{GRID_FILE}.partial"
+    if _text(folder) == grid.text:
+        return
+    partial = folder / f"{_PARTIAL}{socket.gethostname()}-{os.getpid()}"
     partial.write_text(grid.text, encoding="utf-8")
     partial.replace(folder / GRID_FILE)
+
+
+def check_kept(grid: Grid, folder: Path) -> None:
+    """Refuse a grid file without cells of the one that lies in the folder, where these were run or are running.
+
+    Raises:
+        LayerprobeError: if there are any.
+    """
+    text = _text(folder)
+    if text in (None, grid.text):
+        return
+    try:
+        there = load_grid(folder / GRID_FILE)
+    except LayerprobeError:
+        return  # an older version wrote it, or somebody by hand: nothing can be reported of it
+    kept = {planned.cell.path for planned in grid.cells}
+    results = Lookout(there, folder).look().results
+    lost = [one.cell.path for one in results if one.state in (DONE, RUNNING) and one.cell.path not in kept]
+    if lost:
+        more = f" and {len(lost) - 1} more" if lost[1:] else ""
+        raise LayerprobeError(
+            f"{folder} holds another grid, of which {lost[0]}{more} would be in no report any more; name another "
+            "--output, or remove these runs"
+        )
+
+
+def _text(folder: Path) -> str | None:
+    """The grid file in a folder; None: there is none."""
+    try:
+        return (folder / GRID_FILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None

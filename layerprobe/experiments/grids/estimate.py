@@ -5,16 +5,19 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.run import distill_student
 from layerprobe.experiments.grids.grid_file import Grid, PlannedCell
+from layerprobe.experiments.grids.launchers import share_of_cores
 from layerprobe.ranking.rules import read_wish
 from layerprobe.types import CellResult, GridResults, Progress, silent
 
@@ -25,16 +28,20 @@ FORWARD = 1 / 3
 """A forward pass takes about a third of a training step of the same images."""
 
 
-def estimate_seconds(grid: Grid, results: GridResults, progress: Progress = silent) -> Mapping[str, float]:
+def estimate_seconds(
+    grid: Grid, results: GridResults, progress: Progress = silent, jobs: int = 1
+) -> Mapping[str, float]:
     """Seconds that each unfinished cell will take on this machine, by the path of its run.
 
     What finished runs of the same pair, data, method and choice took, the median of them; where there is none, some
-    steps are trained and timed. Ranking a teacher's layers comes on top, once for each teacher.
+    steps are trained and timed, with the share of the cores that each of several workers has. Ranking a teacher's
+    layers comes on top, once for each teacher.
 
     Args:
         grid: the cells.
         results: their state.
         progress: told before every group of cells that is timed.
+        jobs: workers that divide the cores of this machine.
 
     Raises:
         LayerprobeError: if a cell can't run.
@@ -49,10 +56,23 @@ def estimate_seconds(grid: Grid, results: GridResults, progress: Progress = sile
         waiting = [planned for planned, result in members if result.run is None]
         if waiting:
             took = [result.run.total_seconds for _, result in members if result.run]
-            each = statistics.median(took) if took else _timed(waiting[0])
+            with _sharing_cores(jobs):
+                each = statistics.median(took) if took else _timed(waiting[0])
             seconds |= {planned.cell.path: each for planned in waiting}
     progress("time the methods", len(groups), len(groups))
     return seconds
+
+
+@contextmanager
+def _sharing_cores(jobs: int) -> Iterator[None]:
+    """Compute with as many threads as one of several workers has."""
+    threads = torch.get_num_threads()
+    if jobs > 1:
+        torch.set_num_threads(min(threads, share_of_cores(jobs)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _timed(planned: PlannedCell) -> float:

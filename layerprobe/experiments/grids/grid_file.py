@@ -13,9 +13,11 @@ import yaml
 
 from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.config_file import distill_config, merge
+from layerprobe.distill.mappings import is_table
 from layerprobe.distill.methods import METHODS
 from layerprobe.distill.run import find_method
 from layerprobe.errors import LayerprobeError, closest
+from layerprobe.ranking.rules import RULES
 from layerprobe.types import Cell
 
 Values = Mapping[str, Any]
@@ -26,6 +28,8 @@ RUNS = "runs"
 _KEYS = ("title", "reference", "common", "pairs", "datasets", "methods", "choices", "seeds", "validate")
 _OURS = ("choices", "ranking")
 """Keys of a patch that are no run's."""
+_PATTERNS = ("every",)
+"""What else is written NAME:K, see ``layerprobe.models.selection.find_layers``."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ def parse_grid(text: str, name: str) -> Grid:
             raise LayerprobeError(f"{name}: no key {key!r} in a grid file; {closest(str(key), _KEYS)}")
     if missing := [key for key in ("pairs", "methods") if not values.get(key)]:
         raise LayerprobeError(f"{name} names no {missing[0]}; a grid has pairs and methods at least")
+    validate = _mapping(values.get("validate") or {}, f"{name}: validate")
     cells = tuple(_cells(values, name))
     paths = [planned.cell.path for planned in cells]
     if twice := [path for path in paths if paths.count(path) > 1]:
@@ -118,7 +123,7 @@ def parse_grid(text: str, name: str) -> Grid:
         raise LayerprobeError(
             f"{name}: the reference {reference!r} is no method of it; {closest(reference, sorted(labels))}"
         )
-    return Grid(str(values.get("title") or Path(name).stem), reference, cells, values.get("validate") or {}, text)
+    return Grid(str(values.get("title") or Path(name).stem), reference, cells, validate, text)
 
 
 def _yaml(text: str, name: str) -> dict[str, Any]:
@@ -135,9 +140,12 @@ def _cells(values: Values, name: str) -> Iterator[PlannedCell]:
     common = _mapping(values.get("common") or {}, f"{name}: common")
     choices = _axis(values.get("choices") or {}, "choices", name, shorthand=_layers)
     seeds = _seeds(values.get("seeds", 1), name)
-    for pair, of_pair in _axis(values["pairs"], "pairs", name).items():
-        for data, of_data in (_axis(values.get("datasets") or {}, "datasets", name) or {"": {}}).items():
-            of_both = _mapping((of_data.get("pairs") or {}).get(pair) or {}, f"{name}: datasets.{data}.pairs.{pair}")
+    pairs = _axis(values["pairs"], "pairs", name)
+    datasets = _axis(values.get("datasets") or {}, "datasets", name) or {"": {}}
+    of_pairs = {data: _of_pairs(of_data, pairs, f"{name}: datasets.{data}") for data, of_data in datasets.items()}
+    for pair, of_pair in pairs.items():
+        for data, of_data in datasets.items():
+            of_both = of_pairs[data].get(pair, {})
             shared = _merged(common, of_pair, {key: value for key, value in of_data.items() if key != "pairs"}, of_both)
             for method, of_method in _axis(values["methods"], "methods", name, shorthand=lambda label: {}).items():
                 own = _merged({"method": method}, of_method)
@@ -146,10 +154,24 @@ def _cells(values: Values, name: str) -> Iterator[PlannedCell]:
                         yield _planned((pair, data, method, choice), seed, (shared, own, of_choice))
 
 
+def _of_pairs(data: Values, pairs: Iterable[str], where: str) -> Mapping[str, Values]:
+    """What a data set says of one pair alone, by pair."""
+    found = {
+        str(pair): _mapping(patch or {}, f"{where}.pairs.{pair}")
+        for pair, patch in _mapping(data.get("pairs") or {}, f"{where}.pairs").items()
+    }
+    for pair in found:
+        if pair not in pairs:
+            raise LayerprobeError(f"{where}.pairs names a pair {pair!r} that is none; {closest(pair, pairs)}")
+    return found
+
+
 def _planned(labels: tuple[str, str, str, str], seed: int, patches: Iterable[Values]) -> PlannedCell:
     values = _merged(*patches, {"training": {"seed": seed}})
-    path = "/".join([RUNS, *(slug(label) for label in labels if label), f"seed-{seed}"])
     ranking = values.get("ranking")
+    if not isinstance(ranking, str | None):
+        raise LayerprobeError(f"the ranking of {labels[0]} is a path, not {ranking!r}")
+    path = "/".join([RUNS, *(slug(label) for label in labels if label), f"seed-{seed}"])
     told = {key: value for key, value in values.items() if key not in _OURS}
     return PlannedCell(Cell(*labels, seed, path), told, Path(ranking) if ranking else None)
 
@@ -158,6 +180,8 @@ def _choices(method: Values, choices: Mapping[str, Values], where: str) -> Mappi
     """The choices of layers that a method is run with: those that it names, or all, or its own way alone."""
     named = method.get("choices")
     if named is not None:
+        if not isinstance(named, list) or not named:
+            raise LayerprobeError(f"{where}.choices is a list of choices, not {named!r}")
         if unknown := [label for label in named if label not in choices]:
             raise LayerprobeError(f"{where} names a choice {unknown[0]!r}; {closest(str(unknown[0]), choices)}")
         return {label: choices[label] for label in named}
@@ -203,9 +227,30 @@ def _seeds(value: Any, name: str) -> list[int]:
 def _check(planned: PlannedCell, name: str) -> None:
     """Refuse what no run could be told, before any is begun."""
     try:
-        find_method(planned.config(Path()).method)
+        plan = planned.config(Path())
+        find_method(plan.method)
+        _check_rules(plan)
     except LayerprobeError as error:
         raise LayerprobeError(f"{name}: {planned.cell.label}: {error}") from None
+
+
+def lacks_layers(planned: PlannedCell) -> bool:
+    """Whether a cell's method needs layers of the teacher, and nothing says which."""
+    plan = planned.config(Path())
+    return METHODS[plan.method].chosen_layers and plan.layers is None and not is_table(plan.alignment.mapping)
+
+
+def _check_rules(plan: DistillConfig) -> None:
+    """Refuse what looks like a rule and is none."""
+    for key, text, rules in (
+        ("teacher_layers", plan.layers or "", (*RULES, *_PATTERNS)),
+        ("student_layers", ",".join(plan.student_layers or ()), ("even", *_PATTERNS)),
+    ):
+        for rule, number in re.findall(r"(?:^|,) *([A-Za-z][\w-]*):(\w*)(?=,|$)", text):
+            if rule not in rules:
+                raise LayerprobeError(f"{key}: no rule {rule!r} that chooses layers; {closest(rule, rules)}")
+            if not re.fullmatch(r"[1-9]\d*", number):
+                raise LayerprobeError(f"{key}: {rule}:K chooses K layers, K a number from 1; not {number!r}")
 
 
 def slug(label: str) -> str:

@@ -34,7 +34,20 @@ class Launch:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-def start_local(launch: Launch, watch: Callable[[], None] = lambda: None, poll: float = 3.0) -> str:
+@dataclass(frozen=True)
+class Launched:
+    """What became of the workers.
+
+    Attributes:
+        left: what is left for the user to do, where they were only started; empty: they have ended.
+        broken: what to say of workers that ended before their work did; empty: none did.
+    """
+
+    left: str = ""
+    broken: str = ""
+
+
+def start_local(launch: Launch, watch: Callable[[], None] = lambda: None, poll: float = 3.0) -> Launched:
     """Start workers on this machine, and wait for them. Cores and GPUs are divided among them.
 
     Args:
@@ -42,12 +55,8 @@ def start_local(launch: Launch, watch: Callable[[], None] = lambda: None, poll: 
         watch: called while they run.
         poll: seconds between two calls.
 
-    Returns:
-        What is left for the user to do: nothing.
-
     Raises:
-        LayerprobeError: if an option is given, of which there are none, or a worker ended in another way than by
-            itself.
+        LayerprobeError: if an option is given, of which there are none.
     """
     if launch.options:
         raise LayerprobeError("--launcher-option is for --launcher slurm; local workers have none")
@@ -66,12 +75,12 @@ def start_local(launch: Launch, watch: Callable[[], None] = lambda: None, poll: 
     finally:
         for worker in workers:
             worker.wait()
-    if broken := [worker.returncode for worker in workers if worker.returncode]:
-        raise LayerprobeError(
-            f"{len(broken)} of {len(workers)} workers ended early (exit code {broken[0]}); {logs} says more; the same "
-            "command goes on"
-        )
-    return ""
+    codes = [worker.returncode for worker in workers if worker.returncode]
+    if not codes:
+        return Launched()
+    return Launched(
+        broken=f"{len(codes)} of {len(workers)} workers ended early (exit code {codes[0]}); {logs} says more"
+    )
 
 
 def _wait(workers: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
@@ -82,10 +91,15 @@ def _wait(workers: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
             worker.wait(max(0.0, end - time.monotonic()))
 
 
+def share_of_cores(jobs: int) -> int:
+    """Threads of each of several workers on this machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // jobs)
+
+
 def _start(launch: Launch, number: int, logs: Path) -> subprocess.Popen[bytes]:
     environment = dict(os.environ)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // launch.jobs)))
+    environment.setdefault("OMP_NUM_THREADS", str(share_of_cores(launch.jobs)))
     gpus = torch.cuda.device_count()
     if gpus > 1:
         visible = environment.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
@@ -95,16 +109,13 @@ def _start(launch: Launch, number: int, logs: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
-def start_slurm(launch: Launch, watch: Callable[[], None] = lambda: None, cluster: str | None = None) -> str:
+def start_slurm(launch: Launch, watch: Callable[[], None] = lambda: None, cluster: str | None = None) -> Launched:
     """Submit an array of workers to Slurm, and come back at once.
 
     Args:
         launch: how many; the options are submitit's, e.g. ``timeout_min`` or ``slurm_partition``.
         watch: called once.
         cluster: of submitit; None: Slurm.
-
-    Returns:
-        What was submitted, and how to look at it.
 
     Raises:
         LayerprobeError: if submitit isn't installed, there is no Slurm, or it refuses an option.
@@ -126,12 +137,13 @@ def start_slurm(launch: Launch, watch: Callable[[], None] = lambda: None, cluste
         raise LayerprobeError(f"Slurm did not take the workers ({reason}); see --launcher-option") from error
     watch()
     workers = "worker" if len(jobs) == 1 else "workers"
-    return f"submitted {len(jobs)} {workers} as {jobs[0].job_id.partition('_')[0]}; `layerprobe report {launch.folder}`"
+    job = jobs[0].job_id.partition("_")[0]
+    return Launched(left=f"submitted {len(jobs)} {workers} as {job}; `layerprobe report {launch.folder}`")
 
 
 def _number(text: str) -> int | str:
     return int(text) if text.isdigit() else text
 
 
-LAUNCHERS: Mapping[str, Callable[[Launch, Callable[[], None]], str]] = {"local": start_local, "slurm": start_slurm}
+LAUNCHERS: Mapping[str, Callable[[Launch, Callable[[], None]], Launched]] = {"local": start_local, "slurm": start_slurm}
 """Every launcher by its name."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from layerprobe.distill.config import DistillConfig
 from layerprobe.experiments.grids.grid_file import Grid, PlannedCell
 from layerprobe.experiments.grids.results import claims, ranking_file
-from layerprobe.experiments.on_the_spot import rank_on_the_spot, teacher_sample
+from layerprobe.experiments.on_the_spot import check_ranking, rank_on_the_spot, teacher_sample
 from layerprobe.ranking.choose import SCORES
 from layerprobe.ranking.file import save_ranking
 from layerprobe.ranking.rules import read_wish
+from layerprobe.resolve import AS_BUILT, RANDOM, load_network
 from layerprobe.types import Progress, Ranking, silent
 
 
@@ -35,13 +36,14 @@ def ranking_of(
         poll: seconds between looks at a ranking that another worker makes.
 
     Raises:
-        LayerprobeError: if the grid names a file that is no ranking, or the teacher can't be ranked.
+        LayerprobeError: if the grid names a file that is no ranking, or not the teacher's, or without what the rule
+            looks at; or the teacher can't be ranked.
     """
     wish = read_wish(plan.layers) if plan.layers else None
     if wish is None or wish.rule.score is None:
         return None
     if planned.ranking:
-        return Ranking.load(planned.ranking)
+        return _named(planned.ranking, plan)
     families = _families(grid)
     file = ranking_file(folder, _name(plan, families))
     while not file.is_file():
@@ -57,6 +59,17 @@ def ranking_of(
     return Ranking.load(file)
 
 
+def _named(file: Path, plan: DistillConfig) -> Ranking:
+    """A ranking file that the grid names, compared with the teacher as it is loaded."""
+    ranking = Ranking.load(file)
+    check_ranking(ranking, plan, str(file))
+    teacher = load_network(plan.teacher, plan.data, plan.data.open("train"))
+    if teacher.weights not in (RANDOM, AS_BUILT):  # these may be drawn anew
+        known = replace(plan.teacher, weights_sha256=teacher.weights_sha256)
+        check_ranking(ranking, replace(plan, teacher=known), str(file))
+    return ranking
+
+
 def _families(grid: Grid) -> tuple[str, ...]:
     """The statistics, beside those always there, that the rules of a grid look at."""
     wishes = (read_wish(str(planned.values.get("teacher_layers"))) for planned in grid.cells)
@@ -65,6 +78,13 @@ def _families(grid: Grid) -> tuple[str, ...]:
 
 
 def _name(plan: DistillConfig, families: tuple[str, ...]) -> str:
-    """Of a teacher, its images and what is measured: the same name is the same ranking."""
-    told = json.dumps([asdict(plan.teacher), asdict(plan.data), families], default=str, sort_keys=True)
+    """Of a teacher, its images and what is measured: the same name is the same ranking.
+
+    Weights in a file count by their content: a teacher that was trained anew is ranked anew.
+    """
+    teacher = asdict(plan.teacher)
+    weights = Path(plan.teacher.weights or "")
+    if weights.is_file():
+        teacher["weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    told = json.dumps([teacher, asdict(plan.data), families], default=str, sort_keys=True)
     return f"{plan.teacher.name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,18 @@ from typing import Any
 import torch
 
 import layerprobe
-from layerprobe.distill.config_file import flat, to_values
-from layerprobe.distill.run_folder import MAY_DIFFER, RESULT, read_run
+from layerprobe.distill.run_folder import RESULT, read_run
 from layerprobe.errors import LayerprobeError
+from layerprobe.experiments.grids.asked import other_run, told_otherwise
 from layerprobe.experiments.grids.claims import Claims
 from layerprobe.experiments.grids.grid_file import Grid, PlannedCell, load_grid, slug
-from layerprobe.types import CellResult, GridResults, Run
+from layerprobe.types import CellResult, GridResults
 
 GRID_FILE, CLAIMS, FAILURES, RANKINGS = "grid.yaml", "claims", "failures", "rankings"
+BEFORE = ".before"
+"""Ending of the failures that an earlier command left."""
+MOST_DEATHS = 2
+"""So many workers may die of a cell."""
 DONE, RUNNING, FAILED, WAITING = "done", "running", "failed", "waiting"
 
 
@@ -74,10 +80,11 @@ def cell_result(planned: PlannedCell, folder: Path) -> CellResult:
     if (folder / cell.path / RESULT).is_file():
         try:
             run = read_run(folder / cell.path)
+            found = told_otherwise(planned, folder)
         except LayerprobeError as error:
             return CellResult(cell, FAILED, reason=str(error))
-        if reason := other_settings(planned, run, folder):
-            return CellResult(cell, FAILED, reason=reason)
+        if found:
+            return CellResult(cell, FAILED, reason=other_run(cell.path, found, "finished"))
         return CellResult(cell, DONE, run)
     if claims(folder).held(claim_name(cell.path)):
         return CellResult(cell, RUNNING)
@@ -89,20 +96,6 @@ def cell_result(planned: PlannedCell, folder: Path) -> CellResult:
 def is_settled(planned: PlannedCell, folder: Path) -> bool:
     """Whether nothing is left to do for a cell: it is finished, or has failed."""
     return (folder / planned.cell.path / RESULT).is_file() or bool(failure(folder, planned.cell.path))
-
-
-def other_settings(planned: PlannedCell, run: Run, folder: Path) -> str:
-    """Why a finished run is not the one that the grid file means now; empty: it is."""
-    ours, theirs = flat(to_values(planned.config(folder))), flat(run.config)
-    found = [
-        f"{key} {theirs[key]!r}, not {value!r}"
-        for key, value in ours.items()
-        if value is not None and key in theirs and key not in MAY_DIFFER and theirs[key] != value
-        if key not in ("teacher_layers", "student_layers")  # names there, patterns or rules here
-    ]
-    if not found:
-        return ""
-    return f"the finished run there has {found[0]}; name another --output for the grid, or remove {planned.cell.path}"
 
 
 def claims(folder: Path) -> Claims:
@@ -133,9 +126,34 @@ def mark_failed(folder: Path, path: str, reason: str, traceback: str = "") -> No
 
 
 def forget_failures(folder: Path) -> None:
-    """Have failed cells tried again."""
+    """Have failed cells tried again, after all others."""
     for file in (folder / FAILURES).glob("*.json"):
-        file.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another command does the same
+            claims(folder).forget_deaths(file.stem)
+            file.replace(file.with_suffix(BEFORE))
+
+
+def troubled(folder: Path) -> set[str]:
+    """Claim names of the cells that failed before, or whose worker died: those that are tried last."""
+    failed = {file.stem for file in (folder / FAILURES).glob(f"*{BEFORE}")}
+    return failed | set(claims(folder).deaths())
+
+
+def give_up_on_killers(cells: Iterable[PlannedCell], folder: Path) -> None:
+    """Mark the cells as failed whose workers died ``MOST_DEATHS`` times."""
+    deaths = claims(folder).deaths()
+    for planned in cells:
+        name = claim_name(planned.cell.path)
+        if deaths[name] < MOST_DEATHS or is_settled(planned, folder):
+            continue
+        if claim := claims(folder).take(name):
+            with claim.kept():
+                mark_failed(
+                    folder,
+                    planned.cell.path,
+                    f"its worker died {deaths[name]} times; out of memory? fewer --jobs, or a smaller "
+                    "training.batch_size, need less",
+                )
 
 
 def _failure_file(folder: Path, path: str) -> Path:

@@ -9,13 +9,24 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import torch
+
 from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.run import distill_student
+from layerprobe.distill.run_folder import OtherRunError
 from layerprobe.errors import LayerprobeError
+from layerprobe.experiments.grids.asked import ask, other_run
 from layerprobe.experiments.grids.claims import Claim, ClaimLostError
 from layerprobe.experiments.grids.grid_file import Grid, PlannedCell
 from layerprobe.experiments.grids.rankings import ranking_of
-from layerprobe.experiments.grids.results import claim_name, claims, is_settled, mark_failed
+from layerprobe.experiments.grids.results import (
+    claim_name,
+    claims,
+    give_up_on_killers,
+    is_settled,
+    mark_failed,
+    troubled,
+)
 from layerprobe.experiments.on_the_spot import choose_layers
 from layerprobe.types import Cell, EpochMetrics, Progress, silent
 
@@ -24,7 +35,14 @@ _log = logging.getLogger(__name__)
 POLL = 5.0
 """Seconds between looks at cells that others work on."""
 
+MOST_BUGS = 3
+"""So many failures in a row that nobody foresaw end a worker."""
+
 OnEpoch = Callable[[Cell, EpochMetrics, int], None]
+
+
+class WorkerEndsError(LayerprobeError):
+    """A worker that can't go on; others can, with the cells that are left."""
 
 
 def _unheard(cell: Cell, metrics: EpochMetrics, epochs: int) -> None:
@@ -40,9 +58,10 @@ def work(
 ) -> tuple[Cell, ...]:
     """Run cells until every one is done or has failed, here or elsewhere.
 
-    Cells of the first seed come first, so that a grid that is interrupted has something of every method. A cell whose
-    worker died is taken over, and goes on after the last epoch that was saved. A cell that fails is marked, and the
-    next one is taken.
+    Cells of the first seed come first, so that a grid that is interrupted has something of every method; those that
+    failed before, or whose worker died, come last. A cell whose worker died is taken over, and goes on after the last
+    epoch that was saved; after two deaths it is marked as failed. A cell that fails is marked, and the next one is
+    taken. Where a failure may well be the process's own, the worker ends, so that it doesn't fail every other cell too.
 
     Args:
         grid: which cells.
@@ -53,25 +72,48 @@ def work(
 
     Returns:
         The cells that this worker ran to their end.
+
+    Raises:
+        WorkerEndsError: after an error of the accelerator, or ``MOST_BUGS`` failures in a row that nobody foresaw.
     """
-    order = sorted(grid.cells, key=lambda planned: planned.cell.seed)
     ran: list[Cell] = []
-    open_cells: Sequence[PlannedCell] = order
+    bugs = 0
+    open_cells: Sequence[PlannedCell] = grid.cells
     while open_cells := [planned for planned in open_cells if not is_settled(planned, folder)]:
+        give_up_on_killers(open_cells, folder)
         found = _take(open_cells, folder)
         if found is None:
             time.sleep(poll)
             continue
         planned, claim = found
         with claim.kept():
-            if _run(planned, claim, grid, folder, on_epoch, progress):
-                ran.append(planned.cell)
+            try:
+                if _run(planned, claim, grid, folder, on_epoch, progress):
+                    ran.append(planned.cell)
+                bugs = 0
+            except Exception as error:
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                _fail(folder, planned.cell, reason, traceback.format_exc())
+                bugs += 1
+                if bugs == MOST_BUGS or is_of_accelerator(error):
+                    raise WorkerEndsError(f"a worker ended after {planned.cell.path} had failed ({reason})") from error
     return tuple(ran)
 
 
+def is_of_accelerator(error: Exception) -> bool:
+    """Whether a process can do nothing more on its accelerator; memory that ran out is no such error."""
+    kind = getattr(torch, "AcceleratorError", None)  # since PyTorch 2.8
+    return (kind is not None and isinstance(error, kind)) or (
+        isinstance(error, RuntimeError) and "CUDA error" in str(error)
+    )
+
+
 def _take(cells: Iterable[PlannedCell], folder: Path) -> tuple[PlannedCell, Claim] | None:
-    """The first cell that nobody works on, claimed."""
-    for planned in cells:
+    """The first cell that nobody works on and nobody has settled, claimed."""
+    last = troubled(folder)
+    for planned in sorted(cells, key=lambda one: (claim_name(one.cell.path) in last, one.cell.seed)):
+        if is_settled(planned, folder):
+            continue
         claim = claims(folder).take(claim_name(planned.cell.path))
         if claim is not None:
             return planned, claim
@@ -94,17 +136,19 @@ def _run(planned: PlannedCell, claim: Claim, grid: Grid, folder: Path, on_epoch:
         progress(what, done, total)
 
     try:
+        ask(planned, folder)
         plan = _plan(planned, grid, folder, moved)
         epochs = plan.training.epochs
         distill_student(plan, heard, moved)
     except ClaimLostError:
         _log.warning("another worker has taken %s over, since this one gave no sign of life", cell.path)
         return False
+    except OtherRunError as error:
+        _fail(folder, cell, other_run(cell.path, error.difference, "unfinished"))
+        return False
     except LayerprobeError as error:
-        return _fail(folder, cell, " ".join(str(error).split()))
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return _fail(folder, cell, reason, traceback.format_exc())
+        _fail(folder, cell, " ".join(str(error).split()))
+        return False
     return True
 
 
@@ -114,8 +158,7 @@ def _plan(planned: PlannedCell, grid: Grid, folder: Path, progress: Progress) ->
     return choose_layers(plan, ranking_of(planned, plan, grid, folder, progress), progress)
 
 
-def _fail(folder: Path, cell: Cell, reason: str, trace: str = "") -> bool:
+def _fail(folder: Path, cell: Cell, reason: str, trace: str = "") -> None:
     _log.error("%s failed: %s", cell.path, reason)
     with suppress(OSError):
         mark_failed(folder, cell.path, reason, trace)
-    return False

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
+from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grids.grid_file import load_grid
+from layerprobe.experiments.grids.interruption import interrupted_by_sigterm
 from layerprobe.experiments.grids.results import GRID_FILE
 from layerprobe.experiments.grids.work import work
 from layerprobe.types import Cell, EpochMetrics
@@ -25,17 +25,15 @@ def run_worker(folder: str) -> int:
         log.info("epoch %d/%d  %s  test top-1 %.2f %%", metrics.epoch, epochs, losses, metrics.test_accuracy)
 
     place = Path(folder)
-    return len(work(load_grid(place / GRID_FILE), place, say))
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Being asked to end is being interrupted: claims are released."""
-    raise KeyboardInterrupt
+    with interrupted_by_sigterm():
+        return len(work(load_grid(place / GRID_FILE), place, say))
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         run_worker(sys.argv[1])
     except KeyboardInterrupt:
         sys.exit(130)
+    except LayerprobeError as error:
+        logging.getLogger("layerprobe").error("%s", error)
+        sys.exit(1)

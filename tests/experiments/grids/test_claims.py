@@ -91,6 +91,19 @@ def test_who_was_taken_over_is_told(tmp_path: Path) -> None:
         claim.check()
 
 
+def test_who_was_taken_over_is_told_also_where_the_renewal_found_out(tmp_path: Path) -> None:
+    """A process that was suspended: its claim expired, and the thread that renews claims is the first to wake up."""
+    claims = Claims(tmp_path, expires=0.3)
+    claim = claims.take("a")
+    assert claim
+    with claim.kept():
+        (tmp_path / "a.2").touch()
+        assert claim._lost.wait(5)
+        claim._renewed += 1000  # by its own clock nothing happened
+        with pytest.raises(ClaimLostError, match="another worker has taken a over"):
+            claim.check()
+
+
 @pytest.mark.skipif(not Path("/proc/self/ns/pid").exists(), reason="processes are told apart on Linux")
 def test_a_dead_process_of_this_machine_holds_nothing(tmp_path: Path) -> None:
     code = (
@@ -103,6 +116,22 @@ def test_a_dead_process_of_this_machine_holds_nothing(tmp_path: Path) -> None:
     holder = json.loads((tmp_path / "a.1").read_text())
     (tmp_path / "a.1").write_text(json.dumps({**holder, "place": "another machine"}))
     assert claims.held("a")  # it may live there
+
+
+def test_claims_that_ended_unreleased_are_counted_until_they_are_forgotten(tmp_path: Path) -> None:
+    claims = Claims(tmp_path / "claims", expires=100)
+    assert not claims.deaths()
+    for _ in range(2):
+        claim = claims.take("a.b")
+        assert claim
+        age(claim, 1000)
+    released = claims.take("a.b")
+    assert released
+    with released.kept():
+        assert claims.take("c") and claims.deaths() == {"a.b": 2}
+    assert claims.deaths() == {"a.b": 2}
+    claims.forget_deaths("a.b")
+    assert not claims.deaths() and claims.latest("a.b") == 3 and claims.held("c")
 
 
 def test_a_claim_that_was_not_written_whole_expires_too(tmp_path: Path) -> None:

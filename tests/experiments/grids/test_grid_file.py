@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.experiments.grids.grid_file import load_grid, parse_grid
+from layerprobe.experiments.grids.grid_file import lacks_layers, load_grid, parse_grid
 
 COMMON = {
     "pairs": {
@@ -82,11 +82,31 @@ def test_a_ranking_is_no_key_of_a_run() -> None:
         ({"methods": {"k d": {"method": "kd"}, "k-d": {"method": "kd"}}}, "two cells would be runs/t-to-s/k-d/seed-0"),
         ({"methods": {"kd": {"choices": ["even"]}}, "choices": ["even:4"]}, "names a choice 'even'; closest: 'even:4'"),
         ({"methods": {"kd": {"data": {"name": ""}}}}, "kd: the configuration names no data"),
+        ({"methods": ["kd"], "datasets": {"d": {"pairs": {"T to Z": {}}}}},
+         "g.yaml: datasets.d.pairs names a pair 'T to Z' that is none; closest: 'T to S'"),
+        ({"methods": ["kd"], "datasets": {"d": {"pairs": ["T to S"]}}}, "datasets.d.pairs has keys below it, not"),
+        ({"methods": ["kd"], "validate": True}, "g.yaml: validate has keys below it, not True"),
+        ({"methods": ["feature-only"], "choices": ["qualty:4"]},
+         "teacher_layers: no rule 'qualty' that chooses layers; closest: 'quality'"),
+        ({"methods": ["feature-only"], "choices": ["quality:0"]}, "quality:K chooses K layers, K a number from 1"),
+        ({"methods": {"fitnets": {"student_layers": "evn:4"}}}, "student_layers: no rule 'evn' that chooses layers"),
+        ({"methods": {"kd": {"choices": "even:4"}}, "choices": ["even:4"]}, "kd.choices is a list of choices, not 'e"),
+        ({"methods": {"kd": {"ranking": 3}}}, "the ranking of T to S is a path, not 3"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_is_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(LayerprobeError, match=message.replace("(", r"\(")):
         grid(**values)
+
+
+def test_layers_that_look_like_rules_and_ways_to_name_none() -> None:
+    """Strides and slices select layers, and a table of pairs names them."""
+    for layers in ("every:4", "0:8:2", "layer3.7, layer3.8", [25, 26]):
+        assert grid(methods={"f": {"method": "feature-only", "teacher_layers": layers}}).cells
+    (table,) = grid(methods={"f": {"method": "feature-only", "alignment": {"mapping": "layer1.2=layer3.5"}}}).cells
+    assert not lacks_layers(table)
+    for methods, lacks in (["feature-only"], True), ({"f": {"method": "feature-only", "teacher_layers": "25"}}, False):
+        assert [lacks_layers(planned) for planned in grid(methods=methods).cells] == [lacks]
 
 
 def test_files_that_are_no_grid(tmp_path: Path) -> None:
