@@ -1,7 +1,7 @@
 """Alignment by principal axes: the teacher's features are carried into the student's space.
 
 Section 4 of Cooper et al., arXiv 2511.14981, in a label-free form: the principal axes of all features take the place of
-those of each class. ``by_class.py`` has the form of the released code.
+those of each class. ``baselines/by_class.py`` has the form of the released code.
 """
 
 from __future__ import annotations

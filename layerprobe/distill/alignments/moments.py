@@ -1,7 +1,7 @@
 """Alignment by moments: beside every feature, the means and covariances of groups of images are matched.
 
 Section 4 of Cooper et al., arXiv 2511.14981, in a label-free form: groups are clusters of the teacher's own features in
-place of classes. ``by_class.py`` has the form with classes.
+place of classes. ``baselines/by_class.py`` has the form with classes.
 """
 
 from __future__ import annotations
