@@ -17,6 +17,9 @@ def similarity(features: Tensor) -> Tensor:
 
     Args:
         features: (batch, ...) of any shape.
+    As Tung and Mori have it: the rows of the Gram matrix are brought to length 1, not the features, so that it is not
+    the matrix of cosines (that is compared by ``relation``).
+
     """
     flat = features.flatten(1)
     return normalize(flat @ flat.T, dim=1)
