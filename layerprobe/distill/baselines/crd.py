@@ -97,7 +97,8 @@ class ContrastiveDistillation(IndexedObjective):
 
     The penultimate features of either network are mapped linearly to 128 dimensions and to length 1. Student embeddings
     are contrasted with the memory of the teacher's, and the other way round; the two losses are added. Z is a constant,
-    set from the first batch, as in the authors' code.
+    set from the first batch, as in the authors' code. Negatives are drawn with repeats, of any number of images; the
+    authors' loader repeats images only where there are fewer than k of other classes.
 
     Args:
         pairing: the two penultimate layers.
@@ -128,10 +129,9 @@ class ContrastiveDistillation(IndexedObjective):
         self.register_buffer("normalizers", torch.full((2,), math.nan))
 
     def prepare(self, labels: Tensor) -> None:
-        """Make the two memories, and sort the images by class; there are no more negatives than such images."""
+        """Make the two memories, and sort the images by class."""
         self.student_bank, self.teacher_bank = (MemoryBank(len(labels), self.width, self.momentum) for _ in range(2))
         self.others = OtherClasses(labels)
-        self.negatives = min(self.negatives, len(labels) - int(self.others.sizes.max()))
 
     def forward(
         self, student: Captured, teacher: Captured | None, labels: Tensor, positions: Tensor
