@@ -43,7 +43,8 @@ class Pupil:
         pairing: the layers that the objective sees; empty for a method without features.
         teacher: the frozen teacher; None for a method without one, or with ``stored``.
         stored: the teacher's features on disk; None: the teacher computes them.
-        head: dotted path of the student's classifier; needed for a ``backbone_lr_factor``.
+        fresh: dotted paths of the student's modules that are no backbone: its classifier, and what the method put into
+            it; needed for a ``backbone_lr_factor``.
     """
 
     student: nn.Module
@@ -51,7 +52,7 @@ class Pupil:
     pairing: Pairing
     teacher: nn.Module | None
     stored: StoredTeacher | None = None
-    head: str = ""
+    fresh: tuple[str, ...] = ()
 
     @property
     def gate(self) -> str | None:

@@ -105,8 +105,7 @@ class _Trainer:
             pupil.objective.prepare(images.labels)
         self.lesson = Lesson(pupil, images.preprocessing, accelerator, recipe.compile, recipe.channels_last)
         self._student, self._objective = self.lesson.student, self.lesson.objective
-        self._plain_optimizer = make_optimizer(self._student, self._objective, pupil.head, recipe)
-        self._optimizer = accelerator.prepare_optimizer(self._plain_optimizer)
+        self._plain_optimizer = make_optimizer(self._student, self._objective, pupil.fresh, recipe)
         self._parameters = [parameter for group in self._plain_optimizer.param_groups for parameter in group["params"]]
         self._clipped = [self._parameters]
         self._steps_per_epoch = math.ceil(len(images.order) / recipe.accumulate)
