@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -175,7 +175,7 @@ class Lesson:
                 self._teacher_capture(inputs)
 
     def backbone(self, batch: Batch, check: bool = True) -> list[nn.Parameter]:
-        """The student's parameters that a feature objective trains; none for another objective.
+        """The student's parameters that a feature objective trains, frozen ones aside; none for another objective.
 
         Args:
             batch: images that the gradients are taken of.
@@ -190,17 +190,24 @@ class Lesson:
         self.objective.eval()
         terms = self.terms(batch)
         del terms[HEAD_TERM]
-        names, parameters = zip(*self.student.named_parameters(), strict=True)
-        features = torch.stack(list(terms.values())).sum()
-        by_features = torch.autograd.grad(features, parameters, allow_unused=True)
+        trained = [(name, one) for name, one in self.student.named_parameters() if one.requires_grad]
+        parameters = [one for _, one in trained]
+        by_features = _gradients(torch.stack(list(terms.values())).sum(), parameters)
         taught = [number for number, gradient in enumerate(by_features) if gradient is not None]
         if check:
             # A second pass: the graph of a compiled network can be walked once.
-            by_head = torch.autograd.grad(self.terms(batch)[HEAD_TERM], parameters, allow_unused=True)
-            reached = [names[number] for number in taught if by_head[number] is not None]
+            by_head = _gradients(self.terms(batch)[HEAD_TERM], parameters)
+            reached = [trained[number][0] for number in taught if by_head[number] is not None]
             if reached:
                 raise LayerprobeError(
                     f"the classifier's loss reaches the backbone at {reached[0]!r}: a connection bypasses "
                     f"{self._pupil.gate!r}; choose a later last layer with --student-layers"
                 )
         return [parameters[number] for number in taught]
+
+
+def _gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> Sequence[Tensor | None]:
+    """Of every parameter; None: the loss doesn't reach it."""
+    if not parameters or not loss.requires_grad:
+        return [None] * len(parameters)
+    return torch.autograd.grad(loss, parameters, allow_unused=True)
