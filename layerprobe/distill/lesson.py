@@ -165,12 +165,16 @@ class Lesson:
 
         A first pass copies every tapped tensor, later ones those that must be (see ``Capture``). Copies change the
         order in which gradients are summed, and so their last bits: without this pass the first step after a start
-        would not be the step of a training that was not stopped.
+        would not be the step of a training that was not stopped. Batch statistics stay as they are.
         """
-        self.student.eval()  # a pass in training mode would change the batch statistics
         inputs = normalize(batch.pixels.to(self._device), self._preprocessing)
+        buffers = [(buffer, buffer.clone()) for buffer in self.student.buffers()]
+        # As in a step: in-place operations like dropout's may do nothing in evaluation mode.
+        self.student.train()
+        self._student_capture(inputs)
         with torch.no_grad():
-            self._student_capture(inputs)
+            for buffer, before in buffers:
+                buffer.copy_(before)
             if self._teacher_capture:
                 self._teacher_capture(inputs)
 
