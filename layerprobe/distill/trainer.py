@@ -118,7 +118,7 @@ class _Trainer:
 
         Its gradients are also clipped apart from the classifier's: one norm for both would let labels in.
         """
-        some = self._images.some(max(self._images.order.sizes()[0], 2))
+        some = self._images.some(max(self._images.order.largest, 2))
         self.lesson.rehearse(some)
         if not self._recipe.check and self._recipe.clip is None:
             return
