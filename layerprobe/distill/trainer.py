@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 from torch.utils.data import DataLoader
 
 from layerprobe.data.loading import Batch, batches
@@ -110,6 +111,8 @@ class _Trainer:
         self._clipped = [self._parameters]
         self._steps_per_epoch = math.ceil(len(images.order) / recipe.accumulate)
         self._schedule = SCHEDULES[recipe.schedule](self._plain_optimizer, recipe, self._steps_per_epoch)
+        # After the schedule, which counts steps: with float16 Accelerate puts back the step that it finds here.
+        self._optimizer = accelerator.prepare_optimizer(self._plain_optimizer)
         self.history: list[EpochMetrics] = []
         self._resumed_after: list[int] = []
 
@@ -173,8 +176,10 @@ class _Trainer:
             means.add(terms, len(batch.labels))
         self._team.add_gradients(self._parameters)
         if self._recipe.clip is not None:
+            # Accelerate's own clipping unscales float16's gradients at every call: of a step that can be done once.
+            self._accelerator.unscale_gradients(self._optimizer)
             for parameters in filter(None, self._clipped):
-                self._accelerator.clip_grad_norm_(parameters, self._recipe.clip)
+                nn.utils.clip_grad_norm_(parameters, self._recipe.clip)
         self._optimizer.step()
         self._schedule.step()
 
