@@ -83,6 +83,11 @@ class EpochBatches(Sampler[list[int]]):
         """Images of every batch, of all processes together."""
         return [min(self._together, self._used - start) for start in range(0, self._used, self._together)]
 
+    @property
+    def largest(self) -> int:
+        """Images of the largest batch that one process takes."""
+        return -(-min(self._together, self._used) // self._processes)
+
 
 class Pixels(Dataset[Any]):
     """Pixels and labels of given rows of a data set.

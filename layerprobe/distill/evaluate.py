@@ -15,8 +15,7 @@ from layerprobe.data.loading import Pixels, make_loader
 from layerprobe.data.sampling import balanced_sample
 from layerprobe.devices import resolve_device
 from layerprobe.distill.evaluation import confusion
-from layerprobe.distill.run_folder import WEIGHTS
-from layerprobe.distill.students import LAST, load_student, read_run_config
+from layerprobe.distill.students import LAST, load_student, read_run_config, weights_path
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.weights import read_weights
 from layerprobe.resolve import DataSpec
@@ -64,7 +63,7 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
     preprocessing = Preprocessing.from_dict(settings["preprocessing"])
     data = config.data or _own_data(settings["data"])
     dataset = data.open(config.split)
-    _check_classes(dataset.classes, settings, config.run)
+    _check_classes(dataset.classes, weights_path(config.run, config.which, settings["command"]), config.run)
     _log.info("preprocessing: %s", preprocessing.describe())
     rows = np.arange(len(dataset), dtype=np.int64)
     if config.samples is not None:
@@ -86,11 +85,9 @@ def _own_data(values: Mapping[str, Any]) -> DataSpec:
     return DataSpec(values["name"], Path(values["root"]) if values.get("root") else None)
 
 
-def _check_classes(classes: tuple[str, ...], settings: Mapping[str, Any], run: Path) -> None:
+def _check_classes(classes: tuple[str, ...], weights: Path, run: Path) -> None:
     """Refuse images whose classes are not the ones that the network was trained on."""
-    command = str(settings["command"])
-    path = run / WEIGHTS[command]
-    stored = read_weights(path).metadata.get("classes") if path.is_file() else None
+    stored = read_weights(weights).metadata.get("classes")
     known = tuple(json.loads(stored)) if stored else classes
     if known != classes:
         raise LayerprobeError(

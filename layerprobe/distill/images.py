@@ -95,8 +95,8 @@ def load_images(
 ) -> Images:
     """Draw the samples, hold some out, and decode once what fits into memory.
 
-    Which images are held out, and in which order the others come, depends on the seed alone, never on the labels. A
-    class-balanced ``train_samples`` is drawn by label, as its name says.
+    Which images are held out is the same whatever the seed; in which order the others come depends on it. Neither
+    depends on the labels. A class-balanced ``train_samples`` is drawn by label, as its name says, whatever the seed.
 
     Args:
         train: the training split.

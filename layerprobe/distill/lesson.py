@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,7 +43,8 @@ class Pupil:
         pairing: the layers that the objective sees; empty for a method without features.
         teacher: the frozen teacher; None for a method without one, or with ``stored``.
         stored: the teacher's features on disk; None: the teacher computes them.
-        head: dotted path of the student's classifier; needed for a ``backbone_lr_factor``.
+        fresh: dotted paths of the student's modules that are no backbone: its classifier, and what the method put into
+            it; needed for a ``backbone_lr_factor``.
     """
 
     student: nn.Module
@@ -51,7 +52,7 @@ class Pupil:
     pairing: Pairing
     teacher: nn.Module | None
     stored: StoredTeacher | None = None
-    head: str = ""
+    fresh: tuple[str, ...] = ()
 
     @property
     def gate(self) -> str | None:
@@ -164,17 +165,21 @@ class Lesson:
 
         A first pass copies every tapped tensor, later ones those that must be (see ``Capture``). Copies change the
         order in which gradients are summed, and so their last bits: without this pass the first step after a start
-        would not be the step of a training that was not stopped.
+        would not be the step of a training that was not stopped. Batch statistics stay as they are.
         """
-        self.student.eval()  # a pass in training mode would change the batch statistics
         inputs = normalize(batch.pixels.to(self._device), self._preprocessing)
+        buffers = [(buffer, buffer.clone()) for buffer in self.student.buffers()]
+        # As in a step: in-place operations like dropout's may do nothing in evaluation mode.
+        self.student.train()
+        self._student_capture(inputs)
         with torch.no_grad():
-            self._student_capture(inputs)
+            for buffer, before in buffers:
+                buffer.copy_(before)
             if self._teacher_capture:
                 self._teacher_capture(inputs)
 
     def backbone(self, batch: Batch, check: bool = True) -> list[nn.Parameter]:
-        """The student's parameters that a feature objective trains; none for another objective.
+        """The student's parameters that a feature objective trains, frozen ones aside; none for another objective.
 
         Args:
             batch: images that the gradients are taken of.
@@ -189,17 +194,24 @@ class Lesson:
         self.objective.eval()
         terms = self.terms(batch)
         del terms[HEAD_TERM]
-        names, parameters = zip(*self.student.named_parameters(), strict=True)
-        features = torch.stack(list(terms.values())).sum()
-        by_features = torch.autograd.grad(features, parameters, allow_unused=True)
+        trained = [(name, one) for name, one in self.student.named_parameters() if one.requires_grad]
+        parameters = [one for _, one in trained]
+        by_features = _gradients(torch.stack(list(terms.values())).sum(), parameters)
         taught = [number for number, gradient in enumerate(by_features) if gradient is not None]
         if check:
             # A second pass: the graph of a compiled network can be walked once.
-            by_head = torch.autograd.grad(self.terms(batch)[HEAD_TERM], parameters, allow_unused=True)
-            reached = [names[number] for number in taught if by_head[number] is not None]
+            by_head = _gradients(self.terms(batch)[HEAD_TERM], parameters)
+            reached = [trained[number][0] for number in taught if by_head[number] is not None]
             if reached:
                 raise LayerprobeError(
                     f"the classifier's loss reaches the backbone at {reached[0]!r}: a connection bypasses "
                     f"{self._pupil.gate!r}; choose a later last layer with --student-layers"
                 )
         return [parameters[number] for number in taught]
+
+
+def _gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> Sequence[Tensor | None]:
+    """Of every parameter; None: the loss doesn't reach it."""
+    if not parameters or not loss.requires_grad:
+        return [None] * len(parameters)
+    return torch.autograd.grad(loss, parameters, allow_unused=True)

@@ -25,23 +25,23 @@ OPTIMIZERS: Mapping[str, Callable[[Sequence[Any], Recipe], Optimizer]] = {
 """Every optimizer by its name on the command line."""
 
 
-def make_optimizer(student: nn.Module, objective: nn.Module, head: str, recipe: Recipe) -> Optimizer:
+def make_optimizer(student: nn.Module, objective: nn.Module, fresh: Sequence[str], recipe: Recipe) -> Optimizer:
     """An optimizer for the student and the modules that its objective adds.
 
     With a ``backbone_lr_factor`` other than 1 there are two groups of parameters: the student's backbone, and its
-    classifier together with what the objective adds.
+    classifier together with what the method adds, beside it or in it.
 
     Args:
         student: the network to train.
         objective: what it is trained for, with modules of its own.
-        head: dotted path of the student's classifier.
+        fresh: dotted paths of the student's modules that are no backbone: its classifier, and what a method puts in.
         recipe: which optimizer, and how fast.
     """
     if recipe.backbone_lr_factor == 1:
         return OPTIMIZERS[recipe.optimizer]([*student.parameters(), *objective.parameters()], recipe)
-    of_head = set(student.get_submodule(head).parameters())
-    backbone = [parameter for parameter in student.parameters() if parameter not in of_head]
-    others = [parameter for parameter in student.parameters() if parameter in of_head]
+    of_fresh = {parameter for path in fresh for parameter in student.get_submodule(path).parameters()}
+    backbone = [parameter for parameter in student.parameters() if parameter not in of_fresh]
+    others = [parameter for parameter in student.parameters() if parameter in of_fresh]
     groups = [
         {"params": [*others, *objective.parameters()]},
         {"params": backbone, "lr": _rate(recipe) * recipe.backbone_lr_factor},

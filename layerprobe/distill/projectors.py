@@ -89,8 +89,8 @@ class ThreeLayerProjector(nn.Module):
     """Three convolutions from student to teacher channels, with spatial alignment.
 
     1x1, 3x3 and 1x1 with batch normalization and ReLU after the first two, in the teacher's channels (Chen et al., AAAI
-    2021, section 3.3; their code has twice as many in between); over tokens the convolutions are 1-d. Features are
-    pooled before they are projected.
+    2021, section 3.3; their code has twice as many in between, and no bias in the last one); over tokens the
+    convolutions are 1-d. Features are pooled before they are projected.
 
     Args:
         student_shape: shape of the student's features for one image.

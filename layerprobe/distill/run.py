@@ -54,7 +54,7 @@ def train_model(config: TrainConfig, on_epoch: OnEpoch = _unheard, progress: Pro
         return finished
     network = stage.beginner(config.model)
     head = find_head(network.module, network.layers)
-    cast = Cast("scratch", Pupil(network.module, Scratch(), Pairing((), ()), teacher=None, head=head), network)
+    cast = Cast("scratch", Pupil(network.module, Scratch(), Pairing((), ()), teacher=None, fresh=(head,)), network)
     return stage.run(cast, {"model": _described(config.model, network)}, on_epoch, progress)
 
 
@@ -95,7 +95,7 @@ def distill_student(config: DistillConfig, on_epoch: OnEpoch = _unheard, progres
         _seeded(method, setting, config.training.seed),
         pairing,
         teacher=teacher.module if method.needs_teacher else None,
-        head=ending.head if ending else find_head(student.module, student.layers),
+        fresh=(ending.head, ending.projector) if ending else (find_head(student.module, student.layers),),
     )
     settings: dict[str, Any] = {
         "teacher": _described(config.teacher, teacher),

@@ -225,9 +225,8 @@ class Stage:
         _log.info("%s, augmentation %s", describe(training), training.augment)
         if training.backbone_lr_factor != 1:
             rate = (training.learning_rate or 0.0) * training.backbone_lr_factor
-            _log.info(
-                "the backbone's peak learning rate is %g; the classifier %r has the full one", rate, cast.pupil.head
-            )
+            fresh = " with ".join(map(repr, cast.pupil.fresh))
+            _log.info("the backbone's peak learning rate is %g; the classifier %s has the full one", rate, fresh)
         for key, value in describe_processes(self._team, (cast.pupil.student,)).items():
             if self._team.count > 1:
                 _log.info("%s: %s", key.replace("_", " "), value)

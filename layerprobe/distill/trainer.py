@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 from torch.utils.data import DataLoader
 
 from layerprobe.data.loading import Batch, batches
@@ -105,12 +106,13 @@ class _Trainer:
             pupil.objective.prepare(images.labels)
         self.lesson = Lesson(pupil, images.preprocessing, accelerator, recipe.compile, recipe.channels_last)
         self._student, self._objective = self.lesson.student, self.lesson.objective
-        self._plain_optimizer = make_optimizer(self._student, self._objective, pupil.head, recipe)
-        self._optimizer = accelerator.prepare_optimizer(self._plain_optimizer)
+        self._plain_optimizer = make_optimizer(self._student, self._objective, pupil.fresh, recipe)
         self._parameters = [parameter for group in self._plain_optimizer.param_groups for parameter in group["params"]]
         self._clipped = [self._parameters]
         self._steps_per_epoch = math.ceil(len(images.order) / recipe.accumulate)
         self._schedule = SCHEDULES[recipe.schedule](self._plain_optimizer, recipe, self._steps_per_epoch)
+        # After the schedule, which counts steps: with float16 Accelerate puts back the step that it finds here.
+        self._optimizer = accelerator.prepare_optimizer(self._plain_optimizer)
         self.history: list[EpochMetrics] = []
         self._resumed_after: list[int] = []
 
@@ -119,7 +121,7 @@ class _Trainer:
 
         Its gradients are also clipped apart from the classifier's: one norm for both would let labels in.
         """
-        some = self._images.some(max(self._images.order.sizes()[0], 2))
+        some = self._images.some(max(self._images.order.largest, 2))
         self.lesson.rehearse(some)
         if not self._recipe.check and self._recipe.clip is None:
             return
@@ -174,8 +176,10 @@ class _Trainer:
             means.add(terms, len(batch.labels))
         self._team.add_gradients(self._parameters)
         if self._recipe.clip is not None:
+            # Accelerate's own clipping unscales float16's gradients at every call: of a step that can be done once.
+            self._accelerator.unscale_gradients(self._optimizer)
             for parameters in filter(None, self._clipped):
-                self._accelerator.clip_grad_norm_(parameters, self._recipe.clip)
+                nn.utils.clip_grad_norm_(parameters, self._recipe.clip)
         self._optimizer.step()
         self._schedule.step()
 

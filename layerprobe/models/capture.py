@@ -37,7 +37,8 @@ class Capture:
     """Runs a network and keeps what the named layers put out, with one row per image.
 
     A module that is called several times gives each call its own layer. A tensor that a later in-place operation
-    overwrites is copied first: the first pass copies every layer's output and notes which copies were needed.
+    overwrites is copied first: the first pass copies every layer's output and notes which copies were needed; that of
+    the network in training mode apart from that in evaluation mode, where an in-place dropout overwrites nothing.
 
     With ``keep``, each tensor is reduced or converted at once, and the network's own can be freed. With ``gate``, the
     network goes on from a detached copy of that layer's output: whatever is computed from the logits then sends no
@@ -61,7 +62,7 @@ class Capture:
         self._images = 0
         self._features: dict[str, Tensor] = {}
         self._versions: dict[str, tuple[Tensor, int]] = {}
-        self._copied = set(layers)
+        self._copied = {training: set(layers) for training in (False, True)}
         self._calls: dict[tuple[str, str], int] = {}
         self._stack: list[str] = []
         self._taps = {Tap.of(name): name for name in [*layers, *([gate] if gate else [])]}
@@ -86,9 +87,9 @@ class Capture:
         missing = self._wanted - self._features.keys()
         if missing or logits is None:
             raise RuntimeError(f"the forward pass did not reach {sorted(missing) or 'an output'}")
-        self._copied = {
+        self._copied[self._model.training] &= {
             name for name, (tensor, version) in self._versions.items() if tensor._version != version
-        } & self._copied
+        }
         features, self._features, self._versions = self._features, {}, {}
         return Captured(logits, features)
 
@@ -158,7 +159,7 @@ class Capture:
             kept = self._keep(name, kept)
         if _shares_memory(kept, tensor):
             self._versions[name] = (tensor, tensor._version)
-            kept = kept.clone() if name in self._copied else kept
+            kept = kept.clone() if name in self._copied[self._model.training] else kept
         self._features[name] = kept
 
 

@@ -14,8 +14,8 @@ from torch.autograd import gradcheck
 
 from layerprobe.distill.alignments.options import Alignment, feature_only
 from layerprobe.distill.alignments.projected import FeatureOnly
-from layerprobe.distill.alignments.with_logits import FeaturesAndLogits
 from layerprobe.distill.baselines.simkd import MatchedEnding
+from layerprobe.distill.baselines.with_logits import FeaturesAndLogits
 from layerprobe.distill.feature_losses import FEATURE_LOSSES
 from layerprobe.distill.mappings import mapped
 from layerprobe.distill.methods import METHODS

@@ -340,6 +340,16 @@ def test_contrast_is_learned() -> None:
     assert losses[-1] < losses[1]
 
 
+def test_negatives_are_as_many_as_was_said_of_any_number_of_images() -> None:
+    objective = ContrastiveDistillation(PENULTIMATE, negatives=50)
+    objective.prepare(torch.arange(12) % 3)
+    assert objective.negatives == 50
+    student, teacher = (
+        Captured(normal(2, 3).float(), {name: normal(2, width).float()}) for name, width in (("s", 6), ("t", 9))
+    )
+    assert objective(student, teacher, torch.tensor([0, 1]), torch.tensor([0, 1]))["contrast"].isfinite()
+
+
 def test_negatives_are_of_other_classes_and_every_one_is_drawn() -> None:
     labels = torch.tensor([2, 0, 0, 1, 2, 2, 0, 1, 2])
     others = OtherClasses(labels)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from layerprobe.distill.evaluate import EvaluateConfig, evaluate
 from layerprobe.distill.run import distill_student
 from layerprobe.distill.students import load_student, snippet
 from layerprobe.errors import LayerprobeError
+from layerprobe.resolve import DataSpec
 from layerprobe.types import Run
 
 
@@ -108,6 +110,14 @@ def test_what_cannot_be_evaluated(digits_teacher: Run, small: DistillConfig, pho
     (tmp_path / "config.yaml").write_text("command: [")
     with pytest.raises(LayerprobeError, match="is not YAML"):
         load_student(tmp_path)
+
+
+def test_classes_are_those_of_the_weights_that_are_evaluated(digits_teacher: Run, photos: Path, tmp_path: Path) -> None:
+    """A run that isn't finished has checkpoints and no final weights."""
+    stopped = shutil.copytree(digits_teacher.folder, tmp_path / "stopped")
+    (stopped / digits_teacher.weights.name).unlink()
+    with pytest.raises(LayerprobeError, match="was trained on 10 classes .* the images have 3"):
+        evaluate(EvaluateConfig(stopped, DataSpec(str(photos)), which="latest"))
 
 
 def test_result_says_what_it_took_and_with_what(small: DistillConfig) -> None:

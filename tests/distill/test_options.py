@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from layerprobe.distill.alignments.attention import AttentionMapping
-from layerprobe.distill.alignments.by_class import ClassAxes, ClassMoments
 from layerprobe.distill.alignments.options import Alignment, feature_only
 from layerprobe.distill.alignments.projected import FeatureOnly
-from layerprobe.distill.alignments.with_logits import FeaturesAndLogits
+from layerprobe.distill.baselines.by_class import ClassAxes, ClassMoments
+from layerprobe.distill.baselines.with_logits import FeaturesAndLogits
 from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.pairing import Pairing, full_pairing
 from layerprobe.distill.projectors import ThreeLayerProjector

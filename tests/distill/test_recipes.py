@@ -13,6 +13,7 @@ from layerprobe.distill.optimizers import check_recipe, find_head, make_optimize
 from layerprobe.distill.presets import PRESETS, preset
 from layerprobe.distill.run import distill_student
 from layerprobe.distill.schedules import SCHEDULES, check_schedule
+from layerprobe.distill.stage import Cast, Stage
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.layers import discover_layers
 
@@ -56,17 +57,31 @@ def test_the_backbone_of_a_pretrained_network_learns_at_its_own_rate(optimizer: 
     assert head == "3"
     objective = nn.Linear(3, 3)
     recipe = Recipe(learning_rate=0.2, optimizer=optimizer, backbone_lr_factor=0.01, weight_decay=0.3, momentum=0.5)
-    groups = make_optimizer(student, objective, head, recipe).param_groups
+    groups = make_optimizer(student, objective, (head,), recipe).param_groups
     assert [group["lr"] for group in groups] == [0.2, pytest.approx(0.002)]
     assert set(groups[0]["params"]) == {*student[3].parameters(), *objective.parameters()}
     assert set(groups[1]["params"]) == set(student[1].parameters())
     assert {group["weight_decay"] for group in groups} == {0.3}
-    one = make_optimizer(student, objective, head, replace(recipe, backbone_lr_factor=1.0)).param_groups
+    one = make_optimizer(student, objective, (head,), replace(recipe, backbone_lr_factor=1.0)).param_groups
     assert len(one) == 1 and len(one[0]["params"]) == 6
     recipe = replace(recipe, schedule="onecycle", epochs=10)
-    two = make_optimizer(student, objective, head, recipe)
+    two = make_optimizer(student, objective, (head,), recipe)
     SCHEDULES["onecycle"](two, recipe, 10)
     assert two.param_groups[0]["lr"] == pytest.approx(100 * two.param_groups[1]["lr"])
+
+
+def test_a_projector_within_the_student_is_no_backbone(small: DistillConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    casts: list[Cast] = []
+    monkeypatch.setattr(Stage, "run", lambda self, cast, *more: casts.append(cast))
+    training = replace(small.training, backbone_lr_factor=0.1, learning_rate=0.2)
+    distill_student(replace(small, method="simkd", layers=None, training=training))
+    pupil = casts[0].pupil
+    groups = make_optimizer(pupil.student, pupil.objective, pupil.fresh, training).param_groups
+    names = {parameter: name for name, parameter in pupil.student.named_parameters()}
+    fresh, backbone = ({names[parameter] for parameter in group["params"]} for group in groups)
+    assert fresh == {name for name in names.values() if "projector" in name or name.startswith("linear.")}
+    assert "layer3.projector.layers.0.weight" in fresh and "layer3.map.2.conv2.weight" in backbone
+    assert groups[0]["lr"] == 0.2 and groups[1]["lr"] == pytest.approx(0.02)
 
 
 def test_a_network_without_a_flat_feature_has_its_last_module_as_head() -> None:

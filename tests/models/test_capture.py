@@ -55,6 +55,16 @@ def test_in_place_operations_do_not_reach_captured_tensors() -> None:
             assert torch.equal(captured.logits, model(x))
 
 
+def test_a_dropout_in_place_overwrites_in_training_alone() -> None:
+    """What a pass in evaluation mode learns of copies is not what training needs."""
+    model = nn.Sequential(nn.Linear(3, 50), nn.Sigmoid(), nn.Dropout(0.5, inplace=True), nn.Linear(50, 2))
+    with torch.no_grad(), Capture(model, ["1"]) as capture:
+        for training in (False, True, True, False, True):
+            x = torch.randn(5, 3)
+            model.train(training)
+            assert torch.equal(capture(x).features["1"], model[1](model[0](x))), training
+
+
 def test_against_torchvisions_extractor() -> None:
     model = torchvision.models.resnet18(weights=None).eval()
     names = ["relu", "layer1.0", "layer2.1", "layer4.1"]

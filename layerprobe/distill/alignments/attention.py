@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
 from layerprobe.distill.feature_losses import FEATURE_LOSSES, FeatureLoss
+from layerprobe.distill.full_precision import in_full_precision
 from layerprobe.distill.objectives import FeatureObjective
 from layerprobe.distill.pairing import Pairing, distinct
 from layerprobe.distill.projectors import MakeProjector, Projector
@@ -43,6 +44,7 @@ class CrossLayerAttention(nn.Module):
         self.queries = nn.ModuleList(_perceptron(batch_size, width) for _ in range(student))
         self.keys = nn.ModuleList(_perceptron(batch_size, width) for _ in range(teacher))
 
+    @in_full_precision
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
         """Attention (batch, student layers, teacher layers), sum 1 over the last axis, from features of either side.
 

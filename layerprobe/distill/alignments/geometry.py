@@ -1,7 +1,7 @@
 """Alignment by principal axes: the teacher's features are carried into the student's space.
 
 Section 4 of Cooper et al., arXiv 2511.14981, in a label-free form: the principal axes of all features take the place of
-those of each class. ``by_class.py`` has the form of the released code.
+those of each class. ``baselines/by_class.py`` has the form of the released code.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from layerprobe.distill.alignments.channel_vectors import Covariance, channel_vectors
 from layerprobe.distill.feature_losses import FEATURE_LOSSES, FeatureLoss
+from layerprobe.distill.full_precision import in_full_precision
 from layerprobe.distill.objectives import FeatureObjective
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.projectors import SpatialAligner, channels
@@ -60,6 +61,7 @@ class PrincipalAxes(FeatureObjective):
             losses.append(self.loss(pair.student, self.target(number, pair.teacher)))
         return {"features": torch.stack(losses).mean()}
 
+    @in_full_precision
     def target(self, number: int, teacher: Tensor) -> Tensor:
         """Aligned teacher features (batch, channels, ...) of one pair, along the axes."""
         mean, axes = self.get_buffer(f"mean_{number}"), self.get_buffer(f"axes_{number}")

@@ -1,7 +1,7 @@
 """Alignment by moments: beside every feature, the means and covariances of groups of images are matched.
 
 Section 4 of Cooper et al., arXiv 2511.14981, in a label-free form: groups are clusters of the teacher's own features in
-place of classes. ``by_class.py`` has the form with classes.
+place of classes. ``baselines/by_class.py`` has the form with classes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from layerprobe.distill.feature_losses import FEATURE_LOSSES, FeatureLoss
+from layerprobe.distill.full_precision import in_full_precision
 from layerprobe.distill.objectives import FeatureObjective
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.projectors import MakeProjector, Projector, channels, laid_out
@@ -21,6 +22,7 @@ from layerprobe.models.layers import is_channels_last
 CLUSTERS = 10
 
 
+@in_full_precision
 def moment_loss(student: Tensor, teacher: Tensor, groups: Tensor) -> Tensor:
     """How far means and covariances of groups of images are apart.
 

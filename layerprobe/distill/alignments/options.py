@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 from layerprobe.distill.alignments import ALIGNMENTS
 from layerprobe.distill.alignments.attention import AttentionMapping
-from layerprobe.distill.alignments.by_class import ClassAxes, ClassMoments
-from layerprobe.distill.alignments.moments import Moments
-from layerprobe.distill.alignments.projected import FeatureOnly
-from layerprobe.distill.alignments.with_logits import FeaturesAndLogits
+from layerprobe.distill.baselines.by_class import ClassAxes, ClassMoments
+from layerprobe.distill.baselines.with_logits import FeaturesAndLogits
 from layerprobe.distill.feature_losses import FEATURE_LOSSES
 from layerprobe.distill.mappings import ATTENTION, check_mapping, is_table, table_entries
 from layerprobe.distill.objectives import ClassObjective, FeatureObjective, LabelledObjective
@@ -115,12 +113,8 @@ def feature_only(
         return ClassMoments(pairing, loss, projector)
     if alignment.mapping == ATTENTION:
         objective: FeatureObjective = AttentionMapping(pairing, batch_size, loss, projector)
-    elif alignment.name == "projector":
-        objective = FeatureOnly(pairing, loss, projector)
-    elif alignment.name == "moments":
-        objective = Moments(pairing, loss, projector)
     else:
-        objective = ALIGNMENTS[alignment.name](pairing, loss)
+        objective = ALIGNMENTS[alignment.name](pairing, loss, projector)
     if alignment.cross_entropy or alignment.kl:
         return FeaturesAndLogits(objective, pairing, alignment.cross_entropy, alignment.kl)
     return objective

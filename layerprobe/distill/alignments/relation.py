@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from layerprobe.distill.full_precision import in_full_precision
 from layerprobe.distill.objectives import FeatureObjective
 from layerprobe.distill.pairing import Pairing
 
 
+@in_full_precision
 def relation(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean over ordered pairs of different images of (cos of the student's features - cos of the teacher's)^2.
 

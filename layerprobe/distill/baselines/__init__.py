@@ -1,1 +1,1 @@
-"""The methods that feature-only distillation is compared with: they use labels and logits."""
+"""What uses labels and logits: the methods that feature-only is compared with, and the forms of it that do."""

@@ -10,12 +10,14 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from layerprobe.distill.baselines.kd import WithDistillation
+from layerprobe.distill.full_precision import in_full_precision
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.projectors import SpatialAligner
 
 _log = logging.getLogger(__name__)
 
 
+@in_full_precision
 def attention_map(features: Tensor) -> Tensor:
     """Mean over channels of the squared activations, as a vector of length 1 per image: (batch, positions).
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from layerprobe.distill.full_precision import in_full_precision
 from layerprobe.distill.objectives import IndexedObjective, the_teacher
 from layerprobe.distill.pairing import Pairing
 from layerprobe.models.capture import Captured
@@ -97,7 +98,8 @@ class ContrastiveDistillation(IndexedObjective):
 
     The penultimate features of either network are mapped linearly to 128 dimensions and to length 1. Student embeddings
     are contrasted with the memory of the teacher's, and the other way round; the two losses are added. Z is a constant,
-    set from the first batch, as in the authors' code.
+    set from the first batch, as in the authors' code. Negatives are drawn with repeats, of any number of images; the
+    authors' loader repeats images only where there are fewer than k of other classes.
 
     Args:
         pairing: the two penultimate layers.
@@ -128,10 +130,9 @@ class ContrastiveDistillation(IndexedObjective):
         self.register_buffer("normalizers", torch.full((2,), math.nan))
 
     def prepare(self, labels: Tensor) -> None:
-        """Make the two memories, and sort the images by class; there are no more negatives than such images."""
+        """Make the two memories, and sort the images by class."""
         self.student_bank, self.teacher_bank = (MemoryBank(len(labels), self.width, self.momentum) for _ in range(2))
         self.others = OtherClasses(labels)
-        self.negatives = min(self.negatives, len(labels) - int(self.others.sizes.max()))
 
     def forward(
         self, student: Captured, teacher: Captured | None, labels: Tensor, positions: Tensor
@@ -141,22 +142,27 @@ class ContrastiveDistillation(IndexedObjective):
         Raises:
             ValueError: without a teacher.
         """
-        ours = normalize(self.embed_student(student.features[self.layers[0]].flatten(1)), dim=1)
-        theirs = normalize(self.embed_teacher(the_teacher(teacher).features[self.layers[1]].flatten(1)), dim=1)
+        features = student.features[self.layers[0]], the_teacher(teacher).features[self.layers[1]]
+        return {
+            "cross_entropy": cross_entropy(student.logits, labels),
+            "contrast": self.weight * self._contrast(*features, labels, positions),
+        }
+
+    @in_full_precision
+    def _contrast(self, student: Tensor, teacher: Tensor, labels: Tensor, positions: Tensor) -> Tensor:
+        ours = normalize(self.embed_student(student.flatten(1)), dim=1)
+        theirs = normalize(self.embed_teacher(teacher.flatten(1)), dim=1)
         drawn = torch.cat([positions[:, None], self.others.draw(labels, self.negatives)], dim=1)
         sides = ((ours, self.teacher_bank), (theirs, self.student_bank))
-        losses = [self._contrast(number, anchors, bank, drawn) for number, (anchors, bank) in enumerate(sides)]
+        losses = [self._side(number, anchors, bank, drawn) for number, (anchors, bank) in enumerate(sides)]
         if self.training:
             self.student_bank.update(positions, ours.detach())
             self.teacher_bank.update(positions, theirs.detach())
-        return {
-            "cross_entropy": cross_entropy(student.logits, labels),
-            "contrast": self.weight * torch.stack(losses).sum(),
-        }
+        return torch.stack(losses).sum()
 
-    def _contrast(self, side: int, anchors: Tensor, bank: MemoryBank, drawn: Tensor) -> Tensor:
+    def _side(self, side: int, anchors: Tensor, bank: MemoryBank, drawn: Tensor) -> Tensor:
         images = len(bank.embeddings)
-        scores = bank.scores(anchors.to(bank.embeddings.dtype), drawn) / self.temperature
+        scores = bank.scores(anchors, drawn) / self.temperature
         if torch.isnan(self.normalizers[side]):
             self.normalizers[side] = scores.detach().exp().mean() * images
         return contrastive_loss(scores, self.normalizers[side].clone(), images)

@@ -49,8 +49,9 @@ def _kl(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class DecoupledDistillation(LabelledObjective):
-    """Cross entropy + T^2 (alpha TCKD + beta NCKD): equation 7, with T = 4, alpha = 1, beta = 8 as for ResNets there.
+    """Cross entropy + T^2 (alpha TCKD + beta NCKD): equation 7, with T = 4, alpha = 1 and beta = 8 for every pair.
 
+    The authors tune beta for each pair of networks: 8 is theirs for ResNet-32x4 to ResNet-8x4, 2 for ResNet-56 to 20.
     Of the publication's training the warm-up of these terms over 20 epochs is left out: every method here has the same
     schedule.
     """

@@ -80,7 +80,10 @@ class KnowledgeReview(LabelledObjective):
     """Cross entropy + the sum over stages of HCL between fused student maps and the teacher's, deep to shallow.
 
     Equation 7. The publication weighs the term by 0.6 to 8, tuned for each pair of networks; here it has weight 1, and
-    its warm-up over 20 epochs is left out: every method has the same schedule.
+    its warm-up over 20 epochs is left out: every method has the same schedule. The authors' code also compares the
+    teacher's maps before their last ReLU, has the pooled feature as one more, deepest stage of 1 x 1, and initialises
+    the convolutions around the fusion with ``kaiming_uniform_(a=1)``; here maps are the layers' outputs, there are no
+    stages but the paired ones, and convolutions start as torch has them.
 
     Args:
         pairing: stages, from shallow to deep; maps on both sides.

@@ -9,9 +9,11 @@ from torch import Tensor
 from torch.nn.functional import huber_loss, normalize
 
 from layerprobe.distill.baselines.kd import WithDistillation
+from layerprobe.distill.full_precision import in_full_precision
 from layerprobe.distill.pairing import Pairing
 
 
+@in_full_precision
 def distance_potentials(features: Tensor) -> Tensor:
     """|f_i - f_j| / (mean of it over pairs), of all ordered pairs i != j: (batch (batch - 1),). Equations 4 and 5.
 
@@ -24,6 +26,7 @@ def distance_potentials(features: Tensor) -> Tensor:
     return distances / distances.mean().clamp_min(1e-12)
 
 
+@in_full_precision
 def angle_potentials(features: Tensor) -> Tensor:
     """cos of the angle at f_j between f_i and f_k, for all ordered triplets: (batch, batch, batch). Equation 7.
 

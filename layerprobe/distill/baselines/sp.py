@@ -9,11 +9,16 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from layerprobe.distill.baselines.kd import WithDistillation
+from layerprobe.distill.full_precision import in_full_precision
 from layerprobe.distill.pairing import Pairing
 
 
+@in_full_precision
 def similarity(features: Tensor) -> Tensor:
     """G = Q Q^T with rows of length 1, Q the flattened features: (batch, batch). Equations 1 and 2.
+
+    As Tung and Mori have it: the rows of the Gram matrix are brought to length 1, not the features, so that it is not
+    the matrix of cosines (that is compared by ``relation``).
 
     Args:
         features: (batch, ...) of any shape.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from layerprobe.distill.alignments.channel_vectors import Covariance, channel_vectors
 from layerprobe.distill.alignments.moments import moment_loss
 from layerprobe.distill.feature_losses import FEATURE_LOSSES, FeatureLoss
+from layerprobe.distill.full_precision import in_full_precision
 from layerprobe.distill.objectives import ClassObjective
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.projectors import MakeProjector, Projector, SpatialAligner, channels
@@ -68,6 +69,7 @@ class ClassAxes(ClassObjective):
             losses.append(self.loss(pair.student, self.target(number, pair.teacher, labels)))
         return {"features": torch.stack(losses).mean()}
 
+    @in_full_precision
     def target(self, number: int, teacher: Tensor, labels: Tensor) -> Tensor:
         """Aligned teacher features (batch, channels, ...) of one pair, along their class's axes."""
         names = ("means", "axes", "places")

@@ -1,0 +1,102 @@
+"""Under autocast every objective is what it is in float32, up to the rounding of its projectors."""
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor
+
+from layerprobe.distill.alignments import ALIGNMENTS
+from layerprobe.distill.alignments.moments import moment_loss
+from layerprobe.distill.alignments.options import Alignment
+from layerprobe.distill.alignments.relation import relation
+from layerprobe.distill.baselines.attention_transfer import attention_map
+from layerprobe.distill.baselines.rkd import angle_potentials, distance_potentials
+from layerprobe.distill.baselines.sp import similarity_preserving
+from layerprobe.distill.mappings import mapped
+from layerprobe.distill.methods import METHODS
+from layerprobe.distill.objectives import ClassObjective, FeatureObjective, IndexedObjective, Objective
+from layerprobe.distill.pairing import Pairing
+from layerprobe.distill.setting import Setting
+from layerprobe.models.capture import Captured
+from layerprobe.types import Layer
+
+IMAGES, CLASSES = 24, 4
+LABELS = torch.arange(IMAGES) % CLASSES
+STUDENT = (Layer(0, "a", "block", (6, 4, 4), 0), Layer(1, "b", "block", (8, 3, 3), 0))
+TEACHER = (Layer(0, "x", "block", (7, 4, 4), 0), Layer(1, "y", "block", (8, 3, 3), 0))
+FORMS = [
+    *(Alignment(name) for name in ALIGNMENTS),
+    *(Alignment(name, by_class=True) for name in ("geometry", "moments")),
+    Alignment(mapping="attention"),
+    Alignment(kl=True),
+]
+CASES = [(name, Alignment()) for name in METHODS if name != "feature-only"] + [("feature-only", form) for form in FORMS]
+
+
+def alike(*shape: int, seed: int) -> Tensor:
+    """Features as behind a ReLU: of one sign, with much in common, so that similarities differ in their last digits."""
+    return 3 + torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def captured(layers: tuple[Layer, ...], seed: int) -> Captured:
+    logits = torch.randn(IMAGES, CLASSES, generator=torch.Generator().manual_seed(seed))
+    return Captured(logits, {one.name: alike(IMAGES, *one.shape, seed=seed + 1 + one.index) for one in layers})
+
+
+def terms(objective: Objective, pairing: Pairing, student: Captured, teacher: Captured) -> dict[str, float]:
+    torch.manual_seed(0)
+    features = [
+        [side.features[one.name] for one in layers]
+        for side, layers in ((student, pairing.student), (teacher, pairing.teacher))
+    ]
+    if isinstance(objective, FeatureObjective):
+        found = objective(*features)
+    elif isinstance(objective, ClassObjective):
+        found = objective(*features, LABELS)
+    else:
+        more = (torch.arange(IMAGES),) if isinstance(objective, IndexedObjective) else ()
+        found = objective(student, teacher, LABELS, *more)
+    return {name: float(value.detach()) for name, value in found.items()}
+
+
+@pytest.mark.parametrize(("method", "form"), CASES, ids=lambda value: getattr(value, "label", value) or "default")
+def test_every_objective_under_autocast(method: str, form: Alignment) -> None:
+    torch.manual_seed(0)
+    needs = METHODS[method]
+    mapping = form.mapping if needs.aligns else needs.mapping
+    pairing = mapped(mapping, STUDENT, TEACHER)
+    if needs.pairs_ends:
+        pairing = Pairing(STUDENT[-1:], TEACHER[-1:])
+    student, teacher = captured(STUDENT, 1), captured(TEACHER, 11)
+    objective = needs.build(Setting(pairing, IMAGES, CLASSES, form))
+    targets = [teacher.features[one.name] for one in pairing.teacher]
+    if isinstance(objective, IndexedObjective):
+        objective.prepare(LABELS)
+    elif isinstance(objective, ClassObjective):
+        objective.fit([(targets, LABELS)])
+    else:
+        objective.fit([targets])
+    expected = terms(deepcopy(objective), pairing, student, teacher)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = terms(deepcopy(objective), pairing, student, teacher)
+    assert found == pytest.approx(expected, rel=0.01)
+
+
+COMPARED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "sp": similarity_preserving,
+    "relation": relation,
+    "moments": lambda ours, theirs: moment_loss(ours, theirs, LABELS),
+    "attention": lambda ours, theirs: (attention_map(ours) - attention_map(theirs)).square().mean(),
+    "distances": lambda ours, theirs: distance_potentials(ours.flatten(1)) - distance_potentials(theirs.flatten(1)),
+    "angles": lambda ours, theirs: angle_potentials(ours.flatten(1)) - angle_potentials(theirs.flatten(1)),
+}
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_float16_features_do_not_overflow(name: str) -> None:
+    ours, theirs = (100 * alike(IMAGES, 8, 3, 3, seed=seed).half() for seed in (0, 1))
+    found = COMPARED[name](ours, theirs)
+    assert found.dtype == torch.float32 and bool(found.isfinite().all())
+    assert torch.equal(found, COMPARED[name](ours.float(), theirs.float()))
