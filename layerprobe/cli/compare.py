@@ -11,6 +11,8 @@ from layerprobe.cli import options
 from layerprobe.cli.reporter import Reporter
 
 if TYPE_CHECKING:
+    from layerprobe.experiments.grids.compare import CompareConfig
+    from layerprobe.experiments.grids.grid_file import Grid
     from layerprobe.types import Cell, CellResult, GridResults
 
 EXAMPLES = """Examples:
@@ -31,6 +33,7 @@ LauncherOption = Annotated[
     list[str] | None,
     typer.Option("--launcher-option", help="KEY=VALUE for submitit, e.g. timeout_min=600; again for more."),
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the cells and how long they will take; run nothing.")]
 GridOutput = Annotated[Path, typer.Option("--output", "-o", help="The grid's folder.", show_default=False)]
 
 
@@ -40,9 +43,7 @@ def compare(
     jobs: Jobs = 1,
     launcher: Launcher = "local",
     launcher_option: LauncherOption = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the cells and how long they will take; run nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     format: options.Format = "table",
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -54,20 +55,14 @@ def compare(
     """
     from layerprobe.experiments.grids.compare import CompareConfig, plan_grid
     from layerprobe.experiments.grids.compare import compare as run
-    from layerprobe.experiments.grids.estimate import estimate_seconds
-    from layerprobe.experiments.grids.results import Lookout
     from layerprobe.report.grid_tables import grid_table
-    from layerprobe.report.plan_table import plan_table
     from layerprobe.report.tables import check_format
 
     check_format(format)
     config = CompareConfig(grid, output, jobs, launcher, tuple(launcher_option or ()))
     with Reporter(quiet, verbose) as reporter:
         if dry_run:
-            plan = plan_grid(config)
-            results = Lookout(plan, output).look()
-            seconds = estimate_seconds(plan, results, reporter.progress, jobs if launcher == "local" else 1)
-            reporter.show(plan_table(results, seconds, jobs), format)
+            show_plan(plan_grid(config), config, reporter, format)
             return
         compared = run(
             config,
@@ -83,6 +78,18 @@ def compare(
         reporter.wrote([output / "grid.yaml"], f"layerprobe report {output}")
     if failed:
         raise typer.Exit(1)
+
+
+def show_plan(grid: Grid, config: CompareConfig, reporter: Reporter, format: str) -> None:
+    """The cells of a grid, and how long they will take."""
+    from layerprobe.experiments.grids.estimate import estimate_seconds
+    from layerprobe.experiments.grids.results import Lookout
+    from layerprobe.report.plan_table import plan_table
+
+    results = Lookout(grid, config.output).look()
+    jobs = config.jobs if config.launcher == "local" else 1
+    seconds = estimate_seconds(grid, results, reporter.progress, jobs)
+    reporter.show(plan_table(results, seconds, config.jobs), format)
 
 
 def show_failures(results: GridResults, reporter: Reporter) -> bool:

@@ -8,10 +8,21 @@ from typing import Annotated
 import typer
 
 from layerprobe.cli import options
-from layerprobe.cli.compare import GridOutput, GridWatch, Jobs, Launcher, LauncherOption, show_failures
+from layerprobe.cli.compare import (
+    DryRun,
+    GridOutput,
+    GridWatch,
+    Jobs,
+    Launcher,
+    LauncherOption,
+    show_failures,
+    show_plan,
+)
 from layerprobe.cli.reporter import Reporter
 
 EXAMPLES = """Examples:
+
+layerprobe validate examples/paper/cpu-validate.yaml --output validation/ --dry-run
 
 layerprobe validate examples/paper/cpu-validate.yaml --output validation/ --jobs 2
 
@@ -31,6 +42,7 @@ def validate(
     jobs: Jobs = 1,
     launcher: Launcher = "local",
     launcher_option: LauncherOption = None,
+    dry_run: DryRun = False,
     format: options.Format = "table",
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -43,6 +55,7 @@ def validate(
     from layerprobe.experiments.grids.compare import CompareConfig
     from layerprobe.experiments.validation.results import read_validation
     from layerprobe.experiments.validation.scores import load_scores
+    from layerprobe.experiments.validation.validate import plan_validation
     from layerprobe.experiments.validation.validate import validate as run
     from layerprobe.report.tables import check_format
     from layerprobe.report.validation_tables import correlations_table
@@ -50,6 +63,9 @@ def validate(
     check_format(format)
     config = CompareConfig(grid, output, jobs, launcher, tuple(launcher_option or ()))
     with Reporter(quiet, verbose) as reporter:
+        if dry_run:
+            show_plan(plan_validation(config), config, reporter, format)
+            return
         compared = run(
             config,
             lambda cell, metrics, epochs: reporter.epoch(metrics, epochs),

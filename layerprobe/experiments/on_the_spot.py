@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import tempfile
 from collections.abc import Sequence
@@ -15,12 +16,14 @@ from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.pairing import student_layers
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.config import ExtractConfig
+from layerprobe.features.gram_file import GramFile
 from layerprobe.grams import extract_grams
 from layerprobe.ranking.choose import SCORES
+from layerprobe.ranking.measure import layer_similarity
 from layerprobe.ranking.rank import rank
 from layerprobe.ranking.rules import Task, Wish, read_wish
-from layerprobe.resolve import RANDOM, Network, find_model_layers, load_network
-from layerprobe.types import LayerGeometry, Progress, Ranking, silent
+from layerprobe.resolve import RANDOM, ModelSpec, Network, find_model_layers, load_network
+from layerprobe.types import Layer, LayerGeometry, Preprocessing, Progress, Ranking, Similarity, silent
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +40,8 @@ def choose_layers(plan: DistillConfig, ranking: Ranking | None = None, progress:
         The plan as it is, where its ``layers`` are no rule.
 
     Raises:
-        LayerprobeError: if the rule can't choose so many layers, or as ``check_ranking`` and ``rank_on_the_spot``.
+        LayerprobeError: if the rule can't choose so many layers, or as ``check_ranking``, ``rank_on_the_spot`` and
+            ``student_similarity``.
     """
     wish = read_wish(plan.layers) if plan.layers else None
     if wish is None:
@@ -50,8 +54,8 @@ def choose_layers(plan: DistillConfig, ranking: Ranking | None = None, progress:
         check_ranking(ranking, plan)
     student = untrained_student(plan)
     taught = student_layers(student, plan.student_layers, wish.count)
-    generator = torch.Generator().manual_seed(plan.training.seed)
-    chosen = wish.rule.choose(Task(ranking, student.layers, taught, generator))
+    similarity = _similarity(plan, taught, progress) if wish.rule.similarity else None
+    chosen = wish.rule.choose(Task(ranking, student.layers, taught, _generator(plan), similarity))
     _log.info("chosen by %s: %s", wish.name, ", ".join(chosen))
     if ranking.undecided and wish.rule.score and ranking.selected == chosen:
         _log.info("can't be told apart from the last of these: %s", ", ".join(ranking.undecided))
@@ -123,6 +127,35 @@ def teacher_sample(plan: DistillConfig) -> ExtractConfig:
     return ExtractConfig(plan.teacher, plan.data, plan.output, device=plan.training.device)
 
 
+def student_similarity(
+    teacher: GramFile, sample: ExtractConfig, student: ModelSpec, layers: Sequence[str], progress: Progress = silent
+) -> Similarity:
+    """What a teacher's layers have in common with those of its untrained student: linear CKA.
+
+    Args:
+        teacher: its layers.
+        sample: the teacher and the images that ``teacher`` was made of.
+        student: the network; its weights don't matter. It sees the images as its teacher does, as in a distillation.
+        layers: names of its layers.
+        progress: told while images pass through, and before every layer.
+
+    Raises:
+        LayerprobeError: as ``extract_grams``.
+    """
+    like = Preprocessing.from_dict(teacher.provenance["preprocessing"])
+    data = replace(sample.data, image_size=like.image_size[0], mean=like.mean, std=like.std)
+    with tempfile.TemporaryDirectory() as folder:
+        config = replace(
+            sample,
+            model=replace(student, weights=RANDOM),
+            data=data,
+            output=Path(folder) / "student.h5",
+            layers=tuple(layers),
+        )
+        with extract_grams(config, progress=progress) as own:
+            return layer_similarity(teacher, own, device=resolve_device(sample.device), progress=progress)
+
+
 def untrained_student(plan: DistillConfig) -> Network:
     """The student of a distillation, with random weights."""
     dataset = plan.data.open("train")
@@ -135,6 +168,21 @@ def _ranked(plan: DistillConfig, wish: Wish, progress: Progress) -> Ranking:
     family = SCORES[score].family
     families = (family,) if family else ()
     return rank_on_the_spot(teacher_sample(plan), wish.count, score, families, progress=progress)
+
+
+def _generator(plan: DistillConfig) -> torch.Generator:
+    """For a rule that draws: of the seed and the pair, so that pairs with one teacher don't draw the same sets."""
+    told = f"{plan.training.seed} {plan.teacher.name} {plan.student.name}"
+    return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(told.encode()).digest()[:7], "big"))
+
+
+def _similarity(plan: DistillConfig, taught: Sequence[Layer], progress: Progress) -> Similarity:
+    sample = teacher_sample(plan)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        extract_grams(replace(sample, output=Path(folder) / "teacher.h5"), progress=progress) as grams,
+    ):
+        return student_similarity(grams, sample, plan.student, [layer.name for layer in taught], progress)
 
 
 def _unranked(plan: DistillConfig) -> Ranking:

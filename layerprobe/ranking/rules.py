@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +15,9 @@ import torch
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.selection import body_layers, even_layers
 from layerprobe.ranking.choose import SCORES, select
-from layerprobe.types import Layer, LayerGeometry, Ranking
+from layerprobe.types import Layer, Ranking, Similarity
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,15 @@ class Task:
         student: the student's layers, in execution order.
         taught: those of them that shall learn, in order of depth.
         generator: for a rule that draws.
+        similarity: linear CKA of the teacher's layers with the taught layers of the untrained student, for a rule that
+            says that it looks at it; else None.
     """
 
     ranking: Ranking
     student: Sequence[Layer]
     taught: Sequence[Layer]
     generator: torch.Generator
+    similarity: Similarity | None = None
 
     @property
     def teacher(self) -> list[Layer]:
@@ -50,11 +57,13 @@ class Rule:
         choose: does it.
         text: what it takes, in a few words.
         score: a key of ``SCORES`` that must have been measured; None: it looks at no score.
+        similarity: whether it looks at what teacher and student have in common.
     """
 
     choose: Choose
     text: str
     score: str | None = None
+    similarity: bool = False
 
 
 def best(task: Task, score: str) -> tuple[str, ...]:
@@ -89,29 +98,112 @@ def stagewise(task: Task, score: str) -> tuple[str, ...]:
     it and no deeper than itself, both relative to their network. So the choice follows the score, and keeps to the
     student's order. Where the last block of every window scores best, it takes blocks as deep as the student's.
     """
+    values = _values(task, score)
+    return tuple(_best_of(window, values, score) for window in _windows_of_depth(task))
+
+
+def stagewise_resolution(task: Task, score: str) -> tuple[str, ...]:
+    """The best-scoring teacher blocks among those whose maps are as large as the student layer's, or nearest to it.
+
+    Student layers that share a window get as many blocks as they are, the best-scoring, in order of depth. Where either
+    network has tokens for maps, which all have one resolution, it is ``stagewise``: the windows are of depth.
+    """
+    body = body_layers(task.teacher)
+    if not all(_has_map(layer) for layer in (*body, *task.taught)):
+        _log.info("tokens have no resolution: windows of depth in place of windows of resolution")
+        return stagewise(task, score)
+    values = _values(task, score)
+    areas = [_nearest({_area(block) for block in body}, _area(layer)) for layer in task.taught]
+    chosen: set[str] = set()
+    for area in dict.fromkeys(areas):
+        window, count = [block for block in body if _area(block) == area], areas.count(area)
+        scored = [block for block in window if not math.isnan(values[block.name])]
+        if len(scored) < count:
+            height, width = window[0].shape[1:]
+            raise LayerprobeError(
+                f"{count} student layers are nearest to the resolution {height}x{width}, where {len(scored)} of the "
+                f"teacher's blocks have a value of {SCORES[score].statistic!r}; choose fewer layers, or 'stagewise'"
+            )
+        best = sorted(scored, key=lambda block: values[block.name], reverse=True)[:count]
+        chosen.update(block.name for block in best)
+    return _names([block for block in body if block.name in chosen])
+
+
+def stagewise_reach(task: Task, score: str) -> tuple[str, ...]:
+    """For each student layer the teacher block within its window of depth that is good and within the student's reach.
+
+    It has the highest ``z(score) + z(CKA)``: linear CKA with that layer of the untrained student says how near the
+    student's architecture is to it before it has learnt anything. Both are standardised over the teacher's blocks,
+    ``z = (value - mean) / standard deviation``, so that either counts as much as the other; one that is the same for
+    all counts nothing.
+
+    Raises:
+        ValueError: if the task has no similarity.
+    """
+    if task.similarity is None:
+        raise ValueError("the rule needs the similarity of the teacher's layers to the student's")
+    names = [block.name for block in body_layers(task.teacher)]
+    rows = {layer.name: row for row, layer in enumerate(task.similarity.first)}
+    columns = {layer.name: column for column, layer in enumerate(task.similarity.second)}
+    values = _values(task, score)
+    quality = _standardised({name: values[name] for name in names})
+    chosen = []
+    for layer, window in zip(task.taught, _windows_of_depth(task), strict=True):
+        column = columns[layer.name]
+        near = _standardised({name: float(task.similarity.cka[rows[name], column]) for name in names})
+        chosen.append(_best_of(window, {name: quality[name] + near[name] for name in names}, score))
+    return tuple(chosen)
+
+
+def _windows_of_depth(task: Task) -> list[tuple[Layer, ...]]:
+    """A window of the teacher's blocks for every taught layer, one after the other."""
     body, own = body_layers(task.teacher), body_layers(task.student)
     _check_enough(body, task)
-    geometries = {geometry.layer.name: geometry for geometry in task.ranking.geometries}
-    chosen: list[str] = []
+    windows = []
     start = 0
     for number, layer in enumerate(task.taught):
         left = len(task.taught) - 1 - number
         depth = sum(1 for block in own if block.index <= layer.index) / len(own)
         end = min(max(math.ceil(depth * len(body)), start + 1), len(body) - left)
-        window = [geometries[block.name] for block in body[start:end]]
-        chosen.append(_best_of(window, SCORES[score].statistic))
+        windows.append(tuple(body[start:end]))
         start = end
-    return tuple(chosen)
+    return windows
 
 
-def _best_of(window: Sequence[LayerGeometry], statistic: str) -> str:
-    scored = [one for one in window if not math.isnan(one.statistics[statistic])]
+def _values(task: Task, score: str) -> dict[str, float]:
+    statistic = SCORES[score].statistic
+    return {one.layer.name: one.statistics[statistic] for one in task.ranking.geometries}
+
+
+def _best_of(window: Sequence[Layer], values: Mapping[str, float], score: str) -> str:
+    scored = [layer.name for layer in window if not math.isnan(values[layer.name])]
     if not scored:
         raise LayerprobeError(
-            f"no layer from {window[0].layer.name} to {window[-1].layer.name} has a value of {statistic!r}; "
+            f"no layer from {window[0].name} to {window[-1].name} has a value of {SCORES[score].statistic!r}; "
             "choose by another score"
         )
-    return max(scored, key=lambda one: one.statistics[statistic]).layer.name
+    return max(scored, key=values.__getitem__)
+
+
+def _standardised(values: Mapping[str, float]) -> dict[str, float]:
+    """Less their mean, in standard deviations; 0 where they are all alike. NaN stays NaN, and is left out of both."""
+    known = [value for value in values.values() if not math.isnan(value)]
+    mean = statistics.fmean(known) if known else math.nan
+    deviation = statistics.pstdev(known) if known else math.nan
+    return {name: (value - mean) / deviation if deviation else 0.0 * value for name, value in values.items()}
+
+
+def _has_map(layer: Layer) -> bool:
+    return len(layer.shape) == 3 and not layer.folded
+
+
+def _area(layer: Layer) -> int:
+    return math.prod(layer.shape[1:])
+
+
+def _nearest(areas: Collection[int], area: int) -> int:
+    """The area that differs by the smallest factor; of two alike the larger, of which the smaller can be pooled."""
+    return min(areas, key=lambda other: (abs(math.log(other / area)), -other))
 
 
 def _names(layers: Sequence[Layer]) -> tuple[str, ...]:
@@ -131,6 +223,15 @@ RULES: Mapping[str, Rule] = {
     "last": Rule(last, "the last blocks"),
     "random": Rule(drawn, "blocks drawn at random, anew for every seed"),
     "stagewise": Rule(partial(stagewise, score="quality"), "the highest quality in each window of depth", "quality"),
+    "stagewise-resolution": Rule(
+        partial(stagewise_resolution, score="quality"), "the highest quality at the resolution of each", "quality"
+    ),
+    "stagewise-reach": Rule(
+        partial(stagewise_reach, score="quality"),
+        "in each window of depth the highest quality that is near the untrained student, too",
+        "quality",
+        similarity=True,
+    ),
     **{
         f"stagewise-{name}": Rule(partial(stagewise, score=name), f"the highest {name} in each window of depth", name)
         for name in SCORES

@@ -149,15 +149,29 @@ def _of_validation(validation: Validation | None, width: float) -> Iterator[_Exh
     """One figure per pair that has a finished student."""
     candidates = validation.candidates if validation else ()
     pairs = list(dict.fromkeys(one.pair for one in candidates if one.accuracies and one.scores))
-    for pair in pairs:
+    for pair, name in zip(pairs, _file_names(pairs), strict=True):
         assert validation is not None
         part = replace(validation, candidates=tuple(one for one in candidates if one.pair == pair))
         yield _Exhibit(
-            "validation" if len(pairs) == 1 else f"validation-{_slug(pair)}",
+            name,
             f"{pair}: what students reached against each score of the layers that they learnt from; above each panel "
             "Spearman's rank correlation with its interval.",
             partial(validation_figure, part, width),
         )
+
+
+def _file_names(pairs: Sequence[str]) -> tuple[str, ...]:
+    """Of the figures of pairs: no two alike, also where labels differ in signs alone.
+
+    Example:
+        >>> _file_names(["A to B", "A-to-B", "C"])
+        ('validation-a-to-b--1', 'validation-a-to-b--2', 'validation-c')
+    """
+    if len(pairs) == 1:
+        return ("validation",)
+    slugs = [_slug(pair) for pair in pairs]
+    numbered = (f"{slug}--{number}" if slugs.count(slug) > 1 else slug for number, slug in enumerate(slugs, 1))
+    return tuple(f"validation-{name}" for name in numbered)
 
 
 def _slug(label: str) -> str:

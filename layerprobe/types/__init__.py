@@ -7,7 +7,7 @@ from layerprobe.types.preprocessing import Preprocessing
 from layerprobe.types.progress import Progress, silent
 from layerprobe.types.ranking import RANKING_FORMAT, RANKING_VERSION, NetworkGeometry, Ranking
 from layerprobe.types.runs import EpochMetrics, Evaluation, Run
-from layerprobe.types.validation import Candidate, Correlation, Validation
+from layerprobe.types.validation import Candidate, Correlation, Difference, Validation
 
 __all__ = [
     "RANKING_FORMAT",
@@ -16,6 +16,7 @@ __all__ = [
     "Cell",
     "CellResult",
     "Correlation",
+    "Difference",
     "EpochMetrics",
     "Evaluation",
     "Gram",

@@ -1,15 +1,19 @@
 """Layers ranked without a feature file are those of a feature file."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from layerprobe.distill.config import DistillConfig
+from layerprobe.distill.config_file import distill_config
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.on_the_spot import check_ranking, choose_layers, rank_on_the_spot
 from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extract import extract
+from layerprobe.grams import extract_grams
+from layerprobe.ranking.measure import layer_similarity
 from layerprobe.ranking.rank import rank
 from layerprobe.resolve import DataSpec, ModelSpec
 from layerprobe.types import Layer, LayerGeometry, Ranking
@@ -51,3 +55,55 @@ def test_a_ranking_that_can_not_choose_is_refused() -> None:
             check_ranking(ranking, refused, "r.json")
     with pytest.raises(LayerprobeError, match="the ranking has no probe_accuracy"):
         choose_layers(plan("probe:1"), ranking)
+
+
+def plan(layers: str, student: str = "cifar:resnet20", seed: int = 0) -> DistillConfig:
+    told = {
+        "teacher": {"name": "cifar:resnet20", "weights": "random"},
+        "student": {"name": student},
+        "data": {"name": "digits"},
+        "teacher_layers": layers,
+        "training": {"seed": seed, "device": "cpu"},
+    }
+    return distill_config(told, Path("out"), overwrite=False, resume=False)
+
+
+def test_pairs_of_one_teacher_draw_sets_of_their_own() -> None:
+    """The same pair and seed draw the same, another seed or student another one."""
+    drawn = {
+        (student, seed): choose_layers(plan("random:4", student, seed)).layers
+        for student in ("cifar:resnet20", "cifar:resnet32")
+        for seed in range(3)
+    }
+    assert len(set(drawn.values())) == 6
+    assert choose_layers(plan("random:4", "cifar:resnet32", 2)).layers == drawn["cifar:resnet32", 2]
+
+
+def test_reach_looks_at_the_untrained_student(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Quality is the same for all layers of this ranking, so that the choice is the layer nearest to the student's."""
+    monkeypatch.setattr("layerprobe.experiments.on_the_spot.teacher_sample", small_sample)
+    ranking = rank_on_the_spot(small_sample(plan("")), resamples=0)
+    flat = tuple(replace(one, statistics={**one.statistics, "quality": 1.0}) for one in ranking.geometries)
+    chosen = choose_layers(plan("stagewise-reach:1", "cifar:resnet32"), replace(ranking, geometries=flat)).layers
+    with (
+        extract_grams(replace(small_sample(plan("")), output=tmp_path / "t.h5")) as teacher,
+        extract_grams(replace(student_sample(tmp_path), layers=("layer3.4",))) as student,
+    ):
+        similarity = layer_similarity(teacher, student)
+    nearest = max(
+        (layer for layer in similarity.first if layer.kind == "block"),
+        key=lambda layer: float(similarity.cka[similarity.first.index(layer), 0]),
+    )
+    assert chosen == nearest.name
+
+
+def small_sample(told: DistillConfig) -> ExtractConfig:
+    return ExtractConfig(
+        ModelSpec("cifar:resnet20", "random"), DataSpec("digits"), Path("t.h5"), samples=60, device="cpu"
+    )
+
+
+def student_sample(folder: Path) -> ExtractConfig:
+    """The student, which sees what its teacher sees."""
+    student = ModelSpec("cifar:resnet32", "random")
+    return replace(small_sample(plan("")), model=student, output=folder / "s.h5")

@@ -1,6 +1,7 @@
 """Rules that choose layers, by hand-made rankings."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.models.selection import even_layers
 from layerprobe.ranking.choose import SCORES
 from layerprobe.ranking.rules import RULES, Task, read_wish
-from layerprobe.types import Layer, LayerGeometry, Ranking
+from layerprobe.types import Layer, LayerGeometry, Ranking, Similarity
 
 
 def network(blocks: int) -> list[Layer]:
@@ -61,6 +62,82 @@ def test_every_window_has_a_block(student: int) -> None:
         for teacher in (3, 4, 12):
             chosen = choose("stagewise", task({}, taught, teacher, student))
             assert len(set(chosen)) == 3 and list(chosen) == sorted(chosen, key=lambda name: int(name[1:]))
+
+
+def of_shapes(shapes: list[tuple[int, ...]]) -> list[Layer]:
+    return [Layer(i, f"b{i}", "block", shape, 0) for i, shape in enumerate(shapes)]
+
+
+def pair(
+    teacher: list[tuple[int, ...]], student: list[tuple[int, ...]], taught: list[int], scores: dict[str, float]
+) -> Task:
+    """Networks of blocks by their shapes."""
+    geometries = tuple(LayerGeometry(one, {"quality": scores.get(one.name, 0.0)}) for one in of_shapes(teacher))
+    own = of_shapes(student)
+    return Task(Ranking(geometries, "quality", ()), own, [own[block] for block in taught], torch.Generator())
+
+
+RESNET = [(16, 32, 32)] * 2 + [(32, 16, 16)] * 3 + [(64, 8, 8)] * 5
+"""Stages of two, three and five blocks: windows of depth cut across them."""
+
+
+def test_windows_of_resolution_are_the_teachers_stages() -> None:
+    """One student block per stage: the best of the same stage, though depth alone would look elsewhere."""
+    scores = {"b0": 1.0, "b3": 2.0, "b4": 1.5, "b5": 3.0, "b9": 1.0}
+    given = pair(RESNET, [(8, 32, 32), (8, 16, 16), (8, 8, 8)], [0, 1, 2], scores)
+    assert choose("stagewise-resolution", given) == ("b0", "b3", "b5")
+    assert choose("stagewise", given) == ("b3", "b5", "b9")
+
+
+def test_student_layers_of_one_resolution_share_its_best_blocks() -> None:
+    given = pair(RESNET, [(8, 16, 16), (8, 8, 8), (8, 8, 8)], [0, 1, 2], {"b9": 2.0, "b6": 1.0, "b3": 5.0, "b2": 4.0})
+    assert choose("stagewise-resolution", given) == ("b3", "b6", "b9")
+
+
+def test_the_nearest_resolution_is_by_the_smallest_factor() -> None:
+    """A map of 4x4 is nearest to 8x8, one of 28x28 to 32x32; 11x11 has 8x8 at 1.9 and 16x16 at 2.1 times its area."""
+    best = {"b1": 1.0, "b4": 1.0, "b7": 2.0, "b8": 1.0}
+    assert choose("stagewise-resolution", pair(RESNET, [(8, 28, 28), (8, 4, 4)], [0, 1], best)) == ("b1", "b7")
+    assert choose("stagewise-resolution", pair(RESNET, [(8, 11, 11), (8, 4, 4)], [0, 1], best)) == ("b7", "b8")
+    between = [(8, 16, 16), (8, 4, 4)]  # 8x8 is a factor of four from either: the larger
+    assert choose("stagewise-resolution", pair(between, [(8, 8, 8)], [0], {"b1": 9.0})) == ("b0",)
+
+
+def test_tokens_have_windows_of_depth() -> None:
+    scores = {"b1": 1.0, "b2": 2.0, "b4": 1.0, "b9": 1.0}
+    tokens = pair([(17, 64)] * 12, [(17, 32)] * 6, [1, 3, 5], scores)
+    assert choose("stagewise-resolution", tokens) == choose("stagewise", tokens) == ("b2", "b4", "b9")
+    mixed = pair(RESNET, [(65, 32)] * 3, [0, 1, 2], scores)
+    assert choose("stagewise-resolution", mixed) == choose("stagewise", mixed)
+
+
+def test_a_stage_too_short_is_refused() -> None:
+    given = pair(RESNET, [(8, 32, 32)] * 3, [0, 1, 2], {})
+    with pytest.raises(LayerprobeError, match="3 student layers are nearest to the resolution 32x32, where 2 of the"):
+        choose("stagewise-resolution", given)
+
+
+def similar(given: Task, cka: dict[str, list[float]]) -> Task:
+    """``cka`` by the taught layer's name: of every teacher layer."""
+    matrix = torch.tensor([cka[layer.name] for layer in given.taught], dtype=torch.float64).T
+    found = Similarity(tuple(given.teacher), tuple(given.taught), ("t", "s"), matrix, matrix)
+    return replace(given, similarity=found)
+
+
+def test_reach_weighs_the_score_against_what_the_student_is_near_to() -> None:
+    """In the first window b1 has the best score, and b2 is the nearest: the sums of z are 1.043 - 1.567 = -0.524 of b1
+    and -0.834 + 1.567 = 0.733 of b2. In the second window all are as near, so that the score decides: b5."""
+    maps = [(8, 8, 8)] * 6
+    scores = {"b1": 3.0, "b4": 1.0, "b5": 4.0}
+    given = pair(maps, [(8, 8, 8)] * 2, [0, 1], scores)
+    near = [0.3, 0.1, 0.7, 0.3, 0.5, 0.5]  # mean 0.4, standard deviation 0.1915; of the scores 1.333 and 1.599
+    assert choose("stagewise-reach", similar(given, {"b0": near, "b1": [0.2] * 6})) == ("b2", "b5")
+    assert choose("stagewise-reach", similar(given, {"b0": [0.5] * 6, "b1": [0.2] * 6})) == choose("stagewise", given)
+    unknown = [0.3, 0.1, math.nan, 0.3, 0.5, 0.5]
+    assert choose("stagewise-reach", similar(given, {"b0": unknown, "b1": [0.2] * 6})) == ("b1", "b5")
+    with pytest.raises(ValueError, match="needs the similarity"):
+        choose("stagewise-reach", given)
+    assert [name for name, rule in RULES.items() if rule.similarity] == ["stagewise-reach"]
 
 
 def test_random_sets_differ_by_seed_and_are_all_alike() -> None:

@@ -5,7 +5,17 @@ from dataclasses import replace
 
 from records import run
 
-from layerprobe.types import Candidate, Cell, CellResult, Correlation, GridResults, Interval, Run, Validation
+from layerprobe.types import (
+    Candidate,
+    Cell,
+    CellResult,
+    Correlation,
+    Difference,
+    GridResults,
+    Interval,
+    Run,
+    Validation,
+)
 
 PAIR, OTHER = "A to B", "A to C"
 ACCURACIES = {
@@ -73,7 +83,7 @@ def renamed(results: GridResults, method: str, to: str) -> GridResults:
 
 
 def validation() -> Validation:
-    """Three single layers, one of them without a student, and two sets of 2."""
+    """Three single layers, one of them without a student, and two sets of 2; a score that is better when low."""
     candidates = (
         Candidate(PAIR, ("layer1",), 0.0, {"quality": 1.0, "log_me": -0.5}, {0: 60.0, 1: 62.0}),
         Candidate(PAIR, ("layer2",), 0.5, {"quality": 2.0, "log_me": math.nan}, {0: 65.0}),
@@ -82,12 +92,23 @@ def validation() -> Validation:
         Candidate(PAIR, ("layer2", "layer3"), 0.75, {"quality": 2.5, "log_me": 0.25}, {0: 72.0, 1: 74.0}),
     )
     correlations = tuple(
-        Correlation(PAIR, group, score, 2, value, value / 2, Interval(value - 0.3, value + 0.1), Interval(-0.1, 0.4))
-        for group, score, value in (
-            ("single layers", "quality", 0.5),
-            ("single layers", "log_me", 0.25),
-            ("sets of 2", "quality", math.nan),
-            ("sets of 2", "log_me", 0.125),
+        Correlation(
+            PAIR,
+            group,
+            score,
+            2,
+            value,
+            value / 2,
+            Interval(value - 0.3, value + 0.1),
+            Interval(-0.1, 0.4),
+            differences,
+        )
+        for group, score, value, differences in (
+            ("single layers", "quality", 0.5, {}),
+            ("single layers", "log_me", 0.25, {"quality": Difference(-0.25, Interval(-0.6, 0.1, 0.95))}),
+            ("sets of 2", "quality", math.nan, {}),
+            ("sets of 2", "log_me", 0.125, {"quality": Difference(math.nan, Interval(math.nan, math.nan, 0.95))}),
         )
     )
-    return Validation("Which score tells", candidates, correlations, {"grid_sha256": "ab12", "scores": {"images": 60}})
+    provenance = {"grid_sha256": "ab12", "scores": {"images": 60}}
+    return Validation("Which score tells", candidates, correlations, provenance, frozenset({"log_me"}))

@@ -102,7 +102,7 @@ def test_costs_far_apart_have_a_logarithmic_axis() -> None:
 
 def test_the_validation_is_a_panel_per_score() -> None:
     quality, logme, bar = validation_figure(validation()).figure.axes
-    assert (quality.get_xlabel(), logme.get_xlabel()) == ("quality", "log me")
+    assert (quality.get_xlabel(), logme.get_xlabel()) == ("quality", "log me (low is better)")
     points = {
         line.get_label(): (*line.get_xydata()[0].tolist(), line.get_marker(), line.get_color())
         for line in quality.lines

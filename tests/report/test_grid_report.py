@@ -40,6 +40,14 @@ def test_a_validation_adds_its_tables_and_a_figure_per_pair(tmp_path: Path) -> N
     assert {"validation-a-to-b.pdf", "validation-a-to-c.pdf"} < written and "validation.pdf" not in written
 
 
+def test_pairs_whose_labels_differ_in_signs_have_a_figure_each(tmp_path: Path) -> None:
+    two = validation()
+    alike = tuple(replace(one, pair="A-to-B") for one in two.candidates)
+    files = write_report(grid(), tmp_path, replace(two, candidates=(*two.candidates, *alike)))
+    figures = [path.name for path in files if path.name.startswith("validation") and path.suffix == ".svg"]
+    assert sorted(figures) == ["validation-a-to-b--1.svg", "validation-a-to-b--2.svg"]
+
+
 def test_the_same_grid_is_the_same_report(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_report(grid(), tmp_path / name)

@@ -16,16 +16,26 @@ VALIDATION = validation()
 
 def test_correlations_have_intervals_and_the_best_of_each_group_in_bold() -> None:
     assert render(correlations_table(VALIDATION), "markdown").splitlines()[2:8] == [
-        "| pair | candidates | score | Spearman | Kendall | n |",
-        "| :--- | :--- | :--- | ---: | ---: | ---: |",
-        "| A to B | single layers | quality | **0.50 [0.20, 0.60]** | **0.25 [-0.10, 0.40]** | 2 |",
-        "| A to B | single layers | log me | 0.25 [-0.05, 0.35] | 0.12 [-0.10, 0.40] | 2 |",
-        "| A to B | sets of 2 | quality | - | - | 2 |",
-        "| A to B | sets of 2 | log me | **0.12 [-0.17, 0.23]** | **0.06 [-0.10, 0.40]** | 2 |",
+        "| pair | candidates | score | better | Spearman | Kendall | over quality | n |",
+        "| :--- | :--- | :--- | :--- | ---: | ---: | ---: | ---: |",
+        "| A to B | single layers | quality | high | **0.50 [0.20, 0.60]** | **0.25 [-0.10, 0.40]** | - | 2 |",
+        "| A to B | single layers | log me | low | 0.25 [-0.05, 0.35] | 0.12 [-0.10, 0.40] | -0.25 [-0.60, +0.10] "
+        "| 2 |",
+        "| A to B | sets of 2 | quality | high | - | - | - | 2 |",
+        "| A to B | sets of 2 | log me | low | **0.12 [-0.17, 0.23]** | **0.06 [-0.10, 0.40]** | - | 2 |",
     ]
     rows = list(csv.DictReader(io.StringIO(render(correlations_table(VALIDATION), "csv"))))
     assert (rows[0]["spearman"], rows[0]["spearman_high"], rows[0]["kendall_low"]) == ("0.5", "0.6", "-0.1")
-    assert "in brackets: 90 % intervals" in correlations_table(VALIDATION).notes
+    assert (rows[1]["over quality_low"], rows[1]["better"], rows[0]["over quality"]) == ("-0.6", "low", "")
+
+
+def test_notes_say_how_to_read_it() -> None:
+    notes = correlations_table(replace(VALIDATION, notes=("seed 0 alone",))).notes
+    assert "in brackets: 90 % intervals" in notes and notes[-1] == "seed 0 alone"
+    said = " ".join(notes)
+    assert "with 95 % intervals of a paired bootstrap over candidates, not corrected" in said
+    assert "candidates are no independent sample" in said and "not ahead of depth" in said
+    assert "seed 0 alone" in candidates_table(replace(VALIDATION, notes=("seed 0 alone",))).notes
 
 
 def test_the_best_is_that_of_its_pair() -> None:

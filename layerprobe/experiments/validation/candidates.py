@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ import yaml
 from layerprobe.errors import LayerprobeError, closest
 from layerprobe.experiments.grids.grid_file import Grid, parse_grid
 from layerprobe.models.selection import body_layers, find_layers
-from layerprobe.resolve import find_model_layers
+from layerprobe.resolve import DataSpec, ModelSpec, find_model_layers
 from layerprobe.types import Layer
 
 METHOD = "feature-only"
@@ -62,14 +63,15 @@ def spread_out(grid: Grid, name: str) -> Grid:
         name: of the file, for messages.
 
     Raises:
-        LayerprobeError: if its pairs have several teachers, it names choices of layers itself, or a pattern selects no
-            layer.
+        LayerprobeError: if it has several teachers or data sets, or several students in a pair, names choices of layers
+            itself, or a pattern selects no layer.
     """
     values = yaml.safe_load(grid.text)
     plan = read_plan(grid.validate, name)
     if values.get("choices"):
         raise LayerprobeError(f"{name}: validate makes the choices of layers itself; remove the key 'choices'")
-    layers = teacher_layers(grid, name)
+    _check_subject(grid, name)
+    layers = teacher_layers(grid)
     values["choices"] = {
         "+".join(chosen): {"teacher_layers": list(chosen)} for chosen in _candidates(layers, plan, name)
     }
@@ -80,17 +82,41 @@ def spread_out(grid: Grid, name: str) -> Grid:
     return spread
 
 
-def teacher_layers(grid: Grid, name: str) -> tuple[Layer, ...]:
-    """The layers of a grid's one teacher.
+def teacher_layers(grid: Grid) -> tuple[Layer, ...]:
+    """The layers of a validation's one teacher."""
+    first = grid.cells[0].config(Path())
+    return find_model_layers(first.teacher.name, image_size=first.data.image_size).layers
 
-    Raises:
-        LayerprobeError: if it has several.
+
+def _check_subject(grid: Grid, name: str) -> None:
+    """Refuse what the scores of one teacher on one data set, and a student per pair, don't say anything about."""
+    plans = [(planned.cell.pair, planned.config(Path())) for planned in grid.cells]
+    _check_one("teacher", [_said(plan.teacher) for _, plan in plans], name)
+    _check_one("data set", [_said(plan.data) for _, plan in plans], name)
+    for pair in dict.fromkeys(pair for pair, _ in plans):
+        students = [
+            f"{_said(plan.student)}{f' at {whose}' if (whose := ', '.join(plan.student_layers or ())) else ''}"
+            for label, plan in plans
+            if label == pair
+        ]
+        _check_one(f"student in {pair}", students, name)
+
+
+def _check_one(what: str, said: Sequence[str], name: str) -> None:
+    several = list(dict.fromkeys(said))
+    if len(several) > 1:
+        raise LayerprobeError(f"{name}: validate takes one {what}, not {', '.join(several)}; make a file for each")
+
+
+def _said(spec: ModelSpec | DataSpec) -> str:
+    """A network or a data set in words, with all that sets it apart.
+
+    Example:
+        >>> _said(ModelSpec("cifar:resnet20", "a.th"))
+        'cifar:resnet20 (weights a.th)'
     """
-    teachers = sorted({str(planned.values["teacher"]["name"]) for planned in grid.cells})
-    if len(teachers) > 1:
-        raise LayerprobeError(f"{name}: validate takes one teacher, not {', '.join(teachers)}; make a file for each")
-    data = grid.cells[0].values["data"]
-    return find_model_layers(teachers[0], image_size=data.get("image_size")).layers
+    told = [f"{key} {value}" for key, value in asdict(spec).items() if value and key not in ("name", "download")]
+    return f"{spec.name} ({', '.join(told)})" if told else spec.name
 
 
 def _candidates(layers: Sequence[Layer], plan: Plan, name: str) -> list[tuple[str, ...]]:

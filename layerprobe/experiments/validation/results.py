@@ -8,37 +8,61 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from layerprobe.experiments.grids.grid_file import load_grid
+from layerprobe.errors import LayerprobeError
+from layerprobe.experiments.grids.grid_file import Grid, load_grid
 from layerprobe.experiments.grids.results import GRID_FILE, read_grid
 from layerprobe.experiments.validation.candidates import METHOD, teacher_layers
-from layerprobe.experiments.validation.correlation import kendall, kendall_interval, spearman, spearman_interval
-from layerprobe.experiments.validation.scores import CKA, read_scores
-from layerprobe.types import Candidate, CellResult, Correlation, GridResults, Validation
+from layerprobe.experiments.validation.correlation import (
+    kendall,
+    kendall_interval,
+    spearman,
+    spearman_difference,
+    spearman_interval,
+)
+from layerprobe.experiments.validation.scores import CKA, LOW_IS_BETTER, SCORE_FILE, read_scores
+from layerprobe.experiments.validation.seeds import comparable
+from layerprobe.types import Candidate, CellResult, Correlation, Difference, GridResults, Validation
 
 DEPTH = "depth"
+REFERENCES = ("quality", DEPTH)
+"""Scores that every other one is compared with: the paper's, and the simplest."""
 
 
 def read_validation(folder: Path) -> Validation | None:
     """The state of a validation; None where the folder's grid is none.
 
     Raises:
-        LayerprobeError: if the folder holds no grid, or its scores are damaged.
+        LayerprobeError: if the folder holds no grid, or its scores are damaged or none of the grid's.
     """
     results = read_grid(folder)
     known = read_scores(folder)
     if known is None:
         return None
     grid = load_grid(folder / GRID_FILE)
-    layers = teacher_layers(grid, str(folder / GRID_FILE))
+    layers = teacher_layers(grid)
     depths = {layer.name: layer.index / max(len(layers) - 1, 1) for layer in layers}
     chosen = {planned.cell.choice: tuple(planned.values["teacher_layers"]) for planned in grid.cells}
-    candidates = tuple(_candidates(results, known, depths, chosen))
+    _check_scores(known, grid, folder)
+    groups = [comparable(members) for members in _groups(_candidates(results, known, depths, chosen))]
     return Validation(
         title=results.title,
-        candidates=candidates,
-        correlations=tuple(_correlations(candidates)),
+        candidates=tuple(one for group in groups for one in group.candidates),
+        correlations=tuple(one for group in groups for one in correlations(group.candidates)),
         provenance={**results.provenance, "scores": known["provenance"]},
+        low_is_better=LOW_IS_BETTER,
+        notes=tuple(group.note for group in groups if group.note),
     )
+
+
+def _check_scores(known: Mapping[str, Any], grid: Grid, folder: Path) -> None:
+    """Refuse scores that don't say of every candidate how good it should be."""
+    for planned in grid.cells:
+        pair, layers = planned.cell.pair, planned.values["teacher_layers"]
+        if not (set(layers) <= set(known["scores"]) and str(len(layers)) in known["taught"].get(pair, {})):
+            raise LayerprobeError(
+                f"{folder / SCORE_FILE} has no scores of {', '.join(layers)} for {pair}, which {GRID_FILE} asks for; "
+                f"run `layerprobe validate` again with --output {folder}: it measures them"
+            )
 
 
 def _candidates(
@@ -82,20 +106,43 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _correlations(candidates: Sequence[Candidate]) -> Iterable[Correlation]:
-    groups: dict[tuple[str, int], list[Candidate]] = {}
+def _groups(candidates: Iterable[Candidate]) -> Iterable[list[Candidate]]:
+    """Candidates that are compared with each other: of one pair, and of as many layers."""
+    groups: dict[tuple[str, str], list[Candidate]] = {}
     for candidate in candidates:
-        groups.setdefault((candidate.pair, len(candidate.layers)), []).append(candidate)
-    for (pair, size), members in groups.items():
-        group = "single layers" if size == 1 else f"sets of {size}"
-        for score in members[0].scores:
-            yield _correlation(pair, group, score, members)
+        groups.setdefault((candidate.pair, candidate.group), []).append(candidate)
+    return groups.values()
 
 
-def _correlation(pair: str, group: str, score: str, members: Sequence[Candidate]) -> Correlation:
-    points = [(one.scores[score], one.accuracy) for one in members]
-    points = [point for point in points if not any(map(math.isnan, point))]
-    values, accuracies = [point[0] for point in points], [point[1] for point in points]
-    rho, tau = spearman(values, accuracies), kendall(values, accuracies)
-    count = len(points)
-    return Correlation(pair, group, score, count, rho, tau, spearman_interval(rho, count), kendall_interval(tau, count))
+def correlations(members: Sequence[Candidate]) -> Iterable[Correlation]:
+    """How well each score orders candidates that are compared with each other."""
+    for score in members[0].scores:
+        values, accuracies = _known(members, score)
+        rho, tau = spearman(values, accuracies), kendall(values, accuracies)
+        count = len(values)
+        yield Correlation(
+            members[0].pair,
+            members[0].group,
+            score,
+            count,
+            rho,
+            tau,
+            spearman_interval(rho, count),
+            kendall_interval(tau, count),
+            {other: _difference(members, score, other) for other in REFERENCES if other != score},
+        )
+
+
+def _difference(members: Sequence[Candidate], score: str, other: str) -> Difference:
+    return spearman_difference(*_known(members, score, other))
+
+
+def _known(members: Sequence[Candidate], *scores: str) -> list[list[float]]:
+    """Values of each score, and last the accuracies, of the candidates that have them all; the better, the higher."""
+    signs = [-1 if score in LOW_IS_BETTER else 1 for score in scores]
+    rows = [
+        [*(sign * one.scores[score] for sign, score in zip(signs, scores, strict=True)), one.accuracy]
+        for one in members
+    ]
+    whole = [row for row in rows if not any(map(math.isnan, row))]
+    return [[row[column] for row in whole] for column in range(len(scores) + 1)]

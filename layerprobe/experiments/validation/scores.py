@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import json
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from layerprobe.devices import resolve_device
 from layerprobe.distill.config import DistillConfig
 from layerprobe.errors import LayerprobeError
-from layerprobe.experiments.on_the_spot import teacher_sample
-from layerprobe.features.config import ExtractConfig
+from layerprobe.experiments.on_the_spot import student_similarity, teacher_sample
 from layerprobe.features.gram_file import GramFile
 from layerprobe.grams import extract_grams
 from layerprobe.models.user_file import load_function
 from layerprobe.ranking.choose import SCORES
-from layerprobe.ranking.measure import layer_similarity
 from layerprobe.ranking.rank import rank
-from layerprobe.resolve import RANDOM, ModelSpec
-from layerprobe.types import Gram, Preprocessing, Progress, silent
+from layerprobe.resolve import ModelSpec
+from layerprobe.types import Gram, Progress, Similarity, silent
 
 LayerScore = Callable[[Gram], float]
 """A score of a layer: a pure function of its Gram matrix."""
@@ -32,13 +32,69 @@ CKA = "cka-to-student"
 """Linear CKA between a teacher layer and the layer of the untrained student that would learn from it."""
 
 _FAMILIES = ("neighbours", "collapse", "dimensions", "probe", "logme")
-_FURTHER = {
+FURTHER = {
     "knn": "knn_accuracy",
     "nc1": "nc1",
     "effective-rank": "effective_rank",
     "twonn": "twonn",
 }
-"""Statistics, beside ``SCORES``, that may tell something; nobody claims that more of them is better."""
+"""Statistics, beside ``SCORES``, that may tell something."""
+LOW_IS_BETTER = frozenset({"nc1", "twonn"})
+"""Scores of which a lower value is taken for the better one; of all others, also the user's own, a higher one is.
+
+NC1 falls as classes collapse; the intrinsic dimension of late layers is lower in networks that generalise better
+(Ansuini et al., NeurIPS 2019), and a higher effective rank goes with better features (Garrido et al., ICML 2023).
+"""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What scores are measured of.
+
+    Attributes:
+        plan: any distillation from the teacher: its network and images.
+        layers: names of the teacher's layers.
+        students: by pair.
+        samples: images, class-balanced; None: 5,000, or as many as there are.
+        weights_sha256: hash of the teacher's weights.
+        own: scores of the user's own, by name.
+    """
+
+    plan: DistillConfig
+    layers: Sequence[str]
+    students: Mapping[str, Learner]
+    samples: int | None
+    weights_sha256: str
+    own: Mapping[str, LayerScore]
+
+    def is_that_of(self, known: Mapping[str, Any]) -> bool:
+        """Whether scores that were read are the ones that would be measured; they may be more of the user's own."""
+        measured, ours = known["measured"], self.to_dict()
+        own = {name: code for name, code in measured.get("own", {}).items() if name in self.own}
+        return {**measured, "own": own} == ours
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; not where things lie on this machine."""
+        data = {key: value for key, value in asdict(self.plan.data).items() if key not in ("root", "download")}
+        told = {
+            "teacher": self.plan.teacher.name,
+            "weights_sha256": self.weights_sha256,
+            "data": data,
+            "samples": self.samples,
+            "layers": self.layers,
+            "students": {pair: learner.to_dict() for pair, learner in self.students.items()},
+            "own": {name: _code(function) for name, function in self.own.items()},
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(told))
+        return plain
+
+
+def _code(function: LayerScore) -> str:
+    """Hash of the file that a function stands in; empty where there is none."""
+    try:
+        return hashlib.sha256(Path(inspect.getfile(function)).read_bytes()).hexdigest()
+    except (TypeError, OSError):
+        return ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +109,16 @@ class Learner:
     student: ModelSpec
     taught: Mapping[int, Sequence[str]]
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """All layers that learn, each once."""
+        return tuple(dict.fromkeys(name for names in self.taught.values() for name in names))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        taught = {str(count): list(names) for count, names in self.taught.items()}
+        return {"student": self.student.name, "num_classes": self.student.num_classes, "taught": taught}
+
 
 def load_scores(names: Sequence[str]) -> dict[str, LayerScore]:
     """Scores of the user's own, named ``FILE.py:function``.
@@ -63,52 +129,40 @@ def load_scores(names: Sequence[str]) -> dict[str, LayerScore]:
     found: dict[str, LayerScore] = {}
     for name in names:
         label = name.rpartition(":")[2]
-        if label in {*SCORES, *_FURTHER, CKA, *found}:
+        if label in {*SCORES, *FURTHER, CKA, *found}:
             raise LayerprobeError(f"--score {name}: there is a score {label!r} already; call the function otherwise")
         found[label] = load_function(name)
     return found
 
 
-def measure_scores(
-    plan: DistillConfig,
-    layers: Sequence[str],
-    students: Mapping[str, Learner],
-    own: Mapping[str, LayerScore],
-    samples: int | None = None,
-    progress: Progress = silent,
-) -> dict[str, Any]:
+def measure_scores(subject: Subject, progress: Progress = silent) -> dict[str, Any]:
     """Score a teacher's layers, without a student that was trained.
 
     Args:
-        plan: any distillation from the teacher: its network and images.
-        layers: names of the layers.
-        students: by pair.
-        own: scores of the user's own, by name.
-        samples: images, class-balanced; None: 5,000, or as many as there are.
+        subject: of what.
         progress: told while images pass through, and before every layer.
 
     Returns:
         ``scores``: by layer and name; ``cka``: by pair, teacher layer and student layer; ``taught``: by pair and number
-        of teacher layers, the student's layers that learn from them; ``provenance`` of the sample.
+        of teacher layers, the student's layers that learn from them; ``provenance`` of the sample; ``measured``: of
+        what.
 
     Raises:
         LayerprobeError: if a network can't be run, or one of the user's scores fails.
     """
+    plan = subject.plan
     with tempfile.TemporaryDirectory() as folder:
-        sample = replace(teacher_sample(plan), samples=samples, output=Path(folder) / "teacher.h5")
-        with extract_grams(replace(sample, layers=tuple(layers)), progress=progress) as grams:
-            scores = _scores(grams, plan, own, progress)
-            wish = Preprocessing.from_dict(grams.provenance["preprocessing"])
-            cka = {}
-            for number, (pair, learner) in enumerate(students.items()):
-                config = _student_sample(sample, learner, wish, Path(folder) / f"student-{number}.h5")
-                with extract_grams(config, progress=progress) as theirs:
-                    cka[pair] = _cka(grams, theirs, plan, progress)
+        sample = replace(teacher_sample(plan), samples=subject.samples, output=Path(folder) / "teacher.h5")
+        with extract_grams(replace(sample, layers=tuple(subject.layers)), progress=progress) as grams:
+            scores = _scores(grams, plan, subject.own, progress)
+            cka = {
+                pair: _cka(student_similarity(grams, sample, learner.student, learner.layers, progress))
+                for pair, learner in subject.students.items()
+            }
             source = {key: grams.provenance.get(key) for key in ("model", "weights_sha256", "dataset", "split", "rows")}
-    taught = {
-        pair: {str(count): list(names) for count, names in learner.taught.items()} for pair, learner in students.items()
-    }
-    return {"scores": scores, "cka": cka, "taught": taught, "provenance": source}
+    measured = subject.to_dict()
+    taught = {pair: told["taught"] for pair, told in measured["students"].items()}
+    return {"scores": scores, "cka": cka, "taught": taught, "provenance": source, "measured": measured}
 
 
 def _scores(
@@ -116,7 +170,7 @@ def _scores(
 ) -> dict[str, dict[str, float]]:
     device = resolve_device(plan.training.device)
     ranking = rank(grams, 1, resamples=0, families=_FAMILIES, device=device, progress=progress)
-    named = {name: score.statistic for name, score in SCORES.items() if name != "depth"} | _FURTHER
+    named = {name: score.statistic for name, score in SCORES.items() if name != "depth"} | FURTHER
     scores = {
         one.layer.name: {name: one.statistics[statistic] for name, statistic in named.items()}
         for one in ranking.geometries
@@ -135,15 +189,7 @@ def _called(name: str, function: LayerScore, gram: Gram) -> float:
         raise LayerprobeError(f"the score {name!r} failed ({type(error).__name__}: {error}); correct it") from error
 
 
-def _student_sample(sample: ExtractConfig, learner: Learner, like: Preprocessing, output: Path) -> ExtractConfig:
-    """The untrained student on the same images, which it sees as in a distillation: as its teacher does."""
-    data = replace(sample.data, image_size=like.image_size[0], mean=like.mean, std=like.std)
-    layers = tuple(dict.fromkeys(name for names in learner.taught.values() for name in names))
-    return replace(sample, model=replace(learner.student, weights=RANDOM), data=data, output=output, layers=layers)
-
-
-def _cka(teacher: GramFile, student: GramFile, plan: DistillConfig, progress: Progress) -> dict[str, dict[str, float]]:
-    similarity = layer_similarity(teacher, student, device=resolve_device(plan.training.device), progress=progress)
+def _cka(similarity: Similarity) -> dict[str, dict[str, float]]:
     return {
         ours.name: {theirs.name: float(similarity.cka[row, column]) for column, theirs in enumerate(similarity.second)}
         for row, ours in enumerate(similarity.first)
@@ -166,7 +212,9 @@ def read_scores(folder: Path) -> dict[str, Any] | None:
     path = folder / SCORE_FILE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return {key: found[key] for key in ("scores", "cka", "taught", "provenance")}
+        return {key: found[key] for key in ("scores", "cka", "taught", "provenance")} | {
+            "measured": found.get("measured", {})  # older files don't say it
+        }
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:

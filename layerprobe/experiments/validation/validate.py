@@ -9,7 +9,7 @@ from pathlib import Path
 from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.pairing import student_layers
 from layerprobe.errors import LayerprobeError
-from layerprobe.experiments.grids.compare import CompareConfig, Compared, compare, open_grid, write_grid
+from layerprobe.experiments.grids.compare import CompareConfig, Compared, check_kept, compare, open_grid, write_grid
 from layerprobe.experiments.grids.grid_file import Grid
 from layerprobe.experiments.grids.results import GRID_FILE
 from layerprobe.experiments.grids.work import OnEpoch
@@ -18,10 +18,12 @@ from layerprobe.experiments.validation.candidates import read_plan, spread_out
 from layerprobe.experiments.validation.scores import (
     LayerScore,
     Learner,
+    Subject,
     measure_scores,
     read_scores,
     save_scores,
 )
+from layerprobe.resolve import load_network
 from layerprobe.types import GridResults, Progress, silent
 
 
@@ -29,6 +31,8 @@ def prepare_validation(
     config: CompareConfig, scores: Mapping[str, LayerScore] | None = None, progress: Progress = silent
 ) -> Grid:
     """Write the grid of a validation into its folder, and measure the scores, where they are not there yet.
+
+    Scores that were measured of something else, like other weights or fewer pairs, are measured again.
 
     Args:
         config: what to run; its grid file has a key ``validate``.
@@ -38,6 +42,25 @@ def prepare_validation(
     Raises:
         LayerprobeError: if the grid file says what can't be, something else lies in the folder, or a score fails.
     """
+    grid = plan_validation(config)
+    folder, known = config.output, read_scores(config.output)
+    subject = _subject(grid, config, scores or {})
+    if known is not None and subject.is_that_of(known):
+        write_grid(grid, folder)
+        return grid
+    found = measure_scores(subject, progress)
+    write_grid(grid, folder)
+    save_scores(found, folder)
+    return grid
+
+
+def plan_validation(config: CompareConfig) -> Grid:
+    """The grid of a validation, with a choice of layers for every candidate.
+
+    Raises:
+        LayerprobeError: if the grid file says what can't be, something else lies in the folder, or runs of another grid
+            in it would vanish.
+    """
     asked = open_grid(config)
     if not asked.validate:
         raise LayerprobeError(
@@ -45,17 +68,7 @@ def prepare_validation(
             "`layerprobe compare` runs it"
         )
     grid = spread_out(asked, str(config.grid))
-    folder, own = config.output, scores or {}
-    known = read_scores(folder)
-    layers = list(dict.fromkeys(name for planned in grid.cells for name in planned.values["teacher_layers"]))
-    if known is not None and set(layers) <= set(known["scores"]) and set(own) <= set(known["scores"][layers[0]]):
-        write_grid(grid, folder)
-        return grid
-    plan = read_plan(grid.validate, str(config.grid))
-    first = grid.cells[0].config(folder)
-    found = measure_scores(first, layers, _learners(grid, folder), own, plan.samples, progress)
-    write_grid(grid, folder)
-    save_scores(found, folder)
+    check_kept(grid, config.output)
     return grid
 
 
@@ -80,6 +93,19 @@ def validate(
     """
     prepare_validation(config, scores, progress)
     return compare(replace(config, grid=config.output / GRID_FILE), on_epoch, progress, watch)
+
+
+def _subject(grid: Grid, config: CompareConfig, own: Mapping[str, LayerScore]) -> Subject:
+    first = grid.cells[0].config(config.output)
+    teacher = load_network(first.teacher, first.data, first.data.open("train"))
+    return Subject(
+        plan=first,
+        layers=list(dict.fromkeys(name for planned in grid.cells for name in planned.values["teacher_layers"])),
+        students=_learners(grid, config.output),
+        samples=read_plan(grid.validate, str(config.grid)).samples,
+        weights_sha256=teacher.weights_sha256,
+        own=own,
+    )
 
 
 def _learners(grid: Grid, folder: Path) -> dict[str, Learner]:

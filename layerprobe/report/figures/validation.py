@@ -15,7 +15,7 @@ from layerprobe.report.panels import panels
 from layerprobe.report.spread import spread
 from layerprobe.report.style import MAP, PAGE_WIDTH, Drawing, as_written, is_narrow
 from layerprobe.report.tables import Column, data_table
-from layerprobe.report.validation_tables import group_of, score_names, words
+from layerprobe.report.validation_tables import score_names, words
 from layerprobe.types import Candidate, Correlation, Validation
 
 RHO = "\N{GREEK SMALL LETTER RHO}"
@@ -27,12 +27,12 @@ def validation_figure(validation: Validation, width: float = PAGE_WIDTH) -> Draw
     """A panel per pair and score, a point per candidate: its score, and the mean top-1 of its students.
 
     Colours tell how deep the layers lie, markers how many there are; grey bars are the sample standard deviation over
-    seeds. Above stands Spearman's correlation of every group with its interval. Candidates without a finished student
-    are left out.
+    seeds. Above stands Spearman's correlation of every group with its interval: 1 where the better value of the score,
+    of some the lower one, goes with the better student. Candidates without a finished student are left out.
     """
     pairs = list(dict.fromkeys(one.pair for one in validation.candidates))
     shown = [(pair, score) for pair in pairs for score in score_names(validation)]
-    groups = dict.fromkeys(group_of(one) for one in validation.candidates)
+    groups = dict.fromkeys(one.group for one in validation.candidates)
     shapes = {group: list(SHAPES)[number % len(SHAPES)] for number, group in enumerate(groups)}
     lines = max(1, len(groups))
     page = panels(len(shown), width, 1.6 + 0.12 * lines, across=4, narrow_across=2)
@@ -40,7 +40,9 @@ def validation_figure(validation: Validation, width: float = PAGE_WIDTH) -> Draw
         candidates = [one for one in validation.candidates if one.pair == pair]
         _points(axis, candidates, score, shapes)
         told = [one for one in validation.correlations if (one.pair, one.score) == (pair, score)]
-        _titles(axis, pair if len(pairs) > 1 else "", score, told, shapes)
+        _titles(axis, pair if len(pairs) > 1 else "", told, shapes)
+        better = " (low is better)" if score in validation.low_is_better else ""
+        axis.set_xlabel(as_written(words(score)) + better)
     for axis in page.left:
         axis.set_ylabel("students' top-1 (%)")
     entries: dict[str, Artist] = {
@@ -67,16 +69,15 @@ def _points(axis: Axes, candidates: Sequence[Candidate], score: str, shapes: Map
         if top1.count > 1:
             axis.errorbar(value, top1.mean, yerr=top1.deviation, color="0.75", elinewidth=0.6, zorder=1)
         axis.plot(
-            value, top1.mean, color=colours(candidate.depth), marker=shapes[group_of(candidate)], markersize=3.8,
+            value, top1.mean, color=colours(candidate.depth), marker=shapes[candidate.group], markersize=3.8,
             markeredgecolor="0.2", markeredgewidth=0.3, linestyle="none", label=", ".join(candidate.layers),
         )  # fmt: skip
 
 
-def _titles(axis: Axes, pair: str, score: str, correlations: Sequence[Correlation], shapes: Mapping[str, str]) -> None:
-    """What is shown, and below it in small letters how well it orders each group."""
+def _titles(axis: Axes, pair: str, correlations: Sequence[Correlation], shapes: Mapping[str, str]) -> None:
+    """The pair, and below it in small letters how well the score orders each group."""
     told = [f"{SHAPES.get(shapes.get(one.group, ''), one.group)} {RHO} {_interval(one)}" for one in correlations]
     axis.set_title("\n".join([*([as_written(pair)] if pair else []), *told]), loc="left", fontsize=5.5)
-    axis.set_xlabel(as_written(words(score)))
 
 
 _SPEARMAN = Column("spearman", "Spearman", digits=2, interval=True)
@@ -92,5 +93,5 @@ def _data(validation: Validation) -> Iterator[tuple[object, ...]]:
         top1 = spread(one.accuracies.values())
         for score, value in one.scores.items():
             yield (
-                one.pair, group_of(one), ", ".join(one.layers), one.depth, score, value, *top1.cells("").values(),
+                one.pair, one.group, ", ".join(one.layers), one.depth, score, value, *top1.cells("").values(),
             )  # fmt: skip

@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from layerprobe.experiments.validation.correlation import kendall, kendall_interval, spearman, spearman_interval
+from layerprobe.experiments.validation.correlation import (
+    kendall,
+    kendall_interval,
+    spearman,
+    spearman_difference,
+    spearman_interval,
+)
+from layerprobe.types import Interval
 
 
 def naive_spearman(x: list[float], y: list[float]) -> float:
@@ -54,7 +61,31 @@ def test_intervals_by_hand() -> None:
     assert (tau.low, tau.high) == pytest.approx(
         (math.tanh(0.423649 - 0.323915), math.tanh(0.423649 + 0.323915)), abs=1e-5
     )
-    assert spearman_interval(1.0, 20).low == 1.0
+
+
+def test_perfect_agreement_is_no_certainty() -> None:
+    """By hand, of 5: z of 1 - 6 / 120 is 1.83178, less 1.96 sqrt((1 + 0.95^2 / 2) / 2) = 1.66963."""
+    five = spearman_interval(1.0, 5)
+    assert (five.low, five.high) == pytest.approx((math.tanh(1.83178 - 1.66963), 1.0), abs=1e-4)
+    assert spearman_interval(1 - 1e-12, 5) == five  # 1 but for rounding
+    for interval in (spearman_interval, kendall_interval):
+        lows = [interval(1.0, count).low for count in (5, 6, 10, 20, 50)]
+        assert lows == sorted(lows) and lows[0] > -1 and lows[-1] < 1
+        assert interval(-1.0, 10) == Interval(-1.0, -interval(1.0, 10).low, 0.95)
+        assert math.isnan(interval(1.0, 4).low)
+
+
+@pytest.mark.parametrize("count", [5, 10, 20])
+def test_perfect_agreement_is_rare_where_its_interval_begins(count: int) -> None:
+    """Normal pairs of the rho, and of the tau, at the lower end agree throughout in about 2.5 % of samples."""
+    generator = np.random.default_rng(0)
+    by_rho = 2 * math.sin(math.pi / 6 * spearman_interval(1.0, count).low)
+    by_tau = math.sin(math.pi / 2 * kendall_interval(1.0, count).low)
+    assert by_rho == pytest.approx(by_tau)
+    x, noise = generator.standard_normal((2, 10_000, count))
+    y = by_rho * x + math.sqrt(1 - by_rho**2) * noise
+    share = (x.argsort(axis=1) == y.argsort(axis=1)).all(axis=1).mean()
+    assert 0.01 < share < 0.04
 
 
 def test_intervals_hold_what_they_are_for() -> None:
@@ -67,3 +98,46 @@ def test_intervals_hold_what_they_are_for() -> None:
         intervals = spearman_interval(spearman(x, y), n), kendall_interval(kendall(x, y), n)
         held += [one.low <= value <= one.high for one, value in zip(intervals, true, strict=True)]
     assert (held / draws >= 0.93).all() and (held / draws <= 0.98).all()
+
+
+def naive_differences(score: list[float], reference: list[float], outcome: list[float], draws: int) -> list[float]:
+    """The bootstrap as a loop, with the generator of the function."""
+    found = []
+    for drawn in np.random.default_rng(0).integers(len(outcome), size=(draws, len(outcome))):
+        a, b, c = ([values[place] for place in drawn] for values in (score, reference, outcome))
+        if min(len(set(a)), len(set(b)), len(set(c))) > 1:
+            found.append(naive_spearman(a, c) - naive_spearman(b, c))
+    return found
+
+
+def test_a_difference_is_that_of_the_same_draws() -> None:
+    score, reference, outcome = [1.0, 2, 2, 4, 5], [3.0, 3, 3, 3, 1], [1.0, 3, 2, 5, 4]  # draws are often constant
+    found = spearman_difference(score, reference, outcome, resamples=100)
+    expected = naive_differences(score, reference, outcome, 100)
+    assert 50 < len(expected) < 100
+    assert found.value == pytest.approx(naive_spearman(score, outcome) - naive_spearman(reference, outcome))
+    assert (found.interval.low, found.interval.high) == pytest.approx(tuple(np.quantile(expected, [0.025, 0.975])))
+    assert found == spearman_difference(score, reference, outcome, resamples=100)  # the seed is fixed
+    other = spearman_difference(reference, score, outcome, resamples=100)
+    assert (other.value, other.interval.low) == pytest.approx((-found.value, -found.interval.high))
+
+
+def test_where_draws_can_not_tell_there_is_no_interval() -> None:
+    few = spearman_difference([1, 2, 3, 4], [2, 1, 3, 4], [1, 2, 3, 4])
+    alike = spearman_difference([1, 2, 3, 4, 5], [1, 4, 9, 16, 25], [1, 3, 2, 4, 5])
+    constant = spearman_difference([1, 1, 1, 1, 1], [1, 4, 9, 16, 25], [1, 3, 2, 4, 5])
+    rare = spearman_difference([1, 1, 1, 1, 2], [1, 1, 1, 2, 1], [1, 1, 2, 1, 1])
+    assert few.value > 0 and alike.value == 0 and math.isnan(constant.value) and not math.isnan(rare.value)
+    assert all(math.isnan(one.interval.low) for one in (few, alike, constant, rare))
+
+
+def test_the_intervals_of_differences_hold_what_they_are_for() -> None:
+    """Two scores that are normal with the outcome, correlated 0.8 and 0.5 with it and 0.6 with each other."""
+    generator, n, draws = np.random.default_rng(0), 14, 250
+    true = 6 / math.pi * (math.asin(0.8 / 2) - math.asin(0.5 / 2))
+    held = 0
+    for _ in range(draws):
+        drawn = generator.multivariate_normal([0, 0, 0], [[1, 0.6, 0.8], [0.6, 1, 0.5], [0.8, 0.5, 1]], n)
+        interval = spearman_difference(*drawn.T.tolist(), resamples=200).interval
+        held += interval.low <= true <= interval.high
+    assert 0.9 <= held / draws <= 0.99

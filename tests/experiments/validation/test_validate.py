@@ -2,9 +2,12 @@
 
 import json
 import math
+import re
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from layerprobe.errors import LayerprobeError
@@ -12,14 +15,15 @@ from layerprobe.experiments.grids.compare import CompareConfig
 from layerprobe.experiments.grids.grid_file import parse_grid
 from layerprobe.experiments.validation.candidates import spread_out
 from layerprobe.experiments.validation.results import read_validation
-from layerprobe.experiments.validation.scores import load_scores, read_scores
-from layerprobe.experiments.validation.validate import validate
+from layerprobe.experiments.validation.scores import LayerScore, Subject, load_scores, measure_scores, read_scores
+from layerprobe.experiments.validation.validate import prepare_validation, validate
 from layerprobe.features.config import ExtractConfig
 from layerprobe.grams import extract_grams
+from layerprobe.models.zoo import build_model
 from layerprobe.ranking.measure import layer_similarity
 from layerprobe.ranking.rank import rank
 from layerprobe.resolve import DataSpec, ModelSpec
-from layerprobe.types import Gram, Run
+from layerprobe.types import Gram, Progress, Run
 
 DIGITS = DataSpec("digits", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
@@ -134,11 +138,99 @@ def test_candidates_are_layers_alone_and_sets_no_two_alike() -> None:
             {"pairs": {n: {"teacher": {"name": f"cifar:resnet{n}"}, "student": {"name": "s"}} for n in (20, 56)}},
             "validate takes one teacher, not cifar:resnet20, cifar:resnet56; make a file for each",
         ),
+        (
+            {"pairs": {w: {"teacher": {"name": "t", "weights": w}, "student": {"name": "s"}} for w in "ab"}},
+            "validate takes one teacher, not t (weights a), t (weights b); make a file for each",
+        ),
+        (
+            {"datasets": {"digits": {}, "small": {"data": {"image_size": 16}}}},
+            "validate takes one data set, not digits, digits (image_size 16); make a file for each",
+        ),
+        (
+            {"datasets": {"a": {"data": {"name": "a/"}}, "b": {"data": {"name": "b/"}}}},
+            "validate takes one data set, not a/, b/; make a file for each",
+        ),
+        (
+            {"methods": {"a": {"method": "feature-only"}, "b": {"method": "feature-only", "student": {"name": "s"}}}},
+            "validate takes one student in A to B, not cifar:resnet20, s; make a file for each",
+        ),
+        (
+            {"methods": {"a": {"method": "feature-only"}, "b": {"method": "feature-only", "student_layers": ["x"]}}},
+            "validate takes one student in A to B, not cifar:resnet20, cifar:resnet20 at x; make a file for each",
+        ),
     ],
 )  # fmt: skip
 def test_what_can_not_be_is_refused(changes: dict[str, object], message: str) -> None:
-    with pytest.raises(LayerprobeError, match=message):
+    with pytest.raises(LayerprobeError, match=re.escape(message)):
         spread(**changes)
+
+
+def test_data_sets_may_differ_in_how_many_images_are_trained_on() -> None:
+    assert spread(datasets={"all": {}, "few": {"training": {"train_samples": 30}}}, seeds=1)
+
+
+def test_scores_of_something_else_are_measured_again(
+    digits_teacher: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scores lie there, and no student is trained: what changes is what they are asked of."""
+    counted: list[Subject] = []
+
+    def measured(subject: Subject, progress: Progress) -> dict[str, object]:
+        counted.append(subject)
+        return measure_scores(subject, progress)
+
+    monkeypatch.setattr("layerprobe.experiments.validation.validate.measure_scores", measured)
+
+    def measures(own: dict[str, LayerScore] | None = None, **changes: object) -> bool:
+        before = len(counted)
+        (tmp_path / "v.yaml").write_text(yaml.safe_dump(values(digits_teacher, **changes)))
+        prepare_validation(CompareConfig(tmp_path / "v.yaml", tmp_path / "out"), own)
+        assert read_validation(tmp_path / "out")
+        return len(counted) > before
+
+    plan = {"layers": [-1], "sets": 1, "size": 2, "samples": 20}
+    assert measures({"length": mean_length}, validate=plan) and not measures({"length": mean_length}, validate=plan)
+    assert not measures(validate=plan)  # a score more than is asked for
+    assert measures(validate={**plan, "samples": 30})
+    assert measures({"length": mean_length}, validate={**plan, "samples": 30})
+    plan = {"layers": [-1], "samples": 20}
+    assert measures(validate=plan)
+    assert measures(validate={**plan, "sets": 1, "size": 3})  # sets of another size
+    teacher = {"name": "cifar:resnet20", "weights": str(digits_teacher.weights)}
+    pairs = {"A to B": {"teacher": teacher, "student": {"name": "cifar:resnet20"}}}
+    assert measures(
+        validate=plan, pairs={**pairs, "A to C": {**pairs["A to B"], "student": {"name": "cifar:resnet32"}}}
+    )
+    assert measures(validate=plan, pairs=pairs)
+    other = {**teacher, "weights": str(tmp_path / "moved.safetensors")}
+    shutil.copy(digits_teacher.weights, other["weights"])
+    assert not measures(validate=plan, pairs={"A to B": {**pairs["A to B"], "teacher": other}})  # only its place
+    torch.save(build_model("cifar:resnet20", num_classes=10, seed=1).state_dict(), tmp_path / "o.pt")
+    other = {**teacher, "weights": str(tmp_path / "o.pt")}
+    assert measures(validate=plan, pairs={"A to B": {**pairs["A to B"], "teacher": other}})
+
+
+def test_scores_that_lack_a_candidate_are_refused(digits_teacher: Run, tmp_path: Path) -> None:
+    """A grid file that was changed, or a run that was stopped, between the grid and its scores."""
+    (tmp_path / "v.yaml").write_text(yaml.safe_dump(values(digits_teacher, validate={"layers": [-1], "samples": 20})))
+    prepare_validation(CompareConfig(tmp_path / "v.yaml", tmp_path / "out"))
+    file = tmp_path / "out" / "grid.yaml"
+    whole = yaml.safe_load(file.read_text())
+    pair = whole["pairs"]["A to B"]
+    for changes, missing in (
+        ({"pairs": {"A to B": pair, "A to C": pair}}, "linear.input for A to C"),
+        ({"choices": {"a": {"teacher_layers": ["layer1.0"]}}}, "layer1.0 for A to B"),
+        ({"choices": {"a": {"teacher_layers": ["linear.input", "linear.input"]}}}, "linear.input for A to B"),
+    ):
+        file.write_text(yaml.safe_dump({**whole, **changes}))
+        with pytest.raises(LayerprobeError, match=f"no scores of .*{missing}, which grid.yaml asks for; run"):
+            read_validation(tmp_path / "out")
+    scores = tmp_path / "out" / "scores.json"
+    known = json.loads(scores.read_text())
+    del known["measured"]
+    scores.write_text(json.dumps(known))
+    file.write_text(yaml.safe_dump(whole))
+    assert read_validation(tmp_path / "out")  # of an older version, which is measured again
 
 
 def test_a_file_without_validate_is_refused(tmp_path: Path) -> None:
