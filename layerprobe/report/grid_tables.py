@@ -74,7 +74,7 @@ def grid_table(results: GridResults) -> Table:
     )
 
 
-def _method_row(label: str, columns: Mapping[str, Sequence[Group]], results: GridResults) -> dict[str, Any]:
+def _method_row(label: str, columns: Mapping[str, tuple[Group, ...]], results: GridResults) -> dict[str, Any]:
     """Of every column the group with this label; a method that a column lacks has no seed there."""
     mine = {column: next((one for one in groups if one.label == label), None) for column, groups in columns.items()}
     first = next(group for group in mine.values() if group)

@@ -105,7 +105,9 @@ def _row_correlations(first: NDArray[np.float64], second: NDArray[np.float64]) -
     """Pearson's correlation of every row with the same row; NaN where one is constant."""
     a, b = (one - one.mean(axis=1, keepdims=True) for one in (first, second))
     scale = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
-    return np.divide((a * b).sum(axis=1), scale, out=np.full(len(a), np.nan), where=scale > 0)
+    found: NDArray[np.float64] = np.full(len(a), np.nan)
+    np.divide((a * b).sum(axis=1), scale, out=found, where=scale > 0)
+    return found
 
 
 def _bonett_wright(rho: float, count: int) -> float:

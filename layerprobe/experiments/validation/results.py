@@ -134,7 +134,8 @@ def correlations(members: Sequence[Candidate]) -> Iterable[Correlation]:
 
 
 def _difference(members: Sequence[Candidate], score: str, other: str) -> Difference:
-    return spearman_difference(*_known(members, score, other))
+    values, others, accuracies = _known(members, score, other)
+    return spearman_difference(values, others, accuracies)
 
 
 def _known(members: Sequence[Candidate], *scores: str) -> list[list[float]]:
