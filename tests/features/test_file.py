@@ -124,10 +124,9 @@ def test_a_row_that_is_not_what_was_written_is_found(tmp_path: Path) -> None:
     with FeatureFile(path) as file:
         assert file.damaged(rows=2).nonzero().tolist() == [[3, 1]]
         assert file.damaged_layers() == {"fc.input": 1}
-        sound, broken = file.layers
-        gram_of(file, sound)
+        gram_of(file, LAYERS[0])
         with pytest.raises(LayerprobeError, match="f.h5 is damaged: 1 rows of fc.input are not what was written"):
-            gram_of(file, broken)
+            gram_of(file, LAYERS[1])
     with FeatureFileWriter(path) as writer:
         writer.forget(np.arange(5) == 3)
         assert writer.written.tolist() == [True, True, True, False, True] and writer.rows_done == 4
