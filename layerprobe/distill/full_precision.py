@@ -41,6 +41,6 @@ def in_full_precision(function: Callable[P, T]) -> Callable[P, T]:
 
         whole, named = [full(one) for one in args], {name: full(one) for name, one in kwargs.items()}
         with torch.autocast(found[0].type, enabled=False):
-            return function(*whole, **named)  # type: ignore[arg-type]
+            return function(*whole, **named)
 
     return computed
