@@ -5,7 +5,7 @@ from copy import deepcopy
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from layerprobe.distill.alignments import ALIGNMENTS
 from layerprobe.distill.alignments.moments import moment_loss
@@ -81,7 +81,8 @@ def test_every_objective_under_autocast(method: str, form: Alignment) -> None:
     expected = terms(deepcopy(objective), pairing, student, teacher)
     with torch.autocast("cpu", torch.bfloat16):
         found = terms(deepcopy(objective), pairing, student, teacher)
-    assert found == pytest.approx(expected, rel=0.01)
+    rounds = any(isinstance(module, (nn.Conv1d, nn.Conv2d)) for module in objective.modules())
+    assert found == pytest.approx(expected, rel=0.01 if rounds else 1e-6)
 
 
 COMPARED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -1,5 +1,7 @@
 """What the training loop does before and in a step, on networks of a few layers."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -7,6 +9,7 @@ from torch import Tensor, nn
 from layerprobe.data.datasets import open_dataset
 from layerprobe.devices import resolve_device
 from layerprobe.distill.alignments.options import Alignment
+from layerprobe.distill.checkpoints import LATEST, Checkpoints
 from layerprobe.distill.config import Training
 from layerprobe.distill.images import Images, load_images
 from layerprobe.distill.lesson import Lesson
@@ -15,7 +18,7 @@ from layerprobe.distill.methods import METHODS
 from layerprobe.distill.setting import Setting
 from layerprobe.distill.trainer import Pupil, Recipe, make_accelerator, train
 from layerprobe.models.layers import discover_layers
-from layerprobe.types import Preprocessing
+from layerprobe.types import EpochMetrics, Preprocessing
 
 PREPROCESSING = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3)
 BATCH = 8
@@ -35,8 +38,8 @@ def pupil(student: nn.Module, alignment: Alignment | None = None) -> Pupil:
     """Feature-only from one such network to another, at both non-linearities."""
     form, layers = alignment or Alignment(), discover_layers(student, (8, 8))[:2]
     assert [layer.name for layer in layers] == ["2", "5"]
-    pairing = mapped(form.mapping, layers, layers)
-    return Pupil(student, METHODS["feature-only"].build(Setting(pairing, BATCH, 10, form)), pairing, network(7).eval())
+    teacher, pairing = network(7).eval(), mapped(form.mapping, layers, layers)
+    return Pupil(student, METHODS["feature-only"].build(Setting(pairing, BATCH, 10, form)), pairing, teacher)
 
 
 def images(count: int = 30, share: tuple[int, int] = (0, 1)) -> Images:
@@ -86,6 +89,29 @@ def test_a_rehearsal_is_as_a_step_and_leaves_the_statistics_alone() -> None:
     assert torch.equal(captured.features["2"], put_out[0]) and bool((put_out[0] != 0).any())
     assert lesson._student_capture._copied[True] == {"2"}
     lesson.close()
+
+
+def test_a_training_that_goes_on_is_the_one_that_was_not_stopped(tmp_path: Path) -> None:
+    """Bit by bit, with batch statistics, dropout and the copy that the rehearsal finds to be needed."""
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(metrics: EpochMetrics) -> None:
+        raise StoppedError
+
+    whole, part, rest = network(0), network(0), network(0)
+    accelerator, recipe, checkpoints = (
+        make_accelerator(resolve_device("cpu")),
+        Recipe(2, 0.01),
+        Checkpoints(tmp_path, {}),
+    )
+    train(pupil(whole), images(), recipe, accelerator)
+    with pytest.raises(StoppedError):
+        train(pupil(part), images(), recipe, accelerator, stop, checkpoints=checkpoints)
+    train(pupil(rest), images(), recipe, accelerator, saved=checkpoints.load(LATEST))
+    expected = whole.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in rest.state_dict().items())
 
 
 @pytest.mark.parametrize("frozen", [["0.weight"], ["7.weight", "7.bias"], None])
