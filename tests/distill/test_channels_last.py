@@ -60,7 +60,11 @@ def watch_layout(monkeypatch: pytest.MonkeyPatch) -> list[list[bool]]:
 
 @pytest.mark.parametrize(
     ("method", "student"),
-    [("feature-only", "cifar:resnet20"), ("semckd", "cifar:resnet20"), ("feature-only", "cifar:vit-small")],
+    [
+        ("feature-only", "cifar:resnet20"),
+        ("semckd", "cifar:resnet20"),
+        pytest.param("feature-only", "cifar:vit-small", marks=pytest.mark.slow),
+    ],
 )
 def test_a_student_learns_the_same(
     small: DistillConfig, method: str, student: str, monkeypatch: pytest.MonkeyPatch

@@ -45,7 +45,7 @@ def test_the_snippet_loads_the_network(digits_teacher: Run) -> None:
         exec(code, names)
     expected = evaluate(EvaluateConfig(digits_teacher.folder))
     assert expected.top1 == pytest.approx(100 * float(np.mean(names["logits"].argmax(dim=1).numpy() == labels)))
-    assert not names["student"].training and type(names["student"]).__module__.startswith("layerprobe.models")
+    assert not names["model"].training and type(names["model"]).__module__.startswith("layerprobe.models")
 
 
 def test_counts_against_a_loop(digits_teacher: Run) -> None:

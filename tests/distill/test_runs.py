@@ -101,7 +101,7 @@ def test_the_weights_are_the_students(config: DistillConfig) -> None:
     assert accuracy == pytest.approx(reported, abs=0.2)
 
 
-@pytest.mark.parametrize("student", ["cifar:resnet9", "cifar:vit-small"])
+@pytest.mark.parametrize("student", ["cifar:resnet9", pytest.param("cifar:vit-small", marks=pytest.mark.slow)])
 def test_a_student_with_the_teachers_classifier_is_built_again(
     config: DistillConfig, student: str, teacher: Run, caplog: pytest.LogCaptureFixture
 ) -> None:

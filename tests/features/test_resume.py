@@ -268,6 +268,7 @@ def test_an_image_that_cannot_be_read_stops_the_run_and_no_more(config: ExtractC
         assert file.complete
 
 
+@pytest.mark.slow
 def test_ten_kills(config: ExtractConfig, tmp_path: Path) -> None:
     """SIGKILL at ten random moments of a real process; the last run finishes the file."""
     count = 1200
@@ -373,6 +374,7 @@ app({COMMAND[1:]!r} + ("--samples", "40", "--batch-size", "4", "--output", sys.a
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_is_late_divides_the_same_rows(tmp_path: Path) -> None:
     (tmp_path / "late.py").write_text(ONE_IS_LATE)
     result = subprocess.run(

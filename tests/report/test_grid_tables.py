@@ -100,7 +100,7 @@ def test_details_name_what_the_test_images_chose() -> None:
     table = details_table(GRID)
     titles = [column.title for column in table.columns if column.paper]
     assert titles == [
-        "pair", "method", "layers", "labels", "cells", "top-1, last epoch", "difference", "pairs", "p",
+        "pair", "method", "layers", "labels", "cells", "top-1, last epoch", "difference", "seeds of both", "p",
         "epoch chosen on held-out", "best epoch on test", "seconds", "peak MB",
     ]  # fmt: skip
     assert "the best epoch on test is chosen by the test images themselves: an optimistic figure" in table.notes
@@ -182,5 +182,7 @@ def test_two_data_sets_are_two_columns() -> None:
         for one in GRID.results
     )
     results = replace(GRID, results=cells)
-    assert [column.title for column in grid_table(results).columns][2:] == ["A to B, cats", "A to B, dogs"]
+    assert [column.title for column in grid_table(results).columns][2:] == [
+        "A to B, cats", "difference", "A to B, dogs", "difference",
+    ]  # fmt: skip
     assert "data" in [column.name for column in details_table(results).columns]
