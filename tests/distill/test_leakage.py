@@ -65,7 +65,10 @@ def differing(first: dict[str, Tensor], second: dict[str, Tensor]) -> set[str]:
 
 @pytest.mark.parametrize(
     ("student", "head"),
-    [("cifar:resnet20", {"linear.weight", "linear.bias"}), pytest.param("cifar:vit-small", None, marks=pytest.mark.slow)],
+    [
+        ("cifar:resnet20", {"linear.weight", "linear.bias"}),
+        pytest.param("cifar:vit-small", None, marks=pytest.mark.slow),
+    ],
 )
 def test_permuted_labels_give_a_bit_identical_backbone(student: str, head: set[str] | None) -> None:
     changed = differing(trained("feature-only", False, student), trained("feature-only", True, student))

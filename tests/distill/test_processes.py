@@ -44,7 +44,9 @@ def launch(config: DistillConfig, folder: Path, *options: object) -> str:
     return result.stderr
 
 
-@pytest.mark.parametrize(("student", "samples"), [("net", 200), pytest.param("cifar:vit-small", 80, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("student", "samples"), [("net", 200), pytest.param("cifar:vit-small", 80, marks=pytest.mark.slow)]
+)
 def test_two_processes_train_what_one_does_with_the_doubled_batch(
     small: DistillConfig, tmp_path: Path, student: str, samples: int
 ) -> None:
