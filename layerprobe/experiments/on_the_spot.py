@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,18 +15,21 @@ import torch
 from layerprobe.devices import resolve_device
 from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.pairing import student_layers
-from layerprobe.errors import LayerprobeError
+from layerprobe.errors import LayerprobeError, closest
 from layerprobe.features.config import ExtractConfig
 from layerprobe.features.gram_file import GramFile
 from layerprobe.grams import extract_grams
 from layerprobe.ranking.choose import SCORES
 from layerprobe.ranking.measure import layer_similarity
 from layerprobe.ranking.rank import rank
-from layerprobe.ranking.rules import Task, Wish, read_wish
+from layerprobe.ranking.rules import RULES, Task, Wish, read_wish
 from layerprobe.resolve import RANDOM, ModelSpec, Network, find_model_layers, load_network
 from layerprobe.types import Layer, LayerGeometry, Preprocessing, Progress, Ranking, Similarity, silent
 
 _log = logging.getLogger(__name__)
+
+_PATTERNS = ("every",)
+"""What else is written NAME:K, see ``layerprobe.models.selection.find_layers``."""
 
 
 def choose_layers(plan: DistillConfig, ranking: Ranking | None = None, progress: Progress = silent) -> DistillConfig:
@@ -40,9 +44,10 @@ def choose_layers(plan: DistillConfig, ranking: Ranking | None = None, progress:
         The plan as it is, where its ``layers`` are no rule.
 
     Raises:
-        LayerprobeError: if the rule can't choose so many layers, or as ``check_ranking``, ``rank_on_the_spot`` and
-            ``student_similarity``.
+        LayerprobeError: if the rule can't choose so many layers, or as ``check_rules``, ``check_ranking``,
+            ``rank_on_the_spot`` and ``student_similarity``.
     """
+    check_rules(plan)
     wish = read_wish(plan.layers) if plan.layers else None
     if wish is None:
         return plan
@@ -89,6 +94,23 @@ def check_ranking(ranking: Ranking, plan: DistillConfig, name: str = "the rankin
             f"{name} has no {score.statistic}, which {plan.layers} looks at; `layerprobe rank FEATURES.h5{remedy}` "
             "measures it"
         )
+
+
+def check_rules(plan: DistillConfig) -> None:
+    """Make sure that what looks like a rule for layers, ``NAME:K``, is one.
+
+    Raises:
+        LayerprobeError: if there is no such rule, or K is no number of layers.
+    """
+    for whose, text, rules in (
+        ("teacher", plan.layers or "", (*RULES, *_PATTERNS)),
+        ("student", ",".join(plan.student_layers or ()), ("even", *_PATTERNS)),
+    ):
+        for rule, number in re.findall(r"(?:^|,) *([A-Za-z][\w-]*):(\w*)(?=,|$)", text):
+            if rule not in rules:
+                raise LayerprobeError(f"no rule {rule!r} that chooses {whose} layers; {closest(rule, rules)}")
+            if not re.fullmatch(r"[1-9]\d*", number):
+                raise LayerprobeError(f"{rule}:K chooses K {whose} layers, K a number from 1; not {number!r}")
 
 
 def rank_on_the_spot(

@@ -68,6 +68,14 @@ def plan(layers: str, student: str = "cifar:resnet20", seed: int = 0) -> Distill
     return distill_config(told, Path("out"), overwrite=False, resume=False)
 
 
+def test_what_looks_like_a_rule_is_one() -> None:
+    with pytest.raises(LayerprobeError, match="no rule 'qualty' that chooses teacher layers; closest: 'quality'"):
+        choose_layers(plan("qualty:4"))
+    with pytest.raises(LayerprobeError, match="even:K chooses K teacher layers, K a number from 1; not '0'"):
+        choose_layers(plan("even:0"))
+    assert choose_layers(plan("every:4,layer3.2,-4:,3-7")).layers == "every:4,layer3.2,-4:,3-7"
+
+
 def test_pairs_of_one_teacher_draw_sets_of_their_own() -> None:
     """The same pair and seed draw the same, another seed or student another one."""
     drawn = {

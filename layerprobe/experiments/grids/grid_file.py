@@ -17,7 +17,7 @@ from layerprobe.distill.mappings import is_table
 from layerprobe.distill.methods import METHODS
 from layerprobe.distill.run import find_method
 from layerprobe.errors import LayerprobeError, closest
-from layerprobe.ranking.rules import RULES
+from layerprobe.experiments.on_the_spot import check_rules
 from layerprobe.types import Cell
 
 Values = Mapping[str, Any]
@@ -28,8 +28,6 @@ RUNS = "runs"
 _KEYS = ("title", "reference", "common", "pairs", "datasets", "methods", "choices", "seeds", "validate")
 _OURS = ("choices", "ranking")
 """Keys of a patch that are no run's."""
-_PATTERNS = ("every",)
-"""What else is written NAME:K, see ``layerprobe.models.selection.find_layers``."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +227,7 @@ def _check(planned: PlannedCell, name: str) -> None:
     try:
         plan = planned.config(Path())
         find_method(plan.method)
-        _check_rules(plan)
+        check_rules(plan)
     except LayerprobeError as error:
         raise LayerprobeError(f"{name}: {planned.cell.label}: {error}") from None
 
@@ -238,19 +236,6 @@ def lacks_layers(planned: PlannedCell) -> bool:
     """Whether a cell's method needs layers of the teacher, and nothing says which."""
     plan = planned.config(Path())
     return METHODS[plan.method].chosen_layers and plan.layers is None and not is_table(plan.alignment.mapping)
-
-
-def _check_rules(plan: DistillConfig) -> None:
-    """Refuse what looks like a rule and is none."""
-    for key, text, rules in (
-        ("teacher_layers", plan.layers or "", (*RULES, *_PATTERNS)),
-        ("student_layers", ",".join(plan.student_layers or ()), ("even", *_PATTERNS)),
-    ):
-        for rule, number in re.findall(r"(?:^|,) *([A-Za-z][\w-]*):(\w*)(?=,|$)", text):
-            if rule not in rules:
-                raise LayerprobeError(f"{key}: no rule {rule!r} that chooses layers; {closest(rule, rules)}")
-            if not re.fullmatch(r"[1-9]\d*", number):
-                raise LayerprobeError(f"{key}: {rule}:K chooses K layers, K a number from 1; not {number!r}")
 
 
 def slug(label: str) -> str:
