@@ -3,22 +3,51 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from layerprobe.experiments.grids.results import read_grid
+from layerprobe.experiments.validation.results import read_validation
+from layerprobe.report.validation_tables import words
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+ROWS = {row[1]: row for row in ([cell.strip() for cell in line.split("|")] for line in PAGE.splitlines()) if row[1:]}
+FOLDERS = sorted(path.parent for path in (ROOT / "docs" / "results").glob("*/grid.yaml"))
+VALIDATIONS = [folder for folder in FOLDERS if (folder / "scores.json").exists()]
 
 
-@pytest.mark.parametrize("folder", sorted(path.parent for path in (DOCS / "results").glob("*/grid.yaml")), ids=str)
-def test_the_page_says_what_the_records_hold(folder: Path) -> None:
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_records_are_those_of_the_example_as_far_as_it_was_run(folder: Path) -> None:
     results = read_grid(folder).results
-    done = [result for result in results if result.run]
-    page = (DOCS / "results.md").read_text(encoding="utf-8")
     assert all(result.state in ("done", "waiting") for result in results)
-    assert (folder / "grid.yaml").read_text() == (DOCS.parent / "examples/paper" / f"{folder.name}.yaml").read_text()
-    assert f"{len(done)} of {len(results)} cells are done" in page
-    rows = [[cell.strip() for cell in line.split("|")] for line in page.splitlines() if line.startswith("| `")]
+    done = sum(bool(result.run) for result in results)
+    assert f"{done} of {len(results)} cells are done" in PAGE
+    here, example = (
+        yaml.safe_load(path.read_text())
+        for path in (folder / "grid.yaml", ROOT / "examples" / "paper" / f"{folder.name}.yaml")
+    )
+    if folder in VALIDATIONS:
+        del here["choices"]  # the layers by name
+    assert here == example
+
+
+@pytest.mark.parametrize(
+    "folder", [folder for folder in FOLDERS if folder not in VALIDATIONS], ids=lambda folder: folder.name
+)
+def test_the_page_says_what_methods_reached(folder: Path) -> None:
+    done = [result for result in read_grid(folder).results if result.run]
     for method in {result.cell.method for result in done}:
         reached = [result.run.last_accuracy for result in done if result.cell.method == method and result.run]
-        (said,) = (row[-2] for row in rows if row[1] == f"`{method}`")
+        said = ROWS[f"`{method}`"][-2]
         assert said.startswith(f"{sum(reached) / len(reached):.2f}") and said.endswith(f"({len(reached)})"), method
+
+
+@pytest.mark.parametrize("folder", VALIDATIONS, ids=lambda folder: folder.name)
+def test_the_page_says_what_scores_foretold(folder: Path) -> None:
+    validation = read_validation(folder)
+    assert validation and validation.correlations
+    for one in validation.correlations:
+        assert ROWS[words(one.score)][2].startswith(f"{one.spearman:.2f} ["), one.score
+    for candidate in validation.candidates:
+        (layer,) = candidate.layers
+        assert ROWS[f"`{layer}`"][-2].startswith(f"{candidate.accuracy:.2f}"), layer
