@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class LayerprobeError(Exception):
@@ -12,6 +12,17 @@ class LayerprobeError(Exception):
     The message is one line: the invariant, what came instead, and the remedy. The command line
     prints it without a traceback and exits with code 2.
     """
+
+
+def first_of(found: Sequence[str]) -> str:
+    """The first of several, and how many more there are; empty: there is none.
+
+    Example:
+        >>> first_of(["a", "b", "c"]), first_of(["a"]), first_of([])
+        ('a (and 2 more)', 'a', '')
+    """
+    more = f" (and {len(found) - 1} more)" if found[1:] else ""
+    return f"{found[0]}{more}" if found else ""
 
 
 def closest(name: str, known: Iterable[str], count: int = 2) -> str:

@@ -68,6 +68,17 @@ def read_values(path: Path, command: str) -> Values:
     return values
 
 
+def read_config(path: Path, like: DistillConfig | TrainConfig) -> DistillConfig | TrainConfig:
+    """The configuration in a file, which is to be of the same command as another one.
+
+    Raises:
+        LayerprobeError: as ``read_values``, or if the values are no configuration.
+    """
+    if isinstance(like, DistillConfig):
+        return distill_config(read_values(path, "distill"), path.parent, overwrite=False, resume=True)
+    return train_config(read_values(path, "train"), path.parent, overwrite=False, resume=True)
+
+
 def merge(values: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
     """Values with others laid over them, part by part.
 

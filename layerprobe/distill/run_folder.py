@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,23 +13,21 @@ from typing import Any
 import yaml
 from torch import nn
 
-from layerprobe.distill.config_file import differences, flat, read_values
-from layerprobe.errors import LayerprobeError
+from layerprobe.distill.config import DistillConfig, TrainConfig
+from layerprobe.distill.config_file import differences, read_config, read_values
+from layerprobe.distill.same_run import MAY_DIFFER, told_otherwise
+from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.models.weights import save_weights
 from layerprobe.types import EpochMetrics, Run
 
 CONFIG, METRICS, RESULT, CHECKPOINTS = "config.yaml", "metrics.csv", "result.json", "checkpoints"
 EVENTS = "tensorboard"
 """Folder of TensorBoard's event files."""
-_DRAWN = tuple(f"{name}.{ending}" for name in ("curves", "confusion*") for ending in ("pdf", "svg", "png", "csv"))
+_DRAWN = tuple(
+    f"{name}.{ending}" for name in ("curves", "confusion", "confusion-*") for ending in ("pdf", "svg", "png", "csv")
+)
 WEIGHTS = {"distill": "student.safetensors", "train": "model.safetensors"}
 """The weights file of a run, by its command."""
-
-MAY_DIFFER = (
-    "versions", "recipe", "layers_from", "preprocessing.source", "data.download", "training.device",
-    "training.workers", "training.tensorboard", "training.check", "training.cache_teacher",
-)  # fmt: skip
-"""What a run that goes on may do otherwise."""
 
 _PARTIAL = ".partial"
 
@@ -46,10 +43,6 @@ class OtherRunError(LayerprobeError):
     def __init__(self, message: str, difference: str) -> None:
         super().__init__(message)
         self.difference = difference
-
-
-_NAME = re.compile(r"(?!.*\.json$)[A-Za-z_][^:*]*")
-"""A layer's name; an index, a pattern, a rule and a ranking file name layers too, but only a network tells which."""
 
 
 class RunFolder:
@@ -101,25 +94,16 @@ class RunFolder:
         shutil.rmtree(self.path / EVENTS, ignore_errors=True)
         _write(self.path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
 
-    def check_asked(self, asked: Mapping[str, Any]) -> None:
+    def check_asked(self, config: DistillConfig | TrainConfig) -> None:
         """Refuse to take the finished run that lies here for another one.
 
         Args:
-            asked: a configuration as it was given: what it leaves open, and layers that it doesn't name, are not
-                compared.
+            config: what is asked for.
 
         Raises:
-            LayerprobeError: if the run has other values.
+            LayerprobeError: if the run was told otherwise.
         """
-        here = flat(read_values(self.path / CONFIG, str(asked["command"])))
-        told = {key: value for key, value in flat(asked).items() if key in here and value not in (None, "", [])}
-        if isinstance(told.get("teacher_layers"), str):
-            told["teacher_layers"] = told["teacher_layers"].split(",")
-        for key in ("teacher_layers", "student_layers"):
-            if not all(_NAME.fullmatch(layer) for layer in told.get(key, ())):
-                del told[key]
-        found = differences(told, {key: here[key] for key in told}, without=MAY_DIFFER)
-        if found:
+        if found := told_otherwise(config, read_config(self.path / CONFIG, config)):
             raise LayerprobeError(
                 f"{self.path} holds a finished run with {'; '.join(found)}; another run takes another --output, or "
                 "--overwrite in place of --resume"
@@ -134,10 +118,9 @@ class RunFolder:
         here = read_values(self.path / CONFIG, str(config["command"]))
         found = differences(json.loads(json.dumps(dict(config))), here, without=MAY_DIFFER)
         if found:
-            more = f" (and {len(found) - 1} more)" if found[1:] else ""
             raise OtherRunError(
-                f"--resume goes on with the run as it was, but {self.path} has {found[0]}{more}; leave the option out, "
-                "or start another run with --config and another --output",
+                f"--resume goes on with the run as it was, but {self.path} has {first_of(found)}; leave the option "
+                "out, or start another run with --config and another --output",
                 found[0],
             )
 

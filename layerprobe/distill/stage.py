@@ -17,7 +17,7 @@ from layerprobe.data.augmentation import NONE
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.loading import Pixels
 from layerprobe.distill.checkpoints import LATEST, Checkpoints, Saved
-from layerprobe.distill.config import DistillConfig, TrainConfig, Training, default_learning_rate
+from layerprobe.distill.config import DistillConfig, TrainConfig, Training
 from layerprobe.distill.config_file import to_values
 from layerprobe.distill.evaluation import count_correct, percent
 from layerprobe.distill.event_file import EventFile
@@ -26,7 +26,8 @@ from layerprobe.distill.optimizers import check_recipe
 from layerprobe.distill.processes import Team, describe_processes, meet
 from layerprobe.distill.resources import environment, peak_memory, start_measuring
 from layerprobe.distill.run_folder import WEIGHTS, RunFolder, read_run
-from layerprobe.distill.schedules import check_schedule, default_milestones, describe
+from layerprobe.distill.same_run import filled_in
+from layerprobe.distill.schedules import check_schedule, describe
 from layerprobe.distill.stored_teacher import open_stored
 from layerprobe.distill.trainer import Pupil, read_history, train
 from layerprobe.errors import LayerprobeError
@@ -90,7 +91,7 @@ class Stage:
         """
         if not (self.folder.goes_on and self.folder.finished):
             return None
-        self.folder.check_asked(to_values(self.config))
+        self.folder.check_asked(self.config)
         _log.info("%s is finished: nothing to do", self.folder.path)
         return read_run(self.folder.path)
 
@@ -209,14 +210,7 @@ class Stage:
 
     def _training(self, cast: Cast) -> Training:
         """How to train, with what depends on the student filled in."""
-        training = self.config.training
-        rate = training.learning_rate
-        if rate is None:
-            rate = default_learning_rate(cast.student.name)
-        milestones = training.milestones
-        if training.schedule == "multi-step" and milestones is None:
-            milestones = default_milestones(training.epochs)
-        return replace(training, learning_rate=rate, milestones=milestones)
+        return filled_in(self.config.training, cast.student.name)
 
     def _say(self, cast: Cast, training: Training) -> None:
         _log.info("preprocessing: %s", cast.student.preprocessing.describe())

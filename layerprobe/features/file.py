@@ -119,35 +119,35 @@ class FeatureFile(DescribedFile):
             LayerprobeError: if a row is not what was written.
         """
         stored = self.layer(layer)
-        dataset, sums = self._dataset(layer), self._file[CHECKSUM][:, self.layers.index(stored)]
-        wrong = sum(
-            int(np.count_nonzero(row_checksums(dataset[start : start + 64]) != sums[start : start + 64]))
-            for start in range(0, len(dataset), 64)
-        )
-        if wrong:
+        if wrong := int(self.damaged(layers=(stored,)).sum()):
             raise LayerprobeError(
                 f"{self.path} is damaged: {wrong} rows of {stored.layer.name} are not what was written; "
                 "extract it again with --overwrite"
             )
 
-    def damaged(self, progress: Progress = silent, rows: int = 64) -> Tensor:
-        """Read everything back and compare it with the checksums.
+    def damaged(
+        self, progress: Progress = silent, rows: int = 64, layers: Sequence[StoredLayer] | None = None
+    ) -> Tensor:
+        """Read layers back and compare them with the checksums.
 
         Args:
             progress: told after every block.
             rows: rows that are read at a time.
+            layers: which; None: all.
 
         Returns:
             (rows, layers) bool: true where a row that is marked as written is not what was written.
         """
-        names = [layer_dataset(stored.layer.index) for stored in self.layers]
+        chosen = self.layers if layers is None else layers
+        names = [layer_dataset(stored.layer.index) for stored in chosen]
+        columns = [self.layers.index(stored) for stored in chosen]
         written, stored_sums = self.written.numpy(), self._file[CHECKSUM]
         wrong = np.zeros((len(written), len(names)), bool)
         for start in range(0, len(written), rows):
             block = slice(start, start + rows)
             if written[block].any():
                 sums = np.stack([row_checksums(self._file[name][block]) for name in names], axis=1)
-                wrong[block] = (sums != stored_sums[block]) & written[block, None]
+                wrong[block] = (sums != stored_sums[block][:, columns]) & written[block, None]
             progress("verify", min(start + rows, len(written)), len(written))
         return torch.from_numpy(wrong)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 MISSING = "-"
+_MINUS = re.compile(r"(?<![\w.])-(?=[\d.])")
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,16 @@ class Column:
         """Names of its values for machines."""
         parts = [*(["std", "n"] if self.spread else []), *(["low", "high"] if self.interval else [])]
         return (self.name, *(f"{self.name}_{part}" for part in parts))
+
+
+def set_minus(text: str, sign: str) -> str:
+    """A text with another sign for the minus before its numbers; exponents keep theirs.
+
+    Example:
+        >>> set_minus("-1.5 [-2e-07, 1] a-1", "~")
+        '~1.5 [~2e-07, 1] a-1'
+    """
+    return _MINUS.sub(lambda found: sign, text)
 
 
 def is_known(value: object) -> bool:

@@ -15,9 +15,10 @@ from layerprobe.report.figures.learning_curves import learning_curves_figure
 from layerprobe.report.figures.validation import validation_figure
 from layerprobe.report.grid_groups import method_labels
 from layerprobe.report.grid_notes import count_states
-from layerprobe.report.grid_tables import details_table, grid_table, pairs_table, states_table
+from layerprobe.report.grid_tables import details_table, grid_table, states_table
 from layerprobe.report.html import Figure, Page, Section, html_page
-from layerprobe.report.style import PAGE_WIDTH, Drawing, paper_style, save_figure
+from layerprobe.report.pairs_table import pairs_table
+from layerprobe.report.style import PAGE_WIDTH, Drawing, figure_paths, paper_style, save_figure
 from layerprobe.report.tables import Table, render
 from layerprobe.report.validation_tables import candidates_table, correlations_table
 from layerprobe.types import GridResults, Validation
@@ -116,8 +117,10 @@ def _write_table(table: Table, folder: Path, name: str) -> Iterator[Path]:
 
 def _remove_others(folder: Path, written: Sequence[Path]) -> None:
     """Delete what an earlier report wrote and this one didn't: it would tell of another state of the grid."""
-    for name in (*_TABLES, *_FIGURES):
-        for path in {*folder.glob(f"{name}.*")} - {*written}:
+    patterns = [f"{name}.{ending}" for name in _TABLES for ending in _ENDINGS]
+    patterns += [path.name for name in _FIGURES for path in figure_paths(folder, name)]
+    for pattern in patterns:
+        for path in {*folder.glob(pattern)} - {*written}:
             path.unlink()
 
 

@@ -19,7 +19,6 @@ from layerprobe.report.grid_notes import (
     HEADLINE,
     HOLDOUT,
     LABELS,
-    OVER_PAIRS,
     cost_notes,
     count_states,
     reference_notes,
@@ -27,7 +26,7 @@ from layerprobe.report.grid_notes import (
     state_note,
     teacher_accuracy,
 )
-from layerprobe.report.paired import PairedDifference, paired_difference
+from layerprobe.report.pairs_table import difference, difference_columns
 from layerprobe.report.spread import spread
 from layerprobe.report.tables import Column, Table
 from layerprobe.types import GridResults
@@ -83,13 +82,8 @@ def _method_row(label: str, columns: Mapping[str, tuple[Group, ...]], results: G
         row |= (group.accuracy if group else spread(())).cells(f"top1 {column}")
         reference = find_reference(columns[column], results)
         if reference is not None:
-            row |= _difference(group, reference).cells(f"difference {column}")
+            row |= difference(group, reference).cells(f"difference {column}")
     return row
-
-
-def _difference(group: Group | None, reference: Group) -> PairedDifference:
-    """Of a group to the reference, over seeds; of nothing where it is the reference itself."""
-    return paired_difference({} if group is None or group is reference else group.accuracies, reference.accuracies)
 
 
 def _compared(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -107,55 +101,6 @@ def _headline_columns(column: str, rows: Sequence[Mapping[str, Any]], alone: boo
         yield Column(f"{name}_low", "from", digits=2, signed=True, paper=False)
         yield Column(f"{name}_high", "to", digits=2, signed=True, paper=False)
         yield Column(f"{name}_p", "p", digits=3, least=0.001)
-
-
-def pairs_table(results: GridResults) -> Table | None:
-    """How far every method is ahead of the reference over pairs and data sets; None of fewer than two of them.
-
-    What is averaged, and what the test counts, are pairs: seeds of one pair share its networks and images, and are no
-    independent evidence for the next pair.
-    """
-    columns = column_groups(results)
-    references = {column: find_reference(groups, results) for column, groups in columns.items()}
-    if len(columns) < 2 or not any(references.values()):
-        return None
-    rows = []
-    for label in method_labels(results):
-        found = [
-            (column, group, references[column])
-            for column, groups in columns.items()
-            for group in groups
-            if group.label == label
-        ]
-        ahead: dict[str, float] = {}
-        for column, group, reference in found:
-            if reference is not None and (mean := _difference(group, reference)).pairs:
-                ahead[column] = mean.mean
-        row: dict[str, Any] = {"method": found[0][1].method, "choice": found[0][1].choice}
-        row |= paired_difference(ahead, dict.fromkeys(ahead, 0.0)).cells("difference")
-        rows.append(row | {"ahead": sum(value > 0 for value in ahead.values()) if ahead else None})
-    return Table(
-        title=f"{results.title}: over pairs",
-        columns=(
-            Column("method", "method", "left"),
-            *((Column("choice", "layers", "left"),) if any(row["choice"] for row in rows) else ()),
-            *difference_columns("pairs"),
-            Column("ahead", "pairs ahead"),
-        ),
-        rows=tuple(rows),
-        notes=(*reference_notes(results), OVER_PAIRS, state_note(results)),
-    )
-
-
-def difference_columns(counted: str) -> tuple[Column, ...]:
-    """The columns of ``difference``: with its interval, how many of what were paired, and p."""
-    return (
-        Column("difference", "difference", digits=2, interval=True, signed=True),
-        Column("difference_low", "from", digits=2, signed=True, paper=False),
-        Column("difference_high", "to", digits=2, signed=True, paper=False),
-        Column("difference_pairs", counted),
-        Column("difference_p", "p", digits=3, least=0.001),
-    )
 
 
 def details_table(results: GridResults) -> Table:
@@ -187,7 +132,7 @@ def _details_row(group: Group, reference: Group | None) -> dict[str, Any]:
     row |= {"labels": None if labels is None else "yes" if labels else "no", "cells": len(group.results)}
     row |= group.accuracy.cells("top1")
     if reference is not None:
-        row |= _difference(group, reference).cells("difference")
+        row |= difference(group, reference).cells("difference")
     row |= spread(run.chosen_accuracy for run in runs if run.chosen_accuracy is not None).cells("chosen_on_holdout")
     row |= spread(run.best_on_test_accuracy for run in runs).cells("best_on_test")
     row |= group.seconds.cells("seconds")

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from layerprobe.report.columns import Column, is_known
+from layerprobe.report.columns import Column, is_known, set_minus
 from layerprobe.report.inline_svg import inline_svg
 from layerprobe.report.tables import MARK, Table
 
@@ -127,7 +127,7 @@ def _cell(column: Column, row: Mapping[str, Any], best: bool) -> dict[str, Any]:
     value = row.get(column.name)
     text = column.paper_text(row)
     if isinstance(value, (int, float)):
-        text = text.replace("-", "\N{MINUS SIGN}") if is_known(value) else text
+        text = set_minus(text, "\N{MINUS SIGN}")
     return {
         "text": text,
         "value": value if is_known(value) else "",  # a float's text is all of it

@@ -6,19 +6,16 @@ import csv
 import io
 import json
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.report.columns import Column as Column
-from layerprobe.report.columns import is_known
+from layerprobe.report.columns import is_known, set_minus
 from layerprobe.report.escaping import escape_latex, escape_markdown
 
 MARK = "*"
-_MINUS = re.compile(r"(?<![\w.])-(?=[\d.])")
-"""Before a number, and not in its exponent."""
 
 
 @dataclass(frozen=True)
@@ -192,10 +189,9 @@ def _paper_lines(
     best = [table.best_rows(column) for column in columns]
     lines = [[*([""] if table.marked else []), *(escape(column.title) for column in columns)]]
     for number, row in enumerate(table.rows):
+        texts = ((column, escape(column.paper_text(row))) for column in columns)
         cells = [
-            _MINUS.sub(minus, text) if isinstance(row.get(column.name), float) else text
-            for column in columns
-            for text in [escape(column.paper_text(row))]
+            set_minus(text, minus) if isinstance(row.get(column.name), (int, float)) else text for column, text in texts
         ]
         cells = [bold(cell) if number in rows else cell for cell, rows in zip(cells, best, strict=True)]
         lines.append([*([star if number in table.marked else ""] if table.marked else []), *cells])

@@ -152,7 +152,7 @@ def test_a_finished_run_has_nothing_left_to_do(small: DistillConfig, caplog: pyt
     with pytest.raises(LayerprobeError, match="finished run with .*; another run takes another --output") as told:
         distill_student(replace(small, resume=True, **other))
     assert "training.epochs 2, not 9" in str(told.value)
-    assert "teacher_layers ['layer2.0', 'layer3.1'], not ['layer1.0', 'layer3.1']" in str(told.value)
+    assert "teacher_layers 'layer2.0,layer3.1', not 'layer1.0,layer3.1'" in str(told.value)
 
 
 def test_another_run_is_not_gone_on_with(small: DistillConfig, tmp_path: Path) -> None:

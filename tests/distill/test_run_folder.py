@@ -48,12 +48,20 @@ def test_overwriting_leaves_nothing_of_the_older_run_and_everything_else(small: 
         raise Stop
 
     run = distill_student(small)
-    for name in ("curves.pdf", "confusion.csv", "confusion-photos-best.pdf", "mine.csv", "tensorboard/events"):
+    for name in (
+        "curves.pdf",
+        "confusion.csv",
+        "confusion-photos-best.pdf",
+        "confusions.pdf",
+        "mine.csv",
+        "tensorboard/events",
+    ):
         (run.folder / name).parent.mkdir(exist_ok=True)
         (run.folder / name).write_text("")
     with pytest.raises(Stop):
         distill_student(replace(small, overwrite=True), on_epoch=stop)
-    assert {path.name for path in run.folder.iterdir()} == {"checkpoints", "config.yaml", "metrics.csv", "mine.csv"}
+    left = {"checkpoints", "config.yaml", "metrics.csv", "mine.csv", "confusions.pdf"}
+    assert {path.name for path in run.folder.iterdir()} == left
 
 
 def test_a_run_that_was_killed_while_its_first_file_was_written_begins_anew(tmp_path: Path) -> None:

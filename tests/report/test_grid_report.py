@@ -61,10 +61,11 @@ def test_a_report_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     assert "<svg" in (tmp_path / "report" / "index.html").read_text()
     with pytest.raises(LayerprobeError, match="index.html exists; name another --output"):
         write_report(grid(), tmp_path / "report", overwrite=False)
-    (tmp_path / "report" / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "table.docx", "cost.txt"):
+        (tmp_path / "report" / name).write_text("mine")
     write_report(without_runs(grid()), tmp_path / "report")
     left = {path.name for path in (tmp_path / "report").iterdir()}
-    assert "notes.txt" in left and not FIGURES & left
+    assert {"notes.txt", "table.docx", "cost.txt"} < left and not FIGURES & left
     other = tmp_path / "other"
     other.mkdir()
     check_report(other)

@@ -11,7 +11,8 @@ from grid_records import ACCURACIES, OTHER, PAIR, REASON, changed, finished, gri
 from scipy import stats
 
 from layerprobe.report.grid_groups import group_cells
-from layerprobe.report.grid_tables import details_table, grid_table, pairs_table, states_table
+from layerprobe.report.grid_tables import details_table, grid_table, states_table
+from layerprobe.report.pairs_table import pairs_table
 from layerprobe.report.tables import TABLE_FORMATS, render
 from layerprobe.types import GridResults
 

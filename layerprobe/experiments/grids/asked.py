@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from layerprobe.distill.config import DistillConfig, default_learning_rate
-from layerprobe.distill.config_file import differences, distill_config, flat, read_values, to_values
-from layerprobe.distill.run_folder import CONFIG, MAY_DIFFER
-from layerprobe.distill.schedules import default_milestones
-from layerprobe.errors import LayerprobeError
+from layerprobe.distill.config import DistillConfig
+from layerprobe.distill.config_file import differences, distill_config, read_values, to_values
+from layerprobe.distill.run_folder import CONFIG
+from layerprobe.distill.same_run import MAY_DIFFER
+from layerprobe.distill.same_run import told_otherwise as run_told_otherwise
+from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.experiments.grids.grid_file import PlannedCell, Values
 from layerprobe.ranking.rules import read_wish
-from layerprobe.resolve import AS_BUILT, PRETRAINED, RANDOM
 
 _RANKING = "ranking"
-_LAYERS = ("teacher_layers", "student_layers")
-_NO_FILE = (AS_BUILT, PRETRAINED, RANDOM)
 
 
 def asked_file(folder: Path, path: str) -> Path:
@@ -50,8 +46,8 @@ def ask(planned: PlannedCell, folder: Path) -> None:
 def told_otherwise(planned: PlannedCell, folder: Path) -> str:
     """What a run was told otherwise than the grid file says, e.g. ``training.epochs 3, not 4``; empty: nothing.
 
-    A run that began before such values were kept is compared by its ``config.yaml``, which holds what came of them: the
-    names of the layers, and not the rule that chose them.
+    A run of which such values aren't kept, like one of `layerprobe distill`, is compared by its ``config.yaml``, which
+    holds what came of them: the names of the layers, and not the rule that chose them.
 
     Raises:
         LayerprobeError: if what it was told can't be read.
@@ -60,20 +56,13 @@ def told_otherwise(planned: PlannedCell, folder: Path) -> str:
     if asked_file(folder, path).is_file():
         told = read_values(asked_file(folder, path), "distill")
         ranking = told.pop(_RANKING, None)
-        return _first(differences(_settings(planned.values, planned.ranking), _settings(told, ranking), MAY_DIFFER))
-    theirs = to_values(_plan(read_values(folder / path / CONFIG, "distill")))
-    ours = to_values(_resolved(_plan(planned.values)))
-    return _first(differences(ours, theirs, (*MAY_DIFFER, *_LAYERS, *_found_by_the_run(ours, theirs))))
+        return first_of(differences(_settings(planned.values, planned.ranking), _settings(told, ranking), MAY_DIFFER))
+    return first_of(run_told_otherwise(_plan(planned.values), _plan(read_values(folder / path / CONFIG, "distill"))))
 
 
 def other_run(path: str, found: str, state: str) -> str:
     """A message for a person: a cell's run, finished or not, is of other settings."""
     return f"the {state} run there has {found}; name another --output for the grid, or remove {path}"
-
-
-def _first(found: list[str]) -> str:
-    more = f" (and {len(found) - 1} more)" if found[1:] else ""
-    return f"{found[0]}{more}" if found else ""
 
 
 def _plan(values: Values) -> DistillConfig:
@@ -85,23 +74,3 @@ def _settings(values: Values, ranking: Path | str | None) -> dict[str, Any]:
     plan = _plan(values)
     wish = read_wish(plan.layers) if plan.layers else None
     return {**to_values(plan), _RANKING: str(ranking) if ranking and wish and wish.rule.score else None}
-
-
-def _resolved(plan: DistillConfig) -> DistillConfig:
-    """What a run fills in before it writes its configuration."""
-    training = plan.training
-    if training.learning_rate is None:
-        training = replace(training, learning_rate=default_learning_rate(plan.student.name))
-    if training.schedule == "multi-step" and training.milestones is None:
-        training = replace(training, milestones=default_milestones(training.epochs))
-    return replace(plan, training=training)
-
-
-def _found_by_the_run(ours: Values, theirs: Values) -> Iterable[str]:
-    """Keys that the grid file leaves open, with values in ``config.yaml`` that say what was found."""
-    asked, found = flat(ours), flat(theirs)
-    for network in ("teacher", "student"):
-        if asked[f"{network}.weights"] is None and found[f"{network}.weights"] in _NO_FILE:
-            yield f"{network}.weights"
-        if asked[f"{network}.weights_sha256"] is None:
-            yield f"{network}.weights_sha256"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerprobe.errors import LayerprobeError, closest
+from layerprobe.errors import LayerprobeError, closest, first_of
 from layerprobe.experiments.grids.grid_file import RUNS, Grid, lacks_layers, load_grid
 from layerprobe.experiments.grids.interruption import interrupted_by_sigterm
 from layerprobe.experiments.grids.launchers import LAUNCHERS, Launch, Launched
@@ -199,9 +199,8 @@ def check_kept(grid: Grid, folder: Path) -> None:
     results = Lookout(there, folder).look().results
     lost = [one.cell.path for one in results if one.state in (DONE, RUNNING) and one.cell.path not in kept]
     if lost:
-        more = f" and {len(lost) - 1} more" if lost[1:] else ""
         raise LayerprobeError(
-            f"{folder} holds another grid, of which {lost[0]}{more} would be in no report any more; name another "
+            f"{folder} holds another grid, of which {first_of(lost)} would be in no report any more; name another "
             "--output, or remove these runs"
         )
 
