@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogFormatter
 
+from layerprobe.report.figures.log_axis import label_plainly
 from layerprobe.report.grid_groups import Group, column_groups, group_cells, method_labels
 from layerprobe.report.panels import panels
 from layerprobe.report.style import PAGE_WIDTH, Drawing, Look, as_written, is_narrow, look
@@ -60,8 +60,9 @@ def _scale(axis: Axes, groups: Sequence[Group]) -> None:
     means = [group.seconds.mean for group in groups]
     if min(means) > 0 and max(means) > WIDE * min(means):
         axis.set_xscale("log")
-        axis.xaxis.set_major_formatter("{x:g}")
-        axis.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5), labelOnlyBase=False))
+        label_plainly(axis.xaxis)
+    else:
+        axis.set_xlim(left=max(axis.get_xlim()[0], 0.0))  # wide bars reach below what time can
 
 
 def _data(results: GridResults) -> Iterator[tuple[object, ...]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
+from layerprobe.report.figures.log_axis import label_plainly
 from layerprobe.report.style import COLOURS, LINES, MARKERS, PAGE_WIDTH, Drawing, new_figure
 from layerprobe.report.tables import data_table
 from layerprobe.types import Run
@@ -37,8 +38,7 @@ def _losses(axis: Axes, run: Run) -> None:
         )
     if all(value > 0 for metrics in run.epochs for value in metrics.losses.values()):
         axis.set_yscale("log")
-        axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5), labelOnlyBase=False))
+        label_plainly(axis.yaxis)
     axis.set_title(f"{run.method}: training loss", loc="left")
     axis.legend()
 
