@@ -18,6 +18,7 @@ from layerprobe.data.loading import Batch, batches
 from layerprobe.distill.checkpoints import BEST, DIVERGED, LATEST, Checkpoints, Saved
 from layerprobe.distill.config import Recipe
 from layerprobe.distill.evaluation import accuracy, count_correct, percent
+from layerprobe.distill.heap import keeping_freed_memory
 from layerprobe.distill.images import Images
 from layerprobe.distill.lesson import HEAD_TERM, Lesson, Pupil
 from layerprobe.distill.loss_means import LossMeans
@@ -72,7 +73,8 @@ def train(
         LayerprobeError: if a gradient of the classifier's loss reaches the backbone, or a loss stops being finite or
             diverges.
     """
-    with torch.random.fork_rng(devices=[accelerator.device] if accelerator.device.type == "cuda" else []):
+    generators = [accelerator.device] if accelerator.device.type == "cuda" else []
+    with keeping_freed_memory(), torch.random.fork_rng(devices=generators):
         torch.manual_seed(recipe.seed)
         trainer = _Trainer(pupil, images, recipe, accelerator, checkpoints)
         try:
