@@ -4,9 +4,9 @@
     python benchmarks/distill.py --device cuda --batch-size 128 --steps 200
 
 The loop: both networks, hooks on the paired layers, 1x1 convolutions, the loss terms, AdamW and OneCycle, on the same
-decoded images in batches of the same size; written out here, with nothing of the engine. Epochs of both alternate;
-medians are reported. A ratio of 1.05 or less is the target, for memory 1.10. Peak memory is of a process of its own for
-each: resident on a CPU, allocated on a GPU.
+decoded images in batches of the same size; written out here, with nothing of the engine. Both alternate, each time in a
+process of its own; medians are reported. A ratio of 1.05 or less is the target, for memory 1.10. Memory is resident on
+a CPU, allocated on a GPU.
 """
 
 from __future__ import annotations
@@ -183,11 +183,12 @@ def synchronize(device: torch.device) -> None:
 WAYS: dict[str, Callable[[Case, int], Iterator[float]]] = {"engine": engine_epochs, "loop": loop_epochs}
 
 
-def peak(setting: Case, way: str) -> int:
-    """Peak memory in bytes of a process that does nothing else."""
+def measured(setting: Case, way: str) -> tuple[float, int]:
+    """Milliseconds a step, and peak memory in bytes, of a process that does nothing else."""
     options = [f"--{name.replace('_', '-')}={getattr(setting, name)}" for name in vars(setting) if name != "method"]
-    command = [sys.executable, __file__, "--methods", setting.method, "--peak-of", way, *options]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    command = [sys.executable, __file__, "--methods", setting.method, "--only", way, *options]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return float(printed[-2]), int(printed[-1])
 
 
 def main() -> None:
@@ -199,21 +200,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="per epoch")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--peak-of", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=WAYS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     for method in given.methods:
         setting = Case(method, given.teacher, given.student, given.batch_size, given.steps, given.device)
-        if given.peak_of:
-            list(WAYS[given.peak_of](setting, 1))
-            print(peak_memory(resolve_device(given.device)))
+        if given.only:
+            *_, last = WAYS[given.only](setting, 2)  # the first epoch warms up
+            print(1000 * last / (setting.steps - 1), peak_memory(resolve_device(given.device)))
             continue
-        times: dict[str, list[float]] = {way: [] for way in WAYS}
+        runs: dict[str, list[tuple[float, int]]] = {way: [] for way in WAYS}
         for repeat in range(given.repeats):
             for way in list(WAYS)[:: 1 if repeat % 2 else -1]:
-                *_, last = WAYS[way](setting, 2)  # the first epoch warms up
-                times[way].append(1000 * last / (setting.steps - 1))
-        medians = {way: statistics.median(values) for way, values in times.items()}
-        memory = {way: peak(setting, way) for way in WAYS}
+                runs[way].append(measured(setting, way))
+        medians, memory = ({way: statistics.median(run[n] for run in runs[way]) for way in WAYS} for n in (0, 1))
         print(
             f"{method}: {medians['engine']:.1f} ms a step / {medians['loop']:.1f} ms = "
             f"{medians['engine'] / medians['loop']:.3f}; peak memory {memory['engine'] / 1e6:.0f} MB / "

@@ -74,7 +74,7 @@ def train(
             diverges.
     """
     generators = [accelerator.device] if accelerator.device.type == "cuda" else []
-    with keeping_freed_memory(), torch.random.fork_rng(devices=generators):
+    with keeping_freed_memory(accelerator.device), torch.random.fork_rng(devices=generators):
         torch.manual_seed(recipe.seed)
         trainer = _Trainer(pupil, images, recipe, accelerator, checkpoints)
         try:

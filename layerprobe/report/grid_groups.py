@@ -110,6 +110,11 @@ def is_reference(group: Group, results: GridResults) -> bool:
     return group.method == results.reference and len(choices) == 1
 
 
+def reference_labels(results: GridResults) -> frozenset[str]:
+    """Labels of the groups that others are compared with."""
+    return frozenset(group.label for group in group_cells(results) if is_reference(group, results))
+
+
 def find_reference(groups: tuple[Group, ...], results: GridResults) -> Group | None:
     """The group among those of a column that others are compared with; None: none."""
     return next((group for group in groups if is_reference(group, results)), None)

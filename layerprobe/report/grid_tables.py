@@ -9,9 +9,8 @@ from layerprobe.report.grid_groups import (
     Group,
     column_groups,
     find_reference,
-    group_cells,
-    is_reference,
     method_labels,
+    reference_labels,
 )
 from layerprobe.report.grid_notes import (
     BEST_EPOCH,
@@ -44,11 +43,7 @@ def grid_table(results: GridResults) -> Table:
     columns = column_groups(results)
     rows = [_method_row(label, columns, results) for label in method_labels(results)]
     teachers = {column: teacher_accuracy(groups) for column, groups in columns.items()}
-    marked = {
-        number
-        for number, label in enumerate(method_labels(results))
-        if any(group.label == label and is_reference(group, results) for group in group_cells(results))
-    }
+    marked = {number for number, label in enumerate(method_labels(results)) if label in reference_labels(results)}
     if any(value is not None for value in teachers.values()):
         rows.append({"method": TEACHER, "choice": "", **{f"top1 {column}": top1 for column, top1 in teachers.items()}})
     chosen = any(row["choice"] for row in rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from layerprobe.report.grid_groups import Group, column_groups, find_reference, method_labels
+from layerprobe.report.grid_groups import Group, column_groups, find_reference, method_labels, reference_labels
 from layerprobe.report.grid_notes import OVER_PAIRS, reference_notes, state_note
 from layerprobe.report.paired import PairedDifference, paired_difference
 from layerprobe.report.tables import Column, Table
@@ -36,6 +36,7 @@ def pairs_table(results: GridResults) -> Table | None:
         row: dict[str, Any] = {"method": found[0][1].method, "choice": found[0][1].choice}
         row |= paired_difference(ahead, dict.fromkeys(ahead, 0.0)).cells("difference")
         rows.append(row | {"ahead": sum(value > 0 for value in ahead.values()) if ahead else None})
+    marked = {number for number, label in enumerate(method_labels(results)) if label in reference_labels(results)}
     return Table(
         title=f"{results.title}: over pairs",
         columns=(
@@ -45,6 +46,7 @@ def pairs_table(results: GridResults) -> Table | None:
             Column("ahead", "pairs ahead"),
         ),
         rows=tuple(rows),
+        marked=frozenset(marked),
         notes=(*reference_notes(results), OVER_PAIRS, state_note(results)),
     )
 

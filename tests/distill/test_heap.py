@@ -1,13 +1,17 @@
 """Freed memory stays with a training, and goes back to the system after it."""
 
+import os
 import platform
 import subprocess
 import sys
 
 import pytest
 
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone gives memory back so eagerly")
+
+SIZE = 8 * 4 * 2**22
 PROGRAM = """
-import resource, torch
+import ctypes, resource, torch
 from pathlib import Path
 from layerprobe.distill.heap import keeping_freed_memory
 
@@ -20,28 +24,42 @@ def faults():
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
-faults(), faults()
-without, before = faults(), resident()
-with keeping_freed_memory():
-    faults()
-    print(faults(), without)
+faults()
+without = faults()
+ctypes.CDLL(None).malloc_trim(0)
+before = resident()
+try:
+    with keeping_freed_memory(torch.device(DEVICE)):
+        faults()
+        print(faults(), without, resident() - before)
+        raise KeyError
+except KeyError:
     print(resident() - before)
-print(resident() - before)
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone gives memory back so eagerly")
-def test_freed_memory_is_kept_for_the_length_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    size = 8 * 4 * 2**22
-    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
-    printed = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True).stdout
-    kept_faults, faults, kept, left = map(int, printed.split())
-    assert kept_faults * 10 < faults
-    assert kept > 0.9 * size > 0.1 * size > left
+def run(device: str = "cpu", **told: str) -> list[int]:
+    """Page faults within and without, and how much more is resident within and after."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    program = PROGRAM.replace("DEVICE", repr(device))
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=plain | told)
+    return [int(word) for word in ran.stdout.split()]
 
 
-def test_an_allocator_that_was_told_otherwise_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
-    printed = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True).stdout
-    kept_faults, faults, *_ = map(int, printed.split())
-    assert kept_faults * 10 > faults
+def test_freed_memory_is_kept_for_the_length_of_a_block() -> None:
+    within, without, kept, left = run()
+    assert within * 10 < without
+    assert kept > 0.9 * SIZE > 0.1 * SIZE > left
+
+
+@pytest.mark.parametrize(
+    "told", [{"MALLOC_TRIM_THRESHOLD_": "131072"}, {"GLIBC_TUNABLES": "glibc.malloc.trim_threshold=131072"}]
+)
+def test_an_allocator_that_was_told_otherwise_is_left_as_it_is(told: dict[str, str]) -> None:
+    within, without, *_ = run(**told)
+    assert within * 10 > without
+
+
+def test_beside_a_gpu_memory_is_left_as_it_is() -> None:
+    within, without, *_ = run("cuda")
+    assert within * 10 > without

@@ -100,6 +100,13 @@ def test_costs_far_apart_have_a_logarithmic_axis() -> None:
     assert (first.get_xscale(), second.get_xscale()) == ("log", "linear")
 
 
+def test_bars_of_costs_do_not_reach_below_zero() -> None:
+    slow = replace(finished("feature-only", 80.0, 0), wall_seconds=160.0)
+    first, _ = cost_figure(changed(GRID, 0, slow)).figure.axes
+    across = min(bar.lines[2][0].get_segments()[0][:, 0].min() for bar in first.containers)
+    assert across < 0 == first.get_xlim()[0]
+
+
 def test_the_validation_is_a_panel_per_score() -> None:
     quality, logme, bar = validation_figure(validation()).figure.axes
     assert (quality.get_xlabel(), logme.get_xlabel()) == ("quality", "log me (low is better)")

@@ -83,6 +83,7 @@ def test_over_pairs_a_pair_counts_once_however_many_seeds_it_has() -> None:
     table = pairs_table(GRID)
     assert table is not None
     rows = {(row["method"], row["choice"]): row for row in table.rows}
+    assert [table.rows[number]["choice"] for number in table.marked] == ["quality:4"]
     kd = rows["kd", ""]
     ahead = [(70.0 + 75.0 - 80.0 - 82.0) / 2, 55.0 - 50.0]  # two seeds of one pair, one of the other
     peer = stats.ttest_1samp(ahead, 0)

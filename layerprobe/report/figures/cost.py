@@ -61,8 +61,8 @@ def _scale(axis: Axes, groups: Sequence[Group]) -> None:
     if min(means) > 0 and max(means) > WIDE * min(means):
         axis.set_xscale("log")
         label_plainly(axis.xaxis)
-    else:
-        axis.set_xlim(left=max(axis.get_xlim()[0], 0.0))  # wide bars reach below what time can
+    elif axis.get_xlim()[0] < 0:
+        axis.set_xlim(left=0)  # wide bars reach below what time can
 
 
 def _data(results: GridResults) -> Iterator[tuple[object, ...]]:

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from layerprobe.report.grid_groups import Group, column_groups, group_cells, is_reference, method_labels
+from layerprobe.report.grid_groups import Group, column_groups, group_cells, method_labels, reference_labels
 from layerprobe.report.grid_notes import teacher_accuracy
 from layerprobe.report.panels import Panels, panels
 from layerprobe.report.style import COLOURS, PAGE_WIDTH, Drawing, as_written, is_narrow
@@ -137,7 +137,7 @@ def _begin(groups: Sequence[Group], teacher: float | None) -> float:
 
 def _name_methods(page: Panels, results: GridResults, labels: Sequence[str], places: Mapping[float, str]) -> None:
     """Methods at the left edge, the reference with an asterisk."""
-    marked = {group.label for group in group_cells(results) if is_reference(group, results)}
+    marked = reference_labels(results)
     texts = places.values()
     names = [f"* {text}" if label in marked else text for label, text in zip(labels, texts, strict=True)]
     for axis in page.axes:
@@ -155,7 +155,7 @@ def _entries(results: GridResults) -> dict[str, Artist]:
     entries["mean ± std"] = Line2D([], [], color="black", linewidth=0.8, marker="|", markersize=4)
     if any(teacher_accuracy(groups) is not None for groups in column_groups(results).values()):
         entries["teacher"] = Line2D([], [], color="0.35", linestyle="--", linewidth=0.9)
-    if any(is_reference(group, results) for group in group_cells(results)):
+    if reference_labels(results):
         entries["* reference"] = Line2D([], [], linestyle="none")
     return entries
 
