@@ -52,6 +52,21 @@ def test_the_page_shows_the_reports_tables(folder: Path) -> None:
         assert "\n".join(["", *rows, ""]) in section(folder)
 
 
+@pytest.mark.parametrize(
+    "folder", [folder for folder in FOLDERS if folder not in VALIDATIONS], ids=lambda folder: folder.name
+)
+def test_the_page_says_the_means_of_the_records(folder: Path) -> None:
+    reached: dict[tuple[str, str, str], list[float]] = {}
+    for result in read_grid(folder).results:
+        if result.run:
+            cell = result.cell
+            reached.setdefault((cell.pair, cell.method, cell.choice), []).append(result.run.last_accuracy)
+    lines = section(folder).splitlines()
+    for (pair, method, choice), values in reached.items():
+        shown = [line for line in lines if f"| {method} | {choice}" in line]
+        assert any(f"{sum(values) / len(values):.2f}" in line and f"({len(values)})" in line for line in shown), pair
+
+
 @pytest.mark.parametrize("folder", VALIDATIONS, ids=lambda folder: folder.name)
 def test_the_page_says_what_scores_foretold(folder: Path) -> None:
     validation = read_validation(folder)
