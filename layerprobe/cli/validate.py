@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -62,8 +63,8 @@ def validate(
 
     check_format(format)
     config = CompareConfig(grid, output, jobs, launcher, tuple(launcher_option or ()))
-    with Reporter(quiet, verbose) as reporter:
-        if dry_run:
+    with Reporter(quiet, verbose, usual=logging.WARNING if dry_run else logging.INFO) as reporter:
+        if dry_run:  # what the trial runs say of themselves is of no cell
             show_plan(plan_validation(config), config, reporter, format)
             return
         compared = run(

@@ -13,6 +13,7 @@ from functools import partial
 import torch
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.models.layers import is_channels_last
 from layerprobe.models.selection import body_layers, even_layers
 from layerprobe.ranking.choose import SCORES, select
 from layerprobe.types import Layer, Ranking, Similarity
@@ -119,7 +120,7 @@ def stagewise_resolution(task: Task, score: str) -> tuple[str, ...]:
         window, count = [block for block in body if _area(block) == area], areas.count(area)
         scored = [block for block in window if not math.isnan(values[block.name])]
         if len(scored) < count:
-            height, width = window[0].shape[1:]
+            height, width = _sides(window[0])
             raise LayerprobeError(
                 f"{count} student layers are nearest to the resolution {height}x{width}, where {len(scored)} of the "
                 f"teacher's blocks have a value of {SCORES[score].statistic!r}; choose fewer layers, or 'stagewise'"
@@ -198,7 +199,11 @@ def _has_map(layer: Layer) -> bool:
 
 
 def _area(layer: Layer) -> int:
-    return math.prod(layer.shape[1:])
+    return math.prod(_sides(layer))
+
+
+def _sides(layer: Layer) -> tuple[int, ...]:
+    return layer.shape[:-1] if is_channels_last(layer.shape) else layer.shape[1:]
 
 
 def _nearest(areas: Collection[int], area: int) -> int:

@@ -94,6 +94,13 @@ def test_student_layers_of_one_resolution_share_its_best_blocks() -> None:
     assert choose("stagewise-resolution", given) == ("b3", "b6", "b9")
 
 
+def test_a_map_may_have_its_channels_last() -> None:
+    """As in Swin: 16 x 16 pixels of 32 channels, and 8 x 8 of 64."""
+    swin = [*[(16, 16, 32)] * 3, *[(8, 8, 64)] * 3]
+    given = pair(swin, [(8, 16, 16), (8, 8, 8)], [0, 1], {"b1": 2.0, "b3": 5.0, "b5": 4.0})
+    assert choose("stagewise-resolution", given) == ("b1", "b3")
+
+
 def test_the_nearest_resolution_is_by_the_smallest_factor() -> None:
     """A map of 4x4 is nearest to 8x8, one of 28x28 to 32x32; 11x11 has 8x8 at 1.9 and 16x16 at 2.1 times its area."""
     best = {"b1": 1.0, "b4": 1.0, "b7": 2.0, "b8": 1.0}
