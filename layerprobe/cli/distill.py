@@ -44,6 +44,7 @@ _PLACES = {
     "mapping": "alignment.mapping",
     "cross_entropy": "alignment.cross_entropy",
     "kl": "alignment.kl",
+    "feature_weight": "alignment.feature_weight",
     "student_layers": "student_layers",
     "teacher_features": "teacher_features",
 }
@@ -101,6 +102,9 @@ def distill(
     kl: Annotated[
         bool, typer.Option("--kl/--no-kl", help="An ablation of feature-only: KL of logits into the backbone.")
     ] = False,
+    feature_weight: Annotated[
+        float, typer.Option("--feature-weight", help="Of an ablation: what the features' loss is multiplied by.")
+    ] = 1.0,
     weights: Annotated[
         str | None, typer.Option("--weights", help=f"The teacher's weights: {options.WEIGHTS_HELP}")
     ] = None,

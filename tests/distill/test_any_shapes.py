@@ -219,10 +219,12 @@ def test_three_layers_against_the_formula() -> None:
     np.testing.assert_allclose(found.detach().numpy(), expected, rtol=1e-9, atol=1e-12)
 
 
-def test_the_ablations_add_cross_entropy_and_sixteen_kl() -> None:
+@pytest.mark.parametrize("weight", [1.0, 400.0])
+def test_the_ablations_add_cross_entropy_and_sixteen_kl(weight: float) -> None:
     torch.manual_seed(0)
     pairing = Pairing(*(layers(name, side) for name, side in zip("st", SHAPES["map to tokens"], strict=True)))
-    objective = feature_only(Alignment(cross_entropy=True, kl=True), pairing, CLASSES).double()
+    ablation = Alignment(cross_entropy=True, kl=True, feature_weight=weight)
+    objective = feature_only(ablation, pairing, CLASSES).double()
     assert isinstance(objective, FeaturesAndLogits)
     ours, theirs = features(pairing.student), features(pairing.teacher)
     logits, taught = normal(IMAGES, CLASSES, seed=1), normal(IMAGES, CLASSES, seed=2)
@@ -236,7 +238,7 @@ def test_the_ablations_add_cross_entropy_and_sixteen_kl() -> None:
     alone = objective.features([ours[one.name] for one in pairing.student], list(theirs.values()))
     assert {name: float(value.detach()) for name, value in terms.items()} == pytest.approx(
         {
-            "features": float(alone["features"].detach()),
+            "features": weight * float(alone["features"].detach()),
             "cross_entropy": -np.log(softmax(logits.numpy())[np.arange(IMAGES), LABELS.numpy()]).mean(),
             "kl": 16 * (p * np.log(p / q)).sum(axis=1).mean(),
         },

@@ -47,6 +47,7 @@ def test_labels_of_the_forms() -> None:
     assert (
         Alignment(mapping="full").label == "full mapping" and Alignment(mapping="a=x,b=y").label == "table of 2 pairs"
     )
+    assert Alignment(kl=True, feature_weight=400).label == "400 x features, + KL"
     assert Alignment(kl=True).label == "+ KL" and not Alignment(kl=True).uses_labels
 
 
@@ -73,6 +74,9 @@ def test_labels_of_the_forms() -> None:
         ({"name": "relation", "projector": "three-layer"}, "--projector is for projector and moments; relation"),
         ({"name": "relation", "loss": "cosine"}, "--feature-loss is for features of one shape"),
         ({"name": "moments", "by_class": True, "kl": True}, "--by-class and the ablations with logits"),
+        ({"feature_weight": 400.0}, "--feature-weight weighs the features against .* with --cross-entropy-into-b"),
+        ({"feature_weight": 0.0, "kl": True}, "--feature-weight is a number above 0, not 0.0"),
+        ({"feature_weight": float("nan"), "kl": True}, "--feature-weight is a number above 0, not nan"),
     ],
 )
 def test_what_does_not_go_together_is_refused(values: dict[str, object], message: str) -> None:

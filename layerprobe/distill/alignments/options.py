@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from layerprobe.distill.alignments import ALIGNMENTS
@@ -30,6 +31,7 @@ class Alignment:
             ``layer1.2=layer3.5,layer3.2=layer3.6``.
         cross_entropy: an ablation: cross entropy into the backbone, too.
         kl: an ablation: 16 KL of logits at temperature 4 into the backbone, too.
+        feature_weight: of an ablation: what the features' terms are multiplied by.
 
     Raises:
         LayerprobeError: if a name is unknown, or these don't go together.
@@ -42,6 +44,7 @@ class Alignment:
     mapping: str = "one-to-one"
     cross_entropy: bool = False
     kl: bool = False
+    feature_weight: float = 1.0
 
     def __post_init__(self) -> None:
         for option, value, known in (
@@ -62,8 +65,20 @@ class Alignment:
             raise LayerprobeError(f"--projector is for projector and moments; {self.name} projects nothing")
         if self.loss != "mse" and self.name == "relation":
             raise LayerprobeError("--feature-loss is for features of one shape; relation compares cosines of images")
-        if self.by_class and (self.cross_entropy or self.kl):
+        if self.by_class and self.with_logits:
             raise LayerprobeError("--by-class and the ablations with logits are not combined; take one")
+        if not 0 < self.feature_weight < math.inf:
+            raise LayerprobeError(f"--feature-weight is a number above 0, not {self.feature_weight}")
+        if self.feature_weight != 1 and not self.with_logits:
+            raise LayerprobeError(
+                "--feature-weight weighs the features against what an ablation adds to them; give it together with "
+                "--cross-entropy-into-backbone or --kl"
+            )
+
+    @property
+    def with_logits(self) -> bool:
+        """Whether it is an ablation: terms of the logits reach the backbone beside those of the features."""
+        return self.cross_entropy or self.kl
 
     @property
     def uses_labels(self) -> bool:
@@ -84,6 +99,7 @@ class Alignment:
         parts += [f"{self.projector} projector" if self.projector != default.projector else ""]
         parts += [self.loss if self.loss != default.loss else ""]
         parts += [self._mapping_label if self.mapping != default.mapping else ""]
+        parts += [f"{self.feature_weight:g} x features" if self.feature_weight != default.feature_weight else ""]
         parts += ["+ cross entropy" if self.cross_entropy else "", "+ KL" if self.kl else ""]
         parts += ["uses labels" if self.uses_labels else ""]
         return ", ".join(filter(None, parts))
@@ -115,6 +131,6 @@ def feature_only(
         objective: FeatureObjective = AttentionMapping(pairing, batch_size, loss, projector)
     else:
         objective = ALIGNMENTS[alignment.name](pairing, loss, projector)
-    if alignment.cross_entropy or alignment.kl:
-        return FeaturesAndLogits(objective, pairing, alignment.cross_entropy, alignment.kl)
+    if alignment.with_logits:
+        return FeaturesAndLogits(objective, pairing, alignment.cross_entropy, alignment.kl, alignment.feature_weight)
     return objective

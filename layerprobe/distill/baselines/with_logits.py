@@ -23,11 +23,14 @@ class FeaturesAndLogits(LabelledObjective):
         pairing: its layers.
         cross_entropy: whether there is cross entropy. Without it the classifier learns from the KL alone.
         kl: whether there is T^2 KL at temperature T = 4, as in ``kd``.
+        weight: of the features' terms.
     """
 
-    def __init__(self, features: FeatureObjective, pairing: Pairing, cross_entropy: bool, kl: bool) -> None:
+    def __init__(
+        self, features: FeatureObjective, pairing: Pairing, cross_entropy: bool, kl: bool, weight: float = 1.0
+    ) -> None:
         super().__init__()
-        self.features, self.pairing = features, pairing
+        self.features, self.pairing, self.weight = features, pairing, weight
         self.cross_entropy, self.kl = cross_entropy, kl
         self.needs_fit = features.needs_fit
 
@@ -36,16 +39,17 @@ class FeaturesAndLogits(LabelledObjective):
         self.features.fit(batches)
 
     def forward(self, student: Captured, teacher: Captured | None, labels: Tensor) -> dict[str, Tensor]:
-        """The terms of the features, and ``cross_entropy`` and ``kl`` where they are asked for.
+        """The weighted terms of the features, and ``cross_entropy`` and ``kl`` where they are asked for.
 
         Raises:
             ValueError: without a teacher.
         """
         taught = the_teacher(teacher)
         names = self.pairing.names
-        terms: dict[str, Tensor] = self.features(
+        alone: dict[str, Tensor] = self.features(
             [student.features[one] for one, _ in names], [taught.features[one] for _, one in names]
         )
+        terms = {name: self.weight * term for name, term in alone.items()}
         if self.cross_entropy:
             terms = {**terms, "cross_entropy": cross_entropy(student.logits, labels)}
         if self.kl:
