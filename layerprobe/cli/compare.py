@@ -61,8 +61,8 @@ def compare(
 
     check_format(format)
     config = CompareConfig(grid, output, jobs, launcher, tuple(launcher_option or ()))
-    with Reporter(quiet, verbose, usual=logging.WARNING if dry_run else logging.INFO) as reporter:
-        if dry_run:  # what the trial runs say of themselves is of no cell
+    with grid_reporter(quiet, verbose, dry_run) as reporter:
+        if dry_run:
             show_plan(plan_grid(config), config, reporter, format)
             return
         compared = run(
@@ -79,6 +79,11 @@ def compare(
         reporter.wrote([output / "grid.yaml"], f"layerprobe report {output}")
     if failed:
         raise typer.Exit(1)
+
+
+def grid_reporter(quiet: bool, verbose: bool, dry_run: bool) -> Reporter:
+    """A reporter that leaves out what the trial runs of a dry run say of themselves: their layers are no cell's."""
+    return Reporter(quiet, verbose, usual=logging.WARNING if dry_run else logging.INFO)
 
 
 def show_plan(grid: Grid, config: CompareConfig, reporter: Reporter, format: str) -> None:

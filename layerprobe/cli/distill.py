@@ -103,7 +103,11 @@ def distill(
         bool, typer.Option("--kl/--no-kl", help="An ablation of feature-only: KL of logits into the backbone.")
     ] = False,
     feature_weight: Annotated[
-        float, typer.Option("--feature-weight", help="Of an ablation: what the features' loss is multiplied by.")
+        float,
+        typer.Option(
+            "--feature-weight",
+            help="With --cross-entropy-into-backbone or --kl: what the features' loss is multiplied by.",
+        ),
     ] = 1.0,
     weights: Annotated[
         str | None, typer.Option("--weights", help=f"The teacher's weights: {options.WEIGHTS_HELP}")

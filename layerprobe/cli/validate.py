@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -16,10 +15,10 @@ from layerprobe.cli.compare import (
     Jobs,
     Launcher,
     LauncherOption,
+    grid_reporter,
     show_failures,
     show_plan,
 )
-from layerprobe.cli.reporter import Reporter
 
 EXAMPLES = """Examples:
 
@@ -63,8 +62,8 @@ def validate(
 
     check_format(format)
     config = CompareConfig(grid, output, jobs, launcher, tuple(launcher_option or ()))
-    with Reporter(quiet, verbose, usual=logging.WARNING if dry_run else logging.INFO) as reporter:
-        if dry_run:  # what the trial runs say of themselves is of no cell
+    with grid_reporter(quiet, verbose, dry_run) as reporter:
+        if dry_run:
             show_plan(plan_validation(config), config, reporter, format)
             return
         compared = run(

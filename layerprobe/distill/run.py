@@ -121,8 +121,8 @@ def _check_alignment(method: Method, config: DistillConfig) -> None:
     """Refuse a form of feature-only for another method."""
     if config.alignment != Alignment() and not method.aligns:
         raise LayerprobeError(
-            f"--alignment, --projector, --feature-loss, --mapping and the ablations are forms of feature-only; "
-            f"{method.name} has its own; leave them out"
+            f"--alignment, --by-class, --projector, --feature-loss, --mapping and the ablations are forms of "
+            f"feature-only; {method.name} has its own; leave them out"
         )
 
 

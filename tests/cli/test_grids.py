@@ -75,7 +75,9 @@ def test_a_validation_from_file_to_report(grid: Path, tmp_path: Path) -> None:
     grid.write_text(yaml.safe_dump(values, sort_keys=False))
     (tmp_path / "mine.py").write_text("def length(gram):\n    return gram.squared_norms.sqrt().mean()\n")
     folder = tmp_path / "out"
-    plan = json.loads(invoke("validate", grid, "--output", folder, "--dry-run", "--format", "json").stdout)
+    planned = invoke("validate", grid, "--output", folder, "--dry-run", "--format", "json")
+    assert planned.stderr == ""
+    plan = json.loads(planned.stdout)
     assert [row["method"] for row in plan["rows"]] == [
         f"feature-only ({name})" for name in ("relu", "layer2.0", "linear.input")
     ]

@@ -197,14 +197,16 @@ def test_what_a_file_turns_on_the_command_line_turns_off(small: DistillConfig, t
             if option.name in {**_PLACES, **distill_command._PLACES} and getattr(option, "is_flag", False):
                 assert option.secondary_opts, option.name
     training = replace(small.training, channels_last=True, epochs=1, train_samples=100)
-    values = merge(to_values(replace(small, training=training)), {"alignment": {"kl": True}})
+    values = merge(to_values(replace(small, training=training)), {"alignment": {"cross_entropy": True, "kl": True}})
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(values))
     invoke(
-        "distill", "--config", tmp_path / "plan.yaml", "--no-channels-last", "--no-kl", "--test-samples", "all",
+        "distill", "--config", tmp_path / "plan.yaml", "--no-channels-last", "--no-kl", "--feature-weight", 10,
+        "--test-samples", "all",
         "--output", tmp_path / "run", "--quiet",
     )  # fmt: skip
     written = settings(tmp_path / "run")
     assert not written["training"]["channels_last"] and not written["alignment"]["kl"]
+    assert written["alignment"]["feature_weight"] == 10
     assert written["training"]["test_samples"] is None and written["training"]["train_samples"] == 100
     error = invoke("distill", "--train-samples", "some", "--output", tmp_path / "none", code=2).stderr
     assert "--train-samples is a number of images, or 'all'; not 'some'" in error

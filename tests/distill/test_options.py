@@ -74,7 +74,10 @@ def test_labels_of_the_forms() -> None:
         ({"name": "relation", "projector": "three-layer"}, "--projector is for projector and moments; relation"),
         ({"name": "relation", "loss": "cosine"}, "--feature-loss is for features of one shape"),
         ({"name": "moments", "by_class": True, "kl": True}, "--by-class and the ablations with logits"),
-        ({"feature_weight": 400.0}, "--feature-weight weighs the features against .* with --cross-entropy-into-b"),
+        (
+            {"feature_weight": 400.0},
+            "--feature-weight is of the ablations of feature-only: give it together",
+        ),
         ({"feature_weight": 0.0, "kl": True}, "--feature-weight is a number above 0, not 0.0"),
         ({"feature_weight": float("nan"), "kl": True}, "--feature-weight is a number above 0, not nan"),
     ],

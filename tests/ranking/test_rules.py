@@ -99,6 +99,8 @@ def test_a_map_may_have_its_channels_last() -> None:
     swin = [*[(16, 16, 32)] * 3, *[(8, 8, 64)] * 3]
     given = pair(swin, [(8, 16, 16), (8, 8, 8)], [0, 1], {"b1": 2.0, "b3": 5.0, "b5": 4.0})
     assert choose("stagewise-resolution", given) == ("b1", "b3")
+    with pytest.raises(LayerprobeError, match="nearest to the resolution 16x16, where 2 of the"):
+        choose("stagewise-resolution", pair(swin[1:], [(8, 16, 16)] * 3, [0, 1, 2], {}))
 
 
 def test_the_nearest_resolution_is_by_the_smallest_factor() -> None:

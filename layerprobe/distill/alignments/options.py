@@ -71,8 +71,8 @@ class Alignment:
             raise LayerprobeError(f"--feature-weight is a number above 0, not {self.feature_weight}")
         if self.feature_weight != 1 and not self.with_logits:
             raise LayerprobeError(
-                "--feature-weight weighs the features against what an ablation adds to them; give it together with "
-                "--cross-entropy-into-backbone or --kl"
+                "--feature-weight is of the ablations of feature-only: give it together with "
+                "--cross-entropy-into-backbone or --kl; other methods have weights of their own"
             )
 
     @property

@@ -23,14 +23,14 @@ class FeaturesAndLogits(LabelledObjective):
         pairing: its layers.
         cross_entropy: whether there is cross entropy. Without it the classifier learns from the KL alone.
         kl: whether there is T^2 KL at temperature T = 4, as in ``kd``.
-        weight: of the features' terms.
+        feature_weight: what the features' terms are multiplied by.
     """
 
     def __init__(
-        self, features: FeatureObjective, pairing: Pairing, cross_entropy: bool, kl: bool, weight: float = 1.0
+        self, features: FeatureObjective, pairing: Pairing, cross_entropy: bool, kl: bool, feature_weight: float = 1.0
     ) -> None:
         super().__init__()
-        self.features, self.pairing, self.weight = features, pairing, weight
+        self.features, self.pairing, self.feature_weight = features, pairing, feature_weight
         self.cross_entropy, self.kl = cross_entropy, kl
         self.needs_fit = features.needs_fit
 
@@ -49,7 +49,7 @@ class FeaturesAndLogits(LabelledObjective):
         alone: dict[str, Tensor] = self.features(
             [student.features[one] for one, _ in names], [taught.features[one] for _, one in names]
         )
-        terms = {name: self.weight * term for name, term in alone.items()}
+        terms = {name: self.feature_weight * term for name, term in alone.items()}
         if self.cross_entropy:
             terms = {**terms, "cross_entropy": cross_entropy(student.logits, labels)}
         if self.kl:
