@@ -65,8 +65,9 @@ def distill(
         str | None,
         typer.Option(
             "--layers",
-            help="Teacher layers: a ranking file, names or indices separated by commas, or a rule: even:K, last:K, "
-            "random:K, quality:K or another --by of rank, stagewise:K, stagewise-resolution:K, stagewise-reach:K.",
+            help="Teacher layers: a ranking file, names or indices separated by commas, or a rule: even:K, "
+            "even-quality:K, last:K, random:K, quality:K or another --by of rank, stagewise:K, "
+            "stagewise-resolution:K, stagewise-reach:K.",
         ),
     ] = None,
     student_layers: Annotated[

@@ -77,6 +77,23 @@ def evenly_spread(task: Task) -> tuple[str, ...]:
     return _names(even_layers(task.teacher, len(task.taught), "the teacher"))
 
 
+def evenly_to_the_last_good(task: Task, score: str) -> tuple[str, ...]:
+    """Evenly spread blocks, ending at the deepest one whose score is no less than the mean of all blocks.
+
+    Of a network whose last blocks are as good as the others it is ``evenly_spread``; of one whose features collapse
+    towards the classes before its end, it stops short of them. It goes deeper where there would be too few blocks.
+    """
+    body = body_layers(task.teacher)
+    _check_enough(body, task)
+    values = _values(task, score)
+    known = [values[block.name] for block in body if not math.isnan(values[block.name])]
+    if not known:
+        raise _no_values(body, score)
+    mean = min(statistics.fmean(known), max(known))  # rounding may lift the mean of equal values above them
+    end = max(number for number, block in enumerate(body, start=1) if values[block.name] >= mean)
+    return _names(even_layers(body[: max(end, len(task.taught))], len(task.taught), "the teacher"))
+
+
 def last(task: Task) -> tuple[str, ...]:
     """The last blocks."""
     body = body_layers(task.teacher)
@@ -179,11 +196,15 @@ def _values(task: Task, score: str) -> dict[str, float]:
 def _best_of(window: Sequence[Layer], values: Mapping[str, float], score: str) -> str:
     scored = [layer.name for layer in window if not math.isnan(values[layer.name])]
     if not scored:
-        raise LayerprobeError(
-            f"no layer from {window[0].name} to {window[-1].name} has a value of {SCORES[score].statistic!r}; "
-            "choose by another score"
-        )
+        raise _no_values(window, score)
     return max(scored, key=values.__getitem__)
+
+
+def _no_values(layers: Sequence[Layer], score: str) -> LayerprobeError:
+    return LayerprobeError(
+        f"no layer from {layers[0].name} to {layers[-1].name} has a value of {SCORES[score].statistic!r}; "
+        "choose by another score"
+    )
 
 
 def _standardised(values: Mapping[str, float]) -> dict[str, float]:
@@ -225,6 +246,11 @@ def _check_enough(body: Sequence[Layer], task: Task) -> None:
 RULES: Mapping[str, Rule] = {
     **{name: Rule(partial(best, score=name), score.text, name) for name, score in SCORES.items()},
     "even": Rule(evenly_spread, "spread evenly over the blocks"),
+    "even-quality": Rule(
+        partial(evenly_to_the_last_good, score="quality"),
+        "spread evenly, ending at the deepest block of at least mean quality",
+        "quality",
+    ),
     "last": Rule(last, "the last blocks"),
     "random": Rule(drawn, "blocks drawn at random, anew for every seed"),
     "stagewise": Rule(partial(stagewise, score="quality"), "the highest quality in each window of depth", "quality"),

@@ -41,6 +41,36 @@ def test_even_and_last_take_blocks() -> None:
     assert choose("last", task({"b0": 5}, 4)) == ("b8", "b9", "b10", "b11")
 
 
+def test_even_quality_stops_before_blocks_that_are_worse_than_the_mean() -> None:
+    """Blocks of quality 2, and from b8 on of 1, 0 and so on: the mean is 1.42, and eight blocks are no worse."""
+    good = {f"b{i}": 2.0 for i in range(8)}
+    assert choose("even-quality", task({**good, "b8": 1.0}, 4)) == ("b1", "b3", "b5", "b7")
+    assert choose("even-quality", task({**good, "b8": 1.0, "b10": 1.6, "fc.input": 9.0}, 4)) == (
+        "b2",
+        "b5",
+        "b8",
+        "b10",
+    )
+
+
+def test_even_quality_is_even_where_the_last_block_is_no_worse_than_the_mean() -> None:
+    for last in (0.1, 0.3):  # of equal values, and of the highest
+        scores = {**{f"b{i}": 0.1 for i in range(12)}, "b11": last}
+        assert choose("even-quality", task(scores, 4)) == choose("even", task({}, 4))
+
+
+def test_even_quality_passes_over_blocks_without_a_value() -> None:
+    """The mean is that of the others; a block without a value may be chosen, but not be the last."""
+    rising = {f"b{i}": float(i) for i in range(11)}
+    assert choose("even-quality", task({**rising, "b11": math.nan}, 3)) == ("b3", "b7", "b10")
+    with pytest.raises(LayerprobeError, match="no layer from b0 to b11 has a value of 'quality'"):
+        choose("even-quality", task({f"b{i}": math.nan for i in range(12)}, 3))
+
+
+def test_even_quality_goes_deeper_than_good_blocks_that_are_too_few() -> None:
+    assert choose("even-quality", task({"b0": 1.0}, 4)) == ("b0", "b1", "b2", "b3")
+
+
 def test_stagewise_takes_the_best_of_every_window() -> None:
     """Six student blocks, of which 1, 3 and 5 learn, stand for thirds of the teacher's twelve."""
     scores = {"b0": 2.0, "b3": 3.0, "b4": 1.0, "b7": 0.5, "b10": 5.0, "fc.input": 9.0, "stem": 9.0}
@@ -164,7 +194,7 @@ def test_layers_without_a_score_are_passed_over() -> None:
         choose("stagewise-logme", task(nothing, 3))
 
 
-@pytest.mark.parametrize("rule", ["even", "last", "random", "stagewise"])
+@pytest.mark.parametrize("rule", ["even", "even-quality", "last", "random", "stagewise"])
 def test_too_many_layers_are_refused(rule: str) -> None:
     with pytest.raises(LayerprobeError, match="3 blocks, fewer than the 4 layers to pair"):
         choose(rule, task({}, 4, teacher=3))
