@@ -76,4 +76,6 @@ def test_the_page_says_what_scores_foretold(folder: Path) -> None:
         assert rows[words(one.score)][2].startswith(f"{one.spearman:.2f} ["), one.score
     for candidate in validation.candidates:
         (layer,) = candidate.layers
+        known = [f"{candidate.scores[score]:.3f}" for score in ("quality", "probe", "cka-to-student")]
+        assert rows[f"`{layer}`"][2:5] == known, layer
         assert rows[f"`{layer}`"][-2].startswith(f"{candidate.accuracy:.2f}"), layer
