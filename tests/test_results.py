@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from scipy.stats import ttest_1samp
 
 from layerprobe.experiments.grids.results import read_grid
 from layerprobe.experiments.validation.results import read_validation
@@ -64,6 +66,36 @@ def test_the_page_says_the_means_of_the_records(folder: Path) -> None:
     for (pair, method, choice), values in reached.items():
         shown = [line for line in lines if f"| {method} | {choice}" in line]
         assert any(f"{sum(values) / len(values):.2f}" in line and f"({len(values)})" in line for line in shown), pair
+
+
+def test_the_page_says_what_thirteen_pairs_say() -> None:
+    """Mean difference to the paper's rule in every pair, and what t-tests make of them; scipy is the oracle."""
+    reached: dict[tuple[str, str], list[float]] = {}
+    for name in ("cpu-rules", "cpu-new-teachers"):
+        for result in read_grid(ROOT / "docs" / "results" / name).results:
+            assert result.run
+            reached.setdefault((result.cell.pair, result.cell.choice), []).append(result.run.last_accuracy)
+    pairs = list(dict.fromkeys(pair for pair, _ in reached))
+    teachers = list(dict.fromkeys(pair.split(" to ")[0] for pair in pairs))
+    collapsed = [pair for pair in pairs if pair.startswith("VGG")]
+    groups = {
+        "all thirteen": [[pair] for pair in pairs],
+        "the six": [[pair] for pair in pairs[-6:]],
+        "the eight": [[pair] for pair in pairs if pair not in collapsed],
+        "the five whose": [[pair] for pair in collapsed],
+        "the five teachers": [[pair for pair in pairs if pair.startswith(f"{one} to")] for one in teachers],
+    }
+    for start, members in groups.items():
+        cells = []
+        for choice in ("even:4", "even-quality:4"):
+            ahead = [
+                np.mean([np.mean(reached[one, choice]) - np.mean(reached[one, "quality:4"]) for one in group])
+                for group in members
+            ]
+            low, high = ttest_1samp(ahead, 0).confidence_interval()
+            cells.append(f"{np.mean(ahead):+.1f} [{low:+.1f}, {high:+.1f}]")
+        (line,) = (line for line in PAGE.splitlines() if line.startswith(f"| {start} "))
+        assert line.endswith(f" | {cells[0]} | {cells[1]} |")
 
 
 @pytest.mark.parametrize("folder", VALIDATIONS, ids=lambda folder: folder.name)
