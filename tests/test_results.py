@@ -94,7 +94,7 @@ def test_the_page_says_what_thirteen_pairs_say() -> None:
             ]
             low, high = ttest_1samp(ahead, 0).confidence_interval()
             cells.append(f"{np.mean(ahead):+.1f} [{low:+.1f}, {high:+.1f}]")
-        (line,) = (line for line in PAGE.splitlines() if line.startswith(f"| {start} "))
+        (line,) = (line for line in PAGE.splitlines() if line.startswith(f"| {start}"))
         assert line.endswith(f" | {cells[0]} | {cells[1]} |")
 
 
