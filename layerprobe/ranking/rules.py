@@ -82,6 +82,8 @@ def evenly_to_the_last_good(task: Task, score: str) -> tuple[str, ...]:
 
     Of a network whose last blocks are as good as the others it is ``evenly_spread``; of one whose features collapse
     towards the classes before its end, it stops short of them. It goes deeper where there would be too few blocks.
+    The mean counts the collapsed blocks too: the more there are, the lower it is. A network whose score falls slowly
+    loses its end as well.
     """
     body = body_layers(task.teacher)
     _check_enough(body, task)

@@ -60,7 +60,7 @@ def test_even_quality_is_even_where_the_last_block_is_no_worse_than_the_mean() -
 
 
 def test_even_quality_passes_over_blocks_without_a_value() -> None:
-    """The mean is that of the others; a block without a value may be chosen, but not be the last."""
+    """The mean is that of the others; a block without a value may be chosen, but ends them only for want of others."""
     rising = {f"b{i}": float(i) for i in range(11)}
     assert choose("even-quality", task({**rising, "b11": math.nan}, 3)) == ("b3", "b7", "b10")
     with pytest.raises(LayerprobeError, match="no layer from b0 to b11 has a value of 'quality'"):
@@ -69,6 +69,8 @@ def test_even_quality_passes_over_blocks_without_a_value() -> None:
 
 def test_even_quality_goes_deeper_than_good_blocks_that_are_too_few() -> None:
     assert choose("even-quality", task({"b0": 1.0}, 4)) == ("b0", "b1", "b2", "b3")
+    assert choose("even-quality", task({"b0": 1.0, "b3": math.nan}, 4)) == ("b0", "b1", "b2", "b3")
+    assert RULES["even-quality"].score == "quality"  # so that it is ranked on the spot
 
 
 def test_stagewise_takes_the_best_of_every_window() -> None:
