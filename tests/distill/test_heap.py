@@ -30,9 +30,10 @@ def faults():
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
-faults()
+libc = ctypes.CDLL(None)
+libc.mallopt(-1, 2**17)  # every block is given back at once: else it hangs on what else lies at the end of the heap
 without = faults()
-ctypes.CDLL(None).malloc_trim(0)
+libc.malloc_trim(0)
 before = resident()
 try:
     with keeping_freed_memory(torch.device(DEVICE)):
