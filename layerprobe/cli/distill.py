@@ -66,7 +66,7 @@ def distill(
         typer.Option(
             "--layers",
             help="Teacher layers: a ranking file, names or indices separated by commas, or a rule: even:K, "
-            "even-quality:K, last:K, random:K, quality:K or another --by of rank, stagewise:K, "
+            "even-quality:K, even-information:K, last:K, random:K, quality:K or another --by of rank, stagewise:K, "
             "stagewise-resolution:K, stagewise-reach:K.",
         ),
     ] = None,

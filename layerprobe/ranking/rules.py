@@ -77,13 +77,16 @@ def evenly_spread(task: Task) -> tuple[str, ...]:
     return _names(even_layers(task.teacher, len(task.taught), "the teacher"))
 
 
-def evenly_to_the_last_good(task: Task, score: str) -> tuple[str, ...]:
-    """Evenly spread blocks, ending at the deepest one whose score is no less than the mean of all blocks.
+def evenly_to_the_last_good(task: Task, score: str, least: Callable[[Sequence[float]], float]) -> tuple[str, ...]:
+    """Evenly spread blocks, ending at the deepest one that is good: whose score is no less than a threshold.
 
-    Of a network whose last blocks are as good as the others it is ``evenly_spread``; of one whose features collapse
-    towards the classes before its end, it stops short of them. It goes deeper where there would be too few blocks.
-    The mean counts the collapsed blocks too: the more there are, the lower it is. A network whose score falls slowly
-    loses its end as well.
+    Of a network whose last block is good it is ``evenly_spread``; of one whose features collapse towards the classes
+    before its end, it stops short of them. It goes deeper where there would be too few blocks.
+
+    Args:
+        task: what to choose for.
+        score: a key of ``SCORES``.
+        least: makes the threshold of all blocks' scores, of which one must reach it.
     """
     body = body_layers(task.teacher)
     _check_enough(body, task)
@@ -91,9 +94,14 @@ def evenly_to_the_last_good(task: Task, score: str) -> tuple[str, ...]:
     known = [values[block.name] for block in body if not math.isnan(values[block.name])]
     if not known:
         raise _no_values(body, score)
-    mean = min(statistics.fmean(known), max(known))  # rounding may lift the mean of equal values above them
-    end = max(number for number, block in enumerate(body, start=1) if values[block.name] >= mean)
+    threshold = min(least(known), max(known))  # rounding may lift the mean of equal values above them
+    end = max(number for number, block in enumerate(body, start=1) if values[block.name] >= threshold)
     return _names(even_layers(body[: max(end, len(task.taught))], len(task.taught), "the teacher"))
+
+
+def half_of_the_highest(values: Sequence[float]) -> float:
+    """Half of the highest value, of a score that is never negative."""
+    return max(values) / 2
 
 
 def last(task: Task) -> tuple[str, ...]:
@@ -249,9 +257,14 @@ RULES: Mapping[str, Rule] = {
     **{name: Rule(partial(best, score=name), score.text, name) for name, score in SCORES.items()},
     "even": Rule(evenly_spread, "spread evenly over the blocks"),
     "even-quality": Rule(
-        partial(evenly_to_the_last_good, score="quality"),
+        partial(evenly_to_the_last_good, score="quality", least=statistics.fmean),
         "spread evenly, ending at the deepest block of at least mean quality",
         "quality",
+    ),
+    "even-information": Rule(
+        partial(evenly_to_the_last_good, score="information", least=half_of_the_highest),
+        "spread evenly, ending at the deepest block with half of the highest information",
+        "information",
     ),
     "last": Rule(last, "the last blocks"),
     "random": Rule(drawn, "blocks drawn at random, anew for every seed"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from layerprobe.report.layer_tables import LAYER_COLUMNS, describe_images, layer_row
@@ -64,6 +65,7 @@ def ranking_table(ranking: Ranking) -> Table:
         notes=(
             describe_sample(ranking),
             f"chosen by {by.replace('_', ' ')}: {', '.join(ranking.selected)}",
+            *_describe_end(ranking),
             *(_describe_uncertainty(ranking) if shared else ()),
         ),
     )
@@ -96,6 +98,13 @@ def similarity_table(similarity: Similarity, debiased: bool) -> Table:
         notes=(describe_images(source),),
         details=similarity.to_dict(),
     )
+
+
+def _describe_end(ranking: Ranking) -> tuple[str, ...]:
+    kept = ranking.information_kept
+    if math.isnan(kept):
+        return ()
+    return (f"the last block, {ranking.evenly_spread[-1]}, has {kept:.2f} of the highest information of all blocks",)
 
 
 def _describe_uncertainty(ranking: Ranking) -> tuple[str, ...]:

@@ -42,6 +42,22 @@ class Ranking:
     undecided: tuple[str, ...] = ()
     evenly_spread: tuple[str, ...] = ()
 
+    @property
+    def information_kept(self) -> float:
+        """Information of the last block, relative to the highest of all blocks: near 0 where the end has collapsed.
+
+        Of a network without blocks it is the last of the activations that stand for them. NaN where it isn't known
+        which layer that is, or it has no value.
+        """
+        last = next((one for one in self.geometries if one.layer.name in self.evenly_spread[-1:]), None)
+        if last is None:
+            return math.nan
+        body = (
+            one for one in self.geometries if one.layer.kind == last.layer.kind and one.layer.index <= last.layer.index
+        )
+        known = [value for one in body if not math.isnan(value := one.statistics["information"])]
+        return last.statistics["information"] / max(known) if any(known) else math.nan
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON: the content of a ranking file."""
         return {

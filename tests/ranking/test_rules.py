@@ -73,6 +73,20 @@ def test_even_quality_goes_deeper_than_good_blocks_that_are_too_few() -> None:
     assert RULES["even-quality"].score == "quality"  # so that it is ranked on the spot
 
 
+def test_even_information_stops_before_blocks_with_less_than_half_of_the_highest() -> None:
+    """3.0 is the highest of the blocks, so that 1.5 is still good, and 1.4 is not; quality has no say."""
+    falling = {f"b{i}": 3.0 for i in range(7)}
+    falling |= {"b7": 1.5, "b8": 1.4, "b9": 0.9, "b10": 0.3, "b11": 0.1, "fc.input": 9.0}
+    given = task(falling, 4)
+    geometries = (replace(one, statistics={**one.statistics, "quality": 1.0}) for one in given.ranking.geometries)
+    given = replace(given, ranking=replace(given.ranking, geometries=tuple(geometries)))
+    assert choose("even-information", given) == ("b1", "b3", "b5", "b7")
+    assert choose("even-quality", given) == choose("even", given)
+    assert choose("even-information", task(falling | {"b11": 1.6}, 4)) == choose("even", given)
+    assert choose("even-information", task({"b0": 1.0}, 4)) == ("b0", "b1", "b2", "b3")
+    assert RULES["even-information"].score == "information"
+
+
 def test_stagewise_takes_the_best_of_every_window() -> None:
     """Six student blocks, of which 1, 3 and 5 learn, stand for thirds of the teacher's twelve."""
     scores = {"b0": 2.0, "b3": 3.0, "b4": 1.0, "b7": 0.5, "b10": 5.0, "fc.input": 9.0, "stem": 9.0}
@@ -196,7 +210,7 @@ def test_layers_without_a_score_are_passed_over() -> None:
         choose("stagewise-logme", task(nothing, 3))
 
 
-@pytest.mark.parametrize("rule", ["even", "even-quality", "last", "random", "stagewise"])
+@pytest.mark.parametrize("rule", ["even", "even-quality", "even-information", "last", "random", "stagewise"])
 def test_too_many_layers_are_refused(rule: str) -> None:
     with pytest.raises(LayerprobeError, match="3 blocks, fewer than the 4 layers to pair"):
         choose(rule, task({}, 4, teacher=3))

@@ -17,7 +17,7 @@ from layerprobe.report.layer_tables import file_table, layers_table
 from layerprobe.report.ranking_tables import ranking_table, similarity_table
 from layerprobe.report.run_tables import run_table, runs_table
 from layerprobe.report.tables import TABLE_FORMATS, Column, Table, render, render_all
-from layerprobe.types import Similarity, StoredLayer
+from layerprobe.types import Ranking, Similarity, StoredLayer
 
 TABLE = Table(
     title="A & B",
@@ -223,6 +223,7 @@ def test_ranking_table() -> None:
         "from, to: 90 % interval of quality from 200 resamples",
         "can't be told apart from layer1 at that level: layer2",
     )
+    assert table.notes[2] == "the last block, layer4, has 0.80 of the highest information of all blocks"
     wide = tuple(replace(g, statistics={**g.statistics, "nc1": 0.5, "twonn": 7.0}) for g in RANKING.geometries)
     assert [column.title for column in ranking_table(replace(RANKING, geometries=wide)).columns][-2:] == [
         "TwoNN",
@@ -232,6 +233,26 @@ def test_ranking_table() -> None:
     assert certain.notes[-1].startswith("from, to:")
     bare = tuple(replace(g, intervals={}, top_share=None) for g in RANKING.geometries)
     assert len(ranking_table(replace(RANKING, geometries=bare)).columns) == len(table.columns) - 3
+
+
+def test_the_last_block_is_compared_with_blocks_that_have_information() -> None:
+    """Neither a layer of another kind counts nor one behind the blocks, nor one without a value."""
+
+    def ending(*information: float, kinds: str = "block block block") -> Ranking:
+        given = zip(RANKING.geometries, information, kinds.split(), strict=False)
+        geometries = (
+            replace(one, layer=replace(one.layer, kind=kind), statistics={**one.statistics, "information": value})
+            for one, value, kind in given
+        )
+        return replace(RANKING, geometries=tuple(geometries), evenly_spread=("layer2",))
+
+    assert ending(9.0, 2.0, 0.5, 9.0, kinds="activation block block feature").information_kept == 0.25
+    plain = ending(2.0, 1.0, 0.5, 9.0, kinds="activation activation activation activation")
+    assert plain.information_kept == 0.25
+    assert ending(math.nan, 3.0, 1.5).information_kept == 0.5
+    for unknown in (ending(2.0, 1.0, math.nan), ending(0.0, 0.0, 0.0), replace(RANKING, evenly_spread=())):
+        assert math.isnan(unknown.information_kept)
+        assert not any(note.startswith("the last block") for note in ranking_table(unknown).notes)
 
 
 def test_runs_table_has_mean_and_sample_deviation() -> None:
