@@ -1,9 +1,12 @@
 """Layers ranked without a feature file are those of a feature file."""
 
+import math
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from layerprobe.distill.config import DistillConfig
@@ -85,6 +88,20 @@ def test_pairs_of_one_teacher_draw_sets_of_their_own() -> None:
     }
     assert len(set(drawn.values())) == 6
     assert choose_layers(plan("random:4", "cifar:resnet32", 2)).layers == drawn["cifar:resnet32", 2]
+
+
+@pytest.mark.parametrize("rule, least", [("quality", np.mean), ("information", lambda values: max(values) / 2)])
+def test_rules_that_stop_early_rank_the_teacher(
+    rule: str, least: Callable[[list[float]], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("layerprobe.experiments.on_the_spot.teacher_sample", small_sample)
+    blocks = [
+        one for one in rank_on_the_spot(small_sample(plan("")), resamples=0).geometries if one.layer.kind == "block"
+    ]
+    values = [one.statistics[rule] for one in blocks]
+    end = max(place for place, value in enumerate(values, start=1) if value >= least(values))
+    expected = [blocks[math.ceil(end * third / 3) - 1].layer.name for third in (1, 2, 3)]
+    assert choose_layers(plan(f"even-{rule}:3")).layers == ",".join(expected)
 
 
 def test_reach_looks_at_the_untrained_student(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -87,6 +87,21 @@ def test_even_information_stops_before_blocks_with_less_than_half_of_the_highest
     assert RULES["even-information"].score == "information"
 
 
+def test_of_a_network_without_blocks_they_take_activations_before_its_feature() -> None:
+    """As of VGG, whose hidden layers behind the flattened maps have no say. The mean of the eight is 2.375."""
+    values = [3.0, 3.0, 3.0, 3.0, 2.5, 2.0, 1.5, 1.0, 9.0, 9.0]
+    kinds = ["activation"] * 8 + ["feature", "activation"]
+    layers = (Layer(i, f"a{i}", kind, (8, 4, 4), 0) for i, kind in enumerate(kinds))
+    geometries = tuple(
+        LayerGeometry(layer, {"quality": value, "information": value})
+        for layer, value in zip(layers, values, strict=True)
+    )
+    given = task({}, 4)
+    given = replace(given, ranking=replace(given.ranking, geometries=geometries))
+    assert choose("even-quality", given) == ("a1", "a2", "a3", "a4")
+    assert choose("even-information", given) == ("a1", "a3", "a5", "a6")
+
+
 def test_stagewise_takes_the_best_of_every_window() -> None:
     """Six student blocks, of which 1, 3 and 5 learn, stand for thirds of the teacher's twelve."""
     scores = {"b0": 2.0, "b3": 3.0, "b4": 1.0, "b7": 0.5, "b10": 5.0, "fc.input": 9.0, "stem": 9.0}
