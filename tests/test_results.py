@@ -119,7 +119,8 @@ def pairs() -> dict[str, tuple[Ranking, list[float]]]:
             config, pair = result.run.config, result.cell.pair
             rankings[pair] = RANKINGS[config["teacher"]["weights_sha256"]]
             layers = reached.setdefault(pair, {}).setdefault(tuple(config["teacher_layers"]), {})
-            layers[result.cell.seed] = result.run.last_accuracy
+            accuracy = result.run.last_accuracy
+            assert layers.setdefault(result.cell.seed, accuracy) == accuracy, result.cell.path
     means = {
         (pair, choice): np.mean(list(reached[pair][chosen(ranking, choice)].values()))
         for pair, ranking in rankings.items()
@@ -129,6 +130,12 @@ def pairs() -> dict[str, tuple[Ranking, list[float]]]:
         pair: (ranking, [float(means[pair, choice] - means[pair, "quality:4"]) for choice in AGAINST_QUALITY])
         for pair, ranking in rankings.items()
     }
+
+
+def test_even_information_is_even_where_the_last_block_has_kept_half() -> None:
+    for ranking in RANKINGS.values():
+        same = chosen(ranking, "even-information:4") == chosen(ranking, "even:4")
+        assert same == (ranking.information_kept >= 0.5)
 
 
 def test_the_page_says_which_rule_is_ahead_with_which_teacher(pairs: dict[str, tuple[Ranking, list[float]]]) -> None:

@@ -31,7 +31,7 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 libc = ctypes.CDLL(None)
-libc.mallopt(-1, 2**17)  # every block is given back at once: else it hangs on what else lies at the end of the heap
+libc.mallopt(-1, 2**17)  # M_TRIM_THRESHOLD: blocks are given back at once, whatever else lies in the heap
 without = faults()
 libc.malloc_trim(0)
 before = resident()
