@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from layerprobe.errors import LayerprobeError, closest
-from layerprobe.types import Layer
+from layerprobe.types import Layer, body_layers
 
 
 def find_layers(layers: Sequence[Layer], wanted: Sequence[str] | None, model: str) -> tuple[Layer, ...]:
@@ -52,15 +52,6 @@ def even_layers(layers: Sequence[Layer], count: int, model: str) -> tuple[Layer,
             f"{model} has {len(body)} blocks, fewer than the {count} layers to pair; choose fewer layers"
         )
     return tuple(body[math.ceil((i + 1) * len(body) / count) - 1] for i in range(count))
-
-
-def body_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    """A network's blocks; of a network without any, its activations before the flattened feature."""
-    blocks = tuple(layer for layer in layers if layer.kind == "block")
-    if blocks:
-        return blocks
-    feature = next((layer.index for layer in layers if layer.kind == "feature"), len(layers))
-    return tuple(layer for layer in layers if layer.kind == "activation" and layer.index < feature)
 
 
 def _select(layers: Sequence[Layer], pattern: str, model: str) -> Sequence[int]:

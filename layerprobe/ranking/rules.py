@@ -14,9 +14,9 @@ import torch
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.layers import is_channels_last
-from layerprobe.models.selection import body_layers, even_layers
+from layerprobe.models.selection import even_layers
 from layerprobe.ranking.choose import SCORES, select
-from layerprobe.types import Layer, Ranking, Similarity
+from layerprobe.types import Layer, Ranking, Similarity, body_layers
 
 _log = logging.getLogger(__name__)
 
@@ -77,16 +77,20 @@ def evenly_spread(task: Task) -> tuple[str, ...]:
     return _names(even_layers(task.teacher, len(task.taught), "the teacher"))
 
 
-def evenly_to_the_last_good(task: Task, score: str, least: Callable[[Sequence[float]], float]) -> tuple[str, ...]:
+def evenly_to_the_last_good(
+    task: Task, score: str, threshold_of: Callable[[Sequence[float]], float]
+) -> tuple[str, ...]:
     """Evenly spread blocks, ending at the deepest one that is good: whose score is no less than a threshold.
 
     Of a network whose last block is good it is ``evenly_spread``; of one whose features collapse towards the classes
-    before its end, it stops short of them. It goes deeper where there would be too few blocks.
+    before its end, it ends before them. Of as many blocks as are to be chosen, or fewer, it takes the first ones. A
+    threshold that is a mean counts the collapsed blocks too: the more there are, the lower it is, and a score that
+    falls slowly loses its end as well.
 
     Args:
         task: what to choose for.
         score: a key of ``SCORES``.
-        least: makes the threshold of all blocks' scores, of which one must reach it.
+        threshold_of: from the blocks' known scores to the least that a good block has.
     """
     body = body_layers(task.teacher)
     _check_enough(body, task)
@@ -94,7 +98,7 @@ def evenly_to_the_last_good(task: Task, score: str, least: Callable[[Sequence[fl
     known = [values[block.name] for block in body if not math.isnan(values[block.name])]
     if not known:
         raise _no_values(body, score)
-    threshold = min(least(known), max(known))  # rounding may lift the mean of equal values above them
+    threshold = min(threshold_of(known), max(known))  # rounding may lift the mean of equal values above them
     end = max(number for number, block in enumerate(body, start=1) if values[block.name] >= threshold)
     return _names(even_layers(body[: max(end, len(task.taught))], len(task.taught), "the teacher"))
 
@@ -257,12 +261,12 @@ RULES: Mapping[str, Rule] = {
     **{name: Rule(partial(best, score=name), score.text, name) for name, score in SCORES.items()},
     "even": Rule(evenly_spread, "spread evenly over the blocks"),
     "even-quality": Rule(
-        partial(evenly_to_the_last_good, score="quality", least=statistics.fmean),
+        partial(evenly_to_the_last_good, score="quality", threshold_of=statistics.fmean),
         "spread evenly, ending at the deepest block of at least mean quality",
         "quality",
     ),
     "even-information": Rule(
-        partial(evenly_to_the_last_good, score="information", least=half_of_the_highest),
+        partial(evenly_to_the_last_good, score="information", threshold_of=half_of_the_highest),
         "spread evenly, ending at the deepest block with half of the highest information",
         "information",
     ),

@@ -101,10 +101,11 @@ def similarity_table(similarity: Similarity, debiased: bool) -> Table:
 
 
 def _describe_end(ranking: Ranking) -> tuple[str, ...]:
-    kept = ranking.information_kept
-    if math.isnan(kept):
+    """What the last block has kept; a network without blocks, or a file without them, has activations for them."""
+    if math.isnan(kept := ranking.information_kept):
         return ()
-    return (f"the last block, {ranking.evenly_spread[-1]}, has {kept:.2f} of the highest information of all blocks",)
+    last = ranking.blocks[-1].layer
+    return (f"of these {last.kind}s the last, {last.name}, has {kept:.3f} of the highest information",)
 
 
 def _describe_uncertainty(ranking: Ranking) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from layerprobe.types.geometry import Gram, Interval, LayerGeometry, LayerMeasurement, Similarity
 from layerprobe.types.grids import Cell, CellResult, GridResults
-from layerprobe.types.layers import Layer, StoredLayer
+from layerprobe.types.layers import Layer, StoredLayer, body_layers
 from layerprobe.types.preprocessing import Preprocessing
 from layerprobe.types.progress import Progress, silent
 from layerprobe.types.ranking import RANKING_FORMAT, RANKING_VERSION, NetworkGeometry, Ranking
@@ -33,5 +33,6 @@ __all__ = [
     "Similarity",
     "StoredLayer",
     "Validation",
+    "body_layers",
     "silent",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,3 +59,12 @@ class StoredLayer:
     def dimension(self) -> int:
         """D, the number of stored features per image."""
         return math.prod(self.shape)
+
+
+def body_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """A network's blocks; of a network without any, its activations before the flattened feature."""
+    blocks = tuple(layer for layer in layers if layer.kind == "block")
+    if blocks:
+        return blocks
+    feature = next((layer.index for layer in layers if layer.kind == "feature"), len(layers))
+    return tuple(layer for layer in layers if layer.kind == "activation" and layer.index < feature)

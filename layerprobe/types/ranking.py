@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.types.geometry import Interval, LayerGeometry, LayerMeasurement, Similarity
-from layerprobe.types.layers import Layer
+from layerprobe.types.layers import Layer, body_layers
 
 if TYPE_CHECKING:
     import torch
@@ -43,20 +43,20 @@ class Ranking:
     evenly_spread: tuple[str, ...] = ()
 
     @property
+    def blocks(self) -> tuple[LayerGeometry, ...]:
+        """The network's blocks, as far as they were ranked, or what ``body_layers`` has for them."""
+        names = {layer.name for layer in body_layers([one.layer for one in self.geometries])}
+        return tuple(one for one in self.geometries if one.layer.name in names)
+
+    @property
     def information_kept(self) -> float:
         """Information of the last block, relative to the highest of all blocks: near 0 where the end has collapsed.
 
-        Of a network without blocks it is the last of the activations that stand for them. NaN where it isn't known
-        which layer that is, or it has no value.
+        NaN where there are no blocks, or the last has no value.
         """
-        last = next((one for one in self.geometries if one.layer.name in self.evenly_spread[-1:]), None)
-        if last is None:
-            return math.nan
-        body = (
-            one for one in self.geometries if one.layer.kind == last.layer.kind and one.layer.index <= last.layer.index
-        )
-        known = [value for one in body if not math.isnan(value := one.statistics["information"])]
-        return last.statistics["information"] / max(known) if any(known) else math.nan
+        values = [one.statistics["information"] for one in self.blocks]
+        known = [value for value in values if not math.isnan(value)]
+        return values[-1] / max(known) if any(known) else math.nan
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON: the content of a ranking file."""

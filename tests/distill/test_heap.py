@@ -19,7 +19,7 @@ SIZE = 8 * 4 * 2**22
 PROGRAM = """
 import ctypes, resource, torch
 from pathlib import Path
-from layerprobe.distill.heap import keeping_freed_memory
+from layerprobe.distill.heap import _TRIM_THRESHOLD, keeping_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -31,7 +31,7 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 libc = ctypes.CDLL(None)
-libc.mallopt(-1, 2**17)  # M_TRIM_THRESHOLD: blocks are given back at once, whatever else lies in the heap
+libc.mallopt(_TRIM_THRESHOLD, 2**17)  # a fixed one: blocks are given back at once, whatever else lies in the heap
 without = faults()
 libc.malloc_trim(0)
 before = resident()

@@ -223,7 +223,7 @@ def test_ranking_table() -> None:
         "from, to: 90 % interval of quality from 200 resamples",
         "can't be told apart from layer1 at that level: layer2",
     )
-    assert table.notes[2] == "the last block, layer4, has 0.80 of the highest information of all blocks"
+    assert table.notes[2] == "of these blocks the last, layer4, has 0.800 of the highest information"
     wide = tuple(replace(g, statistics={**g.statistics, "nc1": 0.5, "twonn": 7.0}) for g in RANKING.geometries)
     assert [column.title for column in ranking_table(replace(RANKING, geometries=wide)).columns][-2:] == [
         "TwoNN",
@@ -236,23 +236,31 @@ def test_ranking_table() -> None:
 
 
 def test_the_last_block_is_compared_with_blocks_that_have_information() -> None:
-    """Neither a layer of another kind counts nor one behind the blocks, nor one without a value."""
+    """No layer of another kind counts, nor one behind the feature, nor one without a value."""
 
-    def ending(*information: float, kinds: str = "block block block") -> Ranking:
+    def ending(kinds: str, *information: float) -> Ranking:
         given = zip(RANKING.geometries, information, kinds.split(), strict=False)
         geometries = (
             replace(one, layer=replace(one.layer, kind=kind), statistics={**one.statistics, "information": value})
             for one, value, kind in given
         )
-        return replace(RANKING, geometries=tuple(geometries), evenly_spread=("layer2",))
+        return replace(RANKING, geometries=tuple(geometries), evenly_spread=())  # --top is more than there are blocks
 
-    assert ending(9.0, 2.0, 0.5, 9.0, kinds="activation block block feature").information_kept == 0.25
-    plain = ending(2.0, 1.0, 0.5, 9.0, kinds="activation activation activation activation")
+    def notes(ranking: Ranking) -> list[str]:
+        return [note for note in ranking_table(ranking).notes if note.startswith("of these")]
+
+    assert ending("activation block block feature", 9.0, 2.0, 0.5, 9.0).information_kept == 0.25
+    plain = ending("activation activation feature activation", 2.0, 0.5, 9.0, 9.0)
     assert plain.information_kept == 0.25
-    assert ending(math.nan, 3.0, 1.5).information_kept == 0.5
-    for unknown in (ending(2.0, 1.0, math.nan), ending(0.0, 0.0, 0.0), replace(RANKING, evenly_spread=())):
-        assert math.isnan(unknown.information_kept)
-        assert not any(note.startswith("the last block") for note in ranking_table(unknown).notes)
+    assert notes(plain) == ["of these activations the last, layer1, has 0.250 of the highest information"]
+    assert ending("block block block", math.nan, 3.0, 1.5).information_kept == 0.5
+    for unknown in (
+        ending("block block block", 2.0, 1.0, math.nan),
+        ending("block block", math.nan, math.nan),
+        ending("block block", 0.0, 0.0),
+        ending("feature", 1.0),
+    ):
+        assert math.isnan(unknown.information_kept) and not notes(unknown)
 
 
 def test_runs_table_has_mean_and_sample_deviation() -> None:

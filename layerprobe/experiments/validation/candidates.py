@@ -12,9 +12,9 @@ import yaml
 
 from layerprobe.errors import LayerprobeError, closest
 from layerprobe.experiments.grids.grid_file import Grid, parse_grid
-from layerprobe.models.selection import body_layers, find_layers
+from layerprobe.models.selection import find_layers
 from layerprobe.resolve import DataSpec, ModelSpec, find_model_layers
-from layerprobe.types import Layer
+from layerprobe.types import Layer, body_layers
 
 METHOD = "feature-only"
 
