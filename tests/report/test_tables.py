@@ -244,7 +244,7 @@ def test_the_last_block_is_compared_with_blocks_that_have_information() -> None:
             replace(one, layer=replace(one.layer, kind=kind), statistics={**one.statistics, "information": value})
             for one, value, kind in given
         )
-        return replace(RANKING, geometries=tuple(geometries), evenly_spread=())  # --top is more than there are blocks
+        return replace(RANKING, geometries=tuple(geometries), selected=(), undecided=(), evenly_spread=())
 
     def notes(ranking: Ranking) -> list[str]:
         return [note for note in ranking_table(ranking).notes if note.startswith("of these")]
