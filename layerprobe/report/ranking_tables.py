@@ -105,7 +105,7 @@ def _describe_end(ranking: Ranking) -> tuple[str, ...]:
     if math.isnan(kept := ranking.information_kept):
         return ()
     last = ranking.blocks[-1].layer
-    return (f"of these {last.kind}s the last, {last.name}, has {kept:.3f} of the highest information",)
+    return (f"of the ranked {last.kind}s the last, {last.name}, has {kept:.3f} of the highest information",)
 
 
 def _describe_uncertainty(ranking: Ranking) -> tuple[str, ...]:

@@ -223,7 +223,7 @@ def test_ranking_table() -> None:
         "from, to: 90 % interval of quality from 200 resamples",
         "can't be told apart from layer1 at that level: layer2",
     )
-    assert table.notes[2] == "of these blocks the last, layer4, has 0.800 of the highest information"
+    assert table.notes[2] == "of the ranked blocks the last, layer4, has 0.800 of the highest information"
     wide = tuple(replace(g, statistics={**g.statistics, "nc1": 0.5, "twonn": 7.0}) for g in RANKING.geometries)
     assert [column.title for column in ranking_table(replace(RANKING, geometries=wide)).columns][-2:] == [
         "TwoNN",
@@ -247,12 +247,12 @@ def test_the_last_block_is_compared_with_blocks_that_have_information() -> None:
         return replace(RANKING, geometries=tuple(geometries), selected=(), undecided=(), evenly_spread=())
 
     def notes(ranking: Ranking) -> list[str]:
-        return [note for note in ranking_table(ranking).notes if note.startswith("of these")]
+        return [note for note in ranking_table(ranking).notes if note.startswith("of the ranked")]
 
     assert ending("activation block block feature", 9.0, 2.0, 0.5, 9.0).information_kept == 0.25
     plain = ending("activation activation feature activation", 2.0, 0.5, 9.0, 9.0)
     assert plain.information_kept == 0.25
-    assert notes(plain) == ["of these activations the last, layer1, has 0.250 of the highest information"]
+    assert notes(plain) == ["of the ranked activations the last, layer1, has 0.250 of the highest information"]
     assert ending("block block block", math.nan, 3.0, 1.5).information_kept == 0.5
     for unknown in (
         ending("block block block", 2.0, 1.0, math.nan),
