@@ -23,10 +23,10 @@ import torch
 from torch import nn
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.models.capture import Capture
-from layerprobe.models.layers import discover_layers
+from layerprobe.layers.capture import Capture
+from layerprobe.layers.discovery import discover_layers
 from layerprobe.models.zoo import build_model
-from layerprobe.types import Layer
+from layerprobe.records import Layer
 
 SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 240, 256, 288, 320, 384, 448, 512)
 TORCHVISION = (

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from layerprobe import FeatureFile, gram_matrix, measure
 from layerprobe.geometry.resampling import SCORES, interval, score_deviations
-from layerprobe.report.style import COLOURS, COLUMN_WIDTH, MARKERS, Drawing, new_figure, save_figure
-from layerprobe.report.tables import data_table
+from layerprobe.report.figures.style import COLOURS, COLUMN_WIDTH, MARKERS, Drawing, new_figure, save_figure
+from layerprobe.report.tables.table import data_table
 
 DIVISIONS = 3
 

@@ -26,18 +26,18 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, kl_div, log_softmax, mse_loss
 
 from layerprobe.data.image_dataset import ImageDataset
-from layerprobe.devices import resolve_device
 from layerprobe.distill.config import Training
-from layerprobe.distill.images import Images, load_images
-from layerprobe.distill.methods import METHODS
+from layerprobe.distill.engine.images import Images, load_images
+from layerprobe.distill.engine.loop import Pupil, make_accelerator, train
+from layerprobe.distill.methods.catalogue import METHODS
+from layerprobe.distill.methods.setting import Setting
 from layerprobe.distill.pairing import Pairing
-from layerprobe.distill.resources import peak_memory
-from layerprobe.distill.setting import Setting
-from layerprobe.distill.trainer import Pupil, make_accelerator, train
-from layerprobe.models.layers import discover_layers
-from layerprobe.models.selection import even_layers
+from layerprobe.layers.discovery import discover_layers
+from layerprobe.layers.selection import even_layers
 from layerprobe.models.zoo import build_model
-from layerprobe.types import Preprocessing
+from layerprobe.records import Preprocessing
+from layerprobe.runtime.devices import resolve_device
+from layerprobe.runtime.environment import peak_memory
 
 SIZE, CLASSES, PAIRS = 32, 10, 4
 PREPROCESSING = Preprocessing((SIZE, SIZE), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

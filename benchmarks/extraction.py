@@ -24,8 +24,8 @@ from layerprobe import DataSpec, ExtractConfig, ModelSpec, extract
 from layerprobe.data.loading import Pixels, batches, make_loader
 from layerprobe.data.preprocessing import normalize
 from layerprobe.data.sampling import balanced_sample
-from layerprobe.devices import resolve_device
-from layerprobe.resolve import load_network
+from layerprobe.networks import load_network
+from layerprobe.runtime.devices import resolve_device
 
 
 def bare_forward(config: ExtractConfig, device: torch.device) -> tuple[float, float]:

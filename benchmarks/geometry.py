@@ -51,9 +51,9 @@ def compare_times(labels: torch.Tensor, dimension: int, repeats: int) -> None:
 
 def write_features(path: Path, images: int, dimension: int) -> None:
     """A feature file of random features."""
-    from layerprobe.features.layout import FilePlan, create_file
-    from layerprobe.features.writer import FeatureFileWriter
-    from layerprobe.types import Layer, StoredLayer
+    from layerprobe.features.hdf5.layout import FilePlan, create_file
+    from layerprobe.features.hdf5.writer import FeatureFileWriter
+    from layerprobe.records import Layer, StoredLayer
 
     layer = StoredLayer(Layer(0, "layer", "block", (dimension,), 0), (dimension,))
     labels = np.arange(images, dtype=np.int64) % 10

@@ -32,10 +32,10 @@ from torch import nn
 from layerprobe import Alignment, DataSpec, DistillConfig, LayerprobeError, ModelSpec, Training, distill_student
 from layerprobe.data.preprocessing import normalize, to_pixels
 from layerprobe.distill.config import default_learning_rate
-from layerprobe.distill.methods import METHODS
-from layerprobe.distill.trainer import HEAD_TERM
+from layerprobe.distill.engine.loop import HEAD_TERM
+from layerprobe.distill.methods.catalogue import METHODS
 from layerprobe.models.weights import save_weights
-from layerprobe.resolve import load_network
+from layerprobe.networks import load_network
 
 
 @dataclass(frozen=True)

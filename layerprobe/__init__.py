@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.types import EpochMetrics, Gram, Layer, LayerGeometry, Preprocessing, Ranking, Run, StoredLayer
+from layerprobe.records import EpochMetrics, Gram, Layer, LayerGeometry, Preprocessing, Ranking, Run, StoredLayer
+from layerprobe.version import __version__
 
 if TYPE_CHECKING:
     from layerprobe.distill.alignments.options import Alignment
@@ -18,37 +19,36 @@ if TYPE_CHECKING:
     from layerprobe.distill.students import load_student
     from layerprobe.features.config import ExtractConfig
     from layerprobe.features.dataset import FeatureDataset
-    from layerprobe.features.extract import extract
-    from layerprobe.features.file import FeatureFile
-    from layerprobe.features.gram_file import GramFile
+    from layerprobe.features.extraction.extract import extract
+    from layerprobe.features.hdf5.gram_file import GramFile
+    from layerprobe.features.hdf5.reader import FeatureFile
     from layerprobe.geometry.gram import gram_matrix
     from layerprobe.geometry.quality import measure
-    from layerprobe.grams import extract_grams, gram_of
-    from layerprobe.models.capture import Capture
-    from layerprobe.models.layers import discover_layers
+    from layerprobe.layers.capture import Capture
+    from layerprobe.layers.discovery import discover_layers
+    from layerprobe.networks import DataSpec, ModelSpec
+    from layerprobe.ranking.grams import extract_grams, gram_of
     from layerprobe.ranking.rank import rank
-    from layerprobe.resolve import DataSpec, ModelSpec
 
-__version__ = "0.1.0"
 
 _HOMES = {
     "Alignment": "distill.alignments.options",
-    "Capture": "models.capture",
-    "DataSpec": "resolve",
+    "Capture": "layers.capture",
+    "DataSpec": "networks",
     "DistillConfig": "distill.config",
     "ExtractConfig": "features.config",
     "FeatureDataset": "features.dataset",
-    "FeatureFile": "features.file",
-    "GramFile": "features.gram_file",
-    "ModelSpec": "resolve",
+    "FeatureFile": "features.hdf5.reader",
+    "GramFile": "features.hdf5.gram_file",
+    "ModelSpec": "networks",
     "TrainConfig": "distill.config",
     "Training": "distill.config",
-    "discover_layers": "models.layers",
+    "discover_layers": "layers.discovery",
     "distill_student": "distill.run",
-    "extract": "features.extract",
-    "extract_grams": "grams",
+    "extract": "features.extraction.extract",
+    "extract_grams": "ranking.grams",
     "gram_matrix": "geometry.gram",
-    "gram_of": "grams",
+    "gram_of": "ranking.grams",
     "load_student": "distill.students",
     "measure": "geometry.quality",
     "rank": "ranking.rank",
@@ -88,6 +88,10 @@ __all__ = [
     "rank",
     "train_model",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:

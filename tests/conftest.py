@@ -16,7 +16,7 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from layerprobe.distill.config import DistillConfig
-    from layerprobe.types import Run
+    from layerprobe.records import Run
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +47,7 @@ def digits_teacher(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A ResNet-20 after one epoch of 300 digits."""
     from layerprobe.distill.config import TrainConfig, Training
     from layerprobe.distill.run import train_model
-    from layerprobe.resolve import DataSpec, ModelSpec
+    from layerprobe.networks import DataSpec, ModelSpec
 
     folder = tmp_path_factory.mktemp("digits") / "teacher"
     training = Training(epochs=1, batch_size=64, train_samples=300, test_samples=100, device="cpu")
@@ -58,7 +58,7 @@ def digits_teacher(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def small(digits_teacher: Run, tmp_path: Path) -> DistillConfig:
     """Two epochs of feature-only on 300 digits."""
     from layerprobe.distill.config import DistillConfig, Training
-    from layerprobe.resolve import DataSpec, ModelSpec
+    from layerprobe.networks import DataSpec, ModelSpec
 
     return DistillConfig(
         method="feature-only",

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from layerprobe.experiments.grids.grid_file import load_grid
+from layerprobe.experiments.grid.grid_file import load_grid
 from layerprobe.experiments.validation.candidates import spread_out
-from layerprobe.models.layers import discover_layers
+from layerprobe.layers.discovery import discover_layers
 from layerprobe.models.zoo import build_model
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -11,12 +11,12 @@ import torch
 from layerprobe.data.loading import Pixels, make_loader
 from layerprobe.data.sampling import all_rows
 from layerprobe.distill.config import DistillConfig, Training
+from layerprobe.distill.engine.loop import accuracy
 from layerprobe.distill.run import distill_student
-from layerprobe.distill.trainer import accuracy
 from layerprobe.features.config import ExtractConfig
-from layerprobe.features.extract import extract
+from layerprobe.features.extraction.extract import extract
+from layerprobe.networks import DataSpec, ModelSpec, load_network
 from layerprobe.ranking.rank import rank
-from layerprobe.resolve import DataSpec, ModelSpec, load_network
 
 pytestmark = pytest.mark.realdata
 

@@ -9,15 +9,15 @@ import torch
 import yaml
 from scipy.stats import ttest_1samp
 
-from layerprobe.experiments.grids.results import read_grid
+from layerprobe.experiments.grid.results import read_grid
 from layerprobe.experiments.validation.results import read_validation
 from layerprobe.ranking.choose import SCORES
 from layerprobe.ranking.rules import Task, read_wish
-from layerprobe.report.grid_tables import grid_table
-from layerprobe.report.pairs_table import pairs_table
-from layerprobe.report.tables import render
-from layerprobe.report.validation_tables import words
-from layerprobe.types import GridResults, Layer, Ranking
+from layerprobe.records import GridResults, Layer, Ranking
+from layerprobe.report.grid.pairs import pairs_table
+from layerprobe.report.grid.tables import grid_table
+from layerprobe.report.tables.table import render
+from layerprobe.report.tables.validation import words
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")

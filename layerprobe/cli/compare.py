@@ -12,9 +12,9 @@ from layerprobe.cli import options
 from layerprobe.cli.reporter import Reporter
 
 if TYPE_CHECKING:
-    from layerprobe.experiments.grids.compare import CompareConfig
-    from layerprobe.experiments.grids.grid_file import Grid
-    from layerprobe.types import Cell, CellResult, GridResults
+    from layerprobe.experiments.grid.compare import CompareConfig
+    from layerprobe.experiments.grid.grid_file import Grid
+    from layerprobe.records import Cell, CellResult, GridResults
 
 EXAMPLES = """Examples:
 
@@ -54,10 +54,10 @@ def compare(
     Every cell is a run of `layerprobe distill` in its own folder. Finished cells are never run again; the same command
     goes on with an interrupted grid, and several of them, on any machines that share the folder, divide the cells.
     """
-    from layerprobe.experiments.grids.compare import CompareConfig, plan_grid
-    from layerprobe.experiments.grids.compare import compare as run
-    from layerprobe.report.grid_tables import grid_table
-    from layerprobe.report.tables import check_format
+    from layerprobe.experiments.grid.compare import CompareConfig, plan_grid
+    from layerprobe.experiments.grid.compare import compare as run
+    from layerprobe.report.grid.tables import grid_table
+    from layerprobe.report.tables.table import check_format
 
     check_format(format)
     config = CompareConfig(grid, output, jobs, launcher, tuple(launcher_option or ()))
@@ -88,9 +88,9 @@ def grid_reporter(quiet: bool, verbose: bool, dry_run: bool) -> Reporter:
 
 def show_plan(grid: Grid, config: CompareConfig, reporter: Reporter, format: str) -> None:
     """The cells of a grid, and how long they will take."""
-    from layerprobe.experiments.grids.estimate import estimate_seconds
-    from layerprobe.experiments.grids.results import Lookout
-    from layerprobe.report.plan_table import plan_table
+    from layerprobe.experiments.grid.estimate import estimate_seconds
+    from layerprobe.experiments.grid.results import Lookout
+    from layerprobe.report.tables.plan import plan_table
 
     results = Lookout(grid, config.output).look()
     jobs = config.jobs if config.launcher == "local" else 1

@@ -43,13 +43,13 @@ def compare_layers(
     """
     from contextlib import ExitStack
 
-    from layerprobe.devices import resolve_device
-    from layerprobe.grams import open_source
+    from layerprobe.ranking.grams import open_source
     from layerprobe.ranking.measure import layer_similarity
     from layerprobe.report.figures.similarity import similarity_figure
-    from layerprobe.report.ranking_tables import similarity_table
-    from layerprobe.report.style import check_figure, figure_width, paper_style, save_figure
-    from layerprobe.report.tables import check_format
+    from layerprobe.report.figures.style import check_figure, figure_width, paper_style, save_figure
+    from layerprobe.report.tables.ranking import similarity_table
+    from layerprobe.report.tables.table import check_format
+    from layerprobe.runtime.devices import resolve_device
 
     check_format(format)
     name, inches = f"{first.stem}.{(second or first).stem}.cka", figure_width(width)

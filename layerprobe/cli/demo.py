@@ -33,8 +33,8 @@ def demo(
     methods.
     """
     from layerprobe.experiments.demo import DemoConfig, run_demo, verdict
-    from layerprobe.report.ranking_tables import ranking_table
-    from layerprobe.report.run_tables import runs_table
+    from layerprobe.report.tables.ranking import ranking_table
+    from layerprobe.report.tables.runs import runs_table
 
     config = DemoConfig(output, seeds, device, overwrite)
     with Reporter(quiet, verbose, usual=logging.WARNING) as reporter:

@@ -164,11 +164,11 @@ def distill(
     """
     values = training_options.configuration(ctx, _PLACES)
 
-    from layerprobe.devices import is_main_process
     from layerprobe.distill.config_file import distill_config
     from layerprobe.distill.run import distill_student
-    from layerprobe.experiments.on_the_spot import choose_layers
-    from layerprobe.report.tables import check_format
+    from layerprobe.experiments.resolve_rules import choose_layers
+    from layerprobe.report.tables.table import check_format
+    from layerprobe.runtime.devices import is_main_process
 
     check_format(format)
     plan = distill_config(values, output, overwrite, resume)

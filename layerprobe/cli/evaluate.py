@@ -12,7 +12,7 @@ from layerprobe.cli import options
 from layerprobe.cli.reporter import Reporter
 
 if TYPE_CHECKING:
-    from layerprobe.distill.evaluate import EvaluateConfig
+    from layerprobe.evaluation.evaluate import EvaluateConfig
 
 EXAMPLES = """Examples:
 
@@ -48,13 +48,13 @@ def evaluate(
     verbose: options.Verbose = False,
 ) -> None:
     """Classify images with a trained network: top-1, top-5, every class, and which are confused."""
-    from layerprobe.distill.evaluate import EvaluateConfig
-    from layerprobe.distill.evaluate import evaluate as compute
+    from layerprobe.evaluation.evaluate import EvaluateConfig
+    from layerprobe.evaluation.evaluate import evaluate as compute
+    from layerprobe.networks import DataSpec
     from layerprobe.report.figures.confusion import confusion_figure
-    from layerprobe.report.run_tables import evaluation_table
-    from layerprobe.report.style import check_figure, figure_width, save_figure
-    from layerprobe.report.tables import check_format
-    from layerprobe.resolve import DataSpec
+    from layerprobe.report.figures.style import check_figure, figure_width, save_figure
+    from layerprobe.report.tables.runs import evaluation_table
+    from layerprobe.report.tables.table import check_format
 
     check_format(format)
     inches, folder = figure_width(width), output or run

@@ -79,11 +79,11 @@ def extract(
     sample = options.samples(samples, "--samples")
     means, stds = options.numbers(mean, "--mean"), options.numbers(std, "--std")
 
-    from layerprobe.devices import is_main_process
     from layerprobe.features.config import ExtractConfig
-    from layerprobe.features.extract import extract as run
-    from layerprobe.grams import extract_grams
-    from layerprobe.resolve import DataSpec, ModelSpec
+    from layerprobe.features.extraction.extract import extract as run
+    from layerprobe.networks import DataSpec, ModelSpec
+    from layerprobe.ranking.grams import extract_grams
+    from layerprobe.runtime.devices import is_main_process
 
     config = ExtractConfig(
         model=ModelSpec(model, weights, num_classes),

@@ -34,10 +34,10 @@ def inspect(
     Its layers, where they came from, how far it got, and with --verify whether every row is what was written. Of a
     file of Gram matrices its layers, and where they came from.
     """
-    from layerprobe.features.file import FeatureFile
-    from layerprobe.grams import is_gram_file, open_source
-    from layerprobe.report.layer_tables import file_table, gram_table
-    from layerprobe.report.tables import check_format
+    from layerprobe.features.hdf5.reader import FeatureFile
+    from layerprobe.ranking.grams import is_gram_file, open_source
+    from layerprobe.report.tables.layers import file_table, gram_table
+    from layerprobe.report.tables.table import check_format
 
     check_format(format)
     if is_gram_file(features):

@@ -37,12 +37,12 @@ def layers(
 
     With the choice and the reductions of `extract`: which layers these select, and the bytes they will take.
     """
-    from layerprobe.features.layout import check_dtype
-    from layerprobe.features.reduce import Reduction, plan_reduction
-    from layerprobe.models.selection import find_layers
-    from layerprobe.report.layer_tables import layers_table
-    from layerprobe.report.tables import check_format
-    from layerprobe.resolve import find_model_layers
+    from layerprobe.features.extraction.reduce import Reduction, plan_reduction
+    from layerprobe.features.hdf5.layout import check_dtype
+    from layerprobe.layers.selection import find_layers
+    from layerprobe.networks import find_model_layers
+    from layerprobe.report.tables.layers import layers_table
+    from layerprobe.report.tables.table import check_format
 
     check_format(format)
     check_dtype(dtype)

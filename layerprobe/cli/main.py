@@ -8,7 +8,6 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-import layerprobe
 from layerprobe.cli import (
     compare,
     compare_layers,
@@ -24,6 +23,7 @@ from layerprobe.cli import (
     validate,
 )
 from layerprobe.errors import LayerprobeError
+from layerprobe.version import __version__
 
 _UsageError: Any = typer.BadParameter.__bases__[0]
 """Click's, of which newer versions of Typer carry a copy of their own."""
@@ -64,7 +64,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"layerprobe {layerprobe.__version__}")
+        print(f"layerprobe {__version__}")
         raise typer.Exit
 
 

@@ -84,14 +84,14 @@ def rank(
     Separation, information, efficiency and knowledge quality of each layer, with intervals, as a table and figures; the
     layers of highest score go to a ranking file.
     """
-    from layerprobe.devices import resolve_device
     from layerprobe.experiments.survey import SurveyConfig, survey
     from layerprobe.geometry.statistics import FAMILIES
     from layerprobe.ranking.choose import Choice
     from layerprobe.ranking.measure import Wanted
-    from layerprobe.report.ranking_tables import different_samples, ranking_table
-    from layerprobe.report.style import figure_width
-    from layerprobe.report.tables import check_format
+    from layerprobe.report.figures.style import figure_width
+    from layerprobe.report.tables.ranking import different_samples, ranking_table
+    from layerprobe.report.tables.table import check_format
+    from layerprobe.runtime.devices import resolve_device
 
     check_format(format)
     families = options.names(statistics) or ()
@@ -121,7 +121,7 @@ def rank(
 
 
 def _next_command(source: Mapping[str, object], ranking: Path) -> str:
-    from layerprobe.resolve import AS_BUILT
+    from layerprobe.networks import AS_BUILT
 
     weights = "" if source["weights"] == AS_BUILT else f"--weights {source['weights']} "
     return (

@@ -33,12 +33,12 @@ def report(
 
     A report that lies there already is replaced; anything else is left alone.
     """
-    from layerprobe.experiments.grids.results import read_grid
+    from layerprobe.experiments.grid.results import read_grid
     from layerprobe.experiments.validation.results import read_validation
-    from layerprobe.report.grid_report import check_report, write_report
-    from layerprobe.report.grid_tables import grid_table
-    from layerprobe.report.style import figure_width
-    from layerprobe.report.tables import check_format
+    from layerprobe.report.figures.style import figure_width
+    from layerprobe.report.grid.report import check_report, write_report
+    from layerprobe.report.grid.tables import grid_table
+    from layerprobe.report.tables.table import check_format
 
     check_format(format)
     inches, folder = figure_width(width), output or grid / "report"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from layerprobe.report.tables import Table
-    from layerprobe.types import EpochMetrics
+    from layerprobe.records import EpochMetrics
+    from layerprobe.report.tables.table import Table
 
 
 class Reporter:
@@ -83,7 +83,7 @@ class Reporter:
 
     def show(self, table: Table | Sequence[Table], format: str) -> None:
         """The result, on stdout."""
-        from layerprobe.report.tables import Table, render_all
+        from layerprobe.report.tables.table import Table, render_all
 
         self._clear_bars()
         tables = [table] if isinstance(table, Table) else table

@@ -74,10 +74,10 @@ def train(
     """Train any model with cross entropy: a teacher."""
     values = training_options.configuration(ctx, _PLACES)
 
-    from layerprobe.devices import is_main_process
     from layerprobe.distill.config_file import train_config
     from layerprobe.distill.run import train_model
-    from layerprobe.report.tables import check_format
+    from layerprobe.report.tables.table import check_format
+    from layerprobe.runtime.devices import is_main_process
 
     check_format(format)
     plan = train_config(values, output, overwrite, resume)

@@ -52,13 +52,13 @@ def validate(
     A student is distilled from each teacher layer alone, and from sets of layers drawn at random; what they reach is
     correlated with every score that is known before training. The same command goes on where it was interrupted.
     """
-    from layerprobe.experiments.grids.compare import CompareConfig
+    from layerprobe.experiments.grid.compare import CompareConfig
     from layerprobe.experiments.validation.results import read_validation
     from layerprobe.experiments.validation.scores import load_scores
     from layerprobe.experiments.validation.validate import plan_validation
     from layerprobe.experiments.validation.validate import validate as run
-    from layerprobe.report.tables import check_format
-    from layerprobe.report.validation_tables import correlations_table
+    from layerprobe.report.tables.table import check_format
+    from layerprobe.report.tables.validation import correlations_table
 
     check_format(format)
     config = CompareConfig(grid, output, jobs, launcher, tuple(launcher_option or ()))

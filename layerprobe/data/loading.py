@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.preprocessing import to_pixels
 from layerprobe.errors import LayerprobeError
-from layerprobe.types import Preprocessing, Progress, silent
+from layerprobe.records import Preprocessing, Progress, silent
 
 
 @dataclass(frozen=True)

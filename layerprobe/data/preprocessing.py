@@ -11,7 +11,7 @@ from torch import Tensor
 
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.errors import LayerprobeError
-from layerprobe.types import Preprocessing
+from layerprobe.records import Preprocessing
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DEFAULT_SIZE = 224

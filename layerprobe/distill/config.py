@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from layerprobe.distill.alignments.options import Alignment
-from layerprobe.resolve import DataSpec, ModelSpec
+from layerprobe.networks import DataSpec, ModelSpec
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.config import DistillConfig, TrainConfig, Training
 from layerprobe.distill.mappings import is_table
 from layerprobe.errors import LayerprobeError, closest
-from layerprobe.resolve import DataSpec, ModelSpec
-from layerprobe.types import RANKING_FORMAT
+from layerprobe.networks import DataSpec, ModelSpec
+from layerprobe.records import RANKING_FORMAT
 
 Values = dict[str, Any]
 Spec = TypeVar("Spec", ModelSpec, DataSpec, Alignment, Training)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from layerprobe.distill.pairing import Pairing, distinct, full_pairing
 from layerprobe.errors import LayerprobeError, closest
-from layerprobe.models.selection import find_layers
-from layerprobe.resolve import Network
-from layerprobe.types import Layer
+from layerprobe.layers.selection import find_layers
+from layerprobe.networks import Network
+from layerprobe.records import Layer
 
 ONE_TO_ONE, FULL, ATTENTION = "one-to-one", "full", "attention"
 MAPPINGS = (ONE_TO_ONE, FULL, ATTENTION)

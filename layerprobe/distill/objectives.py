@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
-from layerprobe.models.capture import Captured
+from layerprobe.layers.capture import Captured
 
 
 class FeatureObjective(nn.Module, ABC):
@@ -110,7 +110,7 @@ class IndexedObjective(nn.Module, ABC):
 Objective = FeatureObjective | ClassObjective | LabelledObjective | IndexedObjective
 
 
-def the_teacher(teacher: Captured | None) -> Captured:
+def require_teacher(teacher: Captured | None) -> Captured:
     """What the teacher gave, for an objective that can't do without.
 
     Raises:

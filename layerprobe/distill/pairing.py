@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.models.selection import even_layers, find_layers
-from layerprobe.resolve import Network
-from layerprobe.types import Layer, Ranking
+from layerprobe.layers.selection import even_layers, find_layers
+from layerprobe.networks import Network
+from layerprobe.records import Layer, Ranking
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d
 
-from layerprobe.models.layers import is_channels_last
+from layerprobe.layers.discovery import is_channels_last
 
 
 @dataclass(frozen=True)

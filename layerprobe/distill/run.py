@@ -9,12 +9,14 @@ from typing import Any
 import torch
 
 from layerprobe.distill.alignments.options import Alignment
-from layerprobe.distill.baselines.scratch import Scratch
-from layerprobe.distill.baselines.simkd import ReusedEnding, reuse_classifier
 from layerprobe.distill.config import DistillConfig, TrainConfig
+from layerprobe.distill.engine.loop import Pupil
+from layerprobe.distill.engine.optimizers import find_head
 from layerprobe.distill.mappings import ONE_TO_ONE, check_agreement, is_table, mapped, table_pairing
-from layerprobe.distill.methods import METHODS, Method
-from layerprobe.distill.optimizers import find_head
+from layerprobe.distill.methods.catalogue import METHODS, Method
+from layerprobe.distill.methods.scratch import Scratch
+from layerprobe.distill.methods.setting import Setting
+from layerprobe.distill.methods.simkd import ReusedEnding, reuse_classifier
 from layerprobe.distill.pairing import (
     Pairing,
     baseline_teacher_layers,
@@ -24,13 +26,11 @@ from layerprobe.distill.pairing import (
     student_layers,
     teacher_layers,
 )
-from layerprobe.distill.setting import Setting
-from layerprobe.distill.stage import Cast, OnEpoch, Stage
-from layerprobe.distill.subnormals import flushing_subnormals
-from layerprobe.distill.trainer import Pupil
+from layerprobe.distill.session import Cast, OnEpoch, RunSession
 from layerprobe.errors import LayerprobeError, closest
-from layerprobe.resolve import ModelSpec, Network, load_network
-from layerprobe.types import EpochMetrics, Progress, Run, silent
+from layerprobe.networks import ModelSpec, Network, load_network
+from layerprobe.records import EpochMetrics, Progress, Run, silent
+from layerprobe.runtime.subnormals import flushing_subnormals
 
 _log = logging.getLogger(__name__)
 
@@ -38,28 +38,28 @@ PAIRS = 4
 """Layers that a baseline pairs, unless the user names them (k = 4 in the paper)."""
 
 
-def _unheard(metrics: EpochMetrics) -> None:
+def _ignore_epoch(metrics: EpochMetrics) -> None:
     """The epoch callback that does nothing."""
 
 
 @flushing_subnormals()
-def train_model(config: TrainConfig, on_epoch: OnEpoch = _unheard, progress: Progress = silent) -> Run:
+def train_model(config: TrainConfig, on_epoch: OnEpoch = _ignore_epoch, progress: Progress = silent) -> Run:
     """Train a network with cross entropy; its weights go to ``model.safetensors`` in the run folder.
 
     Raises:
         LayerprobeError: if the input is wrong, the run folder exists, or the loss is lost.
     """
-    stage = Stage(config)
+    stage = RunSession(config)
     if finished := stage.finished:
         return finished
-    network = stage.beginner(config.model)
+    network = stage.build_student(config.model)
     head = find_head(network.module, network.layers)
     cast = Cast("scratch", Pupil(network.module, Scratch(), Pairing((), ()), teacher=None, fresh=(head,)), network)
     return stage.run(cast, {"model": _described(config.model, network)}, on_epoch, progress)
 
 
 @flushing_subnormals()
-def distill_student(config: DistillConfig, on_epoch: OnEpoch = _unheard, progress: Progress = silent) -> Run:
+def distill_student(config: DistillConfig, on_epoch: OnEpoch = _ignore_epoch, progress: Progress = silent) -> Run:
     """Train a student with a teacher; its weights go to ``student.safetensors`` in the run folder.
 
     Both networks see the same input: the teacher's preprocessing.
@@ -71,7 +71,7 @@ def distill_student(config: DistillConfig, on_epoch: OnEpoch = _unheard, progres
     method = find_method(config.method)
     _check_alignment(method, config)
     _check_features(method, config)
-    stage = Stage(config)
+    stage = RunSession(config)
     if finished := stage.finished:
         return finished
     teacher = load_network(config.teacher, config.data, stage.train_split)
@@ -80,7 +80,7 @@ def distill_student(config: DistillConfig, on_epoch: OnEpoch = _unheard, progres
             f"{method.name} needs a teacher of the same classes, but it has {teacher.outputs} and {config.data.name} "
             f"{len(stage.train_split.classes)}; take a teacher trained on these classes"
         )
-    student = stage.beginner(config.student, like=teacher.preprocessing)
+    student = stage.build_student(config.student, like=teacher.preprocessing)
     described = _described(config.student, student)
     ending: ReusedEnding | None = None
     if method.reuses_classifier:

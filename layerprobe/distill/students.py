@@ -8,12 +8,12 @@ from typing import Any
 import yaml
 from torch import nn
 
-from layerprobe.distill.baselines.simkd import ReusedEnding
-from layerprobe.distill.run_folder import CHECKPOINTS, CONFIG, WEIGHTS
+from layerprobe.distill.folder import CHECKPOINTS, CONFIG, WEIGHTS
+from layerprobe.distill.methods.simkd import ReusedEnding
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.weights import head_classes, load_weights, read_weights
 from layerprobe.models.zoo import build_model
-from layerprobe.types import Preprocessing, Run
+from layerprobe.records import Preprocessing, Run
 
 LAST = "last"
 _WHICH = (LAST, "best", "latest")

@@ -8,20 +8,20 @@ from functools import partial
 from pathlib import Path
 from statistics import mean
 
-from layerprobe.devices import resolve_device
 from layerprobe.distill.config import DistillConfig, TrainConfig, Training
 from layerprobe.distill.run import distill_student, train_model
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.config import ExtractConfig
-from layerprobe.features.extract import extract
+from layerprobe.features.extraction.extract import extract
+from layerprobe.networks import DataSpec, ModelSpec
 from layerprobe.ranking.file import ranking_path, save_ranking
 from layerprobe.ranking.rank import rank
+from layerprobe.records import Cell, CellResult, GridResults, Progress, Ranking, Run, silent
 from layerprobe.report.figures.curves import curves_figure
 from layerprobe.report.figures.learning_curves import learning_curves_figure
 from layerprobe.report.figures.quality import quality_figure
-from layerprobe.report.style import save_figure
-from layerprobe.resolve import DataSpec, ModelSpec
-from layerprobe.types import Cell, CellResult, GridResults, Progress, Ranking, Run, silent
+from layerprobe.report.figures.style import save_figure
+from layerprobe.runtime.devices import resolve_device
 
 TEACHER, STUDENT = "cifar:resnet18", "cifar:resnet20"
 DIGITS = DataSpec("digits")

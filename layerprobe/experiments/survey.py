@@ -11,18 +11,18 @@ from pathlib import Path
 import torch
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.file import FeatureFile
-from layerprobe.features.gram_file import GramFile
-from layerprobe.grams import open_source
+from layerprobe.features.hdf5.gram_file import GramFile
+from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.ranking.cache import StatisticsCache, open_cache
 from layerprobe.ranking.choose import Choice
 from layerprobe.ranking.file import families_there, ranking_path, save_ranking
+from layerprobe.ranking.grams import open_source
 from layerprobe.ranking.measure import Wanted
 from layerprobe.ranking.rank import rank_network, with_score
+from layerprobe.records import NetworkGeometry, Progress, Ranking, silent
+from layerprobe.report.figures.gallery import GALLERY, Exhibit
 from layerprobe.report.figures.relative_depth import relative_depth_figure
-from layerprobe.report.gallery import GALLERY, Exhibit
-from layerprobe.report.style import PAGE_WIDTH, check_figure, paper_style, save_figure
-from layerprobe.types import NetworkGeometry, Progress, Ranking, silent
+from layerprobe.report.figures.style import PAGE_WIDTH, check_figure, paper_style, save_figure
 
 DEPTHS = "relative-depth"
 """The figure of several networks."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerprobe.features.reduce import Reduction
-from layerprobe.resolve import DataSpec, ModelSpec
+from layerprobe.features.extraction.reduce import Reduction
+from layerprobe.networks import DataSpec, ModelSpec
 
 
 @dataclass(frozen=True)

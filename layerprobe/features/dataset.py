@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from layerprobe.features.file import FeatureFile
+from layerprobe.features.hdf5.reader import FeatureFile
 
 
 class FeatureDataset(Dataset[dict[str, Tensor]]):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from layerprobe.geometry.spectrum import double_centre
-from layerprobe.types import Gram
+from layerprobe.records import Gram
 
 _CHUNK = 1 << 20
 """Entries that are multiplied at a time: sums of float32 products stay short."""

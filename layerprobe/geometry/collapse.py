@@ -7,7 +7,7 @@ import math
 import torch
 
 from layerprobe.geometry.gram import class_members
-from layerprobe.types import Gram
+from layerprobe.records import Gram
 
 
 def within_class_variability(gram: Gram) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from layerprobe.geometry.gram import absolute_cosines, class_members
-from layerprobe.types import Gram
+from layerprobe.records import Gram
 
 
 @dataclass(frozen=True)

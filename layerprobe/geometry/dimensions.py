@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from layerprobe.geometry.spectrum import double_centre, spectral_entropy
-from layerprobe.types import Gram
+from layerprobe.records import Gram
 
 
 def variance_spectrum(gram: Gram) -> Tensor:

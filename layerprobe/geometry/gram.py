@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from layerprobe.types import Gram
+from layerprobe.records import Gram
 
 _log = logging.getLogger(__name__)
 

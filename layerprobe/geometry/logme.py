@@ -9,7 +9,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from layerprobe.geometry.gram import products
-from layerprobe.types import Gram
+from layerprobe.records import Gram
 
 _GRID = torch.linspace(-16, 16, 129, dtype=torch.float64) * math.log(10)
 """Logarithms of the ratios alpha / beta that are tried first, in units of the mean eigenvalue."""

@@ -6,7 +6,7 @@ Source: section 3 of Cooper et al., arXiv 2511.14981.
 from __future__ import annotations
 
 from layerprobe.geometry.gram import class_members, norms, squared_distances
-from layerprobe.types import Gram
+from layerprobe.records import Gram
 
 
 def mean_class_gap(gram: Gram) -> float:

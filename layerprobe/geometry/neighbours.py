@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from layerprobe.geometry.gram import squared_distances
-from layerprobe.types import Gram
+from layerprobe.records import Gram
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from layerprobe.geometry.gram import absolute_cosines, class_members, norms, squared_distances
 from layerprobe.geometry.spectrum import double_centre, largest_entropy
-from layerprobe.types import Gram
+from layerprobe.records import Gram
 
 _NEAREST = 128
 """Pairs of images of different classes that are looked at: that both of one are drawn is as good as certain."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from layerprobe.geometry.gram import class_members
-from layerprobe.types import Gram
+from layerprobe.records import Gram
 
 PENALTIES = tuple(10.0**exponent for exponent in range(-7, 4))
 """Ridge penalties that are tried, in units of the mean squared length of the centred features of a training half."""

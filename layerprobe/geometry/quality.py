@@ -11,7 +11,7 @@ import math
 from layerprobe.geometry.cosines import cosine_statistics
 from layerprobe.geometry.margins import mean_class_gap, mean_class_norm
 from layerprobe.geometry.spectrum import class_entropies
-from layerprobe.types import Gram
+from layerprobe.records import Gram
 
 
 def information(min_intra: float, entropy: float) -> float:

@@ -23,7 +23,7 @@ from torch import Tensor
 from layerprobe.geometry.gram import class_members
 from layerprobe.geometry.parts import part_statistics
 from layerprobe.geometry.quality import efficiency, information, normalised_information
-from layerprobe.types import Gram, Interval
+from layerprobe.records import Gram, Interval
 
 SCORES = (
     "separation", "information", "efficiency", "quality", "information_normalised", "quality_normalised", "sqrt_ie",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from layerprobe.geometry.gram import class_members, sub_gram
 from layerprobe.geometry.quality import measure
-from layerprobe.types import Gram
+from layerprobe.records import Gram
 
 SIZE_SCORES = ("quality", "quality_normalised", "separation", "information", "information_normalised", "efficiency")
 DRAWS = 5

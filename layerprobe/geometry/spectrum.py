@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from layerprobe.geometry.gram import class_members
-from layerprobe.types import Gram
+from layerprobe.records import Gram
 
 
 def class_spectrum(gram: Gram, rows: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from layerprobe.geometry.logme import log_maximum_evidence
 from layerprobe.geometry.neighbours import knn_accuracy, mle_dimension, nearest_neighbours, twonn_dimension
 from layerprobe.geometry.probe import probe_accuracy
 from layerprobe.geometry.views import distance_histograms, principal_plane
-from layerprobe.types import Gram
+from layerprobe.records import Gram
 
 Values = dict[str, Tensor]
 """Numbers (0-d) and arrays by name, float64."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from layerprobe.geometry.gram import squared_distances
 from layerprobe.geometry.spectrum import double_centre
-from layerprobe.types import Gram
+from layerprobe.records import Gram
 
 _ROWS = 256
 BINS = 80

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from layerprobe.models.user_file import split_file_name
+from layerprobe.plugins import split_file_name
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

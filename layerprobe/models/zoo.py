@@ -14,7 +14,8 @@ from torch import nn
 
 from layerprobe.errors import LayerprobeError, closest
 from layerprobe.models.inputs import ModelInput, model_input
-from layerprobe.models.user_file import build_from_file, split_file_name
+from layerprobe.models.user_file import build_from_file
+from layerprobe.plugins import split_file_name
 
 __all__ = ["SOURCES", "ModelInput", "build_model", "list_models", "model_input"]
 

@@ -12,10 +12,10 @@ from types import TracebackType
 import numpy as np
 import torch
 
-import layerprobe
-from layerprobe.features.file import FeatureFile
-from layerprobe.features.gram_file import GramFile
+from layerprobe.features.hdf5.gram_file import GramFile
+from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.geometry.statistics import Values
+from layerprobe.version import __version__
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class StatisticsCache:
 
     def __init__(self, path: Path | None, fingerprint: str = "") -> None:
         self._path = path
-        self._key = f"{VERSION} {layerprobe.__version__} {fingerprint}"
+        self._key = f"{VERSION} {__version__} {fingerprint}"
         self._results: dict[tuple[str, str], Values] = {}
         self._changed = False
         if path is not None and path.exists():

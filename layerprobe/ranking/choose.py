@@ -12,8 +12,8 @@ from torch import Tensor
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.geometry.resampling import interval, top_shares
-from layerprobe.models.selection import even_layers
-from layerprobe.types import LayerGeometry, LayerMeasurement, Ranking
+from layerprobe.layers.selection import even_layers
+from layerprobe.records import LayerGeometry, LayerMeasurement, Ranking
 
 _log = logging.getLogger(__name__)
 

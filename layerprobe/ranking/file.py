@@ -13,7 +13,7 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.ranking.choose import Choice
 from layerprobe.ranking.measure import Wanted
 from layerprobe.ranking.rank import ranking_provenance
-from layerprobe.types import Ranking
+from layerprobe.records import Ranking
 
 
 def ranking_path(features: Path) -> Path:

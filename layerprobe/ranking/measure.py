@@ -10,16 +10,16 @@ from functools import partial
 import torch
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.file import FeatureFile
-from layerprobe.features.gram_file import GramFile
+from layerprobe.features.hdf5.gram_file import GramFile
+from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.geometry.alignment import CentredKernel, centred_kernel, cka_matrix
 from layerprobe.geometry.quality import measure
 from layerprobe.geometry.resampling import score_deviations
 from layerprobe.geometry.sizes import scores_at_sizes
 from layerprobe.geometry.statistics import FAMILIES, VIEWS, Values, numbers
-from layerprobe.grams import gram_of
 from layerprobe.ranking.cache import StatisticsCache
-from layerprobe.types import Gram, LayerMeasurement, Progress, Similarity, silent
+from layerprobe.ranking.grams import gram_of
+from layerprobe.records import Gram, LayerMeasurement, Progress, Similarity, silent
 
 _log = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from layerprobe.features.file import FeatureFile
-from layerprobe.features.gram_file import GramFile
+from layerprobe.features.hdf5.gram_file import GramFile
+from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.ranking.cache import StatisticsCache
 from layerprobe.ranking.choose import SCORES, Choice, check_count, choose
 from layerprobe.ranking.measure import Wanted, layer_similarity, measure_layers
-from layerprobe.types import NetworkGeometry, Progress, Ranking, silent
+from layerprobe.records import NetworkGeometry, Progress, Ranking, silent
 
 _PROVENANCE = (
     "model",

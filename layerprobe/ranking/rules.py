@@ -13,10 +13,10 @@ from functools import partial
 import torch
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.models.layers import is_channels_last
-from layerprobe.models.selection import even_layers
+from layerprobe.layers.discovery import is_channels_last
+from layerprobe.layers.selection import even_layers
 from layerprobe.ranking.choose import SCORES, select
-from layerprobe.types import Layer, Ranking, Similarity, body_layers
+from layerprobe.records import Layer, Ranking, Similarity, body_layers
 
 _log = logging.getLogger(__name__)
 

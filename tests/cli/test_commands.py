@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 
 from layerprobe.cli.distill import METHOD_NAMES
 from layerprobe.cli.main import app
-from layerprobe.distill.methods import METHODS
-from layerprobe.report.tables import TABLE_FORMATS
+from layerprobe.distill.methods.catalogue import METHODS
+from layerprobe.report.tables.table import TABLE_FORMATS
 
 COMMANDS = (
     "layers", "extract", "inspect", "rank", "compare-layers", "distill", "train", "evaluate", "compare", "report",
@@ -174,7 +174,7 @@ def test_an_interruption_says_so_and_exits_with_130(monkeypatch: pytest.MonkeyPa
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("layerprobe.resolve.find_model_layers", interrupt)
+    monkeypatch.setattr("layerprobe.networks.find_model_layers", interrupt)
     assert "interrupted" in invoke("layers", "--model", "cifar:resnet20", code=130).stderr
 
 
@@ -251,8 +251,8 @@ def test_gram_matrices_without_features(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_file_is_inspected_and_not_ranked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from layerprobe.features.file import FeatureFile
-    from layerprobe.features.writer import FeatureFileWriter
+    from layerprobe.features.hdf5.reader import FeatureFile
+    from layerprobe.features.hdf5.writer import FeatureFileWriter
 
     command = (
         "extract", "--model", "cifar:resnet20", "--weights", "random", "--data", "digits", "--samples", 60,

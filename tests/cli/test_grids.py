@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_commands import invoke, refused
 
-from layerprobe.types import Run
+from layerprobe.records import Run
+from tests.cli.test_commands import invoke, refused
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from layerprobe.data.augmentation import AUGMENTATIONS, AugmentedPixels, check_a
 from layerprobe.data.datasets import open_dataset
 from layerprobe.data.loading import EpochBatches, Pixels, batch_loader, batches, decoded
 from layerprobe.errors import LayerprobeError
-from layerprobe.types import Preprocessing
+from layerprobe.records import Preprocessing
 
 PREPROCESSING = Preprocessing((32, 24), (0.5,) * 3, (0.5,) * 3)
 

@@ -11,7 +11,7 @@ from PIL import Image
 from layerprobe.data.datasets import open_dataset
 from layerprobe.data.loading import EpochBatches, Pixels, batch_loader, batches, decoded, make_loader
 from layerprobe.errors import LayerprobeError
-from layerprobe.types import Preprocessing
+from layerprobe.records import Preprocessing
 
 PREPROCESSING = Preprocessing((32, 32), (0.5,) * 3, (0.5,) * 3)
 ROWS = np.array([3, 1, 30, 17, 22, 9, 5], dtype=np.int64)

@@ -16,7 +16,7 @@ from layerprobe.data.datasets import open_dataset
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.preprocessing import choose_preprocessing, normalize, to_pixels
 from layerprobe.errors import LayerprobeError
-from layerprobe.types import Preprocessing
+from layerprobe.records import Preprocessing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

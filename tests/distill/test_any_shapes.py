@@ -14,17 +14,17 @@ from torch.autograd import gradcheck
 
 from layerprobe.distill.alignments.options import Alignment, feature_only
 from layerprobe.distill.alignments.projected import FeatureOnly
-from layerprobe.distill.baselines.simkd import MatchedEnding
-from layerprobe.distill.baselines.with_logits import FeaturesAndLogits
-from layerprobe.distill.feature_losses import FEATURE_LOSSES
+from layerprobe.distill.losses import FEATURE_LOSSES
 from layerprobe.distill.mappings import mapped
-from layerprobe.distill.methods import METHODS
+from layerprobe.distill.methods.catalogue import METHODS
+from layerprobe.distill.methods.setting import Setting
+from layerprobe.distill.methods.simkd import MatchedEnding
+from layerprobe.distill.methods.with_logits import FeaturesAndLogits
 from layerprobe.distill.objectives import ClassObjective, FeatureObjective, IndexedObjective, Objective
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.projectors import ThreeLayerProjector
-from layerprobe.distill.setting import Setting
-from layerprobe.models.capture import Captured
-from layerprobe.types import Layer
+from layerprobe.layers.capture import Captured
+from layerprobe.records import Layer
 
 WIDE, TALL, LAST, TOKENS, SHORT, VECTOR = (2, 3, 7), (4, 5, 2), (3, 3, 4), (7, 3), (5, 6), (5,)
 SHAPES = {

@@ -14,8 +14,8 @@ from layerprobe.distill.config import DistillConfig, TrainConfig, Training
 from layerprobe.distill.config_file import distill_config, merge, read_values, to_values, train_config
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
-from layerprobe.resolve import DataSpec, ModelSpec
-from layerprobe.types import Run
+from layerprobe.networks import DataSpec, ModelSpec
+from layerprobe.records import Run
 
 
 def invoke(*arguments: object, code: int = 0) -> Result:

@@ -11,16 +11,16 @@ from layerprobe.distill.alignments import ALIGNMENTS
 from layerprobe.distill.alignments.moments import moment_loss
 from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.alignments.relation import relation
-from layerprobe.distill.baselines.attention_transfer import attention_map
-from layerprobe.distill.baselines.rkd import angle_potentials, distance_potentials
-from layerprobe.distill.baselines.sp import similarity_preserving
 from layerprobe.distill.mappings import mapped
-from layerprobe.distill.methods import METHODS
+from layerprobe.distill.methods.attention_transfer import attention_map
+from layerprobe.distill.methods.catalogue import METHODS
+from layerprobe.distill.methods.rkd import angle_potentials, distance_potentials
+from layerprobe.distill.methods.setting import Setting
+from layerprobe.distill.methods.sp import similarity_preserving
 from layerprobe.distill.objectives import ClassObjective, FeatureObjective, IndexedObjective, Objective
 from layerprobe.distill.pairing import Pairing
-from layerprobe.distill.setting import Setting
-from layerprobe.models.capture import Captured
-from layerprobe.types import Layer
+from layerprobe.layers.capture import Captured
+from layerprobe.records import Layer
 
 IMAGES, CLASSES = 24, 4
 LABELS = torch.arange(IMAGES) % CLASSES

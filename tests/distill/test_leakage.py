@@ -5,22 +5,22 @@ import torch
 from torch import Tensor, nn
 
 from layerprobe.data.datasets import open_dataset
-from layerprobe.devices import resolve_device
 from layerprobe.distill.alignments import ALIGNMENTS
 from layerprobe.distill.alignments.options import Alignment
-from layerprobe.distill.baselines.simkd import reuse_classifier
 from layerprobe.distill.config import Training
-from layerprobe.distill.images import Images, load_images
+from layerprobe.distill.engine.images import Images, load_images
+from layerprobe.distill.engine.loop import Pupil, Recipe, make_accelerator, train
 from layerprobe.distill.mappings import mapped
-from layerprobe.distill.methods import METHODS
+from layerprobe.distill.methods.catalogue import METHODS
+from layerprobe.distill.methods.setting import Setting
+from layerprobe.distill.methods.simkd import reuse_classifier
 from layerprobe.distill.pairing import Pairing
-from layerprobe.distill.setting import Setting
-from layerprobe.distill.trainer import Pupil, Recipe, make_accelerator, train
 from layerprobe.errors import LayerprobeError
-from layerprobe.models.layers import discover_layers
-from layerprobe.models.selection import even_layers
+from layerprobe.layers.discovery import discover_layers
+from layerprobe.layers.selection import even_layers
 from layerprobe.models.zoo import build_model
-from layerprobe.types import Preprocessing
+from layerprobe.records import Preprocessing
+from layerprobe.runtime.devices import resolve_device
 
 PREPROCESSING = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3)
 

@@ -17,13 +17,13 @@ from layerprobe.distill.alignments.attention import AttentionMapping, loss_of_ea
 from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.alignments.projected import FeatureOnly
 from layerprobe.distill.config import DistillConfig
-from layerprobe.distill.feature_losses import FEATURE_LOSSES
+from layerprobe.distill.losses import FEATURE_LOSSES
 from layerprobe.distill.mappings import mapped, table_pairing
 from layerprobe.distill.pairing import Pairing, full_pairing
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
-from layerprobe.resolve import DataSpec, ModelSpec, Network, load_network
-from layerprobe.types import Layer
+from layerprobe.networks import DataSpec, ModelSpec, Network, load_network
+from layerprobe.records import Layer
 
 STUDENT = tuple(Layer(i, f"s{i}", "block", shape, 0) for i, shape in enumerate([(2, 4, 6), (6, 3)]))
 TEACHER = tuple(Layer(i, f"t{i}", "block", shape, 0) for i, shape in enumerate([(5, 3, 3), (7, 4), (9,)]))

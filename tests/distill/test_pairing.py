@@ -5,9 +5,9 @@ import pytest
 from layerprobe.data.datasets import open_dataset
 from layerprobe.distill.pairing import baseline_teacher_layers, student_layers
 from layerprobe.errors import LayerprobeError
-from layerprobe.models.selection import even_layers
-from layerprobe.resolve import DataSpec, ModelSpec, Network, load_network
-from layerprobe.types import Layer
+from layerprobe.layers.selection import even_layers
+from layerprobe.networks import DataSpec, ModelSpec, Network, load_network
+from layerprobe.records import Layer
 
 
 def network(name: str, size: int = 32) -> Network:

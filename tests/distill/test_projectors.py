@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from layerprobe.distill.projectors import Projector
-from layerprobe.models.layers import is_channels_last
+from layerprobe.layers.discovery import is_channels_last
 
 MAPS = st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 9)).filter(lambda s: not is_channels_last(s))
 TOKENS = st.tuples(st.integers(1, 17), st.integers(1, 6))

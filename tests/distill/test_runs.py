@@ -13,18 +13,18 @@ from safetensors import safe_open
 from torch import nn
 
 from layerprobe.data.datasets import open_dataset
-from layerprobe.distill.baselines.simkd import ReusedEnding
 from layerprobe.distill.config import DistillConfig, TrainConfig, Training, default_learning_rate
 from layerprobe.distill.config_file import distill_config, read_values
-from layerprobe.distill.evaluate import EvaluateConfig, evaluate
-from layerprobe.distill.methods import METHODS
+from layerprobe.distill.methods.catalogue import METHODS
+from layerprobe.distill.methods.simkd import ReusedEnding
 from layerprobe.distill.run import distill_student, train_model
 from layerprobe.distill.students import load_student
 from layerprobe.errors import LayerprobeError
-from layerprobe.models.layers import discover_layers
+from layerprobe.evaluation.evaluate import EvaluateConfig, evaluate
+from layerprobe.layers.discovery import discover_layers
+from layerprobe.networks import DataSpec, ModelSpec, load_network
 from layerprobe.ranking.file import save_ranking
-from layerprobe.resolve import DataSpec, ModelSpec, load_network
-from layerprobe.types import LayerGeometry, Ranking, Run
+from layerprobe.records import LayerGeometry, Ranking, Run
 
 TRAINING = Training(epochs=2, batch_size=64, train_samples=300, test_samples=100)
 DIGITS = DataSpec("digits")

@@ -13,8 +13,8 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.survey import SurveyConfig, survey
 from layerprobe.ranking.choose import SCORES, Choice
 from layerprobe.ranking.measure import Wanted
-from layerprobe.report.gallery import GALLERY
-from layerprobe.types import Ranking
+from layerprobe.records import Ranking
+from layerprobe.report.figures.gallery import GALLERY
 
 
 def run(*arguments: object, code: int = 0) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from layerprobe.features.config import ExtractConfig
-from layerprobe.resolve import DataSpec, ModelSpec
+from layerprobe.networks import DataSpec, ModelSpec
 
 HOME_MADE = """
 import torch

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_file import values, write
 from torch.utils.data import DataLoader
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.dataset import FeatureDataset
+from tests.features.hdf5.test_reader import values, write
 
 
 @pytest.mark.parametrize(("workers", "context"), [(0, None), (2, "fork"), (2, "spawn")])

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_statistics import clouds
 
 from layerprobe.geometry.dimensions import effective_rank, participation_ratio, pca_dimension, variance_spectrum
 from layerprobe.geometry.gram import gram_matrix
-from layerprobe.types import Gram
+from layerprobe.records import Gram
+from tests.geometry.test_statistics import clouds
 
 
 def gram_of(features: np.ndarray, labels: np.ndarray) -> Gram:

@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
-from test_statistics import clouds
 
 from layerprobe.geometry.gram import gram_matrix
 from layerprobe.geometry.logme import log_maximum_evidence
+from tests.geometry.test_statistics import clouds
 
 
 def maximum_evidence(features: np.ndarray, labels: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from layerprobe.geometry.gram import gram_matrix
 from layerprobe.geometry.neighbours import knn_accuracy, mle_dimension, nearest_neighbours, twonn_dimension
 from layerprobe.geometry.statistics import FAMILIES
-from layerprobe.types import Gram
+from layerprobe.records import Gram
 
 
 def gram_of(features: np.ndarray, labels: np.ndarray | None = None) -> Gram:

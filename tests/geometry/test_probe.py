@@ -7,10 +7,10 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
-from test_statistics import clouds
 
 from layerprobe.geometry.gram import gram_matrix
 from layerprobe.geometry.probe import PENALTIES, _first_half, probe_accuracy
+from tests.geometry.test_statistics import clouds
 
 
 def primal_accuracy(features: np.ndarray, labels: np.ndarray, seed: int) -> float:

@@ -10,7 +10,7 @@ from layerprobe.geometry.gram import gram_matrix
 from layerprobe.geometry.parts import part_statistics
 from layerprobe.geometry.quality import measure
 from layerprobe.geometry.resampling import SCORES, draw_parts, interval, score_deviations, top_shares
-from layerprobe.types import Gram
+from layerprobe.records import Gram
 
 
 def clouds(per_class: int, classes: int, d: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import statistics
 
 from layerprobe.geometry.gram import absolute_cosines, gram_matrix, norms, squared_distances
 from layerprobe.geometry.quality import measure
 from layerprobe.geometry.spectrum import spectral_entropy
+from tests.helpers.geometry_oracle import statistics
 
 
 def measured(features: np.ndarray, labels: np.ndarray, population: int = 1000, width: int = 7) -> dict[str, float]:

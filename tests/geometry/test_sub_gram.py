@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from test_statistics import clouds
 
 from layerprobe.geometry.gram import gram_matrix, products, sub_gram
 from layerprobe.geometry.quality import measure
 from layerprobe.geometry.sizes import SIZE_SCORES, scores_at_sizes
+from tests.geometry.test_statistics import clouds
 
 
 def test_products_are_those_of_the_features() -> None:

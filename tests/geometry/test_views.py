@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from test_statistics import clouds
 
 from layerprobe.geometry.gram import gram_matrix
 from layerprobe.geometry.views import BINS, LONGEST, distance_histograms, principal_plane
+from tests.geometry.test_statistics import clouds
 
 
 def test_histograms_count_every_pair_once() -> None:

@@ -9,20 +9,20 @@ import torch
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.config import ExtractConfig
-from layerprobe.features.extract import extract
-from layerprobe.features.file import FeatureFile
-from layerprobe.features.gram_file import GramFile, write_grams
-from layerprobe.features.layout import FilePlan
+from layerprobe.features.extraction.extract import extract
+from layerprobe.features.hdf5.gram_file import GramFile, write_grams
+from layerprobe.features.hdf5.layout import FilePlan
+from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.geometry.gram import gram_matrix
 from layerprobe.geometry.statistics import FAMILIES, VIEWS
-from layerprobe.grams import extract_grams
+from layerprobe.networks import DataSpec, ModelSpec
 from layerprobe.ranking import measure as module
 from layerprobe.ranking.cache import StatisticsCache, cache_path, open_cache
 from layerprobe.ranking.choose import Choice
+from layerprobe.ranking.grams import extract_grams
 from layerprobe.ranking.measure import Wanted, layer_similarity, measure_layers
 from layerprobe.ranking.rank import rank_network
-from layerprobe.resolve import DataSpec, ModelSpec
-from layerprobe.types import Layer, StoredLayer
+from layerprobe.records import Layer, StoredLayer
 
 EVERYTHING = Wanted(tuple(FAMILIES), tuple(VIEWS), resamples=8, sizes=(2, 5), seed=3)
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.file import FeatureFile
-from layerprobe.features.layout import FilePlan, create_file
-from layerprobe.features.writer import FeatureFileWriter
+from layerprobe.features.hdf5.layout import FilePlan, create_file
+from layerprobe.features.hdf5.reader import FeatureFile
+from layerprobe.features.hdf5.writer import FeatureFileWriter
 from layerprobe.geometry.gram import gram_matrix
 from layerprobe.geometry.quality import measure
 from layerprobe.geometry.resampling import interval, score_deviations
@@ -19,7 +19,7 @@ from layerprobe.geometry.statistics import FAMILIES
 from layerprobe.ranking.choose import SCORES, select
 from layerprobe.ranking.file import ranking_path, save_ranking
 from layerprobe.ranking.rank import rank
-from layerprobe.types import Layer, LayerGeometry, Ranking, StoredLayer
+from layerprobe.records import Layer, LayerGeometry, Ranking, StoredLayer
 
 
 def layer(index: int) -> Layer:

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.models.selection import even_layers
+from layerprobe.layers.selection import even_layers
 from layerprobe.ranking.choose import SCORES
 from layerprobe.ranking.rules import RULES, Task, read_wish
-from layerprobe.types import Layer, LayerGeometry, Ranking, Similarity
+from layerprobe.records import Layer, LayerGeometry, Ranking, Similarity
 
 
 def network(blocks: int) -> list[Layer]:

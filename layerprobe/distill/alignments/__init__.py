@@ -12,7 +12,7 @@ from layerprobe.distill.alignments.geometry import PrincipalAxes
 from layerprobe.distill.alignments.moments import Moments
 from layerprobe.distill.alignments.projected import FeatureOnly
 from layerprobe.distill.alignments.relation import Relation
-from layerprobe.distill.feature_losses import FeatureLoss
+from layerprobe.distill.losses import FeatureLoss
 from layerprobe.distill.objectives import FeatureObjective
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.projectors import MakeProjector

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
-from layerprobe.distill.feature_losses import FEATURE_LOSSES, FeatureLoss
 from layerprobe.distill.full_precision import in_full_precision
+from layerprobe.distill.losses import FEATURE_LOSSES, FeatureLoss
 from layerprobe.distill.objectives import FeatureObjective
 from layerprobe.distill.pairing import Pairing, distinct
 from layerprobe.distill.projectors import MakeProjector, Projector

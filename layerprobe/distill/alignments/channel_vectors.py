@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from layerprobe.distill.projectors import laid_out
-from layerprobe.models.layers import is_channels_last
+from layerprobe.layers.discovery import is_channels_last
 
 
 def channel_vectors(features: Tensor, shape: tuple[int, ...]) -> Tensor:

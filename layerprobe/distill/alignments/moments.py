@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from layerprobe.distill.feature_losses import FEATURE_LOSSES, FeatureLoss
 from layerprobe.distill.full_precision import in_full_precision
+from layerprobe.distill.losses import FEATURE_LOSSES, FeatureLoss
 from layerprobe.distill.objectives import FeatureObjective
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.projectors import MakeProjector, Projector, channels, laid_out
-from layerprobe.models.layers import is_channels_last
+from layerprobe.layers.discovery import is_channels_last
 
 CLUSTERS = 10
 

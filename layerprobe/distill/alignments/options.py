@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from layerprobe.distill.alignments import ALIGNMENTS
 from layerprobe.distill.alignments.attention import AttentionMapping
-from layerprobe.distill.baselines.by_class import ClassAxes, ClassMoments
-from layerprobe.distill.baselines.with_logits import FeaturesAndLogits
-from layerprobe.distill.feature_losses import FEATURE_LOSSES
+from layerprobe.distill.losses import FEATURE_LOSSES
 from layerprobe.distill.mappings import ATTENTION, check_mapping, is_table, table_entries
+from layerprobe.distill.methods.by_class import ClassAxes, ClassMoments
+from layerprobe.distill.methods.with_logits import FeaturesAndLogits
 from layerprobe.distill.objectives import ClassObjective, FeatureObjective, LabelledObjective
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.projectors import PROJECTORS

@@ -11,10 +11,10 @@ import torch
 import yaml
 
 from layerprobe.errors import LayerprobeError, closest
-from layerprobe.experiments.grids.grid_file import Grid, parse_grid
-from layerprobe.models.selection import find_layers
-from layerprobe.resolve import DataSpec, ModelSpec, find_model_layers
-from layerprobe.types import Layer, body_layers
+from layerprobe.experiments.grid.grid_file import Grid, parse_grid
+from layerprobe.layers.selection import find_layers
+from layerprobe.networks import DataSpec, ModelSpec, find_model_layers
+from layerprobe.records import Layer, body_layers
 
 METHOD = "feature-only"
 

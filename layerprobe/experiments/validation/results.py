@@ -9,19 +9,19 @@ from statistics import mean
 from typing import Any
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.experiments.grids.grid_file import Grid, load_grid
-from layerprobe.experiments.grids.results import GRID_FILE, read_grid
-from layerprobe.experiments.validation.candidates import METHOD, teacher_layers
-from layerprobe.experiments.validation.correlation import (
+from layerprobe.experiments.grid.grid_file import Grid, load_grid
+from layerprobe.experiments.grid.results import GRID_FILE, read_grid
+from layerprobe.experiments.statistics import (
     kendall,
     kendall_interval,
     spearman,
     spearman_difference,
     spearman_interval,
 )
+from layerprobe.experiments.validation.candidates import METHOD, teacher_layers
 from layerprobe.experiments.validation.scores import CKA, LOW_IS_BETTER, SCORE_FILE, read_scores
 from layerprobe.experiments.validation.seeds import comparable
-from layerprobe.types import Candidate, CellResult, Correlation, Difference, GridResults, Validation
+from layerprobe.records import Candidate, CellResult, Correlation, Difference, GridResults, Validation
 
 DEPTH = "depth"
 REFERENCES = ("quality", DEPTH)

@@ -12,17 +12,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from layerprobe.devices import resolve_device
 from layerprobe.distill.config import DistillConfig
 from layerprobe.errors import LayerprobeError
-from layerprobe.experiments.on_the_spot import student_similarity, teacher_sample
-from layerprobe.features.gram_file import GramFile
-from layerprobe.grams import extract_grams
-from layerprobe.models.user_file import load_function
+from layerprobe.experiments.resolve_rules import student_similarity, teacher_sample
+from layerprobe.features.hdf5.gram_file import GramFile
+from layerprobe.networks import ModelSpec
+from layerprobe.plugins import load_function
 from layerprobe.ranking.choose import SCORES
+from layerprobe.ranking.grams import extract_grams
 from layerprobe.ranking.rank import rank
-from layerprobe.resolve import ModelSpec
-from layerprobe.types import Gram, Progress, Similarity, silent
+from layerprobe.records import Gram, Progress, Similarity, silent
+from layerprobe.runtime.devices import resolve_device
 
 LayerScore = Callable[[Gram], float]
 """A score of a layer: a pure function of its Gram matrix."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
 
-from layerprobe.types import Candidate
+from layerprobe.records import Candidate
 
 
 @dataclass(frozen=True)

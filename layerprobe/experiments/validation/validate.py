@@ -9,11 +9,11 @@ from pathlib import Path
 from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.pairing import student_layers
 from layerprobe.errors import LayerprobeError
-from layerprobe.experiments.grids.compare import CompareConfig, Compared, check_kept, compare, open_grid, write_grid
-from layerprobe.experiments.grids.grid_file import Grid
-from layerprobe.experiments.grids.results import GRID_FILE
-from layerprobe.experiments.grids.work import OnEpoch
-from layerprobe.experiments.on_the_spot import untrained_student
+from layerprobe.experiments.grid.compare import CompareConfig, Compared, check_kept, compare, open_grid, write_grid
+from layerprobe.experiments.grid.grid_file import Grid
+from layerprobe.experiments.grid.results import GRID_FILE
+from layerprobe.experiments.grid.work import OnEpoch
+from layerprobe.experiments.resolve_rules import untrained_student
 from layerprobe.experiments.validation.candidates import read_plan, spread_out
 from layerprobe.experiments.validation.scores import (
     LayerScore,
@@ -23,8 +23,8 @@ from layerprobe.experiments.validation.scores import (
     read_scores,
     save_scores,
 )
-from layerprobe.resolve import load_network
-from layerprobe.types import GridResults, Progress, silent
+from layerprobe.networks import load_network
+from layerprobe.records import GridResults, Progress, silent
 
 
 def prepare_validation(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from layerprobe.report.style import COLUMN_WIDTH, MAP, Drawing, new_figure
-from layerprobe.report.tables import data_table
-from layerprobe.types import Evaluation
+from layerprobe.records import Evaluation
+from layerprobe.report.figures.style import COLUMN_WIDTH, MAP, Drawing, new_figure
+from layerprobe.report.tables.table import data_table
 
 _NAMED = 30
 """Up to so many classes are named, and up to half as many have their numbers in the cells."""

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
+from layerprobe.records import GridResults
 from layerprobe.report.figures.log_axis import label_plainly
-from layerprobe.report.grid_groups import Group, column_groups, group_cells, method_labels
-from layerprobe.report.panels import panels
-from layerprobe.report.style import PAGE_WIDTH, Drawing, Look, as_written, is_narrow, look
-from layerprobe.report.tables import data_table
-from layerprobe.types import GridResults
+from layerprobe.report.figures.panels import panels
+from layerprobe.report.figures.style import PAGE_WIDTH, Drawing, Look, as_written, is_narrow, look
+from layerprobe.report.grid.groups import Group, column_groups, group_cells, method_labels
+from layerprobe.report.tables.table import data_table
 
 WIDE = 8
 """Largest seconds / smallest ones from which the axis is logarithmic."""

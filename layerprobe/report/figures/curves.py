@@ -5,10 +5,10 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from layerprobe.records import Run
 from layerprobe.report.figures.log_axis import label_plainly
-from layerprobe.report.style import COLOURS, LINES, MARKERS, PAGE_WIDTH, Drawing, new_figure
-from layerprobe.report.tables import data_table
-from layerprobe.types import Run
+from layerprobe.report.figures.style import COLOURS, LINES, MARKERS, PAGE_WIDTH, Drawing, new_figure
+from layerprobe.report.tables.table import data_table
 
 
 def curves_figure(run: Run) -> Drawing:

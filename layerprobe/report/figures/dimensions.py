@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from layerprobe.report.layer_axis import name_layers
-from layerprobe.report.style import COLOURS, LINES, MARKERS, PAGE_WIDTH, SELECTED, Drawing, is_narrow, new_figure
-from layerprobe.report.tables import data_table
-from layerprobe.types import NetworkGeometry
+from layerprobe.records import NetworkGeometry
+from layerprobe.report.figures.layer_axis import name_layers
+from layerprobe.report.figures.style import (
+    COLOURS,
+    LINES,
+    MARKERS,
+    PAGE_WIDTH,
+    SELECTED,
+    Drawing,
+    is_narrow,
+    new_figure,
+)
+from layerprobe.report.tables.table import data_table
 
 CURVES = {
     "pca_95": "PCA, 95 %",

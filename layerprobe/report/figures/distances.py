@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from layerprobe.report.style import COLOURS, PAGE_WIDTH, Drawing, is_narrow, new_figure
-from layerprobe.report.tables import data_table
-from layerprobe.types import LayerMeasurement, NetworkGeometry
+from layerprobe.records import LayerMeasurement, NetworkGeometry
+from layerprobe.report.figures.style import COLOURS, PAGE_WIDTH, Drawing, is_narrow, new_figure
+from layerprobe.report.tables.table import data_table
 
 LONGEST = 2.0
 """The histograms' end, in units of the root mean square distance."""

@@ -15,12 +15,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from layerprobe.report.grid_groups import Group, column_groups, group_cells, method_labels, reference_labels
-from layerprobe.report.grid_notes import teacher_accuracy
-from layerprobe.report.panels import Panels, panels
-from layerprobe.report.style import COLOURS, PAGE_WIDTH, Drawing, as_written, is_narrow
-from layerprobe.report.tables import data_table
-from layerprobe.types import GridResults
+from layerprobe.records import GridResults
+from layerprobe.report.figures.panels import Panels, panels
+from layerprobe.report.figures.style import COLOURS, PAGE_WIDTH, Drawing, as_written, is_narrow
+from layerprobe.report.grid.groups import Group, column_groups, group_cells, method_labels, reference_labels
+from layerprobe.report.grid.notes import teacher_accuracy
+from layerprobe.report.tables.table import data_table
 
 _FREE: dict[str, Any] = {"facecolor": COLOURS[5]}
 _LABELLED: dict[str, Any] = {"facecolor": COLOURS[4], "hatch": "////", "edgecolor": "white"}

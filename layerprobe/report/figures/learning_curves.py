@@ -9,13 +9,13 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from layerprobe.report.grid_groups import Group, column_groups, group_cells, method_labels
-from layerprobe.report.grid_notes import teacher_accuracy
-from layerprobe.report.panels import panels
-from layerprobe.report.spread import spread
-from layerprobe.report.style import PAGE_WIDTH, Drawing, Look, as_written, is_narrow, look
-from layerprobe.report.tables import data_table
-from layerprobe.types import GridResults
+from layerprobe.records import GridResults
+from layerprobe.report.figures.panels import panels
+from layerprobe.report.figures.style import PAGE_WIDTH, Drawing, Look, as_written, is_narrow, look
+from layerprobe.report.grid.groups import Group, column_groups, group_cells, method_labels
+from layerprobe.report.grid.notes import teacher_accuracy
+from layerprobe.report.grid.spread import spread
+from layerprobe.report.tables.table import data_table
 
 MARKS = 6
 """Markers on a curve, about."""

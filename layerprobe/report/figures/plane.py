@@ -11,9 +11,9 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from layerprobe.report.style import CLASS_COLOURS, MARKERS, PAGE_WIDTH, Drawing, is_narrow, new_figure
-from layerprobe.report.tables import data_table
-from layerprobe.types import LayerMeasurement, NetworkGeometry
+from layerprobe.records import LayerMeasurement, NetworkGeometry
+from layerprobe.report.figures.style import CLASS_COLOURS, MARKERS, PAGE_WIDTH, Drawing, is_narrow, new_figure
+from layerprobe.report.tables.table import data_table
 
 MOST_NAMED = 14
 """Classes that a legend can tell apart: each has a colour and a marker of its own."""

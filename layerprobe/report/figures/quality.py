@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from layerprobe.report.layer_axis import name_layers
-from layerprobe.report.ranking_tables import describe_sample
-from layerprobe.report.style import COLOURS, MARKERS, PAGE_WIDTH, SELECTED, Drawing, is_narrow, new_figure
-from layerprobe.report.tables import data_table
-from layerprobe.types import Ranking
+from layerprobe.records import Ranking
+from layerprobe.report.figures.layer_axis import name_layers
+from layerprobe.report.figures.style import COLOURS, MARKERS, PAGE_WIDTH, SELECTED, Drawing, is_narrow, new_figure
+from layerprobe.report.tables.ranking import describe_sample
+from layerprobe.report.tables.table import data_table
 
 PANELS = {
     "quality": "knowledge quality Q",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from layerprobe.report.ranking_tables import describe_sample
-from layerprobe.report.style import COLOURS, LINES, MARKERS, PAGE_WIDTH, Drawing, is_narrow, new_figure
-from layerprobe.report.tables import data_table
-from layerprobe.types import Ranking
+from layerprobe.records import Ranking
+from layerprobe.report.figures.style import COLOURS, LINES, MARKERS, PAGE_WIDTH, Drawing, is_narrow, new_figure
+from layerprobe.report.tables.ranking import describe_sample
+from layerprobe.report.tables.table import data_table
 
 
 def relative_depth_figure(rankings: Sequence[Ranking], width: float = PAGE_WIDTH) -> Drawing:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from layerprobe.report.layer_axis import name_layers
-from layerprobe.report.style import COLUMN_WIDTH, MAP, Drawing, new_figure
-from layerprobe.report.tables import data_table
-from layerprobe.types import Layer, Similarity
+from layerprobe.records import Layer, Similarity
+from layerprobe.report.figures.layer_axis import name_layers
+from layerprobe.report.figures.style import COLUMN_WIDTH, MAP, Drawing, new_figure
+from layerprobe.report.tables.table import data_table
 
 
 def _placed(layers: Sequence[Layer]) -> list[Layer]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from layerprobe.report.style import COLOURS, LINES, MARKERS, PAGE_WIDTH, Drawing, is_narrow, new_figure
-from layerprobe.report.tables import data_table
-from layerprobe.types import NetworkGeometry
+from layerprobe.records import NetworkGeometry
+from layerprobe.report.figures.style import COLOURS, LINES, MARKERS, PAGE_WIDTH, Drawing, is_narrow, new_figure
+from layerprobe.report.tables.table import data_table
 
 PANELS = {
     "quality": "quality Q",

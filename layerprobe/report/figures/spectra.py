@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.colors import LogNorm
 
-from layerprobe.report.layer_axis import name_layers
-from layerprobe.report.style import MAP, PAGE_WIDTH, Drawing, is_narrow, new_figure
-from layerprobe.report.tables import data_table
-from layerprobe.types import NetworkGeometry
+from layerprobe.records import NetworkGeometry
+from layerprobe.report.figures.layer_axis import name_layers
+from layerprobe.report.figures.style import MAP, PAGE_WIDTH, Drawing, is_narrow, new_figure
+from layerprobe.report.tables.table import data_table
 
 _STEPS = 120
 _LEAST = 1e-6

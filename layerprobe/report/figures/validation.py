@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.lines import Line2D
 
-from layerprobe.report.panels import panels
-from layerprobe.report.spread import spread
-from layerprobe.report.style import MAP, PAGE_WIDTH, Drawing, as_written, is_narrow
-from layerprobe.report.tables import Column, data_table
-from layerprobe.report.validation_tables import score_names, words
-from layerprobe.types import Candidate, Correlation, Validation
+from layerprobe.records import Candidate, Correlation, Validation
+from layerprobe.report.figures.panels import panels
+from layerprobe.report.figures.style import MAP, PAGE_WIDTH, Drawing, as_written, is_narrow
+from layerprobe.report.grid.spread import spread
+from layerprobe.report.tables.table import Column, data_table
+from layerprobe.report.tables.validation import score_names, words
 
 RHO = "\N{GREEK SMALL LETTER RHO}"
 SHAPES = {"o": "●", "^": "▲", "s": "■", "D": "◆", "v": "▼"}

@@ -11,19 +11,19 @@ import torch
 import yaml
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.experiments.grids.compare import CompareConfig
-from layerprobe.experiments.grids.grid_file import parse_grid
+from layerprobe.experiments.grid.compare import CompareConfig
+from layerprobe.experiments.grid.grid_file import parse_grid
 from layerprobe.experiments.validation.candidates import spread_out
 from layerprobe.experiments.validation.results import read_validation
 from layerprobe.experiments.validation.scores import LayerScore, Subject, load_scores, measure_scores, read_scores
 from layerprobe.experiments.validation.validate import prepare_validation, validate
 from layerprobe.features.config import ExtractConfig
-from layerprobe.grams import extract_grams
 from layerprobe.models.zoo import build_model
+from layerprobe.networks import DataSpec, ModelSpec
+from layerprobe.ranking.grams import extract_grams
 from layerprobe.ranking.measure import layer_similarity
 from layerprobe.ranking.rank import rank
-from layerprobe.resolve import DataSpec, ModelSpec
-from layerprobe.types import Gram, Progress, Run
+from layerprobe.records import Gram, Progress, Run
 
 DIGITS = DataSpec("digits", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
@@ -97,7 +97,7 @@ def test_scores_are_measured_once_and_nothing_is_run_again(
     config = CompareConfig(tmp_path / "v.yaml", tmp_path / "out")
     first = validate(config, lambda cell, metrics, epochs: None)
     monkeypatch.setattr("layerprobe.experiments.validation.validate.measure_scores", None)
-    monkeypatch.setattr("layerprobe.experiments.grids.work.distill_student", None)
+    monkeypatch.setattr("layerprobe.experiments.grid.work.distill_student", None)
     again = validate(config, lambda cell, metrics, epochs: None)
     assert again.results.results == first.results.results
     scores = tmp_path / "out" / "scores.json"

@@ -8,7 +8,7 @@ from layerprobe.experiments.validation.results import LOW_IS_BETTER, correlation
 from layerprobe.experiments.validation.scores import FURTHER
 from layerprobe.experiments.validation.seeds import comparable
 from layerprobe.ranking.choose import SCORES
-from layerprobe.types import Candidate, Correlation
+from layerprobe.records import Candidate, Correlation
 
 
 def candidate(number: int, scores: dict[str, float], accuracies: dict[int, float]) -> Candidate:

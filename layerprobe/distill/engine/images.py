@@ -1,0 +1,143 @@
+"""What a run trains on, what it is tested on, and what it holds out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from layerprobe.data.augmentation import NONE, AugmentedPixels, check_augmentation
+from layerprobe.data.image_dataset import ImageDataset
+from layerprobe.data.loading import Batch, EpochBatches, Pixels, batch_loader, decoded, split_holdout
+from layerprobe.data.sampling import balanced_sample
+from layerprobe.distill.config import Training
+from layerprobe.errors import LayerprobeError
+from layerprobe.records import Preprocessing, Progress, silent
+
+
+@dataclass(frozen=True)
+class Images:
+    """Loaders under one preprocessing; each gives this process's part.
+
+    Attributes:
+        train: training images, augmented, in an order of their own in every epoch.
+        test: the test split.
+        holdout: training images that are held out to choose an epoch; None: there are none.
+        preprocessing: how pixels become a network's input.
+    """
+
+    train: DataLoader[Batch]
+    test: DataLoader[Batch]
+    holdout: DataLoader[Batch] | None
+    preprocessing: Preprocessing
+
+    @property
+    def order(self) -> EpochBatches:
+        """Which training images make up which batch."""
+        order = self.train.batch_sampler
+        if not isinstance(order, EpochBatches):
+            raise TypeError("the loader was not made by load_images")
+        return order
+
+    def start_epoch(self, epoch: int) -> None:
+        """Take the order and the augmentation of an epoch."""
+        self.order.epoch = epoch
+        if isinstance(self.train.dataset, AugmentedPixels):
+            self.train.dataset.epoch = epoch
+
+    @property
+    def labels(self) -> Tensor:
+        """(images,) class labels of all training images, by position."""
+        return self._pixels.labels
+
+    def some(self, count: int) -> Batch:
+        """The first training images, unshuffled and without augmentation.
+
+        Raises:
+            LayerprobeError: if an image can't be read.
+        """
+        return self._plain(range(min(count, len(self._pixels))))
+
+    def in_order(self, count: int = 128) -> Iterator[Batch]:
+        """All training images, unshuffled and without augmentation, in batches; the same in every process.
+
+        Raises:
+            LayerprobeError: if an image can't be read.
+        """
+        for start in range(0, len(self._pixels), count):
+            yield self._plain(range(start, min(start + count, len(self._pixels))))
+
+    @property
+    def _pixels(self) -> Pixels:
+        pixels = self.train.dataset
+        if not isinstance(pixels, Pixels):
+            raise TypeError("the loader was not made by load_images")
+        return pixels
+
+    def _plain(self, positions: range) -> Batch:
+        batch = Pixels.__getitems__(self._pixels, positions)
+        if isinstance(batch, LayerprobeError):
+            raise batch
+        return batch
+
+
+def load_images(
+    train: ImageDataset,
+    test: ImageDataset,
+    preprocessing: Preprocessing,
+    training: Training,
+    progress: Progress = silent,
+    share: tuple[int, int] = (0, 1),
+) -> Images:
+    """Draw the samples, hold some out, and decode once what fits into memory.
+
+    Which images are held out is the same whatever the seed; in which order the others come depends on it. Neither
+    depends on the labels. A class-balanced ``train_samples`` is drawn by label, as its name says, whatever the seed.
+
+    Args:
+        train: the training split.
+        test: the test split.
+        preprocessing: of both.
+        training: samples, batch size, augmentation and seed.
+        progress: told while images are decoded.
+        share: this process and how many there are.
+
+    Raises:
+        LayerprobeError: if the two splits name other classes, a sample is too large, or nothing is left to train on.
+    """
+    if train.classes != test.classes:
+        raise LayerprobeError(f"the training and test images of {train.name} have different classes")
+    if not 0 <= training.holdout < 1:
+        raise LayerprobeError(f"--holdout is a fraction from 0 to below 1, not {training.holdout}")
+    check_augmentation(training.augment)
+    train_rows = _rows(train, training.train_samples)
+    split = split_holdout(len(train_rows), training.holdout, seed=0)
+    if len(split.train) < share[1]:
+        raise LayerprobeError(f"{len(split.train)} training images for {share[1]} processes; start fewer processes")
+
+    def loader(dataset: ImageDataset, rows: npt.NDArray[np.int64], what: str, learn: bool = False) -> DataLoader[Batch]:
+        pixels = decoded(Pixels(dataset, rows, preprocessing), training.workers, progress=progress, what=what)
+        seed = training.seed if learn else None
+        order = EpochBatches(len(rows), training.batch_size, seed, share, drop_small=learn)
+        if learn and training.augment != NONE:
+            pixels = AugmentedPixels(pixels, training.augment, training.seed)
+        idle = pixels.in_memory and not isinstance(pixels, AugmentedPixels)
+        return batch_loader(pixels, order, 0 if idle else training.workers)
+
+    held_out = train_rows[split.holdout]
+    return Images(
+        train=loader(train, train_rows[split.train], "read training images", learn=True),
+        test=loader(test, _rows(test, training.test_samples), "read test images"),
+        holdout=loader(train, held_out, "read held-out images") if len(held_out) else None,
+        preprocessing=preprocessing,
+    )
+
+
+def _rows(dataset: ImageDataset, samples: int | None) -> npt.NDArray[np.int64]:
+    if samples is None:
+        return np.arange(len(dataset), dtype=np.int64)
+    return balanced_sample(dataset.labels, samples, seed=0, num_classes=len(dataset.classes)).rows

@@ -1,0 +1,261 @@
+"""The one training loop: it serves every method."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from itertools import islice
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.utils.data import DataLoader
+
+from layerprobe.data.loading import Batch, batches
+from layerprobe.distill.config import Recipe
+from layerprobe.distill.engine.accuracy import accuracy, count_correct, percent
+from layerprobe.distill.engine.checkpoints import BEST, DIVERGED, LATEST, Checkpoints, Saved
+from layerprobe.distill.engine.images import Images
+from layerprobe.distill.engine.loss_means import LossMeans
+from layerprobe.distill.engine.optimizers import make_optimizer
+from layerprobe.distill.engine.schedules import SCHEDULES
+from layerprobe.distill.engine.step import HEAD_TERM, Pupil, TrainingStep
+from layerprobe.distill.objectives import IndexedObjective
+from layerprobe.errors import LayerprobeError
+from layerprobe.records import EpochMetrics, Progress, silent
+from layerprobe.runtime.heap import keeping_freed_memory
+from layerprobe.runtime.process_group import ProcessGroup, make_accelerator
+
+__all__ = ["HEAD_TERM", "Pupil", "Recipe", "accuracy", "make_accelerator", "train"]
+
+DIVERGENCE = 100
+"""A loss this many times that of the first epoch has diverged."""
+
+_LOOK_EVERY = 50
+"""Steps after which the losses are looked at: looking makes a GPU wait."""
+
+
+def train(
+    pupil: Pupil,
+    images: Images,
+    recipe: Recipe,
+    accelerator: Accelerator,
+    on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
+    progress: Progress = silent,
+    checkpoints: Checkpoints | None = None,
+    saved: Saved | None = None,
+) -> tuple[EpochMetrics, ...]:
+    """Train a student, and test it after every epoch.
+
+    A ``FeatureObjective`` is called with features alone. The classifier, and every layer past the last paired one,
+    is trained with cross entropy on that layer's detached output, in the same step.
+
+    Every random draw belongs to the seed and the epoch, so that a training that goes on from a state that was saved at
+    an epoch's end is the one that was not stopped.
+
+    Args:
+        pupil: who learns what from whom.
+        images: loaders.
+        recipe: how; its learning rate is resolved.
+        accelerator: where.
+        on_epoch: told the metrics of every epoch that is trained.
+        progress: told after every step.
+        checkpoints: where states are saved after every epoch; None: nowhere.
+        saved: the state to go on from; None: from the start.
+
+    Returns:
+        The metrics of every epoch, in order; those of a saved state first.
+
+    Raises:
+        LayerprobeError: if a gradient of the classifier's loss reaches the backbone, or a loss stops being finite or
+            diverges.
+    """
+    generators = [accelerator.device] if accelerator.device.type == "cuda" else []
+    with keeping_freed_memory(accelerator.device), torch.random.fork_rng(devices=generators):
+        torch.manual_seed(recipe.seed)
+        trainer = _Trainer(pupil, images, recipe, accelerator, checkpoints)
+        try:
+            if recipe.cache_teacher:
+                trainer.lesson.remember_teacher(images.in_order(), len(images.labels))
+            if saved:
+                trainer.restore(saved)
+            else:
+                trainer.lesson.fit(images.in_order())
+            trainer.warm_up()
+            while len(trainer.history) < recipe.epochs:
+                metrics = trainer.run_epoch(progress)
+                trainer.save()
+                on_epoch(metrics)
+        finally:
+            trainer.lesson.close()
+    return tuple(trainer.history)
+
+
+class _Trainer:
+    """The state of one training: networks on their device, optimizer and schedule, and what came of it so far."""
+
+    def __init__(
+        self, pupil: Pupil, images: Images, recipe: Recipe, accelerator: Accelerator, checkpoints: Checkpoints | None
+    ) -> None:
+        self._images, self._recipe, self._accelerator, self._checkpoints = images, recipe, accelerator, checkpoints
+        self._team = ProcessGroup(accelerator)
+        if isinstance(pupil.objective, IndexedObjective):
+            if self._team.count > 1:
+                raise LayerprobeError("this method remembers every image, and takes one process; start no more")
+            pupil.objective.prepare(images.labels)
+        self.lesson = TrainingStep(pupil, images.preprocessing, accelerator, recipe.compile, recipe.channels_last)
+        self._student, self._objective = self.lesson.student, self.lesson.objective
+        self._plain_optimizer = make_optimizer(self._student, self._objective, pupil.fresh, recipe)
+        self._parameters = [parameter for group in self._plain_optimizer.param_groups for parameter in group["params"]]
+        self._clipped = [self._parameters]
+        self._steps_per_epoch = math.ceil(len(images.order) / recipe.accumulate)
+        self._schedule = SCHEDULES[recipe.schedule](self._plain_optimizer, recipe, self._steps_per_epoch)
+        # After the schedule, which counts steps: with float16 Accelerate puts back the step that it finds here.
+        self._optimizer = accelerator.prepare_optimizer(self._plain_optimizer)
+        self.history: list[EpochMetrics] = []
+        self._resumed_after: list[int] = []
+
+    def warm_up(self) -> None:
+        """Pass a batch through the networks; make sure that labels stay away from a backbone that features train.
+
+        Its gradients are also clipped apart from the classifier's: one norm for both would let labels in.
+        """
+        some = self._images.some(max(self._images.order.largest, 2))
+        self.lesson.warm_up(some)
+        if not self._recipe.check and self._recipe.clip is None:
+            return
+        backbone = set(self.lesson.backbone(some, self._recipe.check))
+        if backbone:
+            backbone.update(self._objective.parameters())
+            inside = [parameter for parameter in self._parameters if parameter in backbone]
+            self._clipped = [inside, [parameter for parameter in self._parameters if parameter not in backbone]]
+
+    def run_epoch(self, progress: Progress) -> EpochMetrics:
+        """Train on every image once, then test."""
+        started = time.perf_counter()
+        epoch = len(self.history) + 1
+        self._images.start_epoch(epoch)
+        _seed(self._recipe.seed, epoch, self._team.index)
+        self._student.train()
+        self._objective.train()
+        means = LossMeans()
+        total = self._recipe.epochs * self._steps_per_epoch
+        for step, group in enumerate(self._groups(), start=1):
+            self._step(group, means)
+            if step % _LOOK_EVERY == 0:
+                self._check(means.of(self._team), epoch)
+            progress("train", (epoch - 1) * self._steps_per_epoch + step, total)
+        losses = means.of(self._team)
+        self._check(losses, epoch)
+        self._team.average_buffers(self._student, self._objective)
+        metrics = EpochMetrics(
+            epoch=epoch,
+            losses=losses,
+            learning_rate=float(self._schedule.get_last_lr()[0]),
+            test_accuracy=self._test(self._images.test),
+            holdout_accuracy=self._test(self._images.holdout) if self._images.holdout else None,
+            seconds=time.perf_counter() - started,
+        )
+        self.history.append(metrics)
+        return metrics
+
+    def _groups(self) -> Iterator[list[tuple[Batch, float]]]:
+        """The batches of a step, each with the share of the step's images that it holds."""
+        loaded, sizes = batches(self._images.train), iter(self._images.order.sizes())
+        while together := sum(islice(sizes, self._recipe.accumulate)):
+            group = list(islice(loaded, self._recipe.accumulate))
+            yield [(batch, len(batch.labels) / together) for batch in group]
+
+    def _step(self, group: Iterable[tuple[Batch, float]], means: LossMeans) -> None:
+        self._optimizer.zero_grad()
+        for batch, share in group:
+            terms = self.lesson.terms(batch)
+            loss = torch.stack(list(terms.values())).sum()
+            self._accelerator.backward(loss if share == 1 else loss * share)
+            means.add(terms, len(batch.labels))
+        self._team.add_gradients(self._parameters)
+        if self._recipe.clip is not None:
+            # Accelerate's own clipping unscales float16's gradients at every call: of a step that can be done once.
+            self._accelerator.unscale_gradients(self._optimizer)
+            for parameters in filter(None, self._clipped):
+                nn.utils.clip_grad_norm_(parameters, self._recipe.clip)
+        self._optimizer.step()
+        self._schedule.step()
+
+    def _check(self, losses: Mapping[str, float], epoch: int) -> None:
+        """Stop where the loss is lost, with the state saved."""
+        first = sum(self.history[0].losses.values()) if self.history else 0.0
+        if not all(math.isfinite(value) for value in losses.values()):
+            what = f"the loss is not finite in epoch {epoch} ({_shown(losses)})"
+        elif 0 < DIVERGENCE * first < sum(losses.values()):
+            what = (
+                f"the loss diverges: in epoch {epoch} it is over {DIVERGENCE} times that of epoch 1 ({_shown(losses)})"
+            )
+        else:
+            return
+        half = ", --precision no" if self._accelerator.mixed_precision != "no" else ""
+        where = self._write(DIVERGED)
+        saved = f"; the state is in {where}" if where else ""
+        saved += f", that of epoch {epoch - 1} in {LATEST}" if where and epoch > 1 else ""
+        raise LayerprobeError(f"{what}{saved}; try a smaller --lr, --clip 1{half}, with --overwrite")
+
+    def save(self) -> None:
+        """Save the state after an epoch; also as the best one, if its held-out images were classified best so far."""
+        now = self.history[-1].holdout_accuracy
+        before = [metrics.holdout_accuracy or 0.0 for metrics in self.history[:-1]]
+        if now is not None and now > max(before, default=-1.0):
+            self._write(BEST)
+        self._write(LATEST)
+
+    def _write(self, name: str) -> str | None:
+        if self._checkpoints is None:
+            return None
+        if self._team.is_main:
+            self._checkpoints.save(name, self._student, self._state())
+        self._team.wait()
+        return str(self._checkpoints.folder / name)
+
+    def _state(self) -> dict[str, Any]:
+        scaler = self._accelerator.scaler
+        return {
+            "history": [asdict(metrics) for metrics in self.history],
+            "resumed_after": list(self._resumed_after),
+            "objective": self._objective.state_dict(),
+            "optimizer": self._plain_optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "scaler": scaler.state_dict() if scaler else None,
+        }
+
+    def restore(self, saved: Saved) -> None:
+        """Take a state that ``save`` wrote."""
+        state = saved.state
+        self._student.load_state_dict(saved.weights)
+        self._objective.load_state_dict(state["objective"])
+        self._plain_optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        if self._accelerator.scaler and state["scaler"]:
+            self._accelerator.scaler.load_state_dict(state["scaler"])
+        self.history = read_history(saved)
+        self._resumed_after = [*state["resumed_after"], len(self.history)]
+
+    def _test(self, loader: DataLoader[Batch]) -> float:
+        counts = count_correct(self._student, loader, self._images.preprocessing, self._accelerator.device)
+        return percent(self._team.total(counts))
+
+
+def read_history(saved: Saved) -> list[EpochMetrics]:
+    """The metrics of every epoch up to a state."""
+    return [EpochMetrics(**values) for values in saved.state["history"]]
+
+
+def _seed(seed: int, epoch: int, process: int) -> None:
+    """Dropout and the like draw from torch's global generator, which ``train`` puts back at its end."""
+    mixed = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    torch.manual_seed(int(torch.randint(2**62, (), generator=mixed)) + process)
+
+
+def _shown(losses: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3g}" for name, value in losses.items())

@@ -1,0 +1,89 @@
+"""The optimizer, and which parameters learn how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from layerprobe.distill.config import Recipe
+from layerprobe.errors import LayerprobeError, closest
+from layerprobe.layers.taps import Tap
+from layerprobe.records import Layer
+
+OPTIMIZERS: Mapping[str, Callable[[Sequence[Any], Recipe], Optimizer]] = {
+    "adamw": lambda groups, recipe: torch.optim.AdamW(
+        groups, lr=_rate(recipe), weight_decay=recipe.weight_decay, betas=(0.9, 0.999)
+    ),
+    "sgd": lambda groups, recipe: torch.optim.SGD(
+        groups, lr=_rate(recipe), weight_decay=recipe.weight_decay, momentum=recipe.momentum
+    ),
+}
+"""Every optimizer by its name on the command line."""
+
+
+def make_optimizer(student: nn.Module, objective: nn.Module, fresh: Sequence[str], recipe: Recipe) -> Optimizer:
+    """An optimizer for the student and the modules that its objective adds.
+
+    With a ``backbone_lr_factor`` other than 1 there are two groups of parameters: the student's backbone, and its
+    classifier together with what the method adds, beside it or in it.
+
+    Args:
+        student: the network to train.
+        objective: what it is trained for, with modules of its own.
+        fresh: dotted paths of the student's modules that are no backbone: its classifier, and what a method puts in.
+        recipe: which optimizer, and how fast.
+    """
+    if recipe.backbone_lr_factor == 1:
+        return OPTIMIZERS[recipe.optimizer]([*student.parameters(), *objective.parameters()], recipe)
+    of_fresh = {parameter for path in fresh for parameter in student.get_submodule(path).parameters()}
+    backbone = [parameter for parameter in student.parameters() if parameter not in of_fresh]
+    others = [parameter for parameter in student.parameters() if parameter in of_fresh]
+    groups = [
+        {"params": [*others, *objective.parameters()]},
+        {"params": backbone, "lr": _rate(recipe) * recipe.backbone_lr_factor},
+    ]
+    return OPTIMIZERS[recipe.optimizer](groups, recipe)
+
+
+def find_head(student: nn.Module, layers: Sequence[Layer]) -> str:
+    """Dotted path of a network's classifier: the module that its last feature enters, else the last with parameters."""
+    features = [layer for layer in layers if layer.kind == "feature"]
+    if features:
+        return Tap.of(features[-1].name).module
+    own = (name for name, module in student.named_modules() if next(module.parameters(recurse=False), None) is not None)
+    return str(list(own)[-1])
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse what can't be trained with.
+
+    Raises:
+        LayerprobeError: if a value is out of its range.
+    """
+    if recipe.epochs < 1 or recipe.accumulate < 1:
+        raise LayerprobeError(f"--epochs is at least 1 and --accumulate too, not {recipe.epochs}, {recipe.accumulate}")
+    if recipe.optimizer not in OPTIMIZERS:
+        raise LayerprobeError(f"no optimizer {recipe.optimizer!r}; {closest(recipe.optimizer, OPTIMIZERS)}")
+    if recipe.learning_rate is not None and recipe.learning_rate <= 0:
+        raise LayerprobeError(f"--lr is above 0, not {recipe.learning_rate}; leave it out for the architecture's own")
+    for option, value in (
+        ("--weight-decay", recipe.weight_decay), ("--momentum", recipe.momentum), ("--decay", recipe.decay),
+    ):  # fmt: skip
+        if value < 0:
+            raise LayerprobeError(f"{option} is 0 or above, not {value}")
+    if recipe.backbone_lr_factor < 0:
+        raise LayerprobeError(
+            f"--backbone-lr-factor is 0 (a frozen backbone) or above, not {recipe.backbone_lr_factor}; try 0.01"
+        )
+    if recipe.clip is not None and recipe.clip <= 0:
+        raise LayerprobeError(f"--clip is a norm above 0, not {recipe.clip}; leave it out for gradients of any norm")
+
+
+def _rate(recipe: Recipe) -> float:
+    if recipe.learning_rate is None:
+        raise ValueError("the learning rate is not resolved")
+    return recipe.learning_rate

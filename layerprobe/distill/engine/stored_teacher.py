@@ -1,0 +1,114 @@
+"""A teacher's features from a file, in place of its forward passes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from layerprobe.data.augmentation import NONE
+from layerprobe.data.loading import Pixels
+from layerprobe.distill.config import Training
+from layerprobe.errors import LayerprobeError
+from layerprobe.features.extraction.job import pixel_fingerprint
+from layerprobe.features.hdf5.reader import FeatureFile
+from layerprobe.networks import Network
+from layerprobe.records import Layer, Preprocessing
+
+
+class StoredTeacherFeatures:
+    """Features of the training images, read from a mapped file where they are needed.
+
+    Args:
+        file: that holds them; it stays open.
+        layers: the teacher's layers.
+        rows: (n,) row in the data set of every training image.
+
+    Raises:
+        LayerprobeError: if the file lacks a layer or an image, or holds a layer reduced.
+    """
+
+    def __init__(self, file: FeatureFile, layers: Sequence[Layer], rows: npt.NDArray[np.int64]) -> None:
+        self._file = file
+        for layer in layers:
+            stored = file.layer(layer.name)
+            if stored.shape != layer.shape:
+                raise LayerprobeError(
+                    f"{file.path} holds {layer.name} reduced to {stored.shape} ({stored.reduction}), but the method "
+                    f"needs all of {layer.shape}; extract it without --pool, --tokens and --project"
+                )
+        self._mapped = {layer.name: file.mapped(layer.name) for layer in layers}
+        places = {row: place for place, row in enumerate(file.image_rows.tolist())}
+        missing = [row for row in rows.tolist() if row not in places]
+        if missing:
+            raise LayerprobeError(
+                f"{file.path} lacks {len(missing)} of the {len(rows)} training images (row {missing[0]} is the first); "
+                "extract with --samples all"
+            )
+        self._places = np.array([places[row] for row in rows.tolist()], dtype=np.int64)
+
+    def features(self, positions: Tensor) -> dict[str, Tensor]:
+        """Float32 features (batch, ...) by layer name, of images by their position among the training images."""
+        places = self._places[positions.numpy()]
+        return {name: torch.from_numpy(values[places]).float() for name, values in self._mapped.items()}
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def open_stored(
+    path: Path, teacher: Network, layers: Sequence[Layer], images: Pixels, training: Training
+) -> StoredTeacherFeatures:
+    """A teacher's features from a file, if they are what the teacher would compute.
+
+    Raises:
+        LayerprobeError: if they are not: images are augmented, another teacher, data set or preprocessing made them, or
+            the file is damaged.
+    """
+    if training.augment != NONE:
+        raise LayerprobeError(
+            f"--augment {training.augment} changes the images in every epoch, and {path} holds features of them as "
+            "they are; leave --augment or --teacher-features out"
+        )
+    file = FeatureFile(path)
+    try:
+        for what, theirs, ours in _compared(file.provenance, teacher, images):
+            if theirs != ours:
+                raise LayerprobeError(
+                    f"{path} was made with another {what} ({theirs}) than this run's ({ours}); extract it anew, or "
+                    "leave --teacher-features out"
+                )
+        if pixel_fingerprint(_of_file(file, images)) != file.provenance["pixels_sha256"]:
+            raise LayerprobeError(
+                f"the images of {images.dataset.name} are not those that {path} was made from; extract anew"
+            )
+        for layer in layers:
+            file.check(layer.name)
+        return StoredTeacherFeatures(file, layers, images.rows)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _compared(provenance: Mapping[str, Any], teacher: Network, images: Pixels) -> list[tuple[str, object, object]]:
+    """What must be the same, in the file and in this run."""
+    theirs = Preprocessing.from_dict({**provenance["preprocessing"], "source": ""})
+    ours = Preprocessing.from_dict({**images.preprocessing.to_dict(), "source": ""})
+    dataset = images.dataset
+    return [
+        ("model", provenance["model"], teacher.name),
+        ("weights hash", provenance["weights_sha256"], teacher.weights_sha256),
+        ("preprocessing", theirs.describe(), ours.describe()),
+        ("split", provenance["split"], dataset.split),
+        ("number of images in the split", provenance["population"], len(dataset)),
+    ]
+
+
+def _of_file(file: FeatureFile, images: Pixels) -> Pixels:
+    return Pixels(images.dataset, file.image_rows.numpy(), images.preprocessing)

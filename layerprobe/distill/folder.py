@@ -1,0 +1,217 @@
+"""The run folder: configuration first, metrics as they come, weights and result at the end."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import nn
+
+from layerprobe.distill.config import DistillConfig, TrainConfig
+from layerprobe.distill.config_file import differences, read_config, read_values
+from layerprobe.distill.resume_check import MAY_DIFFER, told_otherwise
+from layerprobe.errors import LayerprobeError, first_of
+from layerprobe.models.weights import save_weights
+from layerprobe.records import EpochMetrics, Run
+
+CONFIG, METRICS, RESULT, CHECKPOINTS = "config.yaml", "metrics.csv", "result.json", "checkpoints"
+EVENTS = "tensorboard"
+"""Folder of TensorBoard's event files."""
+_DRAWN = tuple(
+    f"{name}.{ending}" for name in ("curves", "confusion", "confusion-*") for ending in ("pdf", "svg", "png", "csv")
+)
+WEIGHTS = {"distill": "student.safetensors", "train": "model.safetensors"}
+"""The weights file of a run, by its command."""
+
+_PARTIAL = ".partial"
+
+
+class OtherRunError(LayerprobeError):
+    """The run that shall go on isn't the one that lies in the folder.
+
+    Args:
+        message: for a person.
+        difference: the first, e.g. ``training.epochs 3, not 4``.
+    """
+
+    def __init__(self, message: str, difference: str) -> None:
+        super().__init__(message)
+        self.difference = difference
+
+
+class RunFolder:
+    """Writes one run.
+
+    Args:
+        path: the folder; it is made when the configuration is written.
+        overwrite: whether a run that lies there may be replaced.
+        resume: whether to go on with a run that lies there.
+
+    Raises:
+        LayerprobeError: if the folder holds something and may not be overwritten, isn't a run that can go on, or is a
+            file.
+    """
+
+    def __init__(self, path: Path, overwrite: bool = False, resume: bool = False) -> None:
+        self.path = path
+        if path.exists() and not path.is_dir():
+            raise LayerprobeError(f"{path} is a file; --output names the run folder to make")
+        if overwrite and resume:
+            raise LayerprobeError("--resume goes on with a run and --overwrite replaces it; give one of them")
+        filled = path.is_dir() and any(not _is_partial(file) for file in path.iterdir())
+        if filled and not overwrite and not resume:
+            raise LayerprobeError(
+                f"{path} exists and is not empty; --overwrite replaces the run in it, --resume goes on with it"
+            )
+        if filled and resume and not (path / CONFIG).is_file():
+            raise LayerprobeError(
+                f"{path} holds no run: it has no {CONFIG}; name the run's folder, or leave --resume out"
+            )
+        self.goes_on = filled and resume
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the states of the training lie."""
+        return self.path / CHECKPOINTS
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return (self.path / RESULT).is_file()
+
+    def start(self, config: Mapping[str, Any]) -> None:
+        """Write the resolved configuration; what an older run left is removed, and other files are let alone."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        for pattern in (METRICS, RESULT, *WEIGHTS.values(), *_DRAWN):
+            for stale in self.path.glob(pattern):
+                stale.unlink()
+        shutil.rmtree(self.path / EVENTS, ignore_errors=True)
+        _write(self.path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+
+    def check_asked(self, config: DistillConfig | TrainConfig) -> None:
+        """Refuse to take the finished run that lies here for another one.
+
+        Args:
+            config: what is asked for.
+
+        Raises:
+            LayerprobeError: if the run was told otherwise.
+        """
+        if found := told_otherwise(config, read_config(self.path / CONFIG, config)):
+            raise LayerprobeError(
+                f"{self.path} holds a finished run with {'; '.join(found)}; another run takes another --output, or "
+                "--overwrite in place of --resume"
+            )
+
+    def check_same(self, config: Mapping[str, Any]) -> None:
+        """Refuse to go on with another run than the one that lies here.
+
+        Raises:
+            OtherRunError: if its configuration differs.
+        """
+        here = read_values(self.path / CONFIG, str(config["command"]))
+        found = differences(json.loads(json.dumps(dict(config))), here, without=MAY_DIFFER)
+        if found:
+            raise OtherRunError(
+                f"--resume goes on with the run as it was, but {self.path} has {first_of(found)}; leave the option "
+                "out, or start another run with --config and another --output",
+                found[0],
+            )
+
+    def write_epochs(self, history: Sequence[EpochMetrics]) -> None:
+        """Write the metrics of these epochs and of no other."""
+        (self.path / METRICS).unlink(missing_ok=True)
+        for metrics in history:
+            self.add_epoch(metrics)
+
+    def add_epoch(self, metrics: EpochMetrics) -> None:
+        """Append one epoch to the metrics; they hold no times, so that the same run is the same file."""
+        row = {
+            "epoch": metrics.epoch,
+            "test_accuracy": metrics.test_accuracy,
+            "holdout_accuracy": metrics.holdout_accuracy,
+            "learning_rate": metrics.learning_rate,
+            **{f"loss_{name}": value for name, value in metrics.losses.items()},
+        }
+        path = self.path / METRICS
+        new = not path.exists()
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def files(self, weights: str) -> tuple[Path, ...]:
+        """Every file of a finished run whose weights have this name, checkpoints aside."""
+        return tuple(self.path / name for name in (CONFIG, METRICS, weights, RESULT))
+
+    def finish(self, run: Run, model: nn.Module, metadata: dict[str, str]) -> None:
+        """Write the weights, then the result: a folder with a result is complete."""
+        save_weights(model, run.weights, metadata)
+        _write(self.path / RESULT, json.dumps(run.to_dict(), indent=1) + "\n")
+
+
+def read_run(folder: Path) -> Run:
+    """A finished run, from its folder.
+
+    Raises:
+        LayerprobeError: if there is none.
+    """
+    try:
+        config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        with (folder / METRICS).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        weights = folder / WEIGHTS[config["command"]]
+        return Run(
+            folder=folder,
+            weights=weights,
+            files=RunFolder(folder, resume=True).files(weights.name),
+            method=result["method"],
+            config=config,
+            epochs=tuple(_epoch(row, seconds) for row, seconds in zip(rows, result["epoch_seconds"], strict=True)),
+            teacher_accuracy=result["teacher_accuracy"],
+            wall_seconds=result["wall_seconds"],
+            peak_memory=result["peak_memory_bytes"],
+            resumed_after=tuple(result["resumed_after_epochs"]),
+            environment=result["environment"],
+        )
+    except FileNotFoundError as error:
+        raise LayerprobeError(
+            f"{folder} is no finished run: it has no {Path(str(error.filename)).name}; `layerprobe distill` makes one, "
+            "and --resume finishes it"
+        ) from None
+    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise LayerprobeError(f"{folder} is damaged ({type(error).__name__}: {error}); run it again") from None
+
+
+def _epoch(row: Mapping[str, str], seconds: float) -> EpochMetrics:
+    return EpochMetrics(
+        epoch=int(row["epoch"]),
+        losses={key.removeprefix("loss_"): float(value) for key, value in row.items() if key.startswith("loss_")},
+        learning_rate=float(row["learning_rate"]),
+        test_accuracy=float(row["test_accuracy"]),
+        holdout_accuracy=float(row["holdout_accuracy"]) if row["holdout_accuracy"] else None,
+        seconds=seconds,
+    )
+
+
+def _is_partial(path: Path) -> bool:
+    """Whether a file was being written when its process was killed."""
+    return path.name.startswith(".") and path.name.endswith(_PARTIAL)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that appears under its name only once it is whole."""
+    partial = path.with_name(f".{path.name}{_PARTIAL}")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -1,0 +1,60 @@
+"""Attention transfer (Zagoruyko and Komodakis, ICLR 2017, arXiv 1612.03928)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from layerprobe.distill.full_precision import in_full_precision
+from layerprobe.distill.methods.kd import WithDistillation
+from layerprobe.distill.pairing import Pairing
+from layerprobe.distill.projectors import SpatialAligner
+
+_log = logging.getLogger(__name__)
+
+
+@in_full_precision
+def attention_map(features: Tensor) -> Tensor:
+    """Mean over channels of the squared activations, as a vector of length 1 per image: (batch, positions).
+
+    F_sum^2 of section 3.1, up to a factor that the normalization takes away.
+
+    Args:
+        features: (batch, channels, ...).
+    """
+    return normalize(features.square().mean(dim=1).flatten(1), dim=1)
+
+
+class AttentionTransfer(WithDistillation):
+    """Knowledge distillation + 1,000 times the sum over pairs of the mean squared difference of attention maps.
+
+    Equation 2 with the square that the authors' code has, and its weight. Of maps of different size the larger one's
+    features are average-pooled to the smaller one's size first; tokens are positions. A pair that meets in one position
+    teaches nothing, its two maps being 1: that is said.
+    """
+
+    def __init__(self, pairing: Pairing, weight: float = 1000.0) -> None:
+        super().__init__()
+        self.pairing, self.weight = pairing, weight
+        self.aligners = [
+            SpatialAligner(ours.shape, theirs.shape)
+            for ours, theirs in zip(pairing.student, pairing.teacher, strict=True)
+        ]
+        for align, ours, theirs in zip(self.aligners, pairing.student, pairing.teacher, strict=True):
+            if align(torch.zeros(1, *ours.shape), torch.zeros(1, *theirs.shape)).student[0, 0].numel() == 1:
+                _log.warning(
+                    "attention-transfer compares positions, and %s and %s meet in one: that pair teaches nothing",
+                    ours.name, theirs.name,
+                )  # fmt: skip
+
+    def feature_terms(self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The term ``attention``."""
+        losses = []
+        for align, (ours, theirs) in zip(self.aligners, self.pairing.names, strict=True):
+            pair = align(student[ours], teacher[theirs])
+            losses.append((attention_map(pair.student) - attention_map(pair.teacher)).square().mean())
+        return {"attention": self.weight * torch.stack(losses).sum()}

@@ -1,0 +1,258 @@
+"""What every run needs, whatever it trains: images, device, processes, folder; and how a run goes from start to end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from layerprobe.data.augmentation import NONE
+from layerprobe.data.image_dataset import ImageDataset
+from layerprobe.data.loading import Pixels
+from layerprobe.distill.config import DistillConfig, TrainConfig, Training
+from layerprobe.distill.config_file import to_values
+from layerprobe.distill.engine.accuracy import count_correct, percent
+from layerprobe.distill.engine.checkpoints import LATEST, Checkpoints, Saved
+from layerprobe.distill.engine.event_file import EventFile
+from layerprobe.distill.engine.images import Images, load_images
+from layerprobe.distill.engine.loop import Pupil, read_history, train
+from layerprobe.distill.engine.optimizers import check_recipe
+from layerprobe.distill.engine.schedules import check_schedule, describe
+from layerprobe.distill.engine.stored_teacher import open_stored
+from layerprobe.distill.folder import WEIGHTS, RunFolder, read_run
+from layerprobe.distill.resume_check import filled_in
+from layerprobe.errors import LayerprobeError
+from layerprobe.networks import PREPROCESSING_KEY, RANDOM, ModelSpec, Network, load_network
+from layerprobe.records import EpochMetrics, Preprocessing, Progress, Run
+from layerprobe.runtime.environment import environment, peak_memory, start_measuring
+from layerprobe.runtime.process_group import ProcessGroup, describe_processes, meet
+from layerprobe.version import __version__
+
+_log = logging.getLogger(__name__)
+
+OnEpoch = Callable[[EpochMetrics], None]
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who takes part in a run.
+
+    Attributes:
+        method: the method's name.
+        pupil: the student, its objective and its teacher.
+        student: the network to train.
+        teacher: None in a run without one.
+    """
+
+    method: str
+    pupil: Pupil
+    student: Network
+    teacher: Network | None = None
+
+
+class RunSession:
+    """Images, device and folder of one run.
+
+    Args:
+        config: what the run is told.
+
+    Raises:
+        LayerprobeError: if it asks for what isn't there, or the folder may not be written.
+    """
+
+    def __init__(self, config: DistillConfig | TrainConfig) -> None:
+        training = config.training
+        self.folder = RunFolder(config.output, config.overwrite, config.resume)
+        check_recipe(training)
+        check_schedule(training)
+        if training.batch_size < 2:
+            raise LayerprobeError(f"--batch-size is at least 2, not {training.batch_size}")
+        _check_cache(config)
+        self.events = EventFile(config.output) if training.tensorboard else None
+        self.config = config
+        self._accelerator: Accelerator = meet(training.device, training.precision)
+        self._team = ProcessGroup(self._accelerator)
+        self._team.wait()  # until every process has found the folder as it is
+        self.train_split: ImageDataset = config.data.open("train")
+        self.test_split: ImageDataset = config.data.open("test", tell=False)
+
+    @property
+    def finished(self) -> Run | None:
+        """The run that lies in the folder, where there is nothing left to do.
+
+        Raises:
+            LayerprobeError: if another run was asked for.
+        """
+        if not (self.folder.goes_on and self.folder.finished):
+            return None
+        self.folder.check_asked(self.config)
+        _log.info("%s is finished: nothing to do", self.folder.path)
+        return read_run(self.folder.path)
+
+    def build_student(self, spec: ModelSpec, like: Preprocessing | None = None) -> Network:
+        """The network to train; with ``like`` it takes the same input as another network."""
+        data, classes = self.config.data, len(self.train_split.classes)
+        spec = replace(spec, weights=spec.weights or RANDOM, num_classes=spec.num_classes or classes)
+        overrides = data
+        if like is not None:
+            overrides = replace(data, image_size=like.image_size[0], mean=like.mean, std=like.std)
+        network = load_network(spec, overrides, self.train_split, seed=self.config.training.seed)
+        _log.info("%s starts from %s weights", spec.name, network.weights)
+        if network.outputs != classes:
+            raise LayerprobeError(f"{spec.name} has {network.outputs} outputs, {data.name} has {classes} classes")
+        return replace(network, preprocessing=like) if like is not None else network
+
+    def run(self, cast: Cast, settings: dict[str, Any], on_epoch: OnEpoch, progress: Progress) -> Run:
+        """Read the images, train, and write the folder.
+
+        Args:
+            cast: who takes part.
+            settings: what was resolved of the configuration: values by key, laid over those of the configuration.
+            on_epoch: told of every epoch.
+            progress: told of every step.
+        """
+        started = time.perf_counter()
+        start_measuring(self._accelerator.device)
+        config = self._resolved(cast, settings)
+        if self.folder.goes_on:
+            self.folder.check_same(config)
+        share = self._team.index, self._team.count
+        preprocessing = cast.student.preprocessing
+        images = load_images(self.train_split, self.test_split, preprocessing, self.config.training, progress, share)
+        pupil = self._with_stored_teacher(cast, images)
+        try:
+            return self._train(replace(cast, pupil=pupil), config, images, on_epoch, progress, started)
+        finally:
+            if pupil.stored:
+                pupil.stored.close()
+
+    def _train(
+        self, cast: Cast, config: dict[str, Any], images: Images, on_epoch: OnEpoch, progress: Progress, started: float
+    ) -> Run:
+        command = str(config["command"])
+        metadata = self._metadata(cast.student)
+        checkpoints = Checkpoints(self.folder.checkpoints, metadata)
+        saved = self._begin(checkpoints, config)
+        teacher_accuracy = self._teacher_accuracy(cast.teacher, images) if cast.teacher else None
+
+        def heard(metrics: EpochMetrics) -> None:
+            if self._team.is_main:
+                self.folder.add_epoch(metrics)
+                if self.events:
+                    self.events.add(metrics)
+            on_epoch(metrics)
+
+        epochs = train(cast.pupil, images, self._training(cast), self._accelerator, heard, progress, checkpoints, saved)
+        run = Run(
+            folder=self.folder.path,
+            weights=self.folder.path / WEIGHTS[command],
+            files=self.folder.files(WEIGHTS[command]),
+            method=cast.method,
+            config=config,
+            epochs=epochs,
+            teacher_accuracy=teacher_accuracy,
+            wall_seconds=time.perf_counter() - started,
+            peak_memory=peak_memory(self._accelerator.device),
+            resumed_after=(*saved.state["resumed_after"], len(read_history(saved))) if saved else (),
+            environment=environment(self._accelerator.device, self._team.count),
+        )
+        if self._team.is_main:
+            self.folder.finish(run, cast.pupil.student, metadata)
+        self._team.wait()
+        return run
+
+    def _begin(self, checkpoints: Checkpoints, config: dict[str, Any]) -> Saved | None:
+        """Make the folder ready; the state to go on from, if there is one."""
+        saved = checkpoints.load(LATEST) if self.folder.goes_on else None
+        self._team.wait()
+        if saved:
+            history = read_history(saved)
+            _log.info("going on after epoch %d of %d", len(history), self.config.training.epochs)
+            if self._team.is_main:
+                self.folder.write_epochs(history)
+        elif self._team.is_main:
+            checkpoints.remove()
+            self.folder.start(config)
+        self._team.wait()
+        return saved
+
+    def _with_stored_teacher(self, cast: Cast, images: Images) -> Pupil:
+        path = self.config.teacher_features if isinstance(self.config, DistillConfig) else None
+        if path is None or cast.teacher is None:
+            return cast.pupil
+        pixels = images.train.dataset
+        if not isinstance(pixels, Pixels):
+            raise TypeError("the loader was not made by load_images")
+        stored = open_stored(path, cast.teacher, cast.pupil.pairing.teacher, pixels, self.config.training)
+        _log.info("the teacher's features come from %s", path)
+        return replace(cast.pupil, teacher=None, stored=stored)
+
+    def _resolved(self, cast: Cast, settings: dict[str, Any]) -> dict[str, Any]:
+        """Everything that the run does, as ``config.yaml`` holds it."""
+        training = self._training(cast)
+        self._say(cast, training)
+        values = to_values(replace(self.config, training=training))
+        together = describe_processes(self._team, (cast.pupil.student, cast.pupil.objective))
+        return {
+            **values,
+            **settings,
+            "preprocessing": cast.student.preprocessing.to_dict(),
+            "recipe": describe(training),
+            **together,
+            "versions": {"layerprobe": __version__, "torch": str(torch.__version__)},
+        }
+
+    def _training(self, cast: Cast) -> Training:
+        """How to train, with what depends on the student filled in."""
+        return filled_in(self.config.training, cast.student.name)
+
+    def _say(self, cast: Cast, training: Training) -> None:
+        _log.info("preprocessing: %s", cast.student.preprocessing.describe())
+        epochs = "1 epoch" if training.epochs == 1 else f"{training.epochs} epochs"
+        _log.info("peak learning rate %g, %s, batch %d", training.learning_rate, epochs, training.batch_size)
+        _log.info("%s, augmentation %s", describe(training), training.augment)
+        if training.backbone_lr_factor != 1:
+            rate = (training.learning_rate or 0.0) * training.backbone_lr_factor
+            fresh = " with ".join(map(repr, cast.pupil.fresh))
+            _log.info("the backbone's peak learning rate is %g; the classifier %s has the full one", rate, fresh)
+        for key, value in describe_processes(self._team, (cast.pupil.student,)).items():
+            if self._team.count > 1:
+                _log.info("%s: %s", key.replace("_", " "), value)
+
+    def _metadata(self, student: Network) -> dict[str, str]:
+        return {
+            "layerprobe_version": __version__,
+            "model": student.name,
+            "classes": json.dumps(self.train_split.classes),
+            PREPROCESSING_KEY: json.dumps(student.preprocessing.to_dict()),
+        }
+
+    def _teacher_accuracy(self, teacher: Network, images: Images) -> float | None:
+        if teacher.outputs != len(self.train_split.classes):
+            _log.info(
+                "the teacher has %d classes, the data %d: its accuracy is not measured",
+                teacher.outputs,
+                len(self.train_split.classes),
+            )
+            return None
+        device = self._accelerator.device
+        counts = count_correct(teacher.module.to(device), images.test, images.preprocessing, device)
+        return percent(self._team.total(counts))
+
+
+def _check_cache(config: DistillConfig | TrainConfig) -> None:
+    if not config.training.cache_teacher:
+        return
+    if config.training.augment != NONE:
+        raise LayerprobeError(
+            f"--augment {config.training.augment} changes the images in every epoch, and --cache-teacher sees them "
+            "once; leave one of them out"
+        )
+    if isinstance(config, DistillConfig) and config.teacher_features:
+        raise LayerprobeError("--teacher-features stands for the teacher's passes already; leave --cache-teacher out")

@@ -1,0 +1,100 @@
+"""A finished run's network on a data set."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from layerprobe.data.loading import Pixels, make_loader
+from layerprobe.data.sampling import balanced_sample
+from layerprobe.distill.engine.accuracy import confusion
+from layerprobe.distill.students import LAST, load_student, read_run_config, weights_path
+from layerprobe.errors import LayerprobeError
+from layerprobe.models.weights import read_weights
+from layerprobe.networks import DataSpec
+from layerprobe.records import Evaluation, Preprocessing, Progress, silent
+from layerprobe.runtime.devices import resolve_device
+
+_log = logging.getLogger(__name__)
+
+TOP = 5
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What is evaluated, and on what.
+
+    Attributes:
+        run: the run's folder.
+        data: the images; None: those of the run.
+        split: of them.
+        samples: a class-balanced sample of so many images; None: all.
+        which: which of the run's weights: ``last``, ``best`` or ``latest``.
+        device: as in every command.
+        batch_size: images per forward pass.
+        workers: processes that decode images.
+    """
+
+    run: Path
+    data: DataSpec | None = None
+    split: str = "test"
+    samples: int | None = None
+    which: str = LAST
+    device: str = "auto"
+    batch_size: int = 128
+    workers: int = 0
+
+
+def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
+    """Classify images with the network that a run trained, under the run's own preprocessing.
+
+    Raises:
+        LayerprobeError: if the folder holds no run or no such weights, or the images have other classes.
+    """
+    settings = read_run_config(config.run)
+    device = resolve_device(config.device)
+    module = load_student(config.run, config.which).to(device)
+    preprocessing = Preprocessing.from_dict(settings["preprocessing"])
+    data = config.data or _own_data(settings["data"])
+    dataset = data.open(config.split)
+    _check_classes(dataset.classes, weights_path(config.run, config.which, settings["command"]), config.run)
+    _log.info("preprocessing: %s", preprocessing.describe())
+    rows = np.arange(len(dataset), dtype=np.int64)
+    if config.samples is not None:
+        rows = balanced_sample(dataset.labels, config.samples, seed=0, num_classes=len(dataset.classes)).rows
+    loader = make_loader(Pixels(dataset, rows, preprocessing), config.batch_size, config.workers)
+    matrix, among = confusion(module, loader, preprocessing, device, len(dataset.classes), TOP, progress)
+    return Evaluation(
+        name=f"{config.run} ({config.which} weights)",
+        dataset=dataset.name,
+        split=dataset.split,
+        classes=dataset.classes,
+        confusion=matrix,
+        top5=100 * among / len(rows) if len(dataset.classes) > TOP else None,
+    )
+
+
+def _own_data(values: Mapping[str, Any]) -> DataSpec:
+    """The run's own images; size, mean and standard deviation come with its preprocessing."""
+    return DataSpec(values["name"], Path(values["root"]) if values.get("root") else None)
+
+
+def _check_classes(classes: tuple[str, ...], weights: Path, run: Path) -> None:
+    """Refuse images whose classes are not the ones that the network was trained on."""
+    stored = read_weights(weights).metadata.get("classes")
+    known = tuple(json.loads(stored)) if stored else classes
+    if known != classes:
+        raise LayerprobeError(
+            f"{run} was trained on {len(known)} classes ({_first(known)}), the images have {len(classes)} "
+            f"({_first(classes)}); --data names images of the same classes"
+        )
+
+
+def _first(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

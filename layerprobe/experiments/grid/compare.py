@@ -1,0 +1,213 @@
+"""A grid run from its file to its results: what ``layerprobe compare`` does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from layerprobe.errors import LayerprobeError, closest, first_of
+from layerprobe.experiments.grid.grid_file import RUNS, Grid, lacks_layers, load_grid
+from layerprobe.experiments.grid.launchers import LAUNCHERS, Launch, Launched
+from layerprobe.experiments.grid.results import (
+    DONE,
+    GRID_FILE,
+    RUNNING,
+    WAITING,
+    Lookout,
+    forget_failures,
+    give_up_on_killers,
+)
+from layerprobe.experiments.grid.work import OnEpoch, WorkerEndsError, work
+from layerprobe.records import GridResults, Progress, silent
+from layerprobe.runtime.interruption import interrupted_by_sigterm
+
+_log = logging.getLogger(__name__)
+
+_PARTIAL = f".{GRID_FILE}."
+"""What the names of grid files begin with that are being written."""
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """What to run, and how.
+
+    Attributes:
+        grid: the grid file.
+        output: the grid's folder.
+        jobs: how many workers.
+        launcher: a key of ``LAUNCHERS``.
+        options: of the launcher.
+
+    Raises:
+        LayerprobeError: if there is no such launcher, or less than one worker.
+    """
+
+    grid: Path
+    output: Path
+    jobs: int = 1
+    launcher: str = "local"
+    options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.launcher not in LAUNCHERS:
+            raise LayerprobeError(f"no launcher {self.launcher!r}; {closest(self.launcher, LAUNCHERS)}")
+        if self.jobs < 1:
+            raise LayerprobeError(f"--jobs is a number of workers from 1, not {self.jobs}")
+        if wrong := [option for option in self.options if "=" not in option]:
+            raise LayerprobeError(f"--launcher-option is KEY=VALUE, e.g. timeout_min=600; not {wrong[0]!r}")
+
+    @property
+    def launch(self) -> Launch:
+        """How to start the workers."""
+        pairs = (option.partition("=") for option in self.options)
+        return Launch(self.output, self.jobs, {key: value for key, _, value in pairs})
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What came of it.
+
+    Attributes:
+        results: of every cell.
+        left: what is left for the user to do; empty: nothing.
+    """
+
+    results: GridResults
+    left: str = ""
+
+
+def open_grid(config: CompareConfig) -> Grid:
+    """Read the grid file, and make sure that the folder may hold the grid.
+
+    Raises:
+        LayerprobeError: if the file says what can't be, or something else lies in the folder.
+    """
+    grid = load_grid(config.grid)
+    folder = config.output
+    if folder.exists() and not folder.is_dir():
+        raise LayerprobeError(f"{folder} is a file; --output names a folder for the grid")
+    filled = folder.is_dir() and any(not file.name.startswith(_PARTIAL) for file in folder.iterdir())
+    if filled and not any((folder / name).exists() for name in (GRID_FILE, RUNS)):
+        raise LayerprobeError(f"{folder} is not empty and holds no grid; name another --output")
+    return grid
+
+
+def plan_grid(config: CompareConfig) -> Grid:
+    """The grid that ``compare`` would run.
+
+    Raises:
+        LayerprobeError: as ``open_grid``; or if nothing says which layers to distil from, or runs of another grid in
+            the folder would vanish.
+    """
+    grid = open_grid(config)
+    lacking = next((planned.cell.label for planned in grid.cells if lacks_layers(planned)), None)
+    if lacking and grid.validate:
+        raise LayerprobeError(
+            f"{config.grid} has a key 'validate' and leaves the choice of layers to it; `layerprobe validate` runs it"
+        )
+    if lacking:
+        raise LayerprobeError(
+            f"{config.grid}: {lacking} needs the teacher's layers; say how to choose them, e.g. choices: ['quality:4']"
+        )
+    check_kept(grid, config.output)
+    return grid
+
+
+def compare(
+    config: CompareConfig,
+    on_epoch: OnEpoch,
+    progress: Progress = silent,
+    watch: Callable[[GridResults], None] = lambda results: None,
+) -> Compared:
+    """Run every cell of a grid that is not finished; those that failed before are tried again.
+
+    With one local worker the cells run in this process. A folder that already holds a grid goes on, also where the
+    file has more cells than before; other workers, on this machine or another one, may be at work in it.
+
+    Args:
+        config: what to run.
+        on_epoch: of one local worker: told every epoch.
+        progress: of one local worker: told after every step.
+        watch: of several: told the state of the grid while they work.
+
+    Raises:
+        LayerprobeError: as ``plan_grid``, or if workers can't be started, or all ended before the last cell was
+            settled.
+    """
+    grid = plan_grid(config)
+    write_grid(grid, config.output)
+    forget_failures(config.output)
+    lookout = Lookout(grid, config.output)
+    with interrupted_by_sigterm():
+        if config.launcher == "local" and config.jobs == 1 and not config.options:
+            launched = _work_here(grid, config.output, on_epoch, progress)
+        else:
+            launched = LAUNCHERS[config.launcher](config.launch, lambda: watch(lookout.look()))
+    if launched.broken:
+        give_up_on_killers(grid.cells, config.output)
+    results = lookout.look()
+    if launched.broken:
+        if left := sum(result.state in (WAITING, RUNNING) for result in results.results):
+            what = "1 cell is" if left == 1 else f"{left} cells are"
+            raise LayerprobeError(f"{launched.broken}; {what} left; the same command goes on")
+        _log.warning("%s", launched.broken)
+    return Compared(results, launched.left)
+
+
+def _work_here(grid: Grid, folder: Path, on_epoch: OnEpoch, progress: Progress) -> Launched:
+    """Be the one worker."""
+    try:
+        work(grid, folder, on_epoch, progress)
+    except WorkerEndsError as error:
+        return Launched(broken=str(error))
+    return Launched()
+
+
+def write_grid(grid: Grid, folder: Path) -> None:
+    """Put a grid file into its folder, whole or not at all.
+
+    Raises:
+        LayerprobeError: if runs of another grid there would vanish.
+    """
+    check_kept(grid, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if _text(folder) == grid.text:
+        return
+    partial = folder / f"{_PARTIAL}{socket.gethostname()}-{os.getpid()}"
+    partial.write_text(grid.text, encoding="utf-8")
+    partial.replace(folder / GRID_FILE)
+
+
+def check_kept(grid: Grid, folder: Path) -> None:
+    """Refuse a grid file without cells of the one that lies in the folder, where these were run or are running.
+
+    Raises:
+        LayerprobeError: if there are any.
+    """
+    text = _text(folder)
+    if text in (None, grid.text):
+        return
+    try:
+        there = load_grid(folder / GRID_FILE)
+    except LayerprobeError:
+        return  # an older version wrote it, or somebody by hand: nothing can be reported of it
+    kept = {planned.cell.path for planned in grid.cells}
+    results = Lookout(there, folder).look().results
+    lost = [one.cell.path for one in results if one.state in (DONE, RUNNING) and one.cell.path not in kept]
+    if lost:
+        raise LayerprobeError(
+            f"{folder} holds another grid, of which {first_of(lost)} would be in no report any more; name another "
+            "--output, or remove these runs"
+        )
+
+
+def _text(folder: Path) -> str | None:
+    """The grid file in a folder; None: there is none."""
+    try:
+        return (folder / GRID_FILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None

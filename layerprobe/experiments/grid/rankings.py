@@ -1,0 +1,90 @@
+"""Rankings of a grid's teachers: each is made once, by whichever worker needs it first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from layerprobe.distill.config import DistillConfig
+from layerprobe.experiments.grid.grid_file import Grid, PlannedCell
+from layerprobe.experiments.grid.results import claims, ranking_file
+from layerprobe.experiments.resolve_rules import check_ranking, rank_on_the_spot, teacher_sample
+from layerprobe.networks import AS_BUILT, RANDOM, load_network
+from layerprobe.ranking.choose import SCORES
+from layerprobe.ranking.file import save_ranking
+from layerprobe.ranking.rules import read_wish
+from layerprobe.records import Progress, Ranking, silent
+
+
+def ranking_of(
+    planned: PlannedCell, plan: DistillConfig, grid: Grid, folder: Path, progress: Progress = silent, poll: float = 2.0
+) -> Ranking | None:
+    """The ranking that a cell's rule needs; None where it needs none.
+
+    It is the cell's own file where the grid names one, else it lies in the grid's folder, where the first worker that
+    needs it writes it while others wait.
+
+    Args:
+        planned: the cell.
+        plan: its run.
+        grid: whose rules say which statistics to measure.
+        folder: of the grid.
+        progress: told while images pass through, and before every layer.
+        poll: seconds between looks at a ranking that another worker makes.
+
+    Raises:
+        LayerprobeError: if the grid names a file that is no ranking, or not the teacher's, or without what the rule
+            looks at; or the teacher can't be ranked.
+    """
+    wish = read_wish(plan.layers) if plan.layers else None
+    if wish is None or wish.rule.score is None:
+        return None
+    if planned.ranking:
+        return _named(planned.ranking, plan)
+    families = _families(grid)
+    file = ranking_file(folder, _name(plan, families))
+    while not file.is_file():
+        claim = claims(folder).take(f"ranking__{file.stem}")
+        if claim is None:
+            time.sleep(poll)
+            continue
+        with claim.kept():
+            if not file.is_file():
+                ranking = rank_on_the_spot(teacher_sample(plan), families=families, resamples=0, progress=progress)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                save_ranking(ranking, file)
+    return Ranking.load(file)
+
+
+def _named(file: Path, plan: DistillConfig) -> Ranking:
+    """A ranking file that the grid names, compared with the teacher as it is loaded."""
+    ranking = Ranking.load(file)
+    check_ranking(ranking, plan, str(file))
+    teacher = load_network(plan.teacher, plan.data, plan.data.open("train"))
+    if teacher.weights not in (RANDOM, AS_BUILT):  # these may be drawn anew
+        known = replace(plan.teacher, weights_sha256=teacher.weights_sha256)
+        check_ranking(ranking, replace(plan, teacher=known), str(file))
+    return ranking
+
+
+def _families(grid: Grid) -> tuple[str, ...]:
+    """The statistics, beside those always there, that the rules of a grid look at."""
+    wishes = (read_wish(str(planned.values.get("teacher_layers"))) for planned in grid.cells)
+    scores = {wish.rule.score for wish in wishes if wish and wish.rule.score}
+    return tuple(sorted({family for score in scores if (family := SCORES[score].family)}))
+
+
+def _name(plan: DistillConfig, families: tuple[str, ...]) -> str:
+    """Of a teacher, its images and what is measured: the same name is the same ranking.
+
+    Weights in a file count by their content: a teacher that was trained anew is ranked anew.
+    """
+    teacher = asdict(plan.teacher)
+    weights = Path(plan.teacher.weights or "")
+    if weights.is_file():
+        teacher["weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    told = json.dumps([teacher, asdict(plan.data), families], default=str, sort_keys=True)
+    return f"{plan.teacher.name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"

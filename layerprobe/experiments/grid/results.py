@@ -1,0 +1,165 @@
+"""What became of a grid: its folder read at any moment, finished or not."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from layerprobe.distill.folder import RESULT, read_run
+from layerprobe.errors import LayerprobeError
+from layerprobe.experiments.grid.cell_settings import other_run, told_otherwise
+from layerprobe.experiments.grid.claims import Claims
+from layerprobe.experiments.grid.grid_file import Grid, PlannedCell, load_grid, slug
+from layerprobe.records import CellResult, GridResults
+from layerprobe.version import __version__
+
+GRID_FILE, CLAIMS, FAILURES, RANKINGS = "grid.yaml", "claims", "failures", "rankings"
+BEFORE = ".before"
+"""Ending of the failures that an earlier command left."""
+MOST_DEATHS = 2
+"""So many workers may die of a cell."""
+DONE, RUNNING, FAILED, WAITING = "done", "running", "failed", "waiting"
+
+
+def read_grid(folder: Path) -> GridResults:
+    """The state of every cell of a grid.
+
+    Raises:
+        LayerprobeError: if the folder holds no grid.
+    """
+    if not (folder / GRID_FILE).is_file():
+        raise LayerprobeError(f"{folder} holds no grid: it has no {GRID_FILE}; `layerprobe compare` makes one")
+    return Lookout(load_grid(folder / GRID_FILE), folder).look()
+
+
+class Lookout:
+    """A grid's folder, looked at again and again: what is finished is read once.
+
+    Args:
+        grid: the cells.
+        folder: of the grid, which may not be there yet.
+    """
+
+    def __init__(self, grid: Grid, folder: Path) -> None:
+        self._grid, self._folder = grid, folder
+        self._done: dict[str, CellResult] = {}
+
+    def look(self) -> GridResults:
+        """The state of every cell."""
+        results = []
+        for planned in self._grid.cells:
+            result = self._done.get(planned.cell.path) or cell_result(planned, self._folder)
+            if result.state == DONE:
+                self._done[planned.cell.path] = result
+            results.append(result)
+        return GridResults(self._grid.title, self._grid.reference, tuple(results), provenance(self._grid))
+
+
+def provenance(grid: Grid) -> dict[str, Any]:
+    """Versions, the grid file, and the time."""
+    return {
+        "layerprobe": __version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "read": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "grid_sha256": grid.sha256,
+        "grid": grid.text,
+    }
+
+
+def cell_result(planned: PlannedCell, folder: Path) -> CellResult:
+    """The state of one cell."""
+    cell = planned.cell
+    if (folder / cell.path / RESULT).is_file():
+        try:
+            run = read_run(folder / cell.path)
+            found = told_otherwise(planned, folder)
+        except LayerprobeError as error:
+            return CellResult(cell, FAILED, reason=str(error))
+        if found:
+            return CellResult(cell, FAILED, reason=other_run(cell.path, found, "finished"))
+        return CellResult(cell, DONE, run)
+    if claims(folder).held(claim_name(cell.path)):
+        return CellResult(cell, RUNNING)
+    if reason := failure(folder, cell.path):
+        return CellResult(cell, FAILED, reason=reason)
+    return CellResult(cell, WAITING)
+
+
+def is_settled(planned: PlannedCell, folder: Path) -> bool:
+    """Whether nothing is left to do for a cell: it is finished, or has failed."""
+    return (folder / planned.cell.path / RESULT).is_file() or bool(failure(folder, planned.cell.path))
+
+
+def claims(folder: Path) -> Claims:
+    """Who works on the cells of a grid."""
+    return Claims(folder / CLAIMS)
+
+
+def claim_name(path: str) -> str:
+    """What the claim of a run folder is called."""
+    return path.replace("/", "__")
+
+
+def failure(folder: Path, path: str) -> str:
+    """Why a cell failed when it was last run; empty: it didn't."""
+    try:
+        return str(json.loads(_failure_file(folder, path).read_text(encoding="utf-8"))["reason"])
+    except FileNotFoundError:
+        return ""
+
+
+def mark_failed(folder: Path, path: str, reason: str, traceback: str = "") -> None:
+    """Remember why a cell failed."""
+    file = _failure_file(folder, path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps({"reason": reason, "traceback": traceback}, indent=1) + "\n", encoding="utf-8")
+    partial.replace(file)
+
+
+def forget_failures(folder: Path) -> None:
+    """Have failed cells tried again, after all others."""
+    for file in (folder / FAILURES).glob("*.json"):
+        with suppress(FileNotFoundError):  # another command does the same
+            claims(folder).forget_deaths(file.stem)
+            file.replace(file.with_suffix(BEFORE))
+
+
+def troubled(folder: Path) -> set[str]:
+    """Claim names of the cells that failed before, or whose worker died: those that are tried last."""
+    failed = {file.stem for file in (folder / FAILURES).glob(f"*{BEFORE}")}
+    return failed | set(claims(folder).deaths())
+
+
+def give_up_on_killers(cells: Iterable[PlannedCell], folder: Path) -> None:
+    """Mark the cells as failed whose workers died ``MOST_DEATHS`` times."""
+    deaths = claims(folder).deaths()
+    for planned in cells:
+        name = claim_name(planned.cell.path)
+        if deaths[name] < MOST_DEATHS or is_settled(planned, folder):
+            continue
+        if claim := claims(folder).take(name):
+            with claim.kept():
+                mark_failed(
+                    folder,
+                    planned.cell.path,
+                    f"its worker died {deaths[name]} times; out of memory? fewer --jobs, or a smaller "
+                    "training.batch_size, need less",
+                )
+
+
+def _failure_file(folder: Path, path: str) -> Path:
+    return folder / FAILURES / f"{claim_name(path)}.json"
+
+
+def ranking_file(folder: Path, name: str) -> Path:
+    """Where the ranking of a teacher's layers lies."""
+    return folder / RANKINGS / f"{slug(name)}.ranking.json"

@@ -1,0 +1,164 @@
+"""One worker of a grid: takes cells that nobody works on, until all are done."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from layerprobe.distill.config import DistillConfig
+from layerprobe.distill.folder import OtherRunError
+from layerprobe.distill.run import distill_student
+from layerprobe.errors import LayerprobeError
+from layerprobe.experiments.grid.cell_settings import ask, other_run
+from layerprobe.experiments.grid.claims import Claim, ClaimLostError
+from layerprobe.experiments.grid.grid_file import Grid, PlannedCell
+from layerprobe.experiments.grid.rankings import ranking_of
+from layerprobe.experiments.grid.results import (
+    claim_name,
+    claims,
+    give_up_on_killers,
+    is_settled,
+    mark_failed,
+    troubled,
+)
+from layerprobe.experiments.resolve_rules import choose_layers
+from layerprobe.records import Cell, EpochMetrics, Progress, silent
+
+_log = logging.getLogger(__name__)
+
+POLL = 5.0
+"""Seconds between looks at cells that others work on."""
+
+MOST_BUGS = 3
+"""So many failures in a row that nobody foresaw end a worker."""
+
+OnEpoch = Callable[[Cell, EpochMetrics, int], None]
+
+
+class WorkerEndsError(LayerprobeError):
+    """A worker that can't go on; others can, with the cells that are left."""
+
+
+def _ignore_epoch(cell: Cell, metrics: EpochMetrics, epochs: int) -> None:
+    """The epoch callback that does nothing."""
+
+
+def work(
+    grid: Grid,
+    folder: Path,
+    on_epoch: OnEpoch = _ignore_epoch,
+    progress: Progress = silent,
+    poll: float = POLL,
+) -> tuple[Cell, ...]:
+    """Run cells until every one is done or has failed, here or elsewhere.
+
+    Cells of the first seed come first, so that a grid that is interrupted has something of every method; those that
+    failed before, or whose worker died, come last. A cell whose worker died is taken over, and goes on after the last
+    epoch that was saved; after two deaths it is marked as failed. A cell that fails is marked, and the next one is
+    taken. Where a failure may well be the process's own, the worker ends, so that it doesn't fail every other cell too.
+
+    Args:
+        grid: which cells.
+        folder: of the grid.
+        on_epoch: told the cell, every epoch's metrics, and how many epochs there are.
+        progress: told after every step.
+        poll: seconds between looks at cells that others work on.
+
+    Returns:
+        The cells that this worker ran to their end.
+
+    Raises:
+        WorkerEndsError: after an error of the accelerator, or ``MOST_BUGS`` failures in a row that nobody foresaw.
+    """
+    ran: list[Cell] = []
+    bugs = 0
+    open_cells: Sequence[PlannedCell] = grid.cells
+    while open_cells := [planned for planned in open_cells if not is_settled(planned, folder)]:
+        give_up_on_killers(open_cells, folder)
+        found = _take(open_cells, folder)
+        if found is None:
+            time.sleep(poll)
+            continue
+        planned, claim = found
+        with claim.kept():
+            try:
+                if _run(planned, claim, grid, folder, on_epoch, progress):
+                    ran.append(planned.cell)
+                bugs = 0
+            except Exception as error:
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                _fail(folder, planned.cell, reason, traceback.format_exc())
+                bugs += 1
+                if bugs == MOST_BUGS or is_of_accelerator(error):
+                    raise WorkerEndsError(f"a worker ended after {planned.cell.path} had failed ({reason})") from error
+    return tuple(ran)
+
+
+def is_of_accelerator(error: Exception) -> bool:
+    """Whether a process can do nothing more on its accelerator; memory that ran out is no such error."""
+    kind = getattr(torch, "AcceleratorError", None)  # since PyTorch 2.8
+    return (kind is not None and isinstance(error, kind)) or (
+        isinstance(error, RuntimeError) and "CUDA error" in str(error)
+    )
+
+
+def _take(cells: Iterable[PlannedCell], folder: Path) -> tuple[PlannedCell, Claim] | None:
+    """The first cell that nobody works on and nobody has settled, claimed."""
+    last = troubled(folder)
+    for planned in sorted(cells, key=lambda one: (claim_name(one.cell.path) in last, one.cell.seed)):
+        if is_settled(planned, folder):
+            continue
+        claim = claims(folder).take(claim_name(planned.cell.path))
+        if claim is not None:
+            return planned, claim
+    return None
+
+
+def _run(planned: PlannedCell, claim: Claim, grid: Grid, folder: Path, on_epoch: OnEpoch, progress: Progress) -> bool:
+    """Run a claimed cell to its end; whether it came there."""
+    cell = planned.cell
+    if is_settled(planned, folder):
+        return False  # another worker came to its end between the look and the claim
+    _log.info("%s, %s, seed %d: %s", cell.pair, cell.label, cell.seed, cell.path)
+
+    def heard(metrics: EpochMetrics) -> None:
+        claim.check()
+        on_epoch(cell, metrics, epochs)
+
+    def moved(what: str, done: int, total: int) -> None:
+        claim.check()
+        progress(what, done, total)
+
+    try:
+        ask(planned, folder)
+        plan = _plan(planned, grid, folder, moved)
+        epochs = plan.training.epochs
+        distill_student(plan, heard, moved)
+    except ClaimLostError:
+        _log.warning("another worker has taken %s over, since this one gave no sign of life", cell.path)
+        return False
+    except OtherRunError as error:
+        _fail(folder, cell, other_run(cell.path, error.difference, "unfinished"))
+        return False
+    except LayerprobeError as error:
+        _fail(folder, cell, " ".join(str(error).split()))
+        return False
+    return True
+
+
+def _plan(planned: PlannedCell, grid: Grid, folder: Path, progress: Progress) -> DistillConfig:
+    """The run of a cell, with its teacher's layers by name."""
+    plan = planned.config(folder)
+    return choose_layers(plan, ranking_of(planned, plan, grid, folder, progress), progress)
+
+
+def _fail(folder: Path, cell: Cell, reason: str, trace: str = "") -> None:
+    _log.error("%s failed: %s", cell.path, reason)
+    with suppress(OSError):
+        mark_failed(folder, cell.path, reason, trace)

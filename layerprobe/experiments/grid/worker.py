@@ -1,0 +1,39 @@
+"""A worker process: ``python -m layerprobe.experiments.grid.worker FOLDER`` runs cells of the grid there."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.experiments.grid.grid_file import load_grid
+from layerprobe.experiments.grid.results import GRID_FILE
+from layerprobe.experiments.grid.work import work
+from layerprobe.records import Cell, EpochMetrics
+from layerprobe.runtime.interruption import interrupted_by_sigterm
+
+
+def run_worker(folder: str) -> int:
+    """Run cells until none is left, and log to stderr; how many this worker ran to their end."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    log = logging.getLogger("layerprobe")
+    log.setLevel(logging.INFO)
+
+    def say(cell: Cell, metrics: EpochMetrics, epochs: int) -> None:
+        losses = "  ".join(f"{name} {value:.4f}" for name, value in metrics.losses.items())
+        log.info("epoch %d/%d  %s  test top-1 %.2f %%", metrics.epoch, epochs, losses, metrics.test_accuracy)
+
+    place = Path(folder)
+    with interrupted_by_sigterm():
+        return len(work(load_grid(place / GRID_FILE), place, say))
+
+
+if __name__ == "__main__":
+    try:
+        run_worker(sys.argv[1])
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except LayerprobeError as error:
+        logging.getLogger("layerprobe").error("%s", error)
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""Images through a network, and what is kept of its layers."""

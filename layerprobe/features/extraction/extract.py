@@ -1,0 +1,157 @@
+"""Images through a model, every layer into one file; from where an earlier run stopped."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import shutil
+from pathlib import Path
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.features.config import ExtractConfig
+from layerprobe.features.extraction.forward import missing_rows, write_rows
+from layerprobe.features.extraction.job import Job, prepare
+from layerprobe.features.hdf5.layout import check_dtype, format_size
+from layerprobe.features.hdf5.reader import FeatureFile, what_follows
+from layerprobe.features.hdf5.resume import file_state, open_existing, recheck_rows
+from layerprobe.features.hdf5.writer import FeatureFileWriter
+from layerprobe.records import Progress, silent
+from layerprobe.runtime.devices import resolve_device
+from layerprobe.runtime.processes import Processes, join_processes
+
+_log = logging.getLogger(__name__)
+
+
+def extract(config: ExtractConfig, progress: Progress = silent) -> FeatureFile:
+    """Run a class-balanced sample of images through a model and write the features of its layers.
+
+    An unfinished file of the same extraction is gone on with, a complete one is left as it is. Under
+    ``accelerate launch`` or ``torchrun`` the images are divided among the processes.
+
+    Returns:
+        The finished file, open for reading.
+
+    Raises:
+        LayerprobeError: if the input is wrong, something else lies at the output, the disk is too small or full, or a
+            value doesn't fit float16. Rows that were written by then stay in the file.
+    """
+    _check_output(config)
+    processes = join_processes(config.device)
+    device = resolve_device(config.device)
+    job = prepare(config, device)
+    writer = _prepare_file(config, job, progress) if processes.is_main else None
+    processes.wait()
+    if not processes.is_main and not _is_complete(config.output):
+        writer = FeatureFileWriter(config.output, alone=False)
+    if writer:
+        with writer:
+            _fill(config, job, writer, processes, progress)
+    return FeatureFile(config.output)
+
+
+def _check_output(config: ExtractConfig) -> None:
+    check_dtype(config.dtype)
+    if config.output.is_dir():
+        raise LayerprobeError(f"{config.output} is a folder; --output names the HDF5 file to write")
+    if config.output.exists() and not config.overwrite:
+        open_existing(config.output).close()
+
+
+def _is_complete(path: Path) -> bool:
+    with FeatureFile(path, unfinished=True) as file:
+        return file.complete
+
+
+def _prepare_file(config: ExtractConfig, job: Job, progress: Progress) -> FeatureFileWriter | None:
+    """Lay the file out, or go on with the one that is there; None where that is complete.
+
+    Until the writer is closed, no other run can write, replace or delete the file.
+    """
+    state = "missing" if config.overwrite else file_state(config.output, job.plan)
+    if state != "complete":
+        _announce(config, job)
+    if state == "missing":
+        return FeatureFileWriter.create(config.output, job.plan, config.overwrite)
+    if state == "unfinished":
+        writer = FeatureFileWriter(config.output)
+        try:
+            # Another run may have had the file until now.
+            if file_state(config.output, job.plan) == "unfinished":
+                recheck_rows(writer, progress)
+                return writer
+            writer.close()
+        except BaseException:
+            writer.close()
+            raise
+    _log.info("%s is complete: nothing to do (--overwrite computes it again)", config.output)
+    return None
+
+
+def _announce(config: ExtractConfig, job: Job) -> None:
+    """Say what will be written, and refuse what doesn't fit the disk."""
+    network, plan = job.network, job.plan
+    _log.info("model: %s, weights: %s", network.name, network.weights)
+    _log.info("preprocessing: %s", network.preprocessing.describe())
+    _log.info(
+        "%d layers of %d images (%s) take %s",
+        len(plan.layers),
+        len(plan.labels),
+        f"{job.sample.per_class} per class" if job.sample.per_class else "every image",
+        format_size(plan.size),
+    )
+    asked = config.pool or config.project or config.tokens != "all"
+    for stored in plan.layers:
+        if stored.reduction and not asked:
+            features = math.prod(stored.layer.shape)
+            _log.warning("%s has %d features: pooled (%s)", stored.layer.name, features, stored.reduction)
+    folder = next(parent for parent in config.output.resolve().parents if parent.exists())
+    free = shutil.disk_usage(folder).free
+    taken = _allocated(config.output)
+    if plan.size > free + taken:
+        raise LayerprobeError(
+            f"the features take {format_size(plan.size)}, but {folder} has {format_size(free)} free; "
+            "take fewer --samples or --layers, --dtype float16, --pool, --tokens or --project"
+        )
+
+
+def _allocated(path: Path) -> int:
+    """Bytes of disk that a file takes; one that is not full yet takes less than its size."""
+    if not path.exists():
+        return 0
+    status = path.stat()
+    return getattr(status, "st_blocks", 0) * 512 or status.st_size
+
+
+def _fill(config: ExtractConfig, job: Job, writer: FeatureFileWriter, processes: Processes, progress: Progress) -> None:
+    """Write the rows that the file lacks; say how far it got if it can't."""
+    rows = len(job.plan.labels)
+    try:
+        missing = missing_rows(writer.written, job.batch_size, processes)
+        processes.wait()  # before a row is written: all must divide the same rows
+        write_rows(job, missing, writer, config.workers, progress)
+        writer.sync()
+        processes.wait()
+        if processes.is_main:
+            writer.finish()
+        processes.wait()  # the others open the finished file
+    except BaseException as error:
+        done = _leave(writer, processes)
+        state = f"{done} of {rows} rows are in {config.output}" if done else "nothing was written"
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise LayerprobeError(f"the disk is full: {state}; make room and run the same command again") from None
+        if done:
+            _log.warning("stopped: %s; the same command %s", state, what_follows(done, rows))
+        raise
+
+
+def _leave(writer: FeatureFileWriter, processes: Processes) -> int:
+    """How many rows an unfinished file has; one that has none is removed."""
+    try:
+        done = writer.rows_done
+        if not done and processes.is_main:
+            writer.remove()
+    except OSError as error:  # what stopped the run is what matters
+        _log.debug("%s could not be looked at: %s", writer.path, error)
+        return 0
+    return done

@@ -1,0 +1,117 @@
+"""A configuration turned into objects: everything about an extraction that is known before the first forward pass."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from layerprobe.data.image_dataset import ImageDataset
+from layerprobe.data.loading import Pixels, batches, make_loader
+from layerprobe.data.sampling import Sample, all_rows, balanced_sample
+from layerprobe.errors import LayerprobeError
+from layerprobe.features.config import ExtractConfig
+from layerprobe.features.extraction.reduce import Step, plan_reduction
+from layerprobe.features.hdf5.layout import FilePlan
+from layerprobe.layers.selection import find_layers
+from layerprobe.layers.tokens import token_layout
+from layerprobe.networks import Network, load_network
+from layerprobe.records import StoredLayer
+
+_SMALL = 64
+"""Images up to this height and width make a batch of 128 on a CPU too."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is extracted, and how.
+
+    Attributes:
+        images: of the sample.
+        network: the model, on the CPU still.
+        sample: which images.
+        layers: what is stored of each layer, and the steps that make it of what the layer puts out.
+        plan: of the file.
+        device: where the network computes.
+        precision: what it computes in.
+        batch_size: images per forward pass.
+    """
+
+    images: Pixels
+    network: Network
+    sample: Sample
+    layers: Mapping[StoredLayer, tuple[Step, ...]]
+    plan: FilePlan
+    device: torch.device
+    precision: torch.dtype
+    batch_size: int
+
+
+def prepare(config: ExtractConfig, device: torch.device) -> Job:
+    """Open the images, load the network, choose layers and lay out what will be written.
+
+    Raises:
+        LayerprobeError: if anything that the configuration names is wrong or not there.
+    """
+    dataset = config.data.open(config.split)
+    sample = _draw(config, dataset)
+    network = load_network(config.model, config.data, dataset)
+    layers = find_layers(network.layers, config.layers, network.name)
+    tokens = token_layout(network.module, network.preprocessing.image_size)
+    stored = plan_reduction(layers, config.reduction, tokens)
+    images = Pixels(dataset, sample.rows, network.preprocessing)
+    precision = _precision(config.amp, device)
+    plan = FilePlan(
+        layers=tuple(stored),
+        dtype=config.dtype,
+        labels=dataset.labels[sample.rows],
+        rows=sample.rows,
+        paths=[dataset.paths[row] for row in sample.rows] if dataset.paths else None,
+        classes=dataset.classes,
+        provenance={
+            "model": network.name,
+            "weights": network.weights,
+            "weights_sha256": network.weights_sha256,
+            "dataset": dataset.name,
+            "split": dataset.split,
+            "population": len(dataset),
+            "preprocessing": network.preprocessing.to_dict(),
+            "sample": sample.description,
+            "pixels_sha256": pixel_fingerprint(images),
+            "precision": str(precision).removeprefix("torch."),
+            "device": device.type,
+        },
+    )
+    batch_size = config.batch_size or _batch_size(network, device)
+    return Job(images, network, sample, stored, plan, device, precision, batch_size)
+
+
+def _draw(config: ExtractConfig, dataset: ImageDataset) -> Sample:
+    if config.samples == "all":
+        return all_rows(dataset.labels)
+    if isinstance(config.samples, str):
+        raise LayerprobeError(f"--samples is a number of images or 'all', not {config.samples!r}")
+    return balanced_sample(dataset.labels, config.samples, seed=config.seed, num_classes=len(dataset.classes))
+
+
+def pixel_fingerprint(images: Pixels, count: int = 16) -> str:
+    """Hash of the pixels of some images: tells a data set that changed under its name from the one it was."""
+    some = np.unique(np.linspace(0, len(images) - 1, count, dtype=np.int64))
+    probe = Pixels(images.dataset, images.rows[some], images.preprocessing)
+    digest = hashlib.sha256()
+    for batch in batches(make_loader(probe, count)):
+        digest.update(batch.pixels.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _precision(amp: bool, device: torch.device) -> torch.dtype:
+    """What the network computes in: a CPU has no fast float16."""
+    return torch.float32 if not amp else torch.bfloat16 if device.type == "cpu" else torch.float16
+
+
+def _batch_size(network: Network, device: torch.device) -> int:
+    """On a CPU large images are no slower in small batches, and a batch of 128 would take gigabytes."""
+    return 32 if device.type == "cpu" and max(network.preprocessing.image_size) > _SMALL else 128

@@ -1,0 +1,96 @@
+"""Features in memory, where only what is computed from them is wanted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.features.extraction.forward import write_rows
+from layerprobe.features.extraction.job import Job
+from layerprobe.features.hdf5.layout import format_size
+from layerprobe.records import Progress, StoredLayer
+
+
+class MemoryRows:
+    """Rows of every layer as arrays.
+
+    Attributes:
+        arrays: of each layer, (rows, D).
+    """
+
+    def __init__(self, layers: Sequence[StoredLayer], rows: int, dtype: str) -> None:
+        self.arrays = [np.empty((rows, stored.dimension), dtype) for stored in layers]
+        self._written = np.zeros(rows, np.bool_)
+
+    @property
+    def rows_done(self) -> int:
+        """How many rows are there."""
+        return int(np.count_nonzero(self._written))
+
+    def write(self, start: int, features: Sequence[npt.NDArray[Any]]) -> None:
+        """Take rows ``start``, ``start + 1``, ...: of every layer, in order, an array (batch, ...)."""
+        stop = start + len(features[0])
+        for array, values in zip(self.arrays, features, strict=True):
+            array[start:stop] = values.reshape(stop - start, -1)
+        self._written[start:stop] = True
+
+
+def layer_groups(job: Job, memory: float) -> list[tuple[StoredLayer, ...]]:
+    """The layers in as few groups as fit the memory one after another, in execution order.
+
+    Args:
+        job: what to extract.
+        memory: bytes that features may take.
+
+    Raises:
+        LayerprobeError: if one layer alone doesn't fit.
+    """
+    groups: list[tuple[StoredLayer, ...]] = [()]
+    left = memory
+    for stored in job.layers:
+        size = len(job.plan.labels) * stored.dimension * np.dtype(job.plan.dtype).itemsize
+        if size > memory:
+            raise LayerprobeError(
+                f"layer {stored.layer.name!r} takes {format_size(size)}, more than the {format_size(memory)} of memory "
+                "that features may take; take fewer --samples, --dtype float16, --pool or --project, or raise --memory"
+            )
+        if size > left:
+            groups.append(())
+            left = memory
+        groups[-1] += (stored,)
+        left -= size
+    return groups
+
+
+def features_of(
+    job: Job, layers: Sequence[StoredLayer], workers: int, progress: Progress, width: int = 4096
+) -> Iterator[Iterator[Tensor]]:
+    """Run the network once; for each of the layers, in order, its features in blocks of columns, (n, d) float32."""
+    rows = len(job.plan.labels)
+    memory = MemoryRows(layers, rows, job.plan.dtype)
+    part = replace(job, layers={stored: job.layers[stored] for stored in layers})
+    write_rows(part, np.arange(rows, dtype=np.int64), memory, workers, progress)
+    while memory.arrays:
+        yield _columns(memory.arrays.pop(0), width)
+
+
+def _columns(array: npt.NDArray[Any], width: int) -> Iterator[Tensor]:
+    for start in range(0, array.shape[1], width):
+        yield torch.from_numpy(np.ascontiguousarray(array[:, start : start + width], np.float32))
+
+
+def half_of_free_memory() -> float:
+    """Bytes: what a command may take where the user doesn't say."""
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows and macOS don't say
+        return 4e9
+    return max(free / 2, 1e9)

@@ -1,0 +1,122 @@
+"""From the network's tensors to rows on disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.features.extraction.reduce import Step
+from layerprobe.records import StoredLayer
+
+_log = logging.getLogger(__name__)
+
+
+class RowSink(Protocol):
+    """Where rows go: a feature file, or memory. Threads may share it."""
+
+    @property
+    def rows_done(self) -> int:
+        """How many rows are there."""
+        ...
+
+    def write(self, start: int, features: Sequence[npt.NDArray[Any]]) -> None:
+        """Take rows ``start``, ``start + 1``, ...: of every layer, in order, an array (batch, ...)."""
+        ...
+
+
+class RowStore:
+    """Reduces and converts what the layers of a batch put out, checks it and writes it. Threads may share it.
+
+    Args:
+        sink: where the rows go.
+        layers: what is stored of each layer, and the steps that make it.
+        dtype: ``float32`` or ``float16``.
+        amp: whether the network computes in 16 bits; a value that isn't finite then stops the run.
+    """
+
+    def __init__(
+        self, sink: RowSink, layers: Mapping[StoredLayer, Sequence[Step]], dtype: str, amp: bool = False
+    ) -> None:
+        self._sink = sink
+        self._steps = {stored.layer.name: steps for stored, steps in layers.items()}
+        self._dtype: torch.dtype = getattr(torch, dtype)
+        self._amp = amp
+        self._warned: set[str] = set()
+
+    def keep(self, layer: str, features: Tensor) -> Tensor:
+        """Reduce and convert what a layer put out, the moment it is there; its own memory can then be used again.
+
+        Args:
+            layer: its name.
+            features: (batch, ...) on any device.
+
+        Returns:
+            Rows in the CPU's memory, with no more memory than theirs; from a CUDA device they are still on their way.
+        """
+        for step in self._steps[layer]:
+            features = step(features)
+        return _to_host(features.to(self._dtype, memory_format=torch.contiguous_format))
+
+    def write(self, start: int, kept: Mapping[str, Tensor]) -> None:
+        """Write one batch.
+
+        Args:
+            start: row of the batch's first image.
+            kept: what ``keep`` made of every layer, by name.
+
+        Raises:
+            LayerprobeError: if a value doesn't fit float16.
+            OSError: if the disk is full or fails.
+        """
+        rows = [kept[layer].numpy() for layer in self._steps]
+        for layer, values in zip(self._steps, rows, strict=True):
+            if not _all_finite(values):
+                self._not_finite(layer, values)
+        self._sink.write(start, rows)
+
+    def _not_finite(self, layer: str, values: npt.NDArray[Any]) -> None:
+        """Stop where 16 bits may have made a value infinite; say so where the network itself gives no number."""
+        if self._amp:
+            raise LayerprobeError(f"layer {layer!r} has values that are not finite; leave --amp out")
+        if values.dtype == np.float16 and np.isinf(values).any():
+            raise LayerprobeError(f"layer {layer!r} has values beyond float16 (65504); use --dtype float32")
+        if layer not in self._warned:
+            self._warned.add(layer)
+            _log.warning("layer %r has values that are not finite: look at the weights and the images", layer)
+
+
+def _all_finite(values: npt.NDArray[Any]) -> bool:
+    """Whether no value is infinite or NaN, at memory speed: NumPy's own test of float16 takes ten times as long.
+
+    Read as integers, infinity and NaN are the largest numbers of their sign.
+    """
+    bits = 8 * values.itemsize
+    infinity = int(np.array(np.inf, values.dtype).view(f"u{values.itemsize}"))
+    positive, any_sign = values.view(f"i{values.itemsize}"), values.view(f"u{values.itemsize}")
+    return int(positive.max()) < infinity and int(any_sign.max()) < infinity + (1 << (bits - 1))
+
+
+def _to_host(tensor: Tensor) -> Tensor:
+    """A copy in page-locked memory, still on its way when this returns; on the CPU the tensor itself if it's whole."""
+    if not tensor.is_cuda:
+        rows = tensor.cpu()
+        # A class token is a view, which would keep the memory of all the tokens.
+        return rows.clone() if rows.untyped_storage().nbytes() > rows.nbytes else rows
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return host.copy_(tensor, non_blocking=True)
+
+
+def copies_from(device: torch.device) -> Callable[[], object]:
+    """A function that returns when the copies from a device that were begun by now are here."""
+    if device.type != "cuda":
+        return lambda: None
+    arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    arrived.record(torch.cuda.current_stream(device))
+    return arrived.synchronize

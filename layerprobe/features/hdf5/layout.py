@@ -1,0 +1,214 @@
+"""The layout of a feature file, format version 2: what lies where, and how an empty one is made.
+
+An HDF5 file dies when its writer is killed between two changes of its metadata. So the metadata never change: every
+data set is contiguous and has its place from the start, progress included, and rows are then written to their places.
+The file can be opened at any moment, and several processes can fill it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.features.hdf5.locks import beside, give_name, open_alone
+from layerprobe.records import StoredLayer
+from layerprobe.version import __version__
+
+FORMAT = "layerprobe-features"
+FORMAT_VERSION = 2
+
+COMPLETE = "complete"
+WRITTEN = "images/written"
+CHECKSUM = "images/checksum"
+LABEL, INDEX, PATH = "images/label", "images/index", "images/path"
+CLASSES = "classes"
+LAYERS = "layers"
+
+JSON_ATTRIBUTES = ("preprocessing", "sample")
+
+
+@dataclass(frozen=True)
+class FilePlan:
+    """Everything about a feature file that is known before the first image is read.
+
+    Attributes:
+        layers: the layers, in execution order.
+        dtype: ``float32`` or ``float16``.
+        labels: (rows,) int64 class labels.
+        rows: (rows,) int64 row of every image in its data set.
+        paths: path of every image, where the data set has files.
+        classes: class names.
+        provenance: model, weights_sha256, dataset, split, population, preprocessing, sample, ...
+    """
+
+    layers: tuple[StoredLayer, ...]
+    dtype: str
+    labels: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+    paths: Sequence[str] | None
+    classes: Sequence[str]
+    provenance: Mapping[str, Any]
+
+    @property
+    def size(self) -> int:
+        """Bytes of features that the file will hold."""
+        return len(self.labels) * bytes_per_image(self.layers, self.dtype)
+
+
+def check_dtype(dtype: str) -> None:
+    """Refuse a type that features aren't stored in.
+
+    Raises:
+        LayerprobeError: if it is neither ``float16`` nor ``float32``.
+    """
+    if dtype not in ("float16", "float32"):
+        raise LayerprobeError(f"--dtype is float16 or float32, not {dtype!r}")
+
+
+def bytes_per_image(layers: Sequence[StoredLayer], dtype: str) -> int:
+    """Bytes that the features of one image take on disk."""
+    return sum(stored.dimension for stored in layers) * np.dtype(dtype).itemsize
+
+
+def format_size(count: float) -> str:
+    """Bytes for people, in decimal units."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def layer_dataset(index: int) -> str:
+    """The data set of a layer."""
+    return f"{LAYERS}/{index:06d}"
+
+
+def create_file(path: Path, plan: FilePlan) -> None:
+    """Lay out a feature file with no row written. What bore the name until then is replaced in one step.
+
+    Raises:
+        LayerprobeError: if another process writes the file.
+    """
+    open_new(path, plan, overwrite=True).close()
+
+
+def open_new(path: Path, plan: FilePlan, overwrite: bool) -> FileIO:
+    """Lay out a feature file with no row written, and keep other runs from writing it.
+
+    Args:
+        path: its name. What bore it until then is replaced in one step, once the new file is on the disk.
+        plan: what the file will hold.
+        overwrite: whether a file of that name may be replaced.
+
+    Returns:
+        The file, as ``open_alone`` gives it.
+
+    Raises:
+        LayerprobeError: if another process writes the file, or one is there and may not be replaced.
+    """
+    new = beside(path)
+    try:
+        # "earliest" has no flag that says "open for writing" and would bar a file whose writer was killed.
+        with h5py.File(new, "x", libver="earliest") as file:
+            describe(file, plan, FORMAT, FORMAT_VERSION)
+            _lay_out(file, plan)
+        opened = open_alone(new)
+        try:
+            os.fsync(opened.fileno())
+            if sys.platform == "win32":  # an open file can't be renamed there
+                opened.close()
+            give_name(new, path, overwrite)
+        except BaseException:
+            opened.close()
+            raise
+    finally:
+        new.unlink(missing_ok=True)
+    return open_alone(path) if sys.platform == "win32" else opened
+
+
+def describe(file: h5py.File, plan: FilePlan, format: str, version: int) -> None:
+    """Write where the features come from: the file's attributes."""
+    file.attrs.update(
+        {
+            "format": format,
+            "format_version": version,
+            "layerprobe_version": __version__,
+            "torch_version": str(torch.__version__),
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "rows": len(plan.labels),
+            "dtype": plan.dtype,
+        }
+    )
+    for key, value in plan.provenance.items():
+        file.attrs[key] = json.dumps(value) if key in JSON_ATTRIBUTES else value
+
+
+def _lay_out(file: h5py.File, plan: FilePlan) -> None:
+    rows = len(plan.labels)
+    file.create_dataset(COMPLETE, data=np.zeros(1, np.uint8))
+    file.create_dataset(WRITTEN, data=np.zeros(rows, np.uint8))
+    file.create_dataset(CHECKSUM, data=np.zeros((rows, len(plan.layers)), np.uint32))
+    describe_images(file, plan)
+    for stored in plan.layers:
+        place = _place(file, layer_dataset(stored.layer.index), (rows, *stored.shape), plan.dtype)
+        place.attrs.update(layer_attributes(stored))
+
+
+def describe_images(file: h5py.File, plan: FilePlan) -> None:
+    """Write which images the rows belong to."""
+    text = h5py.string_dtype("utf-8")
+    file.create_dataset(LABEL, data=plan.labels.astype(np.int64))
+    file.create_dataset(INDEX, data=plan.rows.astype(np.int64))
+    if plan.paths is not None:
+        file.create_dataset(PATH, data=list(plan.paths), dtype=text)
+    file.create_dataset(CLASSES, data=list(plan.classes), dtype=text)
+
+
+def layer_attributes(stored: StoredLayer) -> dict[str, Any]:
+    """What a layer's data set says about it."""
+    return {
+        "name": stored.layer.name,
+        "kind": stored.layer.kind,
+        "shape": np.asarray(stored.layer.shape, dtype=np.int64),
+        "parameters": stored.layer.parameters,
+        "reduction": stored.reduction,
+    }
+
+
+def _place(file: h5py.File, name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:
+    """A contiguous data set that has its place in the file now, and is not filled with zeros first."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.CONTIGUOUS)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)
+    return file.create_dataset(name, shape, dtype, dcpl=properties)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the rows of one data set lie in the file.
+
+    Attributes:
+        offset: first byte of row 0.
+        row_bytes: bytes of one row.
+    """
+
+    offset: int
+    row_bytes: int
+
+
+def find_place(dataset: h5py.Dataset) -> Place:
+    """The place of a data set's rows."""
+    return Place(dataset.id.get_offset(), math.prod(dataset.shape[1:]) * dataset.dtype.itemsize)

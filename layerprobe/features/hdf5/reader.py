@@ -1,0 +1,187 @@
+"""Reads a feature file: layers, labels, provenance, and features in blocks of rows or columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from layerprobe.errors import LayerprobeError, closest
+from layerprobe.features.hdf5.checksums import row_checksums
+from layerprobe.features.hdf5.header import DescribedFile, open_described, read_layer
+from layerprobe.features.hdf5.layout import (
+    CHECKSUM,
+    COMPLETE,
+    FORMAT,
+    FORMAT_VERSION,
+    LAYERS,
+    WRITTEN,
+    layer_dataset,
+)
+from layerprobe.records import Progress, StoredLayer, silent
+
+
+class FeatureFile(DescribedFile):
+    """Reads a feature file.
+
+    A layer is named by its index in the network (25) or its name (``layer3.6``).
+
+    Args:
+        path: the HDF5 file that ``layerprobe extract`` wrote.
+        unfinished: also open a file that lacks rows. ``written`` says which rows it has; the others hold anything.
+
+    Raises:
+        LayerprobeError: if there is no such file, it isn't a feature file of this version, or it is unfinished.
+    """
+
+    def __init__(self, path: Path | str, unfinished: bool = False) -> None:
+        super().__init__(Path(path), _open(Path(path), unfinished))
+
+    @cached_property
+    def layers(self) -> tuple[StoredLayer, ...]:
+        """The stored layers, in execution order."""
+        return tuple(
+            StoredLayer(
+                layer=read_layer(int(key), dataset.attrs),
+                shape=tuple(dataset.shape[1:]),
+                reduction=str(dataset.attrs["reduction"]),
+            )
+            for key, dataset in sorted(self._file[LAYERS].items())
+        )
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row is there."""
+        return bool(self._file[COMPLETE][0])
+
+    @property
+    def written(self) -> Tensor:
+        """(rows,) bool, which rows are there."""
+        return torch.from_numpy(self._file[WRITTEN][:] != 0)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the content: labels, layers and the checksum of every row."""
+        return self._fingerprint(self._file[CHECKSUM][:])
+
+    def layer(self, layer: int | str) -> StoredLayer:
+        """The stored layer of that name or index.
+
+        Raises:
+            LayerprobeError: if the file doesn't hold it.
+        """
+        for stored in self.layers:
+            if layer in (stored.layer.name, stored.layer.index):
+                return stored
+        indices = [stored.layer.index for stored in self.layers]
+        names = [stored.layer.name for stored in self.layers]
+        hint = closest(layer, names) if isinstance(layer, str) else f"it has {indices}"
+        raise LayerprobeError(f"no layer {layer!r} in {self.path}; {hint}")
+
+    def features(self, layer: int | str, start: int = 0, stop: int | None = None) -> Tensor:
+        """Rows ``start`` to ``stop`` of a layer, (rows, ...), in the stored type."""
+        return torch.from_numpy(self._dataset(layer)[start:stop])
+
+    def rows(self, layer: int | str, rows: npt.NDArray[np.int64]) -> Tensor:
+        """Chosen rows of a layer, (len(rows), ...), in the stored type; in any order, repeats allowed."""
+        unique, position = np.unique(rows, return_inverse=True)
+        return torch.from_numpy(self._dataset(layer)[unique][position])
+
+    def mapped(self, layer: int | str) -> npt.NDArray[np.generic]:
+        """A layer (rows, ...) in the stored type, mapped into memory: what is read is what is indexed."""
+        dataset = self._dataset(layer)
+        return np.memmap(self.path, dataset.dtype, "r", dataset.id.get_offset(), dataset.shape)
+
+    def blocks(self, layer: int | str, rows: int = 1024) -> Iterator[Tensor]:
+        """A layer in blocks of ``rows`` rows, in order, each (rows, ...) in the stored type."""
+        dataset = self._dataset(layer)
+        for start in range(0, len(dataset), rows):
+            yield torch.from_numpy(dataset[start : start + rows])
+
+    def columns(self, layer: int | str, width: int = 4096) -> Iterator[Tensor]:
+        """A layer's n x D feature matrix in blocks of about ``width`` columns, each (n, d) float32."""
+        dataset = self._dataset(layer)
+        for place in _blocks_of(dataset.shape[1:], width):
+            block = dataset[(slice(None),) + place]  # noqa: RUF005 (Python 3.10)
+            yield torch.from_numpy(block.reshape(len(block), -1).astype(np.float32, copy=False))
+
+    def check(self, layer: int | str) -> None:
+        """Read a layer and compare it with its checksums.
+
+        Raises:
+            LayerprobeError: if a row is not what was written.
+        """
+        stored = self.layer(layer)
+        if wrong := int(self.damaged(layers=(stored,)).sum()):
+            raise LayerprobeError(
+                f"{self.path} is damaged: {wrong} rows of {stored.layer.name} are not what was written; "
+                "extract it again with --overwrite"
+            )
+
+    def damaged(
+        self, progress: Progress = silent, rows: int = 64, layers: Sequence[StoredLayer] | None = None
+    ) -> Tensor:
+        """Read layers back and compare them with the checksums.
+
+        Args:
+            progress: told after every block.
+            rows: rows that are read at a time.
+            layers: which; None: all.
+
+        Returns:
+            (rows, layers) bool: true where a row that is marked as written is not what was written.
+        """
+        chosen = self.layers if layers is None else layers
+        names = [layer_dataset(stored.layer.index) for stored in chosen]
+        columns = [self.layers.index(stored) for stored in chosen]
+        written, stored_sums = self.written.numpy(), self._file[CHECKSUM]
+        wrong = np.zeros((len(written), len(names)), bool)
+        for start in range(0, len(written), rows):
+            block = slice(start, start + rows)
+            if written[block].any():
+                sums = np.stack([row_checksums(self._file[name][block]) for name in names], axis=1)
+                wrong[block] = (sums != stored_sums[block][:, columns]) & written[block, None]
+            progress("verify", min(start + rows, len(written)), len(written))
+        return torch.from_numpy(wrong)
+
+    def damaged_layers(self, progress: Progress = silent) -> dict[str, int]:
+        """How many rows of a layer are not what was written, by name, for the layers that have such rows."""
+        counts = self.damaged(progress).sum(dim=0).tolist()
+        return {stored.layer.name: count for stored, count in zip(self.layers, counts, strict=True) if count}
+
+    def _dataset(self, layer: int | str) -> h5py.Dataset:
+        return self._file[layer_dataset(self.layer(layer).layer.index)]
+
+
+def _open(path: Path, unfinished: bool) -> h5py.File:
+    file = open_described(path, FORMAT, FORMAT_VERSION, "feature", "`layerprobe extract` writes one")
+    if unfinished or file[COMPLETE][0]:
+        return file
+    done, rows = int(np.count_nonzero(file[WRITTEN][:])), file.attrs["rows"]
+    file.close()
+    raise LayerprobeError(
+        f"{path} is unfinished: {done} of {rows} rows; the same `layerprobe extract` command {what_follows(done, rows)}"
+    )
+
+
+def what_follows(done: int, rows: int) -> str:
+    """What the same command does with an unfinished file, in a few words; only the last mark may be missing."""
+    return "goes on from there" if done < rows else "finishes the file"
+
+
+def _blocks_of(shape: Sequence[int], width: int) -> Iterator[tuple[int | slice, ...]]:
+    """Indices that cover an array of this shape once, each of about ``width`` values, in order."""
+    inner = math.prod(shape[1:])
+    step = max(1, width // inner)
+    for start in range(0, shape[0], step):
+        if inner <= width:
+            yield (slice(start, start + step),)
+        else:
+            yield from ((start, *place) for place in _blocks_of(shape[1:], width))

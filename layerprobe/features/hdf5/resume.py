@@ -1,0 +1,125 @@
+"""Whether a file that lies where an extraction wants to write is the same extraction, begun or finished before."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.features.hdf5.layout import FilePlan
+from layerprobe.features.hdf5.reader import FeatureFile
+from layerprobe.features.hdf5.writer import FeatureFileWriter
+from layerprobe.records import Progress, silent
+from layerprobe.version import __version__
+
+_log = logging.getLogger(__name__)
+
+# Where things came from, for people: weights are compared by their hash, preprocessing by its values.
+_NOT_COMPARED = ("weights", "preprocessing source")
+
+
+State = Literal["missing", "unfinished", "complete"]
+
+
+def file_state(path: Path, plan: FilePlan) -> State:
+    """How much of a planned file is there.
+
+    Raises:
+        LayerprobeError: if something else lies there.
+    """
+    if not path.exists():
+        return "missing"
+    with open_existing(path) as file:
+        different = list(differences(file, plan))
+        if not different:
+            return "complete" if file.complete else "unfinished"
+        state = "exists" if file.complete else "is unfinished"
+    more = f"; and {len(different) - 3} more" if len(different) > 3 else ""
+    raise LayerprobeError(
+        f"{path} {state}, and is another extraction ({'; '.join(different[:3])}{more}); "
+        "--overwrite starts anew, or name another --output"
+    )
+
+
+def recheck_rows(writer: FeatureFileWriter, progress: Progress = silent) -> None:
+    """Forget the rows of an unfinished file that are not what their checksums say, so that they are computed again.
+
+    Args:
+        writer: of the file.
+        progress: told while rows are read.
+    """
+    with FeatureFile(writer.path, unfinished=True) as file:
+        damaged = file.damaged(progress).any(dim=1).numpy()
+    if damaged.any():
+        _log.warning("%d rows of %s did not reach the disk whole: computed again", damaged.sum(), writer.path)
+        writer.forget(damaged)
+    _log.info("going on: %d of %d rows are in %s", writer.rows_done, len(damaged), writer.path)
+
+
+def open_existing(path: Path) -> FeatureFile:
+    """Open the feature file, finished or not, that lies where one is to be written.
+
+    Raises:
+        LayerprobeError: if what lies there is not a feature file.
+    """
+    try:
+        return FeatureFile(path, unfinished=True)
+    except LayerprobeError as error:
+        reason = str(error).partition(";")[0]
+        raise LayerprobeError(f"{path} exists ({reason}); --overwrite replaces it") from None
+
+
+def differences(file: FeatureFile, plan: FilePlan) -> Iterator[str]:
+    """What tells a file from a plan, each in a few words: nothing where an extraction can go on in the file."""
+    now = {
+        **plan.provenance,
+        "dtype": plan.dtype,
+        "layerprobe_version": __version__,
+        "torch_version": str(torch.__version__),
+    }
+    then = file.provenance
+    for key, value in now.items():
+        yield from _difference(key, then.get(key), value)
+    if not _same(file.image_rows, plan.rows) or not _same(file.labels, plan.labels):
+        yield "other images or labels"
+    if file.classes != tuple(plan.classes) or file.image_paths != (plan.paths and tuple(plan.paths)):
+        yield "other classes or image paths"
+    if file.layers != plan.layers:
+        yield from _layer_differences(file, plan)
+
+
+def _same(tensor: torch.Tensor, array: Any) -> bool:
+    return np.array_equal(tensor.numpy(), array)
+
+
+def _difference(key: str, then: Any, now: Any) -> Iterator[str]:
+    if key in _NOT_COMPARED:
+        return
+    if isinstance(then, dict) and isinstance(now, dict):
+        for inner in sorted({*then, *now}):
+            yield from _difference(f"{key} {inner}", then.get(inner), now.get(inner))
+    elif then != (list(now) if isinstance(now, tuple) else now):
+        yield f"{key}: {_short(then)} in the file, {_short(now)} now"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return f"{text[:12]}..." if re.fullmatch(r"[0-9a-f]{64}", text) else text
+
+
+def _layer_differences(file: FeatureFile, plan: FilePlan) -> Iterator[str]:
+    then, now = ([stored.layer.name for stored in layers] for layers in (file.layers, plan.layers))
+    if then != now:
+        yield f"layers: {len(then)} in the file, {len(now)} now"
+        return
+    for old, new in zip(file.layers, plan.layers, strict=True):
+        if old != new:
+            what = (f"{stored.shape} {stored.reduction}".rstrip() for stored in (old, new))
+            yield f"layer {new.layer.name}: {next(what)} in the file, {next(what)} now"
+            return

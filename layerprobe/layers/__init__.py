@@ -1,0 +1,1 @@
+"""The layers of a network: found, named, chosen and tapped."""

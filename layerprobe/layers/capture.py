@@ -1,0 +1,193 @@
+"""The outputs of chosen layers in a forward pass, exactly as each layer left them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+
+from layerprobe.layers.discovery import unfold
+from layerprobe.layers.taps import Tap, first_tensor, function_name, made_tensor
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What a forward pass gave.
+
+    Attributes:
+        logits: the network's output.
+        features: what was kept of each layer, by layer name, (batch, ...).
+    """
+
+    logits: Tensor
+    features: Mapping[str, Tensor]
+
+
+Keep = Callable[[str, Tensor], Tensor]
+"""Called as ``keep(layer, tensor)`` the moment a layer has put its tensor out: what is kept of it."""
+
+
+class Capture:
+    """Runs a network and keeps what the named layers put out, with one row per image.
+
+    A module that is called several times gives each call its own layer. A tensor that a later in-place operation
+    overwrites is copied first: the first pass copies every layer's output and notes which copies were needed; that of
+    the network in training mode apart from that in evaluation mode, where an in-place dropout overwrites nothing.
+
+    With ``keep``, each tensor is reduced or converted at once, and the network's own can be freed. With ``gate``, the
+    network goes on from a detached copy of that layer's output: whatever is computed from the logits then sends no
+    gradient through that layer.
+
+    Use it as a context manager, or call ``close`` when done.
+
+    Example:
+        >>> import torch
+        >>> network = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+        >>> with Capture(network, ["1"]) as capture:
+        ...     captured = capture(torch.ones(5, 2))
+        >>> captured.features["1"].shape, captured.logits.shape
+        (torch.Size([5, 3]), torch.Size([5, 1]))
+    """
+
+    def __init__(
+        self, model: nn.Module, layers: Sequence[str], gate: str | None = None, keep: Keep | None = None
+    ) -> None:
+        self._model, self._gate, self._keep = model, gate, keep
+        self._images = 0
+        self._features: dict[str, Tensor] = {}
+        self._versions: dict[str, tuple[Tensor, int]] = {}
+        self._copied = {training: set(layers) for training in (False, True)}
+        self._calls: dict[tuple[str, str], int] = {}
+        self._stack: list[str] = []
+        self._taps = {Tap.of(name): name for name in [*layers, *([gate] if gate else [])]}
+        self._wanted = set(layers)
+        functional = any(tap.function for tap in self._taps)
+        self._functions = _Functions(self._called) if functional else nullcontext()
+        # Which module calls a function is known only if all of them say when they begin and end.
+        self._handles = self._hook(
+            {name for name, _ in model.named_modules()} if functional else {tap.module for tap in self._taps}
+        )
+
+    def __call__(self, images: Tensor) -> Captured:
+        """Run the network on a batch.
+
+        Raises:
+            RuntimeError: if a layer was not reached in this pass.
+        """
+        self._features, self._versions, self._calls, self._stack = {}, {}, {}, []
+        self._images = len(images)
+        with self._functions:
+            logits = first_tensor(self._model(images))
+        missing = self._wanted - self._features.keys()
+        if missing or logits is None:
+            raise RuntimeError(f"the forward pass did not reach {sorted(missing) or 'an output'}")
+        self._copied[self._model.training] &= {
+            name for name, (tensor, version) in self._versions.items() if tensor._version != version
+        }
+        features, self._features, self._versions = self._features, {}, {}
+        return Captured(logits, features)
+
+    def close(self) -> None:
+        """Take the hooks off the network."""
+        for handle in self._handles:
+            handle.remove()
+
+    def __enter__(self) -> Capture:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _hook(self, modules: set[str]) -> list[RemovableHandle]:
+        handles = []
+        for name in modules:
+            module = self._model.get_submodule(name)
+            handles.append(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
+            handles.append(module.register_forward_hook(self._leaving(name)))
+        return handles
+
+    def _entering(self, module: str) -> Any:
+        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            self._stack.append(module)
+            tap = Tap(module, self._count(module, ""), takes_input=True)
+            new_args, new_kwargs = self._take(tap, (args, kwargs))
+            return new_args, new_kwargs
+
+        return hook
+
+    def _leaving(self, module: str) -> Any:
+        def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            self._stack.pop()
+            return self._take(Tap(module, self._calls[module, ""]), output, args)
+
+        return hook
+
+    def _called(self, function: str, result: Any) -> Any:
+        """A non-linearity ran in the forward of the module that runs now."""
+        module = self._stack[-1]
+        return self._take(Tap(module, self._count(module, function), function=function), result)
+
+    def _count(self, module: str, function: str) -> int:
+        count = self._calls[module, function] = self._calls.get((module, function), 0) + 1
+        return count
+
+    def _take(self, tap: Tap, value: Any, inputs: object = None) -> Any:
+        """Keep the tensor if the tap is a layer; return the value that the network goes on with."""
+        name = self._taps.get(tap)
+        if name is None:
+            return value
+        tensor = first_tensor(value) if tap.takes_input else made_tensor(value, inputs, self._images)
+        if tensor is None:
+            raise RuntimeError(f"layer {name!r} has no tensor to capture")
+        if name in self._wanted:
+            self._store(name, tensor)
+        if name == self._gate:
+            value = _replace_tensor(value, tensor, tensor.detach().clone())
+        return value
+
+    def _store(self, name: str, tensor: Tensor) -> None:
+        kept = unfold(tensor, self._images)
+        if self._keep:
+            kept = self._keep(name, kept)
+        if _shares_memory(kept, tensor):
+            self._versions[name] = (tensor, tensor._version)
+            kept = kept.clone() if name in self._copied[self._model.training] else kept
+        self._features[name] = kept
+
+
+class _Functions(TorchFunctionMode):
+    """Tells of every functional non-linearity, and lets its result be exchanged."""
+
+    def __init__(self, called: Callable[[str, Any], Any]) -> None:
+        super().__init__()
+        self._called = called
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        function = function_name(func)
+        return self._called(function, result) if function else result
+
+
+def _shares_memory(one: Tensor, other: Tensor) -> bool:
+    return one.device == other.device and one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+
+
+def _replace_tensor(value: Any, old: Tensor, new: Tensor) -> Any:
+    """The same tuple, list or dict with one tensor exchanged."""
+    if value is old:
+        return new
+    if isinstance(value, Mapping):
+        return {key: _replace_tensor(item, old, new) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return type(value)(_replace_tensor(item, old, new) for item in value)
+    return value

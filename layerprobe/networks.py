@@ -1,0 +1,222 @@
+"""From the names that a user types to a network and the images it reads, ready to run."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from layerprobe.data.datasets import open_dataset
+from layerprobe.data.image_dataset import ImageDataset
+from layerprobe.data.preprocessing import choose_preprocessing
+from layerprobe.errors import LayerprobeError
+from layerprobe.layers.discovery import discover_layers
+from layerprobe.layers.taps import first_tensor
+from layerprobe.layers.tokens import TokenLayout, token_layout
+from layerprobe.models.weights import Weights, hash_weights, head_classes, load_weights, read_weights
+from layerprobe.models.zoo import build_model, model_input
+from layerprobe.records import Layer, Preprocessing
+
+_log = logging.getLogger(__name__)
+
+PRETRAINED, RANDOM, AS_BUILT = "pretrained", "random", "as built"
+"""Where weights come from, when it isn't a file."""
+
+PREPROCESSING_KEY = "preprocessing"
+"""Weights files that layerprobe writes carry the preprocessing that they were trained with under this key."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A network as the user names it.
+
+    Attributes:
+        name: ``timm:NAME``, ``torchvision:NAME``, ``cifar:NAME`` or ``FILE.py:callable``.
+        weights: a weights file, ``pretrained`` (from the hub), or ``random``. None: ``pretrained`` for timm and
+            torchvision, as built for ``FILE.py:callable``; ``cifar:`` models need a choice.
+        num_classes: size of the classifier. None: what the weights hold, else the number of the data's classes.
+        weights_sha256: hash of the weights that are expected; others are refused. None: any. Of ``random`` weights it
+            says only what they were.
+    """
+
+    name: str
+    weights: str | None = None
+    num_classes: int | None = None
+    weights_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """Images as the user names them, and the user's overrides of their preprocessing.
+
+    Attributes:
+        name: a built-in data set (``digits``, ``CIFAR10``, ...) or a folder of class folders.
+        root: where torchvision's data sets lie.
+        download: whether a missing data set may be downloaded.
+        image_size: height and width in pixels.
+        mean: per-channel mean for images in [0, 1].
+        std: per-channel standard deviation.
+    """
+
+    name: str
+    root: Path | None = None
+    download: bool = False
+    image_size: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def open(self, split: str, tell: bool = True) -> ImageDataset:
+        """Open one split; ``tell`` the user how it was made where the data set has none of its own."""
+        dataset = open_dataset(self.name, split=split, root=self.root, download=self.download)
+        if tell and dataset.note:
+            _log.info("%s", dataset.note)
+        return dataset
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network ready to run.
+
+    Attributes:
+        name: as the user typed it.
+        module: the network, on the CPU, in evaluation mode.
+        weights: where its weights came from.
+        weights_sha256: hash of its weights.
+        preprocessing: how images become its input.
+        layers: its generalized layers, in execution order.
+        outputs: number of logits.
+    """
+
+    name: str
+    module: nn.Module
+    weights: str
+    weights_sha256: str
+    preprocessing: Preprocessing
+    layers: tuple[Layer, ...]
+    outputs: int
+
+
+def load_network(spec: ModelSpec, data: DataSpec, dataset: ImageDataset, seed: int = 0) -> Network:
+    """Build a network, load its weights, choose its preprocessing and find its layers.
+
+    Args:
+        spec: the network's name and weights.
+        data: overrides of the preprocessing.
+        dataset: the images it will read, for their classes, size and statistics.
+        seed: seed of the initial weights, where they are random.
+
+    Raises:
+        LayerprobeError: if the name is unknown, the weights don't fit or aren't those expected, or it can't take such
+            images.
+    """
+    source = _weights_source(spec)
+    weights = read_weights(Path(source)) if source not in (PRETRAINED, RANDOM, AS_BUILT) else None
+    stored = _stored_preprocessing(weights)
+    size = data.image_size or _own_size(spec.name, stored, dataset)
+    pretrained = source == PRETRAINED
+    classes = spec.num_classes or (head_classes(weights.state) if weights else None)
+    if classes is None and not pretrained:
+        classes = len(dataset.classes)
+    module = build_model(spec.name, num_classes=classes, image_size=size, pretrained=pretrained, seed=seed)
+    if weights:
+        load_weights(module, weights, spec.name)
+    wish = stored or model_input(spec.name, module, pretrained)
+    preprocessing = choose_preprocessing(
+        dataset,
+        image_size=wish.image_size or ((size, size) if size else None),
+        mean=wish.mean,
+        std=wish.std,
+        resize=wish.resize,
+        interpolation=wish.interpolation,
+        source=wish.source,
+        override_size=data.image_size,
+        override_mean=data.mean,
+        override_std=data.std,
+    )
+    module.eval()
+    digest = hash_weights(module)
+    if spec.weights_sha256 not in (None, digest) and source not in (RANDOM, AS_BUILT):
+        raise LayerprobeError(
+            f"the weights of {spec.name} are not those of the configuration: {source} has SHA-256 {digest[:12]}, not "
+            f"{str(spec.weights_sha256)[:12]}; name the right file with --weights, or remove weights_sha256"
+        )
+    return Network(
+        name=spec.name,
+        module=module,
+        weights=source,
+        weights_sha256=digest,
+        preprocessing=preprocessing,
+        layers=discover_layers(module, preprocessing.image_size),
+        outputs=_outputs(module, preprocessing.image_size),
+    )
+
+
+@dataclass(frozen=True)
+class ModelLayers:
+    """What is known of a model without weights or data.
+
+    Attributes:
+        layers: its generalized layers, in execution order.
+        tokens: how its token sequences are made up, where it is a transformer.
+    """
+
+    layers: tuple[Layer, ...]
+    tokens: TokenLayout
+
+
+def find_model_layers(name: str, num_classes: int | None = None, image_size: int | None = None) -> ModelLayers:
+    """The generalized layers of a model, without weights or data.
+
+    Args:
+        name: the model's name.
+        num_classes: size of the classifier; None: the architecture's own.
+        image_size: input size in pixels; None: the model's own, 32 for ``cifar:`` models, else 224.
+
+    Raises:
+        LayerprobeError: if the name is unknown, or the model can't take such images.
+    """
+    size = image_size or (32 if name.startswith("cifar:") else None)
+    module = build_model(name, num_classes=num_classes, image_size=size, seed=0)
+    wish = model_input(name, module).image_size
+    pixels = (size, size) if size else wish or (224, 224)
+    return ModelLayers(discover_layers(module, pixels), token_layout(module, pixels))
+
+
+def _weights_source(spec: ModelSpec) -> str:
+    if spec.weights is not None:
+        return spec.weights
+    if spec.name.startswith(("timm:", "torchvision:")):
+        return PRETRAINED
+    if spec.name.startswith("cifar:"):
+        raise LayerprobeError(
+            f"{spec.name} comes without weights: give --weights FILE (`layerprobe train` makes one), "
+            "or --weights random for an untrained network"
+        )
+    return AS_BUILT
+
+
+def _stored_preprocessing(weights: Weights | None) -> Preprocessing | None:
+    """The preprocessing that a weights file of ours was trained with."""
+    text = weights.metadata.get(PREPROCESSING_KEY) if weights else None
+    return replace(Preprocessing.from_dict(json.loads(text)), source="stored with the weights") if text else None
+
+
+def _own_size(name: str, stored: Preprocessing | None, dataset: ImageDataset) -> int | None:
+    """The image size that the weights were trained at, or, for networks without a size of their own, the data's."""
+    if stored:
+        return stored.image_size[0]
+    if name.startswith("cifar:"):
+        return dataset.native_size or 32
+    return None if name.startswith(("timm:", "torchvision:")) else dataset.native_size
+
+
+def _outputs(module: nn.Module, image_size: tuple[int, int]) -> int:
+    with torch.no_grad():
+        logits = first_tensor(module(torch.zeros(1, 3, *image_size)))
+    if logits is None or logits.ndim != 2:
+        raise LayerprobeError("the model's output is not (batch, classes); layerprobe works on image classifiers")
+    return logits.shape[1]

@@ -1,0 +1,101 @@
+"""The Gram matrices of a network's layers: from a file, or straight from a forward pass."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.features.config import ExtractConfig
+from layerprobe.features.extraction.job import Job, prepare
+from layerprobe.features.extraction.memory import features_of, half_of_free_memory, layer_groups
+from layerprobe.features.hdf5.gram_file import FORMAT as GRAM_FORMAT
+from layerprobe.features.hdf5.gram_file import GramFile, write_grams
+from layerprobe.features.hdf5.header import file_format
+from layerprobe.features.hdf5.layout import format_size
+from layerprobe.features.hdf5.reader import FeatureFile
+from layerprobe.geometry.gram import gram_matrix
+from layerprobe.records import Gram, Progress, StoredLayer, silent
+from layerprobe.runtime.devices import resolve_device
+
+_log = logging.getLogger(__name__)
+
+
+def is_gram_file(path: Path) -> bool:
+    """Whether a file holds Gram matrices."""
+    return file_format(path) == GRAM_FORMAT
+
+
+def open_source(path: Path) -> FeatureFile | GramFile:
+    """Open a feature file or a Gram file, whichever it is.
+
+    Raises:
+        LayerprobeError: if it is neither.
+    """
+    return GramFile(path) if is_gram_file(path) else FeatureFile(path)
+
+
+def gram_of(source: FeatureFile | GramFile, stored: StoredLayer, device: torch.device | None = None) -> Gram:
+    """The Gram matrix of one layer of a file.
+
+    Args:
+        source: the file.
+        stored: the layer.
+        device: where the products are taken; default: the CPU.
+
+    Raises:
+        LayerprobeError: if the features hold NaN or infinite values, or are not what was written.
+    """
+    if isinstance(source, GramFile):
+        return source.gram(stored)
+    source.check(stored.layer.index)
+    columns, population = source.columns(stored.layer.index), int(source.provenance["population"])
+    try:
+        return gram_matrix(columns, source.labels, population, device)
+    except ValueError as error:
+        raise LayerprobeError(f"layer {stored.layer.name!r} of {source.path}: {error}; extract it again") from None
+
+
+def extract_grams(config: ExtractConfig, memory: float | None = None, progress: Progress = silent) -> GramFile:
+    """Compute the Gram matrix of every layer in a forward pass, and write no features.
+
+    The features of all images must be at hand for their products. They are kept in memory, as many layers at a time as
+    fit; the network runs once for each such group.
+
+    Args:
+        config: what to extract.
+        memory: bytes that features may take; None: half of what is free.
+        progress: told while images pass through.
+
+    Returns:
+        The finished file, open for reading.
+
+    Raises:
+        LayerprobeError: if the input is wrong, the output exists, or a layer doesn't fit the memory.
+    """
+    if config.output.exists() and not config.overwrite:
+        raise LayerprobeError(f"{config.output} exists; --overwrite replaces it, or name another --output")
+    device = resolve_device(config.device)
+    job = prepare(config, device)
+    groups = layer_groups(job, memory or half_of_free_memory())
+    passes = "1 pass" if len(groups) == 1 else f"{len(groups)} passes"
+    n = len(job.plan.labels)
+    size = format_size(len(job.plan.layers) * n * (n + 1) * 2)
+    _log.info("Gram matrices of %d layers of %d images in %s take %s", len(job.plan.layers), n, passes, size)
+    write_grams(config.output, job.plan, _grams(job, groups, config.workers, device, progress))
+    return GramFile(config.output)
+
+
+def _grams(
+    job: Job, groups: list[tuple[StoredLayer, ...]], workers: int, device: torch.device, progress: Progress
+) -> Iterator[tuple[StoredLayer, Gram]]:
+    labels, population = torch.from_numpy(job.plan.labels), int(job.plan.provenance["population"])
+    for group in groups:
+        for stored, columns in zip(group, features_of(job, group, workers, progress), strict=True):
+            try:
+                yield stored, gram_matrix(columns, labels, population, device)
+            except ValueError as error:
+                raise LayerprobeError(f"layer {stored.layer.name!r}: {error}; look at the weights and images") from None

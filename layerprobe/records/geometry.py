@@ -1,0 +1,129 @@
+"""What is measured of the layers of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from layerprobe.records.layers import Layer
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Gram:
+    """The n x n Gram matrix of one layer's features, with what the statistics need beside it.
+
+    The products are taken after the features are centred on their mean m, so that distances do not suffer
+    cancellation; products of the uncentred features are restored with ``mean_products`` and ``mean_square``:
+    ``<f_i, f_j> = centred_ij + mean_products_i + mean_products_j + mean_square``.
+
+    Attributes:
+        centred: (n, n) float64, inner products of the centred features.
+        mean_products: (n,) float64, ``<f_i - m, m>``.
+        mean_square: ``<m, m>``.
+        squared_norms: (n,) float64, ``<f_i, f_i>``, summed directly, so that a zero is exactly zero.
+        labels: (n,) int64 class labels.
+        dimension: D, the number of features per image.
+        population: N, the number of images in the split that the sample was drawn from.
+    """
+
+    centred: torch.Tensor
+    mean_products: torch.Tensor
+    mean_square: float
+    squared_norms: torch.Tensor
+    labels: torch.Tensor
+    dimension: int
+    population: int
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Where a score is expected to lie.
+
+    Attributes:
+        low: lower end.
+        high: upper end.
+        level: the share of samples whose interval is meant to hold the expected score, e.g. 0.9.
+    """
+
+    low: float
+    high: float
+    level: float = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class LayerMeasurement:
+    """Everything that was computed of one layer.
+
+    Attributes:
+        layer: which layer.
+        numbers: statistics by name.
+        arrays: by name, float64: ``spectrum``, ``plane``, ``within_classes``, ... as the functions that compute them
+            say; ``deviations NAME`` (R,) for every score that is resampled, ``at sizes NAME`` (sizes, draws) where
+            asked for.
+    """
+
+    layer: Layer
+    numbers: Mapping[str, float]
+    arrays: Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class LayerGeometry:
+    """What was measured of one layer.
+
+    Attributes:
+        layer: which layer.
+        statistics: value by name: ``separation``, ``information``, ``efficiency``, ``quality`` and their parts.
+        intervals: of the scores that have one, by name.
+        top_share: the share of resamples in which the layer is among the chosen; None: not resampled.
+    """
+
+    layer: Layer
+    statistics: Mapping[str, float]
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    top_share: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            **self.layer.to_dict(),
+            "statistics": dict(self.statistics),
+            "intervals": {name: asdict(interval) for name, interval in self.intervals.items()},
+            "top_share": self.top_share,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """Linear centred kernel alignment between the layers of one network, and those of the same or another one.
+
+    Attributes:
+        first: layers of the rows.
+        second: layers of the columns.
+        names: of the two networks.
+        cka: (rows, columns) float64.
+        debiased: the same without the bias of small samples.
+        provenance: of the images: ``dataset``, ``split``, ``rows``.
+    """
+
+    first: tuple[Layer, ...]
+    second: tuple[Layer, ...]
+    names: tuple[str, str]
+    cka: torch.Tensor
+    debiased: torch.Tensor
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "first": [layer.to_dict() for layer in self.first],
+            "second": [layer.to_dict() for layer in self.second],
+            "names": list(self.names),
+            "cka": self.cka.tolist(),
+            "debiased": self.debiased.tolist(),
+            "provenance": dict(self.provenance),
+        }

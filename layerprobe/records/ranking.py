@@ -1,0 +1,143 @@
+"""Layers with their statistics, and the ones that were chosen: the ranking file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.records.geometry import Interval, LayerGeometry, LayerMeasurement, Similarity
+from layerprobe.records.layers import Layer, body_layers
+
+if TYPE_CHECKING:
+    import torch
+
+RANKING_FORMAT = "layerprobe-ranking"
+RANKING_VERSION = 2
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Layers with their statistics, in order of depth, and the ones that were chosen.
+
+    Attributes:
+        geometries: one per layer, in execution order.
+        score: name of the statistic that the choice was made by.
+        selected: names of the chosen layers, in order of depth.
+        provenance: where the features came from (model, weights, data, sample), as the feature file says; and how the
+            intervals were made (``resamples``, ``level``, ``seed``).
+        undecided: names of layers that were not chosen, but whose score can't be told apart from the lowest that was.
+        evenly_spread: names of as many layers, spread evenly over the blocks: the choice to compare with. Empty where
+            there are fewer blocks.
+    """
+
+    geometries: tuple[LayerGeometry, ...]
+    score: str
+    selected: tuple[str, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    undecided: tuple[str, ...] = ()
+    evenly_spread: tuple[str, ...] = ()
+
+    @property
+    def blocks(self) -> tuple[LayerGeometry, ...]:
+        """The network's blocks, as far as they were ranked, or what ``body_layers`` has for them."""
+        names = {layer.name for layer in body_layers([one.layer for one in self.geometries])}
+        return tuple(one for one in self.geometries if one.layer.name in names)
+
+    @property
+    def information_kept(self) -> float:
+        """Information of the last block, relative to the highest of all blocks: near 0 where the end has collapsed.
+
+        NaN where there are no blocks, or the last has no value.
+        """
+        values = [one.statistics["information"] for one in self.blocks]
+        known = [value for value in values if not math.isnan(value)]
+        return values[-1] / max(known) if any(known) else math.nan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON: the content of a ranking file."""
+        return {
+            "format": RANKING_FORMAT,
+            "format_version": RANKING_VERSION,
+            "score": self.score,
+            "selected": list(self.selected),
+            "undecided": list(self.undecided),
+            "evenly_spread": list(self.evenly_spread),
+            "provenance": dict(self.provenance),
+            "layers": [geometry.to_dict() for geometry in self.geometries],
+        }
+
+    @classmethod
+    def load(cls, path: Path) -> Ranking:
+        """Read a ranking file.
+
+        Raises:
+            LayerprobeError: if the file can't be read or isn't a ranking.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if values["format"] != RANKING_FORMAT or values["format_version"] != RANKING_VERSION:
+                raise ValueError("another format")
+            geometries = tuple(
+                LayerGeometry(
+                    layer=Layer(
+                        index=row["index"],
+                        name=row["name"],
+                        kind=row["kind"],
+                        shape=tuple(row["shape"]),
+                        parameters=row["parameters"],
+                    ),
+                    statistics={key: _number(value) for key, value in row["statistics"].items()},
+                    intervals={
+                        key: Interval(**{end: _number(value) for end, value in ends.items()})
+                        for key, ends in row["intervals"].items()
+                    },
+                    top_share=row["top_share"],
+                )
+                for row in values["layers"]
+            )
+            return cls(
+                geometries,
+                values["score"],
+                tuple(values["selected"]),
+                values["provenance"],
+                tuple(values["undecided"]),
+                tuple(values["evenly_spread"]),
+            )
+        except FileNotFoundError:
+            raise LayerprobeError(f"no ranking file at {path}; `layerprobe rank FEATURES.h5` writes one") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LayerprobeError(
+                f"{path} is not a layerprobe ranking of version {RANKING_VERSION} "
+                f"({type(error).__name__}: {error}); `layerprobe rank FEATURES.h5` writes one"
+            ) from None
+
+
+def _number(value: float | None) -> float:
+    """What JSON has null for."""
+    return math.nan if value is None else value
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkGeometry:
+    """What figures show of one network.
+
+    Attributes:
+        ranking: its layers and the choice among them.
+        measurements: of every layer, in execution order.
+        labels: (n,) class labels of the images.
+        classes: class names.
+        sizes: images per class that ``at sizes`` arrays stand for.
+        similarity: of its layers with each other; None: not computed.
+    """
+
+    ranking: Ranking
+    measurements: tuple[LayerMeasurement, ...]
+    labels: torch.Tensor
+    classes: tuple[str, ...]
+    sizes: tuple[int, ...] = ()
+    similarity: Similarity | None = None

@@ -1,0 +1,207 @@
+"""One look for every figure: headless, fonts as text, safe for the colour-blind and in grey."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import matplotlib.style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.report.tables.table import Table, render
+
+COLUMN_WIDTH, PAGE_WIDTH = 3.4, 7.0
+"""Inches: one column, and the whole page, of a two-column paper."""
+WIDTHS = {"column": COLUMN_WIDTH, "page": PAGE_WIDTH}
+
+# Okabe and Ito's palette; line styles and markers keep the lines apart without it.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# Paul Tol's muted palette and black: for classes, of which there are more than lines.
+CLASS_COLOURS = (
+    "#332288", "#CC6677", "#44AA99", "#DDCC77", "#882255", "#88CCEE", "#117733", "#AA4499", "#999933", "#000000",
+)  # fmt: skip
+SELECTED = "#E69F00"
+
+FORMATS = ("pdf", "svg", "png")
+MAP = "cividis"
+"""Colours of heat maps: even steps of lightness, the same to the colour-blind."""
+
+_STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 7.5,
+    "figure.titlesize": 7.5,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.0,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "layerprobe",  # the same figure is the same file
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """What tells a line, or a point, from the others.
+
+    Attributes:
+        colour: of the palette.
+        line: its style.
+        marker: its shape.
+    """
+
+    colour: str
+    line: Any
+    marker: str
+
+
+def look(number: int) -> Look:
+    """The look of the n-th of several lines; 49 are apart from each other."""
+    turn, place = divmod(number, len(COLOURS))
+    shape = (place + 3 * turn) % len(MARKERS)
+    return Look(COLOURS[place], LINES[shape], MARKERS[shape])
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A figure and the numbers that it shows.
+
+    Attributes:
+        figure: drawn.
+        data: every point of it, as a table.
+    """
+
+    figure: Figure
+    data: Table
+
+
+@contextmanager
+def paper_style(sheet: Path | None = None) -> Iterator[None]:
+    """Draw in the house style.
+
+    Args:
+        sheet: a matplotlib style sheet that is laid over it.
+
+    Raises:
+        LayerprobeError: if the sheet isn't there or isn't one.
+    """
+    with matplotlib.rc_context(_STYLE):
+        if sheet is not None:
+            matplotlib.rcParams.update(_read_sheet(sheet))
+        yield
+
+
+def _read_sheet(sheet: Path) -> Any:
+    if not sheet.is_file():
+        raise LayerprobeError(f"no style sheet at {sheet}; --style names a .mplstyle file")
+    try:
+        values = matplotlib.rc_params_from_file(sheet, use_default_template=False)
+    except (OSError, ValueError, UnicodeDecodeError) as error:
+        raise LayerprobeError(f"{sheet} is not a matplotlib style sheet: {error}") from None
+    if not values:
+        raise LayerprobeError(f"{sheet} sets nothing that matplotlib knows; --style names a .mplstyle file")
+    return values
+
+
+def as_written(text: str) -> str:
+    r"""Text of a user as a figure's label: a dollar begins no formula, and a line in front hides nothing.
+
+    Example:
+        >>> as_written("_5$")
+        ' _5\\$'
+    """
+    return f"{' ' if text.startswith('_') else ''}{text}".replace("$", r"\$")
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure that needs no screen; sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def figure_width(name: str) -> float:
+    """A width in inches by its name.
+
+    Raises:
+        LayerprobeError: if it is neither ``column`` nor ``page``.
+    """
+    if name not in WIDTHS:
+        raise LayerprobeError(f"--width is {' or '.join(WIDTHS)}, not {name!r}")
+    return WIDTHS[name]
+
+
+def is_narrow(width: float) -> bool:
+    """Whether panels must lie one below the other."""
+    return width < (COLUMN_WIDTH + PAGE_WIDTH) / 2
+
+
+def figure_paths(folder: Path, name: str) -> list[Path]:
+    """Where a figure's files go: the pictures, then the data."""
+    return [folder / f"{name}.{format}" for format in (*FORMATS, "csv")]
+
+
+def check_figure(folder: Path, name: str, overwrite: bool) -> None:
+    """Refuse to draw over a figure that exists, before any work is done.
+
+    Raises:
+        LayerprobeError: if one of its files exists and may not be overwritten, or the folder is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise LayerprobeError(f"{folder} is a file; --output names a folder for the figures")
+    existing = [path for path in figure_paths(folder, name) if path.exists()]
+    if existing and not overwrite:
+        raise LayerprobeError(f"{existing[0]} exists; --overwrite replaces it, another --output leaves it")
+
+
+def save_figure(
+    draw: Callable[[], Drawing], folder: Path, name: str, overwrite: bool, sheet: Path | None = None
+) -> list[Path]:
+    """Draw a figure and write it as PDF, SVG and PNG, with its data as CSV.
+
+    Args:
+        draw: makes the figure; called in the house style.
+        folder: where to, made if it is missing.
+        name: of the files, without their endings.
+        overwrite: whether existing files may be replaced.
+        sheet: a matplotlib style sheet that is laid over the house style.
+
+    Raises:
+        LayerprobeError: if one of the files exists and may not be overwritten; none is written then.
+    """
+    check_figure(folder, name, overwrite)
+    with paper_style(sheet):
+        drawing = draw()
+        folder.mkdir(parents=True, exist_ok=True)
+        *pictures, data = figure_paths(folder, name)
+        for path in pictures:
+            # Without the date, the same figure is the same file.
+            dates = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+            drawing.figure.savefig(path, metadata=dates.get(path.suffix))
+    data.write_text(render(drawing.data, "csv"), encoding="utf-8")
+    return [*pictures, data]

@@ -1,0 +1,120 @@
+"""The cells of a grid that differ in nothing but the seed, and the columns that they stand in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from layerprobe.records import CellResult, GridResults, Run
+from layerprobe.report.grid.spread import Spread, spread
+
+USES_LABELS = "uses labels"
+"""What the label of a form of feature-only says where labels reach the backbone."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells that differ in their seed alone.
+
+    Attributes:
+        pair: label of teacher and student.
+        data: label of the data set.
+        method: label of the method.
+        choice: of the teacher's layers; empty: the method's own way.
+        results: one per seed, finished or not.
+    """
+
+    pair: str
+    data: str
+    method: str
+    choice: str
+    results: tuple[CellResult, ...]
+
+    @property
+    def label(self) -> str:
+        """The method with its choice of layers."""
+        return self.results[0].cell.label
+
+    @property
+    def column(self) -> str:
+        """The pair with its data set."""
+        return ", ".join(filter(None, (self.pair, self.data)))
+
+    @cached_property
+    def runs(self) -> Mapping[int, Run]:
+        """The finished runs, by seed."""
+        return {result.cell.seed: result.run for result in self.results if result.run is not None}
+
+    @cached_property
+    def accuracies(self) -> Mapping[int, float]:
+        """Top-1 of the last epoch in percent, by seed."""
+        return {seed: run.last_accuracy for seed, run in self.runs.items()}
+
+    @property
+    def accuracy(self) -> Spread:
+        """Of the last epoch, over seeds."""
+        return spread(self.accuracies.values())
+
+    @property
+    def seconds(self) -> Spread:
+        """Of the runs' training, over seeds."""
+        return spread(run.total_seconds for run in self.runs.values())
+
+    @property
+    def labels_reach_backbone(self) -> bool | None:
+        """Whether labels reach the student's backbone; None where no run tells.
+
+        They do by a form that says so, and by a cross entropy that is not the classifier's alone.
+        """
+        told = [self.method, *(run.method for run in self.runs.values())]
+        if any(USES_LABELS in name for name in told):
+            return True
+        if not self.runs:
+            return None
+        return any("cross_entropy" in run.epochs[-1].losses for run in self.runs.values())
+
+
+def group_cells(results: GridResults) -> tuple[Group, ...]:
+    """Every group of a grid, in the order of the grid file."""
+    found: dict[tuple[str, str, str, str], list[CellResult]] = {}
+    for result in results.results:
+        cell = result.cell
+        found.setdefault((cell.pair, cell.data, cell.method, cell.choice), []).append(result)
+    return tuple(Group(*key, tuple(members)) for key, members in found.items())
+
+
+def column_groups(results: GridResults) -> Mapping[str, tuple[Group, ...]]:
+    """The groups of every pair and data set, by the column's name: what can be compared with each other."""
+    found: dict[str, list[Group]] = {}
+    for group in group_cells(results):
+        found.setdefault(group.column, []).append(group)
+    return {column: tuple(groups) for column, groups in found.items()}
+
+
+def method_labels(results: GridResults) -> tuple[str, ...]:
+    """Every method with its choice of layers, in the order of the grid file."""
+    return tuple(dict.fromkeys(result.cell.label for result in results.results))
+
+
+def is_reference(group: Group, results: GridResults) -> bool:
+    """Whether others are compared with this group.
+
+    A reference that names a method with several choices of layers, and none of them, means no group.
+    """
+    if not results.reference:
+        return False
+    if group.label == results.reference:
+        return True
+    choices = {one.cell.choice for one in results.results if one.cell.method == group.method}
+    return group.method == results.reference and len(choices) == 1
+
+
+def reference_labels(results: GridResults) -> frozenset[str]:
+    """Labels of the groups that others are compared with."""
+    return frozenset(group.label for group in group_cells(results) if is_reference(group, results))
+
+
+def find_reference(groups: tuple[Group, ...], results: GridResults) -> Group | None:
+    """The group among those of a column that others are compared with; None: none."""
+    return next((group for group in groups if is_reference(group, results)), None)

@@ -1,0 +1,67 @@
+"""How far methods are ahead of the reference: within a pair over seeds, and over pairs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from layerprobe.records import GridResults
+from layerprobe.report.grid.groups import Group, column_groups, find_reference, method_labels, reference_labels
+from layerprobe.report.grid.notes import OVER_PAIRS, reference_notes, state_note
+from layerprobe.report.grid.paired import PairedDifference, paired_difference
+from layerprobe.report.tables.table import Column, Table
+
+
+def pairs_table(results: GridResults) -> Table | None:
+    """How far every method is ahead of the reference over pairs and data sets; None of fewer than two of them.
+
+    What is averaged, and what the test counts, are pairs: seeds of one pair share its networks and images, and are no
+    independent evidence for the next pair.
+    """
+    columns = column_groups(results)
+    references = {column: find_reference(groups, results) for column, groups in columns.items()}
+    if len(columns) < 2 or not any(references.values()):
+        return None
+    rows = []
+    for label in method_labels(results):
+        found = [
+            (column, group, references[column])
+            for column, groups in columns.items()
+            for group in groups
+            if group.label == label
+        ]
+        ahead: dict[str, float] = {}
+        for column, group, reference in found:
+            if reference is not None and (mean := difference(group, reference)).pairs:
+                ahead[column] = mean.mean
+        row: dict[str, Any] = {"method": found[0][1].method, "choice": found[0][1].choice}
+        row |= paired_difference(ahead, dict.fromkeys(ahead, 0.0)).cells("difference")
+        rows.append(row | {"ahead": sum(value > 0 for value in ahead.values()) if ahead else None})
+    marked = {number for number, label in enumerate(method_labels(results)) if label in reference_labels(results)}
+    return Table(
+        title=f"{results.title}: over pairs",
+        columns=(
+            Column("method", "method", "left"),
+            *((Column("choice", "layers", "left"),) if any(row["choice"] for row in rows) else ()),
+            *difference_columns("pairs"),
+            Column("ahead", "pairs ahead"),
+        ),
+        rows=tuple(rows),
+        marked=frozenset(marked),
+        notes=(*reference_notes(results), OVER_PAIRS, state_note(results)),
+    )
+
+
+def difference(group: Group | None, reference: Group) -> PairedDifference:
+    """Of a group to the reference, over seeds; of nothing where it is the reference itself."""
+    return paired_difference({} if group is None or group is reference else group.accuracies, reference.accuracies)
+
+
+def difference_columns(counted: str) -> tuple[Column, ...]:
+    """The columns of ``difference``: with its interval, how many of what were paired, and p."""
+    return (
+        Column("difference", "difference", digits=2, interval=True, signed=True),
+        Column("difference_low", "from", digits=2, signed=True, paper=False),
+        Column("difference_high", "to", digits=2, signed=True, paper=False),
+        Column("difference_pairs", counted),
+        Column("difference_p", "p", digits=3, least=0.001),
+    )

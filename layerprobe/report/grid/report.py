@@ -1,0 +1,229 @@
+"""Everything that a report of a grid consists of, written into one folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.records import GridResults, Validation
+from layerprobe.report.figures.cost import cost_figure
+from layerprobe.report.figures.grid_bars import grid_bars_figure
+from layerprobe.report.figures.learning_curves import learning_curves_figure
+from layerprobe.report.figures.style import PAGE_WIDTH, Drawing, figure_paths, paper_style, save_figure
+from layerprobe.report.figures.validation import validation_figure
+from layerprobe.report.grid.groups import method_labels
+from layerprobe.report.grid.notes import count_states
+from layerprobe.report.grid.pairs import pairs_table
+from layerprobe.report.grid.tables import details_table, grid_table, states_table
+from layerprobe.report.html.page import Figure, Page, Section, html_page
+from layerprobe.report.tables.table import Table, render
+from layerprobe.report.tables.validation import candidates_table, correlations_table
+
+INDEX = "index.html"
+_OURS = '<meta name="generator" content="layerprobe report">'
+MOST_CURVES = 14
+"""Methods above which curves and points can't be told apart, and are not drawn."""
+_TABLES = ("table", "pairs", "details", "states", "correlations", "candidates")
+_FIGURES = ("grid-bars", "learning-curves", "cost", "validation", "validation-*")
+_ENDINGS = {"md": "markdown", "tex": "latex", "csv": "csv", "json": "json"}
+
+
+@dataclass(frozen=True)
+class _Exhibit:
+    """A figure to draw: its name, what it shows, and how."""
+
+    name: str
+    caption: str
+    draw: Callable[[], Drawing]
+
+
+def write_report(
+    results: GridResults,
+    folder: Path,
+    validation: Validation | None = None,
+    width: float = PAGE_WIDTH,
+    style: Path | None = None,
+    overwrite: bool = True,
+) -> list[Path]:
+    """Write tables, figures and one HTML page that shows them all.
+
+    Of a grid without a finished run there are tables and a page, and no figures.
+
+    Args:
+        results: the grid, finished or not.
+        folder: where to; made if it is missing.
+        validation: of the scores, where there is one.
+        width: of the figures in inches.
+        style: a matplotlib style sheet that is laid over the house style.
+        overwrite: whether a report that lies there may be replaced.
+
+    Returns:
+        Every file, the page last.
+
+    Raises:
+        LayerprobeError: if something else than a report lies in the folder, or a report that may not be replaced.
+    """
+    check_report(folder, overwrite)
+    with paper_style(style):
+        folder.mkdir(parents=True, exist_ok=True)
+    tables = {"table": grid_table(results), "details": details_table(results), "states": states_table(results)}
+    if over_pairs := pairs_table(results):
+        tables["pairs"] = over_pairs
+    if validation is not None:
+        tables |= {"correlations": correlations_table(validation), "candidates": candidates_table(validation)}
+    page = folder / INDEX
+    # The page comes first, without figures: a report that was interrupted is a report, and may be replaced.
+    page.write_text(html_page(_page(results, validation, tables, {})), encoding="utf-8")
+    written = [path for name, table in tables.items() for path in _write_table(table, folder, name)]
+    figures: dict[str, Figure] = {}
+    for exhibit in (*_of_grid(results, width), *_of_validation(validation, width)):
+        files = save_figure(exhibit.draw, folder, exhibit.name, overwrite=True, sheet=style)
+        svg = next(path for path in files if path.suffix == ".svg").read_text(encoding="utf-8")
+        figures[exhibit.name] = Figure(exhibit.name, exhibit.caption, svg)
+        written += files
+    page.write_text(html_page(_page(results, validation, tables, figures)), encoding="utf-8")
+    _remove_others(folder, written)
+    return [*written, page]
+
+
+def check_report(folder: Path, overwrite: bool = True) -> None:
+    """Make sure that a report may be written into a folder, before any work is done.
+
+    Raises:
+        LayerprobeError: if the folder is a file, or holds something else than a report, or a report that may not be
+            replaced.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise LayerprobeError(f"{folder} is a file; --output names a folder for the report")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    page = folder / INDEX
+    if not page.is_file() or _OURS not in page.read_text(encoding="utf-8", errors="replace"):
+        raise LayerprobeError(f"{folder} is not empty and holds no report; name another --output")
+    if not overwrite:
+        raise LayerprobeError(f"{page} exists; name another --output")
+
+
+def _write_table(table: Table, folder: Path, name: str) -> Iterator[Path]:
+    for ending, format in _ENDINGS.items():
+        path = folder / f"{name}.{ending}"
+        path.write_text(render(table, format), encoding="utf-8")
+        yield path
+
+
+def _remove_others(folder: Path, written: Sequence[Path]) -> None:
+    """Delete what an earlier report wrote and this one didn't: it would tell of another state of the grid."""
+    patterns = [f"{name}.{ending}" for name in _TABLES for ending in _ENDINGS]
+    patterns += [path.name for name in _FIGURES for path in figure_paths(folder, name)]
+    for pattern in patterns:
+        for path in {*folder.glob(pattern)} - {*written}:
+            path.unlink()
+
+
+def _of_grid(results: GridResults, width: float) -> Iterator[_Exhibit]:
+    if not any(result.run for result in results.results):
+        return
+    yield _Exhibit(
+        "grid-bars",
+        "Top-1 of the last epoch: mean and sample standard deviation over seeds, every seed as a dot. Hatched bars: "
+        "methods by which labels reach the student's backbone.",
+        partial(grid_bars_figure, results, width),
+    )
+    if len(method_labels(results)) > MOST_CURVES:
+        return
+    yield _Exhibit(
+        "learning-curves",
+        "Top-1 on the test images against epochs: mean over seeds, with a band of one sample standard deviation.",
+        partial(learning_curves_figure, results, width),
+    )
+    yield _Exhibit(
+        "cost",
+        "Top-1 of the last epoch against the seconds that a run took: means over seeds, bars of one sample standard "
+        "deviation.",
+        partial(cost_figure, results, width),
+    )
+
+
+def _of_validation(validation: Validation | None, width: float) -> Iterator[_Exhibit]:
+    """One figure per pair that has a finished student."""
+    candidates = validation.candidates if validation else ()
+    pairs = list(dict.fromkeys(one.pair for one in candidates if one.accuracies and one.scores))
+    for pair, name in zip(pairs, _file_names(pairs), strict=True):
+        assert validation is not None
+        part = replace(validation, candidates=tuple(one for one in candidates if one.pair == pair))
+        yield _Exhibit(
+            name,
+            f"{pair}: what students reached against each score of the layers that they learnt from; above each panel "
+            "Spearman's rank correlation with its interval.",
+            partial(validation_figure, part, width),
+        )
+
+
+def _file_names(pairs: Sequence[str]) -> tuple[str, ...]:
+    """Of the figures of pairs: no two alike, also where labels differ in signs alone.
+
+    Example:
+        >>> _file_names(["A to B", "A-to-B", "C"])
+        ('validation-a-to-b--1', 'validation-a-to-b--2', 'validation-c')
+    """
+    if len(pairs) == 1:
+        return ("validation",)
+    slugs = [_slug(pair) for pair in pairs]
+    numbered = (f"{slug}--{number}" if slugs.count(slug) > 1 else slug for number, slug in enumerate(slugs, 1))
+    return tuple(f"validation-{name}" for name in numbered)
+
+
+def _slug(label: str) -> str:
+    """A label as the name of a file.
+
+    Example:
+        >>> _slug("ResNet-56 to ResNet-20")
+        'resnet-56-to-resnet-20'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") or "pair"
+
+
+def _page(
+    results: GridResults, validation: Validation | None, tables: dict[str, Table], figures: dict[str, Figure]
+) -> Page:
+    drawn = tuple(figure for name, figure in figures.items() if not name.startswith("validation"))
+    sections = [
+        Section(
+            "Results", tuple(tables[name] for name in ("table", "pairs") if name in tables), drawn, _missing(results)
+        ),
+        Section("Every number", (tables["details"],)),
+    ]
+    if tables["states"].rows:
+        sections.append(Section("Cells that failed", (tables["states"],)))
+    if validation is not None:
+        scatter = tuple(figure for name, figure in figures.items() if name.startswith("validation"))
+        sections.append(Section(validation.title, (tables["correlations"],), scatter))
+        sections.append(Section("Candidates", (tables["candidates"],)))
+    provenance = {**results.provenance, **(validation.provenance if validation else {})}
+    return Page(results.title, _extent(results), count_states(results), tuple(sections), provenance)
+
+
+def _missing(results: GridResults) -> str:
+    """Which figures there are none of, and why; empty: all are there."""
+    if not any(result.run for result in results.results):
+        return "No run is finished yet, so there is nothing to compare and no figure to draw."
+    if len(method_labels(results)) > MOST_CURVES:
+        return f"With more than {MOST_CURVES} methods, learning curves and cost are left to the tables."
+    return ""
+
+
+def _extent(results: GridResults) -> str:
+    """How large a grid is, in words."""
+    cells = [result.cell for result in results.results]
+    counts = {
+        "pair": len({cell.pair for cell in cells}),
+        "data set": len({cell.data for cell in cells} - {""}),
+        "method": len({cell.label for cell in cells}),
+        "seed": len({cell.seed for cell in cells}),
+    }
+    parts = [f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items() if count]
+    return f"{len(cells)} cells: {', '.join(parts)}"

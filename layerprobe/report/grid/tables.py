@@ -1,0 +1,201 @@
+"""A grid of runs as tables: the headline, every number of every group, and the state of its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from layerprobe.records import GridResults
+from layerprobe.report.grid.groups import (
+    Group,
+    column_groups,
+    find_reference,
+    method_labels,
+    reference_labels,
+)
+from layerprobe.report.grid.notes import (
+    BEST_EPOCH,
+    DIFFERENCES,
+    HEADLINE,
+    HOLDOUT,
+    LABELS,
+    cost_notes,
+    count_states,
+    reference_notes,
+    setting_notes,
+    state_note,
+    teacher_accuracy,
+)
+from layerprobe.report.grid.pairs import difference, difference_columns
+from layerprobe.report.grid.spread import spread
+from layerprobe.report.tables.table import Column, Table
+
+TEACHER = "teacher"
+
+
+def grid_table(results: GridResults) -> Table:
+    """Top-1 of the last epoch: a row per method and choice of layers, two columns per pair and data set.
+
+    For machines a pair's numbers are ``top1 COLUMN``, ``top1 COLUMN_std`` and ``top1 COLUMN_n``, and of the difference
+    to the reference, where there is one, ``difference COLUMN``, ``_low`` and ``_high``. The last row is the teachers',
+    where they are known.
+    """
+    columns = column_groups(results)
+    rows = [_method_row(label, columns, results) for label in method_labels(results)]
+    teachers = {column: teacher_accuracy(groups) for column, groups in columns.items()}
+    marked = {number for number, label in enumerate(method_labels(results)) if label in reference_labels(results)}
+    if any(value is not None for value in teachers.values()):
+        rows.append({"method": TEACHER, "choice": "", **{f"top1 {column}": top1 for column, top1 in teachers.items()}})
+    chosen = any(row["choice"] for row in rows)
+    return Table(
+        title=f"{results.title}: top-1 on the test images (%)",
+        columns=(
+            Column("method", "method", "left"),
+            *((Column("choice", "layers", "left"),) if chosen else ()),
+            *(one for column in columns for one in _headline_columns(column, rows, alone=len(columns) == 1)),
+        ),
+        rows=tuple(rows),
+        marked=frozenset(marked),
+        notes=(
+            *reference_notes(results),
+            HEADLINE,
+            *((DIFFERENCES,) if any(_compared(column, rows) for column in columns) else ()),
+            *setting_notes(results),
+            state_note(results),
+        ),
+        details={"reference": results.reference, "states": count_states(results), "teachers": teachers},
+        apart=frozenset(range(len(method_labels(results)), len(rows))),
+    )
+
+
+def _method_row(label: str, columns: Mapping[str, tuple[Group, ...]], results: GridResults) -> dict[str, Any]:
+    """Of every column the group with this label; a method that a column lacks has no seed there."""
+    mine = {column: next((one for one in groups if one.label == label), None) for column, groups in columns.items()}
+    first = next(group for group in mine.values() if group)
+    row: dict[str, Any] = {"method": first.method, "choice": first.choice}
+    for column, group in mine.items():
+        row |= (group.accuracy if group else spread(())).cells(f"top1 {column}")
+        reference = find_reference(columns[column], results)
+        if reference is not None:
+            row |= difference(group, reference).cells(f"difference {column}")
+    return row
+
+
+def _compared(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    return any(f"difference {column}" in row for row in rows)
+
+
+def _headline_columns(column: str, rows: Sequence[Mapping[str, Any]], alone: bool) -> Iterator[Column]:
+    """Top-1 of a pair and the difference to its reference; beside one pair there is room for p too."""
+    yield Column(f"top1 {column}", column, digits=2, best="max", spread=True)
+    name = f"difference {column}"
+    if not _compared(column, rows):
+        return
+    yield Column(name, "difference", digits=2, interval=True, signed=True)
+    if alone:
+        yield Column(f"{name}_low", "from", digits=2, signed=True, paper=False)
+        yield Column(f"{name}_high", "to", digits=2, signed=True, paper=False)
+        yield Column(f"{name}_p", "p", digits=3, least=0.001)
+
+
+def details_table(results: GridResults) -> Table:
+    """One row per pair, data set, method and choice of layers, with every number that tells of it."""
+    rows: list[dict[str, Any]] = []
+    marked: set[int] = set()
+    for groups in column_groups(results).values():
+        reference = find_reference(groups, results)
+        for group in groups:
+            if group is reference:
+                marked.add(len(rows))
+            rows.append(_details_row(group, reference))
+    return Table(
+        title=f"{results.title}: every pair and method",
+        columns=_details_columns(rows),
+        rows=tuple(rows),
+        marked=frozenset(marked),
+        notes=_details_notes(results, rows),
+        details={"reference": results.reference, "states": count_states(results)},
+        best_within=("pair", "data"),
+    )
+
+
+def _details_row(group: Group, reference: Group | None) -> dict[str, Any]:
+    runs = group.runs.values()
+    memory = [run.peak_memory for run in runs if run.peak_memory is not None]
+    labels = group.labels_reach_backbone
+    row: dict[str, Any] = {"pair": group.pair, "data": group.data, "method": group.method, "choice": group.choice}
+    row |= {"labels": None if labels is None else "yes" if labels else "no", "cells": len(group.results)}
+    row |= group.accuracy.cells("top1")
+    if reference is not None:
+        row |= difference(group, reference).cells("difference")
+    row |= spread(run.chosen_accuracy for run in runs if run.chosen_accuracy is not None).cells("chosen_on_holdout")
+    row |= spread(run.best_on_test_accuracy for run in runs).cells("best_on_test")
+    row |= group.seconds.cells("seconds")
+    return {**row, "peak_megabytes": max(memory) / 1e6 if memory else None}
+
+
+def _details_columns(rows: Sequence[dict[str, Any]]) -> tuple[Column, ...]:
+    def anywhere(name: str) -> bool:
+        return any(row.get(name) for row in rows)
+
+    held_out = Column("chosen_on_holdout", "epoch chosen on held-out", digits=2, spread=True)
+    return (
+        Column("pair", "pair", "left"),
+        *((Column("data", "data", "left"),) if anywhere("data") else ()),
+        Column("method", "method", "left"),
+        *((Column("choice", "layers", "left"),) if anywhere("choice") else ()),
+        Column("labels", "labels", "left"),
+        Column("cells", "cells"),
+        Column("top1", "top-1, last epoch", digits=2, best="max", spread=True),
+        *(difference_columns("seeds of both") if any("difference" in row for row in rows) else ()),
+        *((held_out,) if anywhere("chosen_on_holdout_n") else ()),
+        Column("best_on_test", "best epoch on test", digits=2, spread=True),
+        Column("seconds", "seconds", digits=0, spread=True),
+        *((Column("peak_megabytes", "peak MB", digits=0),) if anywhere("peak_megabytes") else ()),
+    )
+
+
+def _details_notes(results: GridResults, rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    return (
+        *reference_notes(results),
+        HEADLINE,
+        *((DIFFERENCES,) if any("difference" in row for row in rows) else ()),
+        *((HOLDOUT,) if any(row["chosen_on_holdout_n"] for row in rows) else ()),
+        BEST_EPOCH,
+        LABELS,
+        *setting_notes(results),
+        *cost_notes(results),
+        state_note(results),
+    )
+
+
+def states_table(results: GridResults) -> Table:
+    """The cells that failed, one row each with its reason; how many are done, running, failed and waiting below."""
+    failed = [result for result in results.results if result.state == "failed"]
+    rows = tuple(
+        {
+            "pair": result.cell.pair,
+            "data": result.cell.data,
+            "method": result.cell.method,
+            "choice": result.cell.choice,
+            "seed": result.cell.seed,
+            "path": result.cell.path,
+            "reason": result.reason,
+        }
+        for result in failed
+    )
+    return Table(
+        title=f"{results.title}: cells that failed",
+        columns=(
+            Column("pair", "pair", "left"),
+            *((Column("data", "data", "left"),) if any(row["data"] for row in rows) else ()),
+            Column("method", "method", "left"),
+            *((Column("choice", "layers", "left"),) if any(row["choice"] for row in rows) else ()),
+            Column("seed", "seed"),
+            Column("path", "run", "left"),
+            Column("reason", "reason", "left"),
+        ),
+        rows=rows,
+        notes=(state_note(results),),
+        details={"cells": len(results.results), **count_states(results)},
+    )

@@ -1,0 +1,1 @@
+"""Records as tables, for people and for machines."""

@@ -1,0 +1,146 @@
+"""Models and feature files as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from layerprobe.records import Layer, Preprocessing, StoredLayer
+from layerprobe.report.tables.table import Column, Table
+
+LAYER_COLUMNS = (
+    Column("index", "#"),
+    Column("name", "layer", "left"),
+    Column("kind", "kind", "left"),
+    Column("shape", "shape", "left"),
+)
+"""What every table of layers starts with."""
+
+
+def layers_table(layers: Sequence[StoredLayer], model: str, dtype: str, images: int) -> Table:
+    """The layers of a model, and the bytes that a feature file of them takes.
+
+    Args:
+        layers: the layers as they would be stored.
+        model: its name.
+        dtype: ``float16`` or ``float32``, the type they would be stored in.
+        images: how many images the file would hold.
+    """
+    size = images * sum(_bytes_per_image(stored, dtype) for stored in layers)
+    return Table(
+        title=f"{model}: {len(layers)} layers",
+        columns=(*_stored_columns(layers), Column("parameters", "parameters so far", thousands=True)),
+        rows=tuple({**_stored(stored, dtype, images), "parameters": stored.layer.parameters} for stored in layers),
+        notes=(f"{images:,} images in {dtype} take {size / 1e6:,.1f} MB",),
+        details={"images": images, "dtype": dtype, "bytes": size},
+    )
+
+
+def file_table(
+    path: Path,
+    layers: Sequence[StoredLayer],
+    provenance: Mapping[str, Any],
+    done: int,
+    complete: bool,
+    damaged: Mapping[str, int] | None,
+) -> Table:
+    """What is in a feature file.
+
+    Args:
+        path: the file.
+        layers: its layers.
+        provenance: where its features came from.
+        done: how many rows it has.
+        complete: whether it is marked complete.
+        damaged: of every layer that has rows that are not what was written, how many; None: not checked.
+    """
+    rows, dtype = int(provenance["rows"]), str(provenance["dtype"])
+    state = "complete" if complete else f"unfinished: {done} of {rows} rows"
+    columns = (*_stored_columns(layers), *((Column("damaged", "damaged rows"),) if damaged else ()))
+    checked = [] if damaged is None else [_verdict(damaged)]
+    return Table(
+        title=f"{path}: {len(layers)} layers of {rows} images in {dtype}, {state}",
+        columns=columns,
+        rows=tuple(
+            {**_stored(stored, dtype, rows), **({"damaged": damaged.get(stored.layer.name, 0)} if damaged else {})}
+            for stored in layers
+        ),
+        marked=frozenset(i for i, stored in enumerate(layers) if damaged and stored.layer.name in damaged),
+        notes=(*_describe_source(provenance), *checked),
+        details={**provenance, "rows_done": done, "complete": complete, "damaged": damaged},
+    )
+
+
+def gram_table(path: Path, layers: Sequence[StoredLayer], provenance: Mapping[str, Any]) -> Table:
+    """What is in a file of Gram matrices."""
+    return Table(
+        title=f"{path}: Gram matrices of {len(layers)} layers of {provenance['rows']} images",
+        columns=tuple(column for column in _stored_columns(layers) if column.name != "megabytes"),
+        rows=tuple(_stored(stored, str(provenance["dtype"]), int(provenance["rows"])) for stored in layers),
+        notes=_describe_source(provenance),
+        details=provenance,
+    )
+
+
+def _verdict(damaged: Mapping[str, int]) -> str:
+    if damaged:
+        return f"checksums: DAMAGED, {len(damaged)} layers have rows that are not what was written"
+    return "checksums: every row is what was written"
+
+
+def _describe_source(source: Mapping[str, Any]) -> tuple[str, ...]:
+    preprocessing = Preprocessing.from_dict(source["preprocessing"]).describe()
+    versions = f"layerprobe {source['layerprobe_version']}, torch {source['torch_version']}"
+    return (
+        f"model: {source['model']}, weights: {source['weights']} (SHA-256 {source['weights_sha256'][:12]}...)",
+        f"images: {describe_images(source)}: {source['sample']['how']}",
+        f"preprocessing: {preprocessing}",
+        f"computed in {source['precision']} on {source['device']}, {source['created']}, {versions}",
+    )
+
+
+def _stored_columns(layers: Sequence[StoredLayer]) -> tuple[Column, ...]:
+    reduced = any(stored.reduction for stored in layers)
+    return (
+        *LAYER_COLUMNS,
+        *((Column("reduction", "reduction", "left"), Column("stored", "stored", "left")) if reduced else ()),
+        Column("dimension", "D", thousands=True),
+        Column("megabytes", "MB", digits=1),
+    )
+
+
+def _stored(stored: StoredLayer, dtype: str, images: int) -> dict[str, object]:
+    return {
+        **layer_row(stored.layer),
+        "reduction": stored.reduction,
+        "stored": _shape(stored.shape),
+        "dimension": stored.dimension,
+        "megabytes": images * _bytes_per_image(stored, dtype) / 1e6,
+    }
+
+
+def _bytes_per_image(stored: StoredLayer, dtype: str) -> int:
+    return stored.dimension * {"float16": 2, "float32": 4}[dtype]
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def layer_row(layer: Layer) -> dict[str, object]:
+    """A layer's cells under ``LAYER_COLUMNS``."""
+    return {
+        "index": layer.index,
+        "name": layer.name,
+        "kind": layer.kind,
+        "shape": _shape(layer.shape),
+    }
+
+
+def describe_images(source: Mapping[str, Any]) -> str:
+    """How many images of which data set, from the provenance of features or of a ranking."""
+    per_class = source.get("sample", {}).get("per_class")
+    size = f"{source.get('rows', '?')} images" + (f" ({per_class} per class)" if per_class else "")
+    dataset = Path(str(source.get("dataset", "?"))).name
+    return f"{size} of {source.get('population', '?')} in {dataset}/{source.get('split', '?')}"

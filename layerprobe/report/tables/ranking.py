@@ -1,0 +1,136 @@
+"""Rankings and similarities of layers as tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from layerprobe.records import LayerGeometry, Ranking, Similarity
+from layerprobe.report.tables.layers import LAYER_COLUMNS, describe_images, layer_row
+from layerprobe.report.tables.table import Column, Table
+
+_FURTHER = (
+    Column("twonn", "TwoNN", digits=1),
+    Column("mle", "MLE", digits=1),
+    Column("pca_90", "PCA-90", digits=0),
+    Column("pca_95", "PCA-95", digits=0),
+    Column("effective_rank", "eff. rank", digits=1),
+    Column("participation_ratio", "PR", digits=1),
+    Column("nc1", "NC1", digits=3, best="min"),
+    Column("knn_accuracy", "10-NN", digits=3, best="max"),
+    Column("probe_accuracy", "probe", digits=3, best="max"),
+    Column("logme", "LogME", digits=4, best="max"),
+)
+"""Statistics that a ranking may hold beside the scores."""
+SCORE_TITLES = {
+    "separation": "S",
+    "information": "I",
+    "efficiency": "E",
+    "quality": "Q",
+    "information_normalised": "I_n",
+    "quality_normalised": "Q_n",
+    "sqrt_ie": "sqrt(IE)",
+    "depth": "depth",
+}
+"""The scores that layers are chosen by, as a paper writes them."""
+
+
+def ranking_table(ranking: Ranking) -> Table:
+    """The scores of every layer, the chosen ones marked, with the interval of the score that they were chosen by."""
+    chosen = (number for number, geometry in enumerate(ranking.geometries) if geometry.layer.name in ranking.selected)
+    resampled = any(geometry.intervals for geometry in ranking.geometries)
+    shared = any(geometry.top_share is not None for geometry in ranking.geometries)
+    by, top = ranking.score, len(ranking.selected)
+    further = [column for column in _FURTHER if all(column.name in g.statistics for g in ranking.geometries)]
+    shown = [name for name in SCORE_TITLES if name in ("separation", "information", "efficiency", "quality", by)]
+    uncertainty = (
+        Column(f"{by}_low", "from", digits=3, paper=False),
+        Column(f"{by}_high", "to", digits=3, paper=False),
+        Column("top_share", f"in top {top} (%)", digits=0),
+    )
+    return Table(
+        title=f"{ranking.provenance.get('model', 'layers')}: layers by {by.replace('_', ' ')}",
+        columns=(
+            *LAYER_COLUMNS,
+            Column("dimension", "D", thousands=True),
+            *(
+                Column(name, SCORE_TITLES[name], digits=3, best="max", interval=resampled and name != "depth")
+                for name in shown
+            ),
+            *(uncertainty if shared else ()),
+            *further,
+        ),
+        rows=tuple(_ranked(geometry) for geometry in ranking.geometries),
+        marked=frozenset(chosen),
+        notes=(
+            describe_sample(ranking),
+            f"chosen by {by.replace('_', ' ')}: {', '.join(ranking.selected)}",
+            *_describe_end(ranking),
+            *(_describe_uncertainty(ranking) if shared else ()),
+        ),
+    )
+
+
+def _ranked(geometry: LayerGeometry) -> dict[str, object]:
+    intervals = {f"{name}_low": one.low for name, one in geometry.intervals.items()}
+    intervals |= {f"{name}_high": one.high for name, one in geometry.intervals.items()}
+    return {
+        **layer_row(geometry.layer),
+        **geometry.statistics,
+        "dimension": int(geometry.statistics["dimension"]),
+        **intervals,
+        **({} if geometry.top_share is None else {"top_share": 100 * geometry.top_share}),
+    }
+
+
+def similarity_table(similarity: Similarity, debiased: bool) -> Table:
+    """Linear CKA of every pair of layers: a row per layer of the first network, a column per layer of the second."""
+    values = similarity.debiased if debiased else similarity.cka
+    columns = tuple(Column(f"cka_{layer.index}", layer.name, digits=3, best="max") for layer in similarity.second)
+    source = dict(similarity.provenance)
+    return Table(
+        title=f"linear CKA{', debiased' if debiased else ''}: {similarity.names[0]} (rows), {similarity.names[1]}",
+        columns=(Column("layer", "layer", "left"), *columns),
+        rows=tuple(
+            {"layer": layer.name, **dict(zip((column.name for column in columns), row, strict=True))}
+            for layer, row in zip(similarity.first, values.tolist(), strict=True)
+        ),
+        notes=(describe_images(source),),
+        details=similarity.to_dict(),
+    )
+
+
+def _describe_end(ranking: Ranking) -> tuple[str, ...]:
+    """What the last block has kept; a network without blocks, or a file without them, has activations for them."""
+    if math.isnan(kept := ranking.information_kept):
+        return ()
+    last = ranking.blocks[-1].layer
+    return (f"of the ranked {last.kind}s the last, {last.name}, has {kept:.3f} of the highest information",)
+
+
+def _describe_uncertainty(ranking: Ranking) -> tuple[str, ...]:
+    level, resamples = ranking.provenance["level"], ranking.provenance["resamples"]
+    method = f"from, to: {100 * level:g} % interval of {ranking.score.replace('_', ' ')} from {resamples} resamples"
+    if not ranking.undecided:
+        return (method,)
+    lowest = min(
+        (geometry for geometry in ranking.geometries if geometry.layer.name in ranking.selected),
+        key=lambda geometry: geometry.statistics[ranking.score],
+    )
+    return (method, f"can't be told apart from {lowest.layer.name} at that level: {', '.join(ranking.undecided)}")
+
+
+def describe_sample(ranking: Ranking) -> str:
+    """Which images the scores come from: scores of samples of different size can't be compared."""
+    return describe_images(ranking.provenance)
+
+
+def different_samples(rankings: Sequence[Ranking]) -> str | None:
+    """What to say where several rankings don't come from samples of one size."""
+    sizes = {str(ranking.provenance.get("sample", {}).get("per_class")) for ranking in rankings}
+    if len(sizes) == 1:
+        return None
+    return (
+        f"the samples have {' and '.join(sorted(sizes))} images per class: I and Q grow with that number and can't be "
+        "compared between these networks; quality-normalised depends on it less"
+    )

@@ -1,0 +1,90 @@
+"""Runs as tables."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from layerprobe.records import Evaluation, Run
+from layerprobe.report.tables.table import Column, Table
+
+HONESTY = "the last epoch is the headline; the best epoch on test is chosen by the test images, and optimistic"
+
+
+def run_table(run: Run) -> Table:
+    """The accuracies of one run."""
+    name = "" if run.config.get("command") == "train" else f"{run.method}, "
+    rows = [] if run.teacher_accuracy is None else [{"what": "teacher", "accuracy": run.teacher_accuracy}]
+    rows.append({"what": f"{name}last epoch", "accuracy": run.last_accuracy})
+    if run.chosen_accuracy is not None:
+        rows.append({"what": f"{name}epoch chosen on held-out images", "accuracy": run.chosen_accuracy})
+    rows.append({"what": f"{name}best epoch on test", "accuracy": run.best_on_test_accuracy})
+    return Table(
+        title=f"{run.folder}: top-1 on the test images",
+        columns=(Column("what", "", "left"), Column("accuracy", "top-1 (%)", digits=2)),
+        rows=tuple(rows),
+        notes=(HONESTY,),
+    )
+
+
+def runs_table(runs: Sequence[Run]) -> Table:
+    """Methods compared: mean and sample standard deviation of top-1 over seeds. No run is dropped."""
+    methods = list(dict.fromkeys(run.method for run in runs))
+    rows = tuple(_method_row(method, [run for run in runs if run.method == method]) for method in methods)
+    means = [row["mean"] for row in rows]
+    with_holdout = any(row["chosen"] is not None for row in rows)
+    teacher = next((run.teacher_accuracy for run in runs if run.teacher_accuracy is not None), None)
+    notes = () if teacher is None else (f"teacher: {teacher:.2f} %",)
+    return Table(
+        title="Top-1 on the test images (%)",
+        columns=(
+            Column("method", "method", "left"),
+            Column("seeds", "seeds"),
+            Column("mean", "last epoch, mean", digits=2, best="max"),
+            Column("deviation", "std", digits=2),
+            *((Column("chosen", "epoch chosen on held-out", digits=2),) if with_holdout else ()),
+            Column("best", "best epoch on test", digits=2),
+            Column("seconds", "seconds", digits=1),
+        ),
+        rows=rows,
+        marked=frozenset([means.index(max(means))]),
+        notes=(*notes, HONESTY),
+    )
+
+
+def _method_row(method: str, runs: Sequence[Run]) -> dict[str, Any]:
+    last = [run.last_accuracy for run in runs]
+    chosen = [run.chosen_accuracy for run in runs if run.chosen_accuracy is not None]
+    return {
+        "method": method,
+        "seeds": len(runs),
+        "mean": statistics.mean(last),
+        "deviation": statistics.stdev(last) if len(last) > 1 else None,
+        "chosen": statistics.mean(chosen) if len(chosen) == len(runs) else None,
+        "best": statistics.mean(run.best_on_test_accuracy for run in runs),
+        "seconds": statistics.mean(sum(epoch.seconds for epoch in run.epochs) for run in runs),
+    }
+
+
+def evaluation_table(evaluation: Evaluation) -> Table:
+    """Top-1 of every class, and of all of them; top-5 and the confusion matrix among the details."""
+    counts = evaluation.confusion.sum(dim=1).tolist()
+    rows = [
+        {"class": name, "images": count, "accuracy": accuracy if count else None}
+        for name, count, accuracy in zip(evaluation.classes, counts, evaluation.per_class, strict=True)
+    ]
+    rows.append({"class": "all", "images": evaluation.images, "accuracy": evaluation.top1})
+    top5 = "" if evaluation.top5 is None else f", top-5 {evaluation.top5:.2f} %"
+    return Table(
+        title=f"{evaluation.name} on {evaluation.dataset}, {evaluation.split}",
+        columns=(
+            Column("class", "class", "left"),
+            Column("images", "images", thousands=True),
+            Column("accuracy", "top-1 (%)", digits=2),
+        ),
+        rows=tuple(rows),
+        marked=frozenset([len(rows) - 1]),
+        notes=(f"top-1 {evaluation.top1:.2f} %{top5} of {evaluation.images:,} images",),
+        details=evaluation.to_dict(),
+    )

@@ -1,0 +1,234 @@
+"""One table, rendered for people and for machines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.report.tables.columns import Column as Column
+from layerprobe.report.tables.columns import is_known, set_minus
+from layerprobe.report.tables.escaping import escape_latex, escape_markdown
+
+MARK = "*"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of values under columns.
+
+    Attributes:
+        title: what it shows.
+        columns: in order.
+        rows: values by column name.
+        marked: numbers of the rows to stand out, with an asterisk.
+        notes: lines below it.
+        details: facts about the whole, ready for JSON; shown by no other format.
+        plain: whether it is data alone, without marks: CSV has no column ``marked`` then.
+        apart: numbers of the last rows that stand below a rule, like a teacher's below the students': never the best.
+        best_within: names of the columns that divide the rows: the best is the best of each part. Empty: of all rows.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Mapping[str, Any], ...]
+    marked: frozenset[int] = frozenset()
+    notes: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+    plain: bool = False
+    apart: frozenset[int] = frozenset()
+    best_within: tuple[str, ...] = ()
+
+    def texts(self, row: Mapping[str, Any]) -> list[str]:
+        """A row's values for people."""
+        return [column.row_text(row) for column in self.columns]
+
+    @property
+    def paper_columns(self) -> tuple[Column, ...]:
+        """The columns that a paper and a machine get."""
+        return tuple(column for column in self.columns if column.paper)
+
+    def best_rows(self, column: Column) -> frozenset[int]:
+        """Numbers of the rows that have the column's best value, of every part of the rows."""
+        parts: dict[tuple[object, ...], dict[int, float]] = {}
+        for number, row in enumerate(self.rows):
+            value = row.get(column.name)
+            if number not in self.apart and isinstance(value, (int, float)) and is_known(value):
+                parts.setdefault(tuple(row.get(name) for name in self.best_within), {})[number] = value
+        if not column.best:
+            return frozenset()
+        best = max if column.best == "max" else min
+        return frozenset(
+            number for part in parts.values() for number, value in part.items() if value == best(part.values())
+        )
+
+
+def data_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table of plain values for machines."""
+    values = tuple(dict(zip(columns, row, strict=True)) for row in rows)
+    return Table(title, tuple(Column(name, name) for name in columns), values, plain=True)
+
+
+def check_format(format: str) -> None:
+    """Refuse a format that there is none of, before any work is done.
+
+    Raises:
+        LayerprobeError: if ``format`` is no key of ``TABLE_FORMATS``.
+    """
+    if format not in TABLE_FORMATS:
+        raise LayerprobeError(f"--format is one of {', '.join(TABLE_FORMATS)}, not {format!r}")
+
+
+def render(table: Table, format: str = "table", colour: bool = False) -> str:
+    """A table as text.
+
+    Args:
+        table: the table.
+        format: a key of ``TABLE_FORMATS``.
+        colour: whether ``table`` may use a terminal's colours and weights.
+
+    Raises:
+        LayerprobeError: if there is no such format.
+    """
+    check_format(format)
+    return _terminal(table, colour) if format == "table" else TABLE_FORMATS[format](table)
+
+
+def render_all(tables: Sequence[Table], format: str = "table", colour: bool = False) -> str:
+    """Several tables of one kind as one text that the format's readers understand.
+
+    JSON becomes a list; CSV gets one heading and a first column ``table`` with the titles.
+
+    Raises:
+        LayerprobeError: if there is no such format.
+    """
+    if len(tables) == 1:
+        return render(tables[0], format, colour)
+    check_format(format)
+    if format == "json":
+        return json.dumps([json.loads(render(table, format)) for table in tables], indent=1)
+    if format == "csv":
+        return _joined_csv(tables)
+    return "\n".join(render(table, format, colour) for table in tables)
+
+
+def _joined_csv(tables: Sequence[Table]) -> str:
+    stream = io.StringIO()
+    keys = dict.fromkeys(key for table in tables for column in table.paper_columns for key in column.keys)
+    writer = csv.DictWriter(stream, ["table", *keys, "marked"], extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for table in tables:
+        for number, row in enumerate(table.rows):
+            writer.writerow({**row, "table": table.title, "marked": int(number in table.marked)})
+    return stream.getvalue()
+
+
+def _terminal(table: Table, colour: bool = False) -> str:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    if table.marked:
+        grid.add_column("")
+    for column in table.columns:
+        grid.add_column(Text(column.title), justify=column.align, no_wrap=True)
+    for number, row in enumerate(table.rows):
+        mark = [MARK if number in table.marked else ""] if table.marked else []
+        cells = [Text(text) for text in [*mark, *table.texts(row)]]
+        ruled = number + 1 not in table.apart or number in table.apart
+        grid.add_row(*cells, style="bold" if number in table.marked else None, end_section=not ruled)
+    # A table that is piped is as wide as it needs to be: cut columns would be lost data.
+    stream = io.StringIO()
+    console = Console(file=stream, width=10_000, force_terminal=colour, no_color=not colour, highlight=False)
+    console.print(Text(table.title, style="bold"))
+    console.print(grid)
+    for note in table.notes:
+        console.print(Text(note), soft_wrap=True)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def _json(table: Table) -> str:
+    rows = [
+        {**{key: _plain(value) for key, value in row.items()}, "marked": number in table.marked}
+        for number, row in enumerate(table.rows)
+    ]
+    content: dict[str, Any] = {"title": table.title, "rows": rows, "notes": list(table.notes)}
+    if table.details:
+        content["details"] = dict(table.details)
+    return json.dumps(content, indent=1, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """NaN and infinities have no JSON: null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _csv(table: Table) -> str:
+    stream = io.StringIO()
+    keys = [key for column in table.paper_columns for key in column.keys]
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(keys if table.plain else [*keys, "marked"])
+    for number, row in enumerate(table.rows):
+        values = [row.get(key) for key in keys]
+        writer.writerow(values if table.plain else [*values, int(number in table.marked)])
+    return stream.getvalue()
+
+
+def _paper_lines(
+    table: Table, bold: Callable[[str], str], escape: Callable[[str], str], star: str, minus: str = "-"
+) -> tuple[list[str], ...]:
+    """Headings, then a line per row, cell by cell: best values in bold, marked rows with an asterisk in front."""
+    columns = table.paper_columns
+    best = [table.best_rows(column) for column in columns]
+    lines = [[*([""] if table.marked else []), *(escape(column.title) for column in columns)]]
+    for number, row in enumerate(table.rows):
+        texts = ((column, escape(column.paper_text(row))) for column in columns)
+        cells = [
+            set_minus(text, minus) if isinstance(row.get(column.name), (int, float)) else text for column, text in texts
+        ]
+        cells = [bold(cell) if number in rows else cell for cell, rows in zip(cells, best, strict=True)]
+        lines.append([*([star if number in table.marked else ""] if table.marked else []), *cells])
+    return tuple(lines)
+
+
+def _aligned(table: Table) -> list[str]:
+    """``left`` or ``right`` of every column of a paper's table."""
+    return [*(["left"] if table.marked else []), *(column.align for column in table.paper_columns)]
+
+
+def _markdown(table: Table) -> str:
+    rule = [("---:" if align == "right" else ":---") for align in _aligned(table)]
+    heading, *lines = _paper_lines(table, "**{}**".format, escape_markdown, "\\*")
+    body = "\n".join(f"| {' | '.join(line)} |" for line in (heading, rule, *lines))
+    return f"**{table.title}**\n\n{body}\n" + "".join(f"\n{note}\n" for note in table.notes)
+
+
+def _latex(table: Table) -> str:
+    """A booktabs ``tabular``; title and notes are comments."""
+    lines = [f"% {' '.join(table.title.split())}", "% needs \\usepackage{booktabs}"]
+    lines.append(f"\\begin{{tabular}}{{{''.join(align[0] for align in _aligned(table))}}}")
+    lines.append("\\toprule")
+    heading, *rows = _paper_lines(table, "\\textbf{{{}}}".format, escape_latex, "$\\ast$", "$-$")
+    lines += [" & ".join(heading) + r" \\", "\\midrule"]
+    for number, row in enumerate(rows):
+        lines += ["\\midrule"] if number in table.apart and number - 1 not in table.apart else []
+        lines.append(" & ".join(row) + r" \\")
+    lines += ["\\bottomrule", "\\end{tabular}", *(f"% {' '.join(note.split())}" for note in table.notes)]
+    return "\n".join(lines) + "\n"
+
+
+TABLE_FORMATS: Mapping[str, Callable[[Table], str]] = {
+    "table": _terminal,
+    "json": _json,
+    "csv": _csv,
+    "markdown": _markdown,
+    "latex": _latex,
+}
+"""Every format that a table can be rendered in."""

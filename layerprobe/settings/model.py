@@ -1,0 +1,30 @@
+"""Which network."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from layerprobe.settings.base import Settings
+from layerprobe.settings.flags import Flag
+
+
+class ModelSettings(Settings):
+    """A network as the user names it. In YAML and Python its name alone may stand for it."""
+
+    panel: ClassVar[str] = "Model"
+
+    name: Annotated[str, Field(min_length=1)]
+    """The network: timm:NAME, torchvision:NAME, cifar:NAME or FILE.py:callable."""
+    weights: Annotated[str | None, Flag(default="pretrained for timm: and torchvision:")] = None
+    """Its weights: a file (.safetensors, .pt, .pth, .th), 'pretrained' (from the hub) or 'random'."""
+    num_classes: Annotated[int | None, Field(ge=1), Flag(default="as in the weights, or as the data")] = None
+    """Size of its classifier."""
+    weights_sha256: Annotated[str | None, Flag(none=True)] = None
+    """SHA-256 of the weights that are expected; others are refused."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, values: Any) -> Any:
+        return {"name": values} if isinstance(values, str) else values

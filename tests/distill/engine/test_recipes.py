@@ -1,0 +1,144 @@
+"""Optimizers, schedules, parameter groups and presets."""
+
+import logging
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from layerprobe.distill.config import DistillConfig, Recipe, Training
+from layerprobe.distill.engine.optimizers import check_recipe, find_head, make_optimizer
+from layerprobe.distill.engine.schedules import SCHEDULES, check_schedule
+from layerprobe.distill.presets import PRESETS, preset
+from layerprobe.distill.run import distill_student
+from layerprobe.distill.session import Cast, RunSession
+from layerprobe.errors import LayerprobeError
+from layerprobe.layers.discovery import discover_layers
+
+
+def rates(recipe: Recipe, steps: int = 5) -> list[float]:
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=recipe.learning_rate or 0.0)
+    schedule = SCHEDULES[recipe.schedule](optimizer, recipe, steps)
+    seen = []
+    for _ in range(recipe.epochs * steps):
+        seen.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    return seen
+
+
+def test_onecycle_rises_for_three_tenths_and_falls() -> None:
+    seen = rates(Recipe(epochs=20, learning_rate=0.5))
+    peak = seen.index(max(seen))
+    assert max(seen) == pytest.approx(0.5) and peak == 29 and seen[0] == pytest.approx(0.02) and seen[-1] < 1e-4
+    assert all(one < other for one, other in pairwise(seen[: peak + 1]))
+
+
+def test_cosine_is_the_formula() -> None:
+    seen = rates(Recipe(epochs=4, learning_rate=0.5, schedule="cosine"))
+    assert seen[0] == 0.5 and seen[10] == pytest.approx(0.25) and seen[15] == pytest.approx(0.25 * (1 - 0.5**0.5))
+
+
+def test_multi_step_falls_after_its_epochs() -> None:
+    seen = rates(Recipe(epochs=8, learning_rate=1.0, schedule="multi-step"))
+    per_epoch = [seen[epoch * 5] for epoch in range(8)]
+    assert per_epoch == pytest.approx([1, 1, 1, 1, 1, 0.1, 0.01, 0.001]) and seen[24] == 1.0
+    given = rates(Recipe(epochs=4, learning_rate=1.0, schedule="multi-step", milestones=(2,), decay=0.5))
+    assert given == [1.0] * 10 + [0.5] * 10
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_the_backbone_of_a_pretrained_network_learns_at_its_own_rate(optimizer: str) -> None:
+    student = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 2))
+    head = find_head(student, discover_layers(student, (2, 2)))
+    assert head == "3"
+    objective = nn.Linear(3, 3)
+    recipe = Recipe(learning_rate=0.2, optimizer=optimizer, backbone_lr_factor=0.01, weight_decay=0.3, momentum=0.5)
+    groups = make_optimizer(student, objective, (head,), recipe).param_groups
+    assert [group["lr"] for group in groups] == [0.2, pytest.approx(0.002)]
+    assert set(groups[0]["params"]) == {*student[3].parameters(), *objective.parameters()}
+    assert set(groups[1]["params"]) == set(student[1].parameters())
+    assert {group["weight_decay"] for group in groups} == {0.3}
+    one = make_optimizer(student, objective, (head,), replace(recipe, backbone_lr_factor=1.0)).param_groups
+    assert len(one) == 1 and len(one[0]["params"]) == 6
+    recipe = replace(recipe, schedule="onecycle", epochs=10)
+    two = make_optimizer(student, objective, (head,), recipe)
+    SCHEDULES["onecycle"](two, recipe, 10)
+    assert two.param_groups[0]["lr"] == pytest.approx(100 * two.param_groups[1]["lr"])
+
+
+def test_a_projector_within_the_student_is_no_backbone(small: DistillConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    casts: list[Cast] = []
+    monkeypatch.setattr(RunSession, "run", lambda self, cast, *more: casts.append(cast))
+    training = replace(small.training, backbone_lr_factor=0.1, learning_rate=0.2)
+    distill_student(replace(small, method="simkd", layers=None, training=training))
+    pupil = casts[0].pupil
+    groups = make_optimizer(pupil.student, pupil.objective, pupil.fresh, training).param_groups
+    names = {parameter: name for name, parameter in pupil.student.named_parameters()}
+    fresh, backbone = ({names[parameter] for parameter in group["params"]} for group in groups)
+    assert fresh == {name for name in names.values() if "projector" in name or name.startswith("linear.")}
+    assert "layer3.projector.layers.0.weight" in fresh and "layer3.map.2.conv2.weight" in backbone
+    assert groups[0]["lr"] == 0.2 and groups[1]["lr"] == pytest.approx(0.02)
+
+
+def test_a_network_without_a_flat_feature_has_its_last_module_as_head() -> None:
+    assert find_head(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1), nn.Flatten()), []) == "1"
+
+
+def test_presets_are_values_of_a_training() -> None:
+    for name in PRESETS:
+        training = Training(**preset(name))
+        check_recipe(training)
+        check_schedule(training)
+    assert Training(**preset("paper-50")) == Training()
+    long = Training(**preset("paper-240"))
+    assert (long.epochs, long.optimizer, long.learning_rate, long.momentum) == (240, "sgd", 0.05, 0.9)
+    assert (long.weight_decay, long.schedule, long.milestones, long.decay) == (5e-4, "multi-step", (150, 180, 210), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": "adam"}, "no optimizer 'adam'; closest: 'adamw'"),
+        ({"schedule": "one-cycle"}, "no schedule 'one-cycle'; closest: 'onecycle'"),
+        ({"milestones": (3,)}, "--milestones belong to --schedule multi-step, not to onecycle"),
+        ({"schedule": "multi-step", "milestones": (1, 2)}, "ascending epochs below --epochs 2, not '1,2'; e.g. 1"),
+        ({"clip": 0.0}, "--clip is a norm above 0, not 0.0"),
+        ({"learning_rate": 0.0}, "--lr is above 0, not 0.0; leave it out"),
+        ({"learning_rate": -1.0}, "--lr is above 0, not -1.0"),
+        ({"weight_decay": -0.1}, "--weight-decay is 0 or above, not -0.1"),
+        ({"momentum": -0.1, "optimizer": "sgd"}, "--momentum is 0 or above, not -0.1"),
+        ({"decay": -1.0}, "--decay is 0 or above, not -1.0"),
+        ({"accumulate": 0}, "--accumulate too, not 2, 0"),
+        ({"backbone_lr_factor": -1.0}, "--backbone-lr-factor is 0 .* or above, not -1.0"),
+        ({"batch_size": 1}, "--batch-size is at least 2, not 1"),
+        ({"augment": "flip"}, "no augmentation 'flip'; closest: 'crop-flip'"),
+    ],
+)
+def test_recipes_that_cannot_be_are_refused(small: DistillConfig, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(LayerprobeError, match=message):
+        distill_student(replace(small, training=replace(small.training, **changes)))
+    assert not small.output.exists()
+
+
+def test_an_unknown_preset() -> None:
+    with pytest.raises(LayerprobeError, match="no preset 'paper-24'; closest: 'paper-240'"):
+        preset("paper-24")
+
+
+def test_every_part_of_a_recipe_reaches_the_training(small: DistillConfig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    training = replace(
+        small.training, optimizer="sgd", schedule="multi-step", clip=1.0, accumulate=2, backbone_lr_factor=0.5,
+        augment="crop-flip", learning_rate=0.1, epochs=3,
+    )  # fmt: skip
+    run = distill_student(replace(small, training=training))
+    assert run.epochs[-1].losses["features"] < run.epochs[0].losses["features"]
+    assert [epoch.learning_rate for epoch in run.epochs] == pytest.approx([0.01, 0.001, 0.001])
+    assert run.config["training"]["milestones"] == [1, 2]
+    assert "SGD (momentum 0.9), weight decay 0.01, x0.1 after epochs" in caplog.text
+    assert "augmentation crop-flip" in caplog.text
+    assert "the backbone's peak learning rate is 0.05; the classifier 'linear' has the full one" in caplog.text

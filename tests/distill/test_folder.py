@@ -1,0 +1,106 @@
+"""Run folders and checkpoints that can't be read or written."""
+
+import errno
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from layerprobe.data.datasets import open_dataset
+from layerprobe.distill.config import DistillConfig, Training
+from layerprobe.distill.engine.checkpoints import Checkpoints
+from layerprobe.distill.engine.images import load_images
+from layerprobe.distill.folder import RunFolder, read_run
+from layerprobe.distill.run import distill_student
+from layerprobe.errors import LayerprobeError
+from layerprobe.records import Preprocessing, Run
+
+
+def test_a_run_comes_back_from_its_folder(digits_teacher: Run) -> None:
+    again = read_run(digits_teacher.folder)
+    assert (again.epochs, again.weights, again.files) == (
+        digits_teacher.epochs,
+        digits_teacher.weights,
+        digits_teacher.files,
+    )
+    assert again.to_dict() == digits_teacher.to_dict()
+
+
+def test_unfinished_and_damaged_runs(small: DistillConfig, tmp_path: Path) -> None:
+    run = distill_student(small)
+    text = (run.folder / "result.json").read_text()
+    (run.folder / "result.json").write_text(text[:-20])
+    with pytest.raises(LayerprobeError, match=r"run is damaged \(JSONDecodeError: .*\); run it again"):
+        read_run(run.folder)
+    (run.folder / "result.json").unlink()
+    with pytest.raises(LayerprobeError, match=r"run is no finished run: it has no result.json; .*--resume finishes it"):
+        read_run(run.folder)
+    assert distill_student(replace(small, resume=True)).epochs == run.epochs
+
+
+def test_overwriting_leaves_nothing_of_the_older_run_and_everything_else(small: DistillConfig) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(_: object) -> None:
+        raise Stop
+
+    run = distill_student(small)
+    for name in (
+        "curves.pdf",
+        "confusion.csv",
+        "confusion-photos-best.pdf",
+        "confusions.pdf",
+        "mine.csv",
+        "tensorboard/events",
+    ):
+        (run.folder / name).parent.mkdir(exist_ok=True)
+        (run.folder / name).write_text("")
+    with pytest.raises(Stop):
+        distill_student(replace(small, overwrite=True), on_epoch=stop)
+    left = {"checkpoints", "config.yaml", "metrics.csv", "mine.csv", "confusions.pdf"}
+    assert {path.name for path in run.folder.iterdir()} == left
+
+
+def test_a_run_that_was_killed_while_its_first_file_was_written_begins_anew(tmp_path: Path) -> None:
+    (tmp_path / ".config.yaml.partial").write_text("command: dis")
+    assert not RunFolder(tmp_path, resume=True).goes_on and not RunFolder(tmp_path).goes_on
+    (tmp_path / "mine.csv").touch()
+    with pytest.raises(LayerprobeError, match="holds no run: it has no config.yaml"):
+        RunFolder(tmp_path, resume=True)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    with pytest.raises(LayerprobeError, match="run is a file; --output names the run folder to make"):
+        RunFolder(tmp_path / "run")
+
+
+def test_a_full_disk_leaves_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints, student = Checkpoints(tmp_path / "checkpoints", {}), nn.Linear(2, 2)
+    checkpoints.save("latest", student, {"epoch": 1})
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", full)
+        with pytest.raises(
+            LayerprobeError, match=r"can't write the checkpoint .*latest: No space left on device; make"
+        ):
+            checkpoints.save("latest", student, {"epoch": 2})
+    saved = checkpoints.load("latest")
+    assert saved and saved.state == {"epoch": 1} and checkpoints.load("best") is None
+    checkpoints.save("latest", student, {"epoch": 3})
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["latest"]
+    checkpoints.remove()
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_fewer_images_than_processes() -> None:
+    splits = [open_dataset("digits", split=split) for split in ("train", "test")]
+    preprocessing = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3)
+    with pytest.raises(LayerprobeError, match="10 training images for 16 processes; start fewer processes"):
+        load_images(*splits, preprocessing, Training(train_samples=10, test_samples=10), share=(0, 16))

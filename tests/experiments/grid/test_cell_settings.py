@@ -1,0 +1,86 @@
+"""A run counts for a cell as long as the grid file says what the run was told."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.experiments.grid.cell_settings import ask, asked_file, told_otherwise
+from layerprobe.experiments.grid.grid_file import PlannedCell, load_grid, parse_grid
+
+DOCS = Path(__file__).parents[3] / "docs" / "results" / "resnet56"
+
+
+def cell(choice: object = "quality:4", ranking: str = "r.json", **training: object) -> PlannedCell:
+    values = {
+        "common": {"data": {"name": "digits"}, "training": training},
+        "pairs": {
+            "T to S": {
+                "teacher": {"name": "cifar:resnet56", "weights": "t.th"},
+                "student": {"name": "cifar:resnet20"},
+                "ranking": ranking,
+            }
+        },
+        "methods": ["feature-only"],
+        "choices": {"mine": {"teacher_layers": choice}},
+    }
+    return parse_grid(yaml.safe_dump(values), "g.yaml").cells[0]
+
+
+def begin(planned: PlannedCell, folder: Path) -> None:
+    """What a run writes first."""
+    ask(planned, folder)
+    (folder / planned.cell.path).mkdir(parents=True, exist_ok=True)
+    (folder / planned.cell.path / "config.yaml").write_text("command: distill")
+
+
+def test_every_planned_value_counts(tmp_path: Path) -> None:
+    """Also how layers are chosen, which ranking chooses them, and values that were taken out of the file."""
+    begin(cell(learning_rate=0.01), tmp_path)
+    for now, found in (
+        (cell(learning_rate=0.01), ""),
+        (cell(learning_rate="1e-2"), ""),
+        (cell(learning_rate=0.01, workers=3, device="cuda", epochs=50), ""),  # may differ; usual
+        (cell(), "training.learning_rate 0.01, not None"),
+        (cell("stagewise:4", learning_rate=0.01), "teacher_layers 'quality:4', not 'stagewise:4'"),
+        (cell(ranking="s.json", learning_rate=0.01), "ranking 'r.json', not 's.json'"),
+        (cell("last:4", "s.json", epochs=3, learning_rate=0.01),
+         "teacher_layers 'quality:4', not 'last:4' (and 2 more)"),
+    ):  # fmt: skip
+        assert told_otherwise(now, tmp_path) == found
+
+
+def test_a_ranking_that_no_rule_looks_at_does_not_count(tmp_path: Path) -> None:
+    begin(cell("even:4"), tmp_path)
+    assert told_otherwise(cell("even:4", "s.json"), tmp_path) == ""
+
+
+def test_a_run_that_has_begun_is_let_alone_and_one_that_has_not_is_told_anew(tmp_path: Path) -> None:
+    ask(cell(epochs=3), tmp_path)
+    begin(cell(epochs=4), tmp_path)
+    ask(cell(epochs=4), tmp_path)
+    path = cell().cell.path
+    with pytest.raises(
+        LayerprobeError,
+        match=f"the unfinished run there has training.epochs 4, not 5; name another --output .* remove {path}",
+    ):
+        ask(cell(epochs=5), tmp_path)
+    assert yaml.safe_load(asked_file(tmp_path, path).read_text())["training"]["epochs"] == 4
+
+
+def test_runs_that_began_before_are_compared_by_their_configuration() -> None:
+    grid = load_grid(DOCS / "grid.yaml")
+    done = [planned for planned in grid.cells if (DOCS / planned.cell.path / "result.json").is_file()]
+    assert done and not any(asked_file(DOCS, planned.cell.path).is_file() for planned in done)
+    assert {told_otherwise(planned, DOCS) for planned in done} == {""}
+    for edit, found in (
+        ({"channels_last": True}, {"training.channels_last True, not False"}),
+        ({"train_samples": 10000}, {"training.train_samples 10000, not None"}),
+    ):
+        ((key, value),) = edit.items()
+        edited = parse_grid(grid.text.replace(f"    {key}: {str(value).lower()}\n", ""), "g.yaml")
+        cells = {planned.cell.path: planned for planned in edited.cells}
+        assert {told_otherwise(cells[planned.cell.path], DOCS) for planned in done} == found
+    rate = parse_grid(grid.text.replace("epochs: 15", "epochs: 15\n    learning_rate: 0.02"), "g.yaml").cells[0]
+    assert told_otherwise(rate, DOCS) == "training.learning_rate 0.0075, not 0.02"

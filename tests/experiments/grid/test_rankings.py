@@ -1,0 +1,57 @@
+"""A grid's rankings are those of its teachers."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.experiments.grid.grid_file import Grid, parse_grid
+from layerprobe.experiments.grid.rankings import _name, ranking_of
+from layerprobe.networks import DataSpec, ModelSpec, load_network
+from layerprobe.ranking.file import save_ranking
+from layerprobe.records import Layer, LayerGeometry, Ranking, Run
+
+
+def grid(weights: Path, ranking: Path | None = None) -> Grid:
+    teacher = {"name": "cifar:resnet20", "weights": str(weights)}
+    values = {
+        "common": {"data": {"name": "digits"}},
+        "pairs": {"T to S": {"teacher": teacher, "student": {"name": "cifar:resnet20"}}},
+        "methods": ["feature-only"],
+        "choices": ["quality:1"],
+    }
+    return parse_grid(
+        yaml.safe_dump(values | ({"common": {**values["common"], "ranking": str(ranking)}} if ranking else {})), "g"
+    )
+
+
+def test_a_named_ranking_is_of_the_weights_that_the_teacher_has(digits_teacher: Run, tmp_path: Path) -> None:
+    spec, data = ModelSpec("cifar:resnet20", str(digits_teacher.weights)), DataSpec("digits")
+    digest = load_network(spec, data, data.open("train")).weights_sha256
+    layers = (LayerGeometry(Layer(0, "layer1.0", "block", (16, 8, 8), 0), {"quality": 1.0}),)
+    told = grid(digits_teacher.weights, tmp_path / "r.json")
+    (planned,) = told.cells
+    for known, right in ((digest, True), ("0" * 64, False)):
+        ranking = Ranking(layers, "quality", ("layer1.0",), {"model": "cifar:resnet20", "weights_sha256": known})
+        save_ranking(ranking, tmp_path / "r.json")
+        if right:
+            assert ranking_of(planned, planned.config(tmp_path), told, tmp_path) == ranking
+        else:
+            with pytest.raises(
+                LayerprobeError, match="r.json is of cifar:resnet20 with other weights than the teacher"
+            ):
+                ranking_of(planned, planned.config(tmp_path), told, tmp_path)
+
+
+def test_a_teacher_that_was_trained_anew_is_ranked_anew(tmp_path: Path) -> None:
+    def name(weights: Path) -> str:
+        return _name(grid(weights).cells[0].config(tmp_path), ())
+
+    one, copy = tmp_path / "one.th", tmp_path / "copy.th"
+    one.write_bytes(b"first")
+    copy.write_bytes(b"first")
+    before = name(one)
+    assert before == name(copy)
+    one.write_bytes(b"second")
+    assert name(one) != before

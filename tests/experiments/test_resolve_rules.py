@@ -1,0 +1,134 @@
+"""Layers ranked without a feature file are those of a feature file."""
+
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from layerprobe.distill.config import DistillConfig
+from layerprobe.distill.config_file import distill_config
+from layerprobe.errors import LayerprobeError
+from layerprobe.experiments.resolve_rules import check_ranking, choose_layers, rank_on_the_spot
+from layerprobe.features.config import ExtractConfig
+from layerprobe.features.extraction.extract import extract
+from layerprobe.networks import DataSpec, ModelSpec
+from layerprobe.ranking.grams import extract_grams
+from layerprobe.ranking.measure import layer_similarity
+from layerprobe.ranking.rank import rank
+from layerprobe.records import Layer, LayerGeometry, Ranking
+
+
+def test_the_choice_is_that_of_a_feature_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ExtractConfig(
+        ModelSpec("cifar:resnet20", "random"), DataSpec("digits"), tmp_path / "f.h5", samples=60, device="cpu"
+    )
+    with extract(config) as file:
+        expected = rank(file, 3, "efficiency")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    found = rank_on_the_spot(config, 3, "efficiency")
+    assert found.selected == expected.selected and found.score == "efficiency"
+    assert [path.name for path in tmp_path.iterdir()] == ["f.h5"]
+
+
+def test_a_ranking_that_can_not_choose_is_refused() -> None:
+    def plan(rule: str, teacher: str = "cifar:resnet56", digest: str | None = None) -> DistillConfig:
+        spec = ModelSpec(teacher, "t.th", weights_sha256=digest)
+        return DistillConfig("feature-only", spec, ModelSpec("cifar:resnet20"), DataSpec("digits"), Path("run"), rule)
+
+    layers = (LayerGeometry(Layer(0, "layer1.0", "block", (16, 8, 8), 0), {"quality": 1.0}),)
+    ranking = Ranking(layers, "quality", ("layer1.0",), {"model": "cifar:resnet56", "weights_sha256": "a" * 64})
+    check_ranking(ranking, plan("quality:1"))
+    check_ranking(ranking, plan("even:1", digest="a" * 64))
+    for refused, message in (
+        (
+            plan("stagewise-probe:1"),
+            "r.json has no probe_accuracy, which stagewise-probe:1 looks at; .*--statistics probe",
+        ),
+        (
+            plan("quality:1", "cifar:resnet20"),
+            "r.json is of cifar:resnet56; the teacher is cifar:resnet20; name its own",
+        ),
+        (plan("quality:1", digest="b" * 64), "of cifar:resnet56 with other weights than the teacher's.*aaaa, not bbbb"),
+    ):
+        with pytest.raises(LayerprobeError, match=message):
+            check_ranking(ranking, refused, "r.json")
+    with pytest.raises(LayerprobeError, match="the ranking has no probe_accuracy"):
+        choose_layers(plan("probe:1"), ranking)
+
+
+def plan(layers: str, student: str = "cifar:resnet20", seed: int = 0) -> DistillConfig:
+    told = {
+        "teacher": {"name": "cifar:resnet20", "weights": "random"},
+        "student": {"name": student},
+        "data": {"name": "digits"},
+        "teacher_layers": layers,
+        "training": {"seed": seed, "device": "cpu"},
+    }
+    return distill_config(told, Path("out"), overwrite=False, resume=False)
+
+
+def test_what_looks_like_a_rule_is_one() -> None:
+    with pytest.raises(LayerprobeError, match="no rule 'qualty' that chooses teacher layers; closest: 'quality'"):
+        choose_layers(plan("qualty:4"))
+    with pytest.raises(LayerprobeError, match="even:K chooses K teacher layers, K a number from 1; not '0'"):
+        choose_layers(plan("even:0"))
+    assert choose_layers(plan("every:4,layer3.2,-4:,3-7")).layers == "every:4,layer3.2,-4:,3-7"
+
+
+def test_pairs_of_one_teacher_draw_sets_of_their_own() -> None:
+    """The same pair and seed draw the same, another seed or student another one."""
+    drawn = {
+        (student, seed): choose_layers(plan("random:4", student, seed)).layers
+        for student in ("cifar:resnet20", "cifar:resnet32")
+        for seed in range(3)
+    }
+    assert len(set(drawn.values())) == 6
+    assert choose_layers(plan("random:4", "cifar:resnet32", 2)).layers == drawn["cifar:resnet32", 2]
+
+
+@pytest.mark.parametrize("rule, least", [("quality", np.mean), ("information", lambda values: max(values) / 2)])
+def test_rules_that_stop_early_rank_the_teacher(
+    rule: str, least: Callable[[list[float]], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("layerprobe.experiments.resolve_rules.teacher_sample", small_sample)
+    blocks = [
+        one for one in rank_on_the_spot(small_sample(plan("")), resamples=0).geometries if one.layer.kind == "block"
+    ]
+    values = [one.statistics[rule] for one in blocks]
+    end = max(place for place, value in enumerate(values, start=1) if value >= least(values))
+    expected = [blocks[math.ceil(end * third / 3) - 1].layer.name for third in (1, 2, 3)]
+    assert choose_layers(plan(f"even-{rule}:3")).layers == ",".join(expected)
+
+
+def test_reach_looks_at_the_untrained_student(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Quality is the same for all layers of this ranking, so that the choice is the layer nearest to the student's."""
+    monkeypatch.setattr("layerprobe.experiments.resolve_rules.teacher_sample", small_sample)
+    ranking = rank_on_the_spot(small_sample(plan("")), resamples=0)
+    flat = tuple(replace(one, statistics={**one.statistics, "quality": 1.0}) for one in ranking.geometries)
+    chosen = choose_layers(plan("stagewise-reach:1", "cifar:resnet32"), replace(ranking, geometries=flat)).layers
+    with (
+        extract_grams(replace(small_sample(plan("")), output=tmp_path / "t.h5")) as teacher,
+        extract_grams(replace(student_sample(tmp_path), layers=("layer3.4",))) as student,
+    ):
+        similarity = layer_similarity(teacher, student)
+    nearest = max(
+        (layer for layer in similarity.first if layer.kind == "block"),
+        key=lambda layer: float(similarity.cka[similarity.first.index(layer), 0]),
+    )
+    assert chosen == nearest.name
+
+
+def small_sample(told: DistillConfig) -> ExtractConfig:
+    return ExtractConfig(
+        ModelSpec("cifar:resnet20", "random"), DataSpec("digits"), Path("t.h5"), samples=60, device="cpu"
+    )
+
+
+def student_sample(folder: Path) -> ExtractConfig:
+    """The student, which sees what its teacher sees."""
+    student = ModelSpec("cifar:resnet32", "random")
+    return replace(small_sample(plan("")), model=student, output=folder / "s.h5")
