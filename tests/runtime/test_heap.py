@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, nullcontext
 import pytest
 import torch
 
-from layerprobe.distill import trainer
 from layerprobe.distill.config import DistillConfig
+from layerprobe.distill.engine import loop as trainer
 from layerprobe.distill.run import distill_student
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone gives memory back so eagerly")

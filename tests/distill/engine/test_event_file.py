@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from layerprobe.distill import event_file
 from layerprobe.distill.config import DistillConfig
+from layerprobe.distill.engine import event_file
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
 

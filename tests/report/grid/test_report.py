@@ -105,4 +105,4 @@ def test_many_methods_are_left_to_bars_and_tables(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["report.html", "report.css", "report.js"])
 def test_templates_are_part_of_the_package(name: str) -> None:
-    assert (files("layerprobe.report") / "templates" / name).is_file()
+    assert (files("layerprobe.report.html") / "templates" / name).is_file()
