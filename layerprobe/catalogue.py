@@ -49,6 +49,19 @@ class Entry:
         return getattr(import_module(module), attribute)
 
 
+def plugin_entry(name: str) -> Entry:
+    """The entry of ``FILE.py:name``, labelled by the file's own name without its folders.
+
+    Raises:
+        LayerprobeError: if the name is of another kind.
+    """
+    parts = split_file_name(name)
+    if parts is None:
+        raise LayerprobeError(f"what comes from a file is FILE.py:name, not {name!r}; name its file")
+    file, function = parts
+    return Entry(name, f"{file.name}:{function}", f"{function} of {file.name}", name)
+
+
 E = TypeVar("E", bound=Entry)
 
 

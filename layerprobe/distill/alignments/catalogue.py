@@ -1,0 +1,116 @@
+"""The alignments, projectors and mappings of feature-only distillation, by name, without importing PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from layerprobe.catalogue import Catalogue, Entry, plugin_entry
+
+_HERE = "layerprobe.distill.alignments"
+
+
+@dataclass(frozen=True)
+class Alignment(Entry):
+    """A way of bringing student and teacher features together. It sees features and nothing else.
+
+    ``target`` is a function of an ``ObjectiveContext`` that gives a ``FeatureObjective``.
+
+    Attributes:
+        projects: whether a projector is chosen for it.
+        compares: whether a feature loss is chosen for it.
+        by_class: ``module:function`` of the form whose targets the labels shape; empty: there is none.
+        by_attention: ``module:function`` of the form in which learned attention weighs the pairs; empty: there is none.
+    """
+
+    projects: bool = False
+    compares: bool = True
+    by_class: str = ""
+    by_attention: str = ""
+
+
+def _of_a_file(name: str) -> Alignment:
+    entry = plugin_entry(name)
+    return Alignment(entry.name, entry.label, entry.help, entry.target, projects=True)
+
+
+ALIGNMENTS = Catalogue(
+    "alignment",
+    (
+        Alignment(
+            "projector",
+            "projector",
+            "a learned projection to the teacher's channels",
+            f"{_HERE}.projected:projected",
+            projects=True,
+            by_attention=f"{_HERE}.attention:attention_mapping",
+        ),
+        Alignment(
+            "geometry",
+            "geometry",
+            "the teacher's features along their leading principal axes, as many as the student has channels; nothing "
+            "is learned but the student",
+            f"{_HERE}.geometry:principal_axes",
+            by_class="layerprobe.distill.methods.by_class:class_axes",
+        ),
+        Alignment(
+            "moments",
+            "moments",
+            "`projector`, and means and covariances of groups of images: the clusters of the teacher's features "
+            "(k-means, 10)",
+            f"{_HERE}.moments:moments",
+            projects=True,
+            by_class="layerprobe.distill.methods.by_class:class_moments",
+        ),
+        Alignment(
+            "relation",
+            "relation",
+            "cosines between the batch's images",
+            f"{_HERE}.relation:relations",
+            compares=False,
+        ),
+    ),
+    plugin=_of_a_file,
+)
+"""Every alignment."""
+
+PROJECTORS = Catalogue(
+    "projector",
+    (
+        Entry("one-layer", "one-layer", "a 1x1 convolution", "layerprobe.distill.projectors:Projector"),
+        Entry(
+            "three-layer",
+            "three-layer",
+            "1x1, 3x3 and 1x1 convolutions with batch normalization and ReLU between",
+            "layerprobe.distill.projectors:ThreeLayerProjector",
+        ),
+    ),
+    plugin=plugin_entry,
+)
+"""Every projector: made from the student's and the teacher's shape of one image, called with the features of both."""
+
+ONE_TO_ONE, FULL, ATTENTION = "one-to-one", "full", "attention"
+
+MAPPINGS = Catalogue(
+    "mapping",
+    (
+        Entry(
+            ONE_TO_ONE,
+            ONE_TO_ONE,
+            "the i-th student layer learns from the i-th teacher layer, in order of depth",
+            "layerprobe.distill.pairing:one_to_one",
+        ),
+        Entry(
+            FULL,
+            FULL,
+            "every student layer learns from every teacher layer",
+            "layerprobe.distill.pairing:full_pairing",
+        ),
+        Entry(
+            ATTENTION,
+            ATTENTION,
+            "likewise, and for each image and student layer learned attention says how much each teacher layer counts",
+            "layerprobe.distill.pairing:full_pairing",
+        ),
+    ),
+)
+"""Every mapping that has a name: which of the chosen student layers learns from which of the chosen teacher layers."""
