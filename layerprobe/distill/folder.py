@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -157,17 +158,65 @@ class RunFolder:
         _write(self.path / RESULT, json.dumps(run.to_dict(), indent=1) + "\n")
 
 
+@dataclass(frozen=True)
+class RunRecord:
+    """What the files of a finished run hold, as plain values.
+
+    Attributes:
+        config: of ``config.yaml``.
+        result: of ``result.json``.
+        metrics: of ``metrics.csv``, column by column: a value per epoch, None where there is none.
+    """
+
+    config: Mapping[str, Any]
+    result: Mapping[str, Any]
+    metrics: Mapping[str, Sequence[float | None]]
+
+
 def read_run(folder: Path) -> Run:
     """A finished run, from its folder.
 
     Raises:
         LayerprobeError: if there is none.
     """
+    return build_run(folder, read_record(folder))
+
+
+def read_record(folder: Path) -> RunRecord:
+    """What the files of a finished run hold.
+
+    Raises:
+        LayerprobeError: if the folder holds no finished run, or a file of it can't be read.
+    """
     try:
         config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
         result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
         with (folder / METRICS).open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+            names, *rows = csv.reader(file)
+        columns = zip(*rows, strict=True) if rows else ((),) * len(names)
+        metrics = {name: list(map(_number, column)) for name, column in zip(names, columns, strict=True)}
+        return RunRecord(config, result, metrics)
+    except FileNotFoundError as error:
+        raise LayerprobeError(
+            f"{folder} is no finished run: it has no {Path(str(error.filename)).name}; `layerprobe distill` makes one, "
+            "and --resume finishes it"
+        ) from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise _damaged(folder, error) from None
+
+
+def build_run(folder: Path, record: RunRecord) -> Run:
+    """A finished run, from what its files hold.
+
+    Args:
+        folder: of the run.
+        record: what its files hold, or held where only the record was kept.
+
+    Raises:
+        LayerprobeError: if something is missing, or of another type.
+    """
+    try:
+        config, result = record.config, record.result
         weights = folder / WEIGHTS[config["command"]]
         return Run(
             folder=folder,
@@ -175,31 +224,42 @@ def read_run(folder: Path) -> Run:
             files=RunFolder(folder, resume=True).files(weights.name),
             method=result["method"],
             config=config,
-            epochs=tuple(_epoch(row, seconds) for row, seconds in zip(rows, result["epoch_seconds"], strict=True)),
+            epochs=_epochs(record.metrics, result["epoch_seconds"]),
             teacher_accuracy=result["teacher_accuracy"],
             wall_seconds=result["wall_seconds"],
             peak_memory=result["peak_memory_bytes"],
             resumed_after=tuple(result["resumed_after_epochs"]),
             environment=result["environment"],
         )
-    except FileNotFoundError as error:
-        raise LayerprobeError(
-            f"{folder} is no finished run: it has no {Path(str(error.filename)).name}; `layerprobe distill` makes one, "
-            "and --resume finishes it"
-        ) from None
-    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise LayerprobeError(f"{folder} is damaged ({type(error).__name__}: {error}); run it again") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, error) from None
 
 
-def _epoch(row: Mapping[str, str], seconds: float) -> EpochMetrics:
-    return EpochMetrics(
-        epoch=int(row["epoch"]),
-        losses={key.removeprefix("loss_"): float(value) for key, value in row.items() if key.startswith("loss_")},
-        learning_rate=float(row["learning_rate"]),
-        test_accuracy=float(row["test_accuracy"]),
-        holdout_accuracy=float(row["holdout_accuracy"]) if row["holdout_accuracy"] else None,
-        seconds=seconds,
+def _damaged(folder: Path, error: Exception) -> LayerprobeError:
+    return LayerprobeError(f"{folder} is damaged ({type(error).__name__}: {error}); run it again")
+
+
+def _epochs(metrics: Mapping[str, Sequence[Any]], seconds: Sequence[float]) -> tuple[EpochMetrics, ...]:
+    losses = {name.removeprefix("loss_"): values for name, values in metrics.items() if name.startswith("loss_")}
+    columns = (metrics[name] for name in ("epoch", "learning_rate", "test_accuracy", "holdout_accuracy"))
+    return tuple(
+        EpochMetrics(
+            epoch=int(epoch),
+            losses={name: float(values[number]) for name, values in losses.items()},
+            learning_rate=float(rate),
+            test_accuracy=float(test),
+            holdout_accuracy=None if holdout is None else float(holdout),
+            seconds=took,
+        )
+        for number, (epoch, rate, test, holdout, took) in enumerate(zip(*columns, seconds, strict=True))
     )
+
+
+def _number(cell: str) -> float | None:
+    """A cell of the metrics."""
+    if not cell:
+        return None
+    return int(cell) if cell.isdigit() else float(cell)
 
 
 def _is_partial(path: Path) -> bool:
