@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError, ValidationInfo
+from pydantic.fields import FieldInfo
+from pydantic_core import core_schema
 
 from layerprobe.catalogue import Catalogue
 from layerprobe.errors import LayerprobeError, closest
+from layerprobe.plugins import split_file_name
 
 if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
     from pydantic._internal._model_construction import ModelMetaclass
     from typing_extensions import Self
 else:
     ModelMetaclass = type(BaseModel)
 
-_FIELD = re.compile(r"<([a-z_][a-z0-9_.]*)>")
+_MARKER = re.compile(r"<([a-z_][a-z0-9_.]*)>")
+_RECORDED = "recorded"
 
 
 class SettingsError(LayerprobeError):
@@ -37,7 +43,14 @@ class SettingsError(LayerprobeError):
 
     def spelled(self, name_of: Callable[[str], str]) -> str:
         """The message, with every field called as a function says of its dotted path."""
-        return _FIELD.sub(lambda found: name_of(found[1]), self.message)
+        return _MARKER.sub(lambda found: name_of(found[1]), self.message)
+
+
+class RefusedError(ValueError):
+    """A validator's whole message, where more is to be said than what a value must be.
+
+    In the message ``<>`` stands for the field itself, and ``<name>`` for another field of the same settings.
+    """
 
 
 class _OneLineErrors(ModelMetaclass):
@@ -47,7 +60,7 @@ class _OneLineErrors(ModelMetaclass):
         try:
             return super().__call__(**values)
         except ValidationError as error:
-            raise settings_error(error) from None
+            raise settings_error(error, cls) from None
 
 
 class Settings(BaseModel, metaclass=_OneLineErrors):
@@ -67,13 +80,20 @@ class Settings(BaseModel, metaclass=_OneLineErrors):
     panel: ClassVar[str] = "Options"
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> Self:
+    def parse(cls, values: Mapping[str, Any], recorded: bool = False) -> Self:
         """Settings from plain values, such as those of a YAML file; parts are mappings below their name.
+
+        Args:
+            values: by the fields' names.
+            recorded: whether they tell what was done once. A plug-in's file need not be there any more, then.
 
         Raises:
             SettingsError: if a key is unknown or missing, or a value may not stand where it does.
         """
-        return cls(**values)
+        try:
+            return cls.model_validate(dict(values), context={_RECORDED: recorded})
+        except ValidationError as error:
+            raise settings_error(error, cls) from None
 
     def replaced(self, **values: Any) -> Self:
         """The same settings with other values, checked again."""
@@ -84,20 +104,134 @@ class Settings(BaseModel, metaclass=_OneLineErrors):
         return self.model_dump(mode="json")
 
 
-def settings_error(error: ValidationError) -> SettingsError:
-    """The first of pydantic's complaints in one line: the field, what it must be, and what came instead."""
-    first = error.errors(include_url=False)[0]
-    # Of a union pydantic also names the member that failed; it is no field.
-    path = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and part.isidentifier())
-    kind, given = first["type"], first["input"]
-    if kind == "missing":
-        return SettingsError(f"<{path}> is missing; give it")
-    if kind == "extra_forbidden":
-        return SettingsError(f"there is no setting {path!r}; look at the names of the others")
-    what = (
-        first["msg"].removeprefix("Input should be ").removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    )
-    return SettingsError(f"<{path}> is {what}, not {given!r}" if path else what)
+def part_of(field: FieldInfo) -> type[Settings] | None:
+    """The settings that a field holds as a part of its own; None: it holds a value."""
+    kinds = (field.annotation, *get_args(field.annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Settings)), None)
+
+
+def is_recorded(info: ValidationInfo) -> bool:
+    """Whether the values that are parsed tell what was done once."""
+    return bool((info.context or {}).get(_RECORDED))
+
+
+def settings_error(error: ValidationError, settings: type[Any]) -> SettingsError:
+    """Pydantic's complaint in one line: the field, what it must be, and what came instead.
+
+    Of several complaints the first; missing fields are named together.
+
+    Args:
+        error: pydantic's.
+        settings: what was to be made.
+    """
+    errors = error.errors(include_url=False)
+    if missing := [_marker(_path(one["loc"], settings)) for one in errors if one["type"] == "missing"]:
+        first, last = ", ".join(missing[:-1]), missing[-1]
+        named, verb, them = (f"{first} and {last}", "are", "them") if first else (last, "is", "it")
+        return SettingsError(f"{named} {verb} missing; give {them}")
+    first_error = errors[0]
+    path, given = _path(first_error["loc"], settings), first_error["input"]
+    if first_error["type"] == "extra_forbidden":
+        return SettingsError(_no_setting(first_error["loc"], settings))
+    cause = first_error.get("ctx", {}).get("error")
+    if isinstance(cause, RefusedError):
+        return SettingsError(_replaced_markers(str(cause), path))
+    what = str(cause) if cause is not None else _must_be(first_error["type"], first_error.get("ctx", {}))
+    what = what or first_error["msg"].removeprefix("Input should be ")
+    comma = ";" if "," in what else ","
+    return SettingsError(f"{_marker(path)} is {what}{comma} not {given!r}" if path else f"{what}{comma} not {given!r}")
+
+
+def _must_be(kind: str, context: Mapping[str, Any]) -> str:
+    """What a value must be, by pydantic's name of the error."""
+    words = {
+        "int_type": "a whole number",
+        "int_parsing": "a whole number",
+        "float_type": "a number",
+        "float_parsing": "a number",
+        "finite_number": "a finite number",
+        "bool_type": "true or false",
+        "string_type": "text",
+        "string_too_short": "not empty",
+        "path_type": "a path",
+        "tuple_type": "a list",
+        "dict_type": "a mapping with keys below it",
+        "model_type": "a mapping with keys below it, such as 'name'",
+    }
+    bounds = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    if kind == "literal_error":
+        return f"one of {context['expected'].replace(' or ', ', ')}"
+    return words.get(kind) or next((f"{word} {context[key]}" for key, word in bounds.items() if key in context), "")
+
+
+def _path(place: Sequence[int | str], settings: type[Any]) -> tuple[str, ...]:
+    """The fields and keys that lead to a value. Pydantic also names members of unions and places in lists: neither
+    counts."""
+    return tuple(name for name, _ in _steps(place, settings))
+
+
+def _steps(place: Sequence[int | str], settings: type[Any]) -> Iterator[tuple[str, type[Any] | None]]:
+    inside: type[Any] | None = settings
+    keys = 0
+    for part in place:
+        if inside is not None:
+            field = next((f for n, f in inside.model_fields.items() if part in (n, f.alias)), None)
+            if field is None:
+                continue
+            keys = str(field.annotation).count("dict[")
+            inside = part_of(field)
+            yield str(part), inside
+        elif keys and isinstance(part, str):
+            keys -= 1
+            yield part, None
+
+
+def _no_setting(place: Sequence[int | str], settings: type[Any]) -> str:
+    """The message on a key that is none, with the names most like it."""
+    *above, key = place
+    inside = settings
+    for _, found in _steps(above, settings):
+        inside = found or inside
+    known = [field.alias or name for name, field in inside.model_fields.items()]
+    path = ".".join((*_path(above, settings), str(key)))
+    return f"there is no setting {path!r}; {closest(str(key), known)}"
+
+
+def _marker(path: Sequence[str]) -> str:
+    dotted = ".".join(path)
+    return f"<{dotted}>" if _MARKER.fullmatch(f"<{dotted}>") else dotted
+
+
+def _replaced_markers(message: str, path: tuple[str, ...]) -> str:
+    own = message.replace("<>", _marker(path))
+    if own != message:
+        return own
+    return _MARKER.sub(lambda found: _marker((*path, found[1])), message)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Lets the names of a catalogue pass, and its plug-ins; it is looked up when a value is parsed.
+
+    Stands in ``Annotated``, where the command line finds the names to complete.
+
+    Attributes:
+        catalogue: of what may be named.
+    """
+
+    catalogue: Catalogue[Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """Check after the type."""
+        return core_schema.with_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, name: str, info: ValidationInfo) -> str:
+        try:
+            if not (is_recorded(info) and split_file_name(name)):
+                self.catalogue.find(name)
+        except LayerprobeError as error:
+            raise RefusedError(f"<>: {error}") from None
+        return name
 
 
 def _numeric(value: Any) -> Any:
@@ -126,27 +260,15 @@ def _scalar(text: str) -> Any:
     return text
 
 
-def one_of(catalogue: Catalogue[Any]) -> Callable[[Any], Any]:
-    """A validator that lets the names of a catalogue pass, and its plug-ins; looked up when a value is parsed."""
-
-    def check(value: Any) -> Any:
-        if not isinstance(value, str):
-            raise ValueError(f"the name of a {catalogue.kind}")
-        catalogue.find(value)
-        return value
-
-    return check
-
-
-def check_known(keys: Mapping[str, Any], known: tuple[str, ...], prefix: str = "") -> None:
-    """Refuse a key that is none, with the names that are most like it.
-
-    Raises:
-        SettingsError: if so.
-    """
-    for key in keys:
-        if key not in known:
-            raise SettingsError(f"there is no setting {prefix + str(key)!r}; {closest(str(key), known)}")
+def _counted(value: Any) -> Any:
+    """A number of images; None for ``all``."""
+    if value == "all":
+        return None
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if value is not None and (type(value) is not int or value < 1):
+        raise ValueError("a number of images from 1, or 'all'")
+    return value
 
 
 Whole = Annotated[int, Strict()]
@@ -155,8 +277,12 @@ Count = Annotated[int, Strict(), Field(ge=1)]
 Seed = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
 Number = Annotated[float, BeforeValidator(_numeric)]
 """A finite number, also where YAML reads it as a word."""
+NotNegative = Annotated[float, BeforeValidator(_numeric), Field(ge=0)]
+Positive = Annotated[float, BeforeValidator(_numeric), Field(gt=0)]
 Fraction = Annotated[float, BeforeValidator(_numeric), Field(ge=0, lt=1)]
 AnyPath = Annotated[Path, Field(strict=False)]
 """A path, also from text."""
 Separated = BeforeValidator(_separated)
 """Of a tuple: takes text with commas, and lists."""
+ImageCount = Annotated[int | None, BeforeValidator(_counted)]
+"""A number of images; None, or ``all`` in text: all of them."""

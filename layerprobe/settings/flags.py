@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from pydantic.fields import FieldInfo
 
-from layerprobe.settings.base import Settings
+from layerprobe.settings.base import Settings, part_of
+
+Note = TypeVar("Note")
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,18 @@ class Part:
     """Says of a field with settings of its own how their flags begin. Stands in ``Annotated``.
 
     The part's field ``name`` has the flag of the part, ``--teacher``; the others have their own names, behind the
-    prefix where there is one: ``--teacher-weights``.
+    prefix where there is one: ``--teacher-weights``. Where the docstring of ``name`` begins in lower case, its help
+    text is the part's docstring followed by it.
 
     Attributes:
         prefix: such as ``teacher``; empty: none.
+        defaults: what ``--help`` says of defaults that are others in this part, by the names of its fields.
+        without: names of fields that have no flag in this part.
     """
 
     prefix: str = ""
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,9 +60,11 @@ class Option:
     Attributes:
         path: of the field, such as ``("training", "lr")``.
         flag: such as ``--lr``.
-        field: pydantic's description: type, default, range, help text.
+        field: pydantic's description: type, default, range.
         extra: the field's ``Flag``.
         panel: where ``--help`` lists it.
+        help: its help text.
+        default: what ``--help`` says of the default; empty: the default itself.
     """
 
     path: tuple[str, ...]
@@ -63,40 +72,46 @@ class Option:
     field: FieldInfo
     extra: Flag
     panel: str
+    help: str
+    default: str
 
 
 def options_of(settings: type[Settings]) -> tuple[Option, ...]:
     """Every option of a group of settings and of its parts, in the order of the fields."""
-    return tuple(_options(settings, (), ""))
+    return tuple(_options(settings, (), Part(), ""))
 
 
-def _options(settings: type[Settings], path: tuple[str, ...], prefix: str) -> Iterator[Option]:
-    for name, field in settings.model_fields.items():
-        own = (*path, name)
-        part = _find(field, Part)
-        if part is not None:
-            yield from _options(_settings_of(field), own, part.prefix)
+def _options(settings: type[Settings], path: tuple[str, ...], part: Part, about: str) -> Iterator[Option]:
+    for name, info in settings.model_fields.items():
+        own, text = (*path, name), " ".join((info.description or "").split())
+        inner, inside = note_of(info, Part), part_of(info)
+        if inner is not None and inside is not None:
+            yield from _options(inside, own, inner, text)
             continue
-        extra = _find(field, Flag) or Flag()
-        if extra.none:
+        extra = note_of(info, Flag) or Flag()
+        if extra.none or name in part.without:
             continue
-        words = path[-1:] if name == "name" and path else tuple(filter(None, (prefix, name)))
-        flag = "--" + "-".join(words).replace("_", "-")
-        yield Option(own, flag, field, extra, extra.panel or settings.panel)
+        names_part = name == "name" and bool(path)
+        words = path[-1:] if names_part else tuple(filter(None, (part.prefix, name)))
+        yield Option(
+            path=own,
+            flag="--" + "-".join(words).replace("_", "-"),
+            field=info,
+            extra=extra,
+            panel=extra.panel or settings.panel,
+            help=f"{about.rstrip('.')}: {text}" if names_part and text[:1].islower() else text,
+            default=part.defaults.get(name, extra.default),
+        )
 
 
-def _find(field: FieldInfo, kind: type[Any]) -> Any:
-    return next((one for one in field.metadata if isinstance(one, kind)), None)
-
-
-def _settings_of(field: FieldInfo) -> type[Settings]:
-    kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
-    return next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Settings))
+def note_of(info: FieldInfo, kind: type[Note]) -> Note | None:
+    """What stands beside a field's type in ``Annotated``, of one kind; None: there is none."""
+    return next((one for one in info.metadata if isinstance(one, kind)), None)
 
 
 def flag_of(settings: type[Settings], path: str) -> str:
     """How a command calls a field, by its dotted path or its own name; the path itself where it has no flag."""
     for option in options_of(settings):
-        if path in (".".join(option.path), option.path[-1]):
+        if path in (".".join(option.path), ".".join(option.path).removesuffix(".name"), option.path[-1]):
             return option.flag
     return path

@@ -16,13 +16,13 @@ class ModelSettings(Settings):
     panel: ClassVar[str] = "Model"
 
     name: Annotated[str, Field(min_length=1)]
-    """The network: timm:NAME, torchvision:NAME, cifar:NAME or FILE.py:callable."""
+    """timm:NAME, torchvision:NAME, cifar:NAME or FILE.py:callable."""
     weights: Annotated[str | None, Flag(default="pretrained for timm: and torchvision:")] = None
-    """Its weights: a file (.safetensors, .pt, .pth, .th), 'pretrained' (from the hub) or 'random'."""
+    """Weights: a file (.safetensors, .pt, .pth, .th), 'pretrained' (from the hub) or 'random'."""
     num_classes: Annotated[int | None, Field(ge=1), Flag(default="as in the weights, or as the data")] = None
-    """Size of its classifier."""
+    """Size of the classifier."""
     weights_sha256: Annotated[str | None, Flag(none=True)] = None
-    """SHA-256 of the weights that are expected; others are refused."""
+    """SHA-256 of the weights that are expected; other weights are refused. It is not compared for random weights."""
 
     @model_validator(mode="before")
     @classmethod

@@ -1,0 +1,161 @@
+"""How to train."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+from typing_extensions import Self
+
+from layerprobe.settings.base import (
+    Count,
+    Fraction,
+    ImageCount,
+    NotNegative,
+    OneOf,
+    Positive,
+    RefusedError,
+    Seed,
+    Separated,
+    Settings,
+    Whole,
+)
+from layerprobe.settings.flags import Flag
+from layerprobe.settings.interim import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
+
+MULTI_STEP = "multi-step"
+"""The schedule with milestones."""
+NO_AUGMENTATION = "none"
+
+_MACHINE = "Machine"
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise ValueError("one of auto, cpu, cuda, cuda:N, mps")
+    return name
+
+
+Device = Annotated[str, AfterValidator(_device), Flag(panel=_MACHINE)]
+Workers = Annotated[Whole, Field(ge=0), Flag(panel=_MACHINE)]
+
+
+class RecipeSettings(Settings):
+    """How long, how fast and by which rule to train: all that the training loop needs to be told."""
+
+    panel: ClassVar[str] = "Recipe"
+
+    epochs: Count = 50
+    """Passes over the training images."""
+    lr: Annotated[Positive | None, Flag(default="0.0075; VGG 0.005; transformers 0.001")] = None
+    """Peak learning rate: the classifier's, where the backbone has a factor."""
+    weight_decay: NotNegative = 0.01
+    """Weight decay of the optimizer."""
+    seed: Seed = 0
+    """Seed of the initial weights, the order of the images, augmentation and dropout."""
+    optimizer: Annotated[str, OneOf(OPTIMIZERS)] = "adamw"
+    """Optimizer."""
+    momentum: NotNegative = 0.9
+    """Momentum of SGD."""
+    schedule: Annotated[str, OneOf(SCHEDULES)] = "onecycle"
+    """How the learning rate moves."""
+    milestones: Annotated[tuple[Count, ...] | None, Separated, Flag(default="after 5/8, 3/4 and 7/8 of the epochs")] = (
+        None
+    )
+    """Epochs after which multi-step lowers the rate, e.g. 150,180,210."""
+    decay: NotNegative = 0.1
+    """What multi-step multiplies the rate by."""
+    backbone_lr_factor: NotNegative = 1.0
+    """Learning rate of the backbone / that of the classifier: 0 freezes the backbone, 0.01 suits pretrained weights."""
+    clip: Annotated[Positive | None, Flag(default="any")] = None
+    """Largest norm of a step's gradient. Backbone and classifier of a student whose backbone learns from features alone
+    are clipped apart."""
+    accumulate: Count = 1
+    """Batches per step."""
+    compile: Annotated[bool, Flag(panel=_MACHINE)] = False
+    """Compile the networks with torch.compile."""
+    check: Annotated[bool, Flag(panel="Method")] = True
+    """Make sure, before the first step, that no gradient of the classifier's loss reaches the backbone of a student
+    that learns from features alone."""
+    cache_teacher: Annotated[bool, Flag(panel=_MACHINE)] = False
+    """Run the teacher once over the training images, which are not augmented then, and keep its outputs in the memory
+    of the device."""
+    channels_last: Annotated[bool, Flag(panel=_MACHINE)] = False
+    """Keep maps with their channels last in memory: convolutions are faster, and results differ in their last bits."""
+
+    @model_validator(mode="after")
+    def _milestones_fit(self) -> Self:
+        if not self.milestones:
+            return self
+        if self.schedule != MULTI_STEP:
+            raise RefusedError(
+                f"<milestones> belong to <schedule> {MULTI_STEP}, not to {self.schedule}; leave them out"
+            )
+        if list(self.milestones) != sorted(set(self.milestones)) or self.milestones[-1] >= self.epochs:
+            shown, example = (
+                ",".join(map(str, epochs)) for epochs in (self.milestones, default_milestones(self.epochs))
+            )
+            raise RefusedError(
+                f"<milestones> are ascending epochs below <epochs> {self.epochs}, not {shown!r}; e.g. {example}"
+            )
+        return self
+
+    def resolved(self, model: str) -> Self:
+        """The same, with what depends on the network and on the number of epochs filled in.
+
+        Args:
+            model: name of the network to train.
+        """
+        milestones = self.milestones
+        if self.schedule == MULTI_STEP and milestones is None:
+            milestones = default_milestones(self.epochs)
+        return self.replaced(lr=default_lr(model) if self.lr is None else self.lr, milestones=milestones)
+
+
+class TrainingSettings(RecipeSettings):
+    """How to train, whatever the method: the recipe, and what it is applied to and computed with."""
+
+    batch_size: Annotated[Whole, Field(ge=2)] = 128
+    """Images per batch, in every process."""
+    augment: Annotated[str, OneOf(AUGMENTATIONS)] = NO_AUGMENTATION
+    """What is done to training images before the networks see them; a teacher sees the same changed images."""
+    train_samples: Annotated[ImageCount, Flag(panel="Data", default="all")] = None
+    """Train on a class-balanced sample of so many images, or 'all'. The sample does not depend on the seed."""
+    test_samples: Annotated[ImageCount, Flag(panel="Data", default="all")] = None
+    """Test on a class-balanced sample of so many images, or 'all'."""
+    holdout: Annotated[Fraction, Flag(panel="Data")] = 0.0
+    """Fraction of the training images that are held out to choose an epoch."""
+    device: Device = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: Annotated[Literal["no", "bf16", "fp16"], Flag(panel=_MACHINE)] = "no"
+    """Precision of the networks: no (float32), or bf16 or fp16 autocast."""
+    workers: Workers = 0
+    """Processes that decode images."""
+    tensorboard: Annotated[bool, Flag(panel="Output")] = False
+    """Write event files for TensorBoard too."""
+
+
+def default_lr(model: str) -> float:
+    """Peak learning rate by architecture, from its name: 0.001 transformers, 0.005 VGG, 0.0075 all others.
+
+    Source: section 4 of Cooper et al., arXiv 2511.14981, which names ResNet, MobileNet, VGG and tiny ViT.
+
+    Example:
+        >>> default_lr("cifar:resnet20"), default_lr("timm:vit_tiny_patch16_224")
+        (0.0075, 0.001)
+    """
+    name = model.rpartition(":")[2].lower() if ".py:" not in model else model.lower()
+    if any(word in name for word in ("vit", "deit", "swin", "former", "mixer", "beit", "cait")):
+        return 0.001
+    return 0.005 if "vgg" in name else 0.0075
+
+
+def default_milestones(epochs: int) -> tuple[int, ...]:
+    """After 5/8, 3/4 and 7/8 of the epochs.
+
+    Example:
+        >>> default_milestones(240)
+        (150, 180, 210)
+    """
+    return tuple(sorted({epochs * eighths // 8 for eighths in (5, 6, 7)} - {0}))

@@ -1,0 +1,146 @@
+"""What a training run is told: `layerprobe train` and `layerprobe distill`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import model_validator
+from typing_extensions import Self
+
+from layerprobe.settings.alignment import AlignmentSettings
+from layerprobe.settings.base import AnyPath, OneOf, RefusedError, Settings
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.flags import Flag, Part
+from layerprobe.settings.interim import METHODS
+from layerprobe.settings.layer_choice import StudentLayers, TeacherLayers
+from layerprobe.settings.model import ModelSettings
+from layerprobe.settings.recipe import NO_AUGMENTATION, TrainingSettings
+
+_RANDOM = {"weights": "random"}
+
+
+class RunSettings(Settings):
+    """Where a run is written to, and what is done with a run that lies there."""
+
+    command: ClassVar[str]
+
+    output: Annotated[AnyPath, Flag(short="-o", panel="Output")]
+    """The run folder to make."""
+    overwrite: Annotated[bool, Flag(panel="Output")] = False
+    """Replace a run that lies there."""
+    resume: Annotated[bool, Flag(panel="Output")] = False
+    """Go on with the run that lies there, after the last whole epoch."""
+
+    @model_validator(mode="after")
+    def _replaced_or_gone_on_with(self) -> Self:
+        if self.overwrite and self.resume:
+            raise RefusedError("<resume> goes on with a run and <overwrite> replaces it; give one of them")
+        return self
+
+    def configuration(self) -> dict[str, Any]:
+        """What the run is told, as ``config.yaml`` holds it: without where it is written to."""
+        return {"command": self.command, **self.model_dump(mode="json", exclude=set(RunSettings.model_fields))}
+
+
+class TrainSettings(RunSettings):
+    """Supervised training of one network; without weights it starts from random ones."""
+
+    command: ClassVar[str] = "train"
+
+    model: Annotated[ModelSettings, Part(defaults=_RANDOM)]
+    """The network."""
+    data: Annotated[DataSettings, Part()]
+    """The images."""
+    training: Annotated[TrainingSettings, Part(without=("check", "cache_teacher"))] = TrainingSettings()
+    """How to train."""
+
+    @property
+    def network(self) -> ModelSettings:
+        """The network that is trained."""
+        return self.model
+
+    @model_validator(mode="after")
+    def _has_no_teacher(self) -> Self:
+        _check_cache(self.training, teacher_features=False)
+        return self
+
+
+class DistillSettings(RunSettings):
+    """Training of a student with a teacher."""
+
+    command: ClassVar[str] = "distill"
+    panel: ClassVar[str] = "Method"
+
+    method: Annotated[str, OneOf(METHODS)] = "feature-only"
+    """How the student learns: from features alone (feature-only), or with a method to compare that with."""
+    teacher: Annotated[ModelSettings, Part("teacher")]
+    """The teacher."""
+    student: Annotated[ModelSettings, Part("student", defaults=_RANDOM)]
+    """The student."""
+    data: Annotated[DataSettings, Part()]
+    """The images."""
+    layers: Annotated[TeacherLayers, Flag(panel="Layers", default="the paper's, else evenly spread")] = None
+    """The teacher's layers: a ranking file, names or indices separated by commas, or a rule with how many layers it
+    chooses, such as quality:4 or even:4. The method feature-only needs them."""
+    student_layers: Annotated[StudentLayers, Flag(panel="Layers", default="the paper's, else evenly spread")] = None
+    """The student's layers: names or indices separated by commas, or even:K."""
+    alignment: Annotated[AlignmentSettings, Part()] = AlignmentSettings()
+    """The form of feature-only."""
+    teacher_features: Annotated[AnyPath | None, Flag(default="the teacher computes them in every step")] = None
+    """A file of `layerprobe extract` with the teacher's features of the training images."""
+    training: Annotated[TrainingSettings, Part()] = TrainingSettings()
+    """How to train."""
+
+    @property
+    def network(self) -> ModelSettings:
+        """The network that is trained."""
+        return self.student
+
+    @property
+    def needs_classes(self) -> bool:
+        """Whether the teacher must have the same classes as the data."""
+        return METHODS[self.method].needs_classes or self.alignment.needs_logits
+
+    @model_validator(mode="after")
+    def _method_takes_them(self) -> Self:
+        method = METHODS[self.method]
+        if self.alignment != AlignmentSettings() and not method.aligns:
+            raise RefusedError(
+                "<alignment>, <alignment.by_class>, <alignment.projector>, <alignment.feature_loss>, "
+                f"<alignment.mapping> and the ablations are forms of feature-only; {self.method} has its own; leave "
+                "them out"
+            )
+        if self.teacher_features is None:
+            return self
+        if self.needs_classes:
+            raise RefusedError(
+                f"{self.method} needs more of a teacher than the features that <teacher_features> holds; leave it out"
+            )
+        if not method.uses_features:
+            raise RefusedError(f"{self.method} uses no features of a teacher; leave <teacher_features> out")
+        return self
+
+    @model_validator(mode="after")
+    def _teacher_sees_the_same_images(self) -> Self:
+        _check_cache(self.training, self.teacher_features is not None)
+        if self.teacher_features is not None and self.training.augment != NO_AUGMENTATION:
+            raise RefusedError(
+                f"<training.augment> {self.training.augment} changes the images in every epoch, and "
+                f"{self.teacher_features} holds features of them as they are; leave <training.augment> or "
+                "<teacher_features> out"
+            )
+        return self
+
+
+def _check_cache(training: TrainingSettings, teacher_features: bool) -> None:
+    if not training.cache_teacher:
+        return
+    if training.augment != NO_AUGMENTATION:
+        raise RefusedError(
+            f"<training.augment> {training.augment} changes the images in every epoch, and <training.cache_teacher> "
+            "sees them once; leave one of them out"
+        )
+    if teacher_features:
+        raise RefusedError(
+            "<teacher_features> stands for the teacher's passes already; leave <training.cache_teacher> out"
+        )
