@@ -8,27 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from layerprobe.distill.paper_layers import BASELINE_TEACHERS, STUDENTS, Place, find_places
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.selection import even_layers, find_layers
 from layerprobe.networks import Network
 from layerprobe.records import Layer, Ranking
 
 _log = logging.getLogger(__name__)
-
-# The paper's own choices (section 4), as layer indices, by the architecture's name.
-_PAPER_STUDENTS: Mapping[str, tuple[int, ...]] = {
-    "resnet9": (1, 2, 3, 4),
-    "vgg11": (1, 3, 5, 7),
-    "mobilenetv2": (3, 6, 13, 17),
-    "mobilenet_v2": (3, 6, 13, 17),
-    "vit-small": (1, 3, 5, 7),
-}
-_PAPER_BASELINE_TEACHERS: Mapping[str, tuple[int, ...]] = {
-    "vgg19": (3, 7, 11, 15),
-    "resnet34": (3, 7, 13, 16),
-    "vit-base": (2, 4, 8, 10),
-    "vit_b_16": (2, 4, 8, 10),
-}
 
 
 @dataclass(frozen=True)
@@ -82,7 +68,7 @@ def student_layers(network: Network, wanted: Sequence[str] | None, count: int) -
                 f"{len(chosen)} student layers for {count} teacher layers; name as many with --student-layers"
             )
         return chosen
-    return _paper_or_even(network, _PAPER_STUDENTS, count)
+    return _paper_or_even(network, STUDENTS, count)
 
 
 def named_or_even(network: Network, wanted: Sequence[str]) -> tuple[Layer, ...]:
@@ -99,14 +85,13 @@ def named_or_even(network: Network, wanted: Sequence[str]) -> tuple[Layer, ...]:
 
 def baseline_teacher_layers(network: Network, count: int) -> tuple[Layer, ...]:
     """The teacher layers of the baselines: the paper's for its own teachers, else evenly spread."""
-    return _paper_or_even(network, _PAPER_BASELINE_TEACHERS, count)
+    return _paper_or_even(network, BASELINE_TEACHERS, count)
 
 
-def _paper_or_even(network: Network, paper: Mapping[str, tuple[int, ...]], count: int) -> tuple[Layer, ...]:
-    indices = paper.get(network.name.partition(":")[2], ())
-    if len(indices) == count:
-        return tuple(network.layers[index] for index in indices)
-    return even_layers(network.layers, count, network.name)
+def _paper_or_even(network: Network, paper: Mapping[str, tuple[Place, ...]], count: int) -> tuple[Layer, ...]:
+    places = paper.get(network.name.partition(":")[2], ())
+    found = find_places(network.layers, places) if len(places) == count else None
+    return found or even_layers(network.layers, count, network.name)
 
 
 def teacher_layers(network: Network, choice: str) -> tuple[Layer, ...]:

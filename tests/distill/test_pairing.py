@@ -1,5 +1,7 @@
 """Which layers are paired by default."""
 
+from pathlib import Path
+
 import pytest
 
 from layerprobe.data.datasets import open_dataset
@@ -45,7 +47,7 @@ def test_as_many_student_layers_as_teacher_layers() -> None:
         ("cifar:resnet9", (1, 2, 3, 4)),
         ("cifar:vgg11", (1, 3, 5, 7)),
         ("cifar:mobilenetv2", (3, 6, 13, 17)),
-        ("cifar:vit-small", (1, 3, 5, 7)),
+        ("cifar:vit-small", (0, 2, 4, 6)),  # blocks 1, 3, 5 and 7 of 8
     ],
 )
 def test_the_papers_students(name: str, expected: tuple[int, ...]) -> None:
@@ -54,7 +56,23 @@ def test_the_papers_students(name: str, expected: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("cifar:vgg19", (3, 7, 11, 15)), ("cifar:resnet34", (3, 7, 13, 16)), ("cifar:vit-base", (2, 4, 8, 10))],
+    [
+        ("cifar:vgg19", (3, 7, 11, 15)),
+        ("cifar:resnet34", (3, 7, 13, 16)),
+        ("cifar:vit-base", (1, 3, 7, 9)),  # blocks 2, 4, 8 and 10 of 12
+    ],
 )
 def test_the_papers_baseline_teachers(name: str, expected: tuple[int, ...]) -> None:
     assert tuple(layer.index for layer in baseline_teacher_layers(network(name), 4)) == expected
+
+
+def test_a_network_that_only_has_the_name_of_the_papers_gets_evenly_spread_layers(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from torch import nn\n"
+        "def vgg11():\n"
+        "    layers = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU()]\n"
+        "    layers += [nn.Conv2d(4, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10)]\n"
+        "    return nn.Sequential(*layers)\n"
+    )
+    assert [layer.name for layer in student_layers(network(f"{file}:vgg11"), None, 4)] == ["1", "3", "5", "7"]

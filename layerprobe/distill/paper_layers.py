@@ -1,0 +1,85 @@
+"""The layers that Cooper et al. (arXiv 2511.14981) chose in their own networks, by place and never by our index.
+
+The released code counts the layers of a convolutional network as we do, and those of a vision transformer otherwise:
+its index 0 is the patch embedding with the class token, indices 1 to 12 are the encoder blocks, and there is no pooled
+feature. Its index 9 of ViT-B is the ninth block, where our index 9 is the tenth. So a layer stands here as the n-th of
+its kind, which is the same layer however indices are counted, and wherever the architecture comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from layerprobe.records import Layer
+
+
+@dataclass(frozen=True)
+class Place:
+    """The n-th layer of a kind.
+
+    Attributes:
+        kind: ``block``, ``activation`` or ``feature``, as in ``Layer``.
+        number: which of that kind in execution order, from 1.
+    """
+
+    kind: str
+    number: int
+
+
+def find_places(layers: Sequence[Layer], places: Iterable[Place]) -> tuple[Layer, ...] | None:
+    """The layers at some places of a network; None: it has no layer at one of them, and so is another network."""
+    kinds: dict[str, list[Layer]] = {}
+    for layer in layers:
+        kinds.setdefault(layer.kind, []).append(layer)
+    wanted = [(kinds.get(place.kind, []), place.number) for place in places]
+    if any(number > len(found) for found, number in wanted):
+        return None
+    return tuple(found[number - 1] for found, number in wanted)
+
+
+def _blocks(*numbers: int) -> tuple[Place, ...]:
+    return tuple(Place("block", number) for number in numbers)
+
+
+def _activations(*numbers: int) -> tuple[Place, ...]:
+    return tuple(Place("activation", number) for number in numbers)
+
+
+_MOBILENET_V2 = _blocks(3, 6, 13, 17)
+_VIT_B = _blocks(2, 4, 8, 10)
+
+STUDENTS: Mapping[str, tuple[Place, ...]] = {
+    "resnet9": _blocks(1, 2, 3, 4),
+    "vgg11": _activations(2, 4, 6, 8),
+    "mobilenetv2": _MOBILENET_V2,
+    "mobilenet_v2": _MOBILENET_V2,
+    "vit-small": _blocks(1, 3, 5, 7),
+}
+"""The layers of the paper's students that learn, by the architecture's name."""
+
+BASELINE_TEACHERS: Mapping[str, tuple[Place, ...]] = {
+    "vgg19": _activations(4, 8, 12, 16),
+    "resnet34": _blocks(3, 7, 13, 16),
+    "vit-base": _VIT_B,
+    "vit_b_16": _VIT_B,
+}
+"""The layers of the paper's teachers that teach in the baselines, by the architecture's name."""
+
+_VGG19 = _activations(12, 13, 14, 16)
+_RESNET34 = _blocks(12, 13, 14, 15)
+
+QUALITY_TEACHERS: Mapping[str, Mapping[str, tuple[Place, ...]]] = {
+    "vgg19": {
+        "CIFAR10": _VGG19,
+        "CIFAR100": _VGG19,
+        "TinyImageNet": (*_activations(12, 13, 14), Place("feature", 1)),
+    },
+    "resnet34": dict.fromkeys(("CIFAR10", "CIFAR100", "TinyImageNet"), _RESNET34),
+    "vit-base": {
+        "CIFAR10": _blocks(9, 10, 11, 12),
+        "CIFAR100": _blocks(7, 10, 11, 12),
+        "TinyImageNet": _blocks(7, 8, 11, 12),
+    },
+}
+"""The four layers of highest knowledge quality that the paper reports, by the teacher's name and the data's."""
