@@ -3,70 +3,45 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from layerprobe.cli import options
+from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
+from layerprobe.settings.compare import CompareSettings, PlanSettings
+from layerprobe.settings.display import DisplaySettings, TableSettings
 
 if TYPE_CHECKING:
-    from layerprobe.experiments.grid.compare import CompareConfig
     from layerprobe.experiments.grid.grid_file import Grid
     from layerprobe.records import Cell, CellResult, GridResults
 
-EXAMPLES = """Examples:
-
+EXAMPLES = """
 layerprobe compare examples/paper/cpu-methods.yaml --output grid/ --dry-run
-
 layerprobe compare examples/paper/cpu-methods.yaml --output grid/ --jobs 2
-
-layerprobe compare examples/paper/cifar10.yaml --output grid/ --launcher slurm --jobs 16
---launcher-option timeout_min=600 --launcher-option gpus_per_node=1
-
+layerprobe compare examples/paper/cifar10.yaml --output grid/ \\
+    --launcher slurm --jobs 16 --launcher-option timeout_min=600 \\
+    --launcher-option gpus_per_node=1
 layerprobe report grid/
 """
 
-Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Workers that take cells at the same time.")]
-Launcher = Annotated[str, typer.Option("--launcher", help="Who starts the workers: local (processes) or slurm.")]
-LauncherOption = Annotated[
-    list[str] | None,
-    typer.Option("--launcher-option", help="KEY=VALUE for submitit, e.g. timeout_min=600; again for more."),
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the cells and how long they will take; run nothing.")]
-GridOutput = Annotated[Path, typer.Option("--output", "-o", help="The grid's folder.", show_default=False)]
 
-
-def compare(
-    grid: Annotated[Path, typer.Argument(help="The grid file.", show_default=False)],
-    output: GridOutput,
-    jobs: Jobs = 1,
-    launcher: Launcher = "local",
-    launcher_option: LauncherOption = None,
-    dry_run: DryRun = False,
-    format: options.Format = "table",
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-) -> None:
+def compare(settings: CompareSettings, plan: PlanSettings, display: TableSettings) -> None:
     """Run a grid of distillations: pairs x data sets x methods x layer choices x seeds, from one file.
 
     Every cell is a run of `layerprobe distill` in its own folder. Finished cells are never run again; the same command
     goes on with an interrupted grid, and several of them, on any machines that share the folder, divide the cells.
     """
-    from layerprobe.experiments.grid.compare import CompareConfig, plan_grid
     from layerprobe.experiments.grid.compare import compare as run
+    from layerprobe.experiments.grid.compare import plan_grid
     from layerprobe.report.grid.tables import grid_table
-    from layerprobe.report.tables.table import check_format
 
-    check_format(format)
-    config = CompareConfig(grid, output, jobs, launcher, tuple(launcher_option or ()))
-    with grid_reporter(quiet, verbose, dry_run) as reporter:
-        if dry_run:
-            show_plan(plan_grid(config), config, reporter, format)
+    with grid_reporter(display, plan) as reporter:
+        if plan.dry_run:
+            show_plan(plan_grid(settings), settings, reporter)
             return
         compared = run(
-            config,
+            settings,
             lambda cell, metrics, epochs: reporter.epoch(metrics, epochs),
             reporter.progress,
             GridWatch(reporter),
@@ -74,28 +49,28 @@ def compare(
         if compared.left:
             reporter.say(compared.left)
             return
-        reporter.show(grid_table(compared.results), format)
+        reporter.show(grid_table(compared.results))
         failed = show_failures(compared.results, reporter)
-        reporter.wrote([output / "grid.yaml"], f"layerprobe report {output}")
+        reporter.wrote([settings.output / "grid.yaml"], f"layerprobe report {settings.output}")
     if failed:
         raise typer.Exit(1)
 
 
-def grid_reporter(quiet: bool, verbose: bool, dry_run: bool) -> Reporter:
+def grid_reporter(display: DisplaySettings, plan: PlanSettings) -> Reporter:
     """A reporter that leaves out what the trial runs of a dry run say of themselves: their layers are no cell's."""
-    return Reporter(quiet, verbose, usual=logging.WARNING if dry_run else logging.INFO)
+    return Reporter(display, usual=logging.WARNING if plan.dry_run else logging.INFO)
 
 
-def show_plan(grid: Grid, config: CompareConfig, reporter: Reporter, format: str) -> None:
+def show_plan(grid: Grid, settings: CompareSettings, reporter: Reporter) -> None:
     """The cells of a grid, and how long they will take."""
     from layerprobe.experiments.grid.estimate import estimate_seconds
     from layerprobe.experiments.grid.results import Lookout
     from layerprobe.report.tables.plan import plan_table
 
-    results = Lookout(grid, config.output).look()
-    jobs = config.jobs if config.launcher == "local" else 1
+    results = Lookout(grid, settings.output).look()
+    jobs = settings.jobs if settings.launcher == "local" else 1
     seconds = estimate_seconds(grid, results, reporter.progress, jobs)
-    reporter.show(plan_table(results, seconds, config.jobs), format)
+    reporter.show(plan_table(results, seconds, settings.jobs))
 
 
 def show_failures(results: GridResults, reporter: Reporter) -> bool:
@@ -137,3 +112,6 @@ class GridWatch:
 
 def _words(cell: Cell) -> str:
     return ", ".join(filter(None, (cell.pair, cell.data, cell.label, f"seed {cell.seed}")))
+
+
+COMMAND = Command("compare", compare, EXAMPLES)

@@ -2,67 +2,48 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from layerprobe.cli import options
+from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
+from layerprobe.settings.compare_layers import CompareLayersSettings
+from layerprobe.settings.display import TableSettings
 
-EXAMPLES = """Examples:
-
+EXAMPLES = """
 layerprobe compare-layers teacher.h5 student.h5 --output figures/
-
 layerprobe compare-layers r56.h5 --debiased --format csv > cka.csv
 """
 
 
-def compare_layers(
-    first: Annotated[Path, typer.Argument(help="A file that `layerprobe extract` wrote.", show_default=False)],
-    second: Annotated[
-        Path | None, typer.Argument(help="Another, of the same images  [default: the first one again]")
-    ] = None,
-    debiased: Annotated[
-        bool, typer.Option("--debiased", help="Without the bias of many dimensions for the number of images.")
-    ] = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the figure.")] = None,
-    width: options.Width = "column",
-    style: options.Style = None,
-    format: options.Format = "table",
-    device: options.Device = "auto",
-    overwrite: options.Overwrite = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-) -> None:
+def compare_layers(settings: CompareLayersSettings, display: TableSettings) -> None:
     """Compare the layers of two networks, or of one: linear CKA.
 
     Both files must hold features of the same images, as two `layerprobe extract` with the same --data, --samples and
     --seed write them; the networks and their preprocessing may differ.
     """
-    from contextlib import ExitStack
-
     from layerprobe.ranking.grams import open_source
     from layerprobe.ranking.measure import layer_similarity
     from layerprobe.report.figures.similarity import similarity_figure
-    from layerprobe.report.figures.style import check_figure, figure_width, paper_style, save_figure
+    from layerprobe.report.figures.style import WIDTHS, check_figure, paper_style, save_figure
     from layerprobe.report.tables.ranking import similarity_table
-    from layerprobe.report.tables.table import check_format
     from layerprobe.runtime.devices import resolve_device
 
-    check_format(format)
-    name, inches = f"{first.stem}.{(second or first).stem}.cka", figure_width(width)
+    first, second, output, style = settings.first, settings.second, settings.output, settings.style
+    name, width = f"{first.stem}.{(second or first).stem}.cka", WIDTHS[settings.width]
     with ExitStack() as stack:
-        reporter = stack.enter_context(Reporter(quiet, verbose))
+        reporter = stack.enter_context(Reporter(display))
         stack.enter_context(paper_style(style))
         if output:
-            check_figure(output, name, overwrite)
+            check_figure(output, name, settings.overwrite)
         one, other = open_source(first), open_source(second) if second else None
         for file in (one, other):
             stack.callback(file.close if file else lambda: None)
-        similarity = layer_similarity(one, other, device=resolve_device(device), progress=reporter.progress)
-        reporter.show(similarity_table(similarity, debiased), format)
+        similarity = layer_similarity(one, other, device=resolve_device(settings.device), progress=reporter.progress)
+        reporter.show(similarity_table(similarity, settings.debiased))
         if output:
-            draw = partial(similarity_figure, similarity, inches, debiased)
-            reporter.wrote(save_figure(draw, output, name, overwrite, style))
+            draw = partial(similarity_figure, similarity, width, settings.debiased)
+            reporter.wrote(save_figure(draw, output, name, settings.overwrite, style))
+
+
+COMMAND = Command("compare-layers", compare_layers, EXAMPLES)

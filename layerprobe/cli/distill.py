@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
-from layerprobe.cli import options, training_options
+from layerprobe.cli import former_options as options
+from layerprobe.cli import training_options
 from layerprobe.cli.reporter import Reporter
 from layerprobe.cli.runs import show_run
+from layerprobe.settings.display import TableSettings
 
 METHOD_NAMES = (
     "feature-only", "scratch", "kd", "kd-std", "dkd", "fitnets", "fitnets-full", "sp", "semckd", "simkd",
@@ -167,13 +169,13 @@ def distill(
     from layerprobe.distill.config_file import distill_config
     from layerprobe.distill.run import distill_student
     from layerprobe.experiments.resolve_rules import choose_layers
-    from layerprobe.report.tables.table import check_format
     from layerprobe.runtime.devices import is_main_process
 
-    check_format(format)
     plan = distill_config(values, output, overwrite, resume)
-    with Reporter(quiet or not is_main_process(), verbose) as reporter:
+    with Reporter(
+        TableSettings.parse({"quiet": quiet, "verbose": verbose, "format": format}), speaks=is_main_process()
+    ) as reporter:
         plan = choose_layers(plan, progress=reporter.progress)
         run = distill_student(plan, lambda metrics: reporter.epoch(metrics, plan.training.epochs), reporter.progress)
         if is_main_process():
-            show_run(run, reporter, format, f"layerprobe evaluate {run.folder} --data {plan.data.name}")
+            show_run(run, reporter, f"layerprobe evaluate {run.folder} --data {plan.data.name}")

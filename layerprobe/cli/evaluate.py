@@ -4,80 +4,52 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from layerprobe.cli import options
+from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
+from layerprobe.settings.display import TableSettings
+from layerprobe.settings.evaluate import EvaluateSettings
 
-if TYPE_CHECKING:
-    from layerprobe.evaluation.evaluate import EvaluateConfig
-
-EXAMPLES = """Examples:
-
+EXAMPLES = """
 layerprobe evaluate run/
-
 layerprobe evaluate run/ --data photos/ --which best --output figures/
 """
 
 
-def evaluate(
-    run: Annotated[Path, typer.Argument(help="The folder of a run of distill or train.", show_default=False)],
-    data: Annotated[str | None, typer.Option("--data", help=f"{options.DATA_HELP}  [default: the run's]")] = None,
-    data_root: options.DataRoot = None,
-    download: options.Download = False,
-    split: Annotated[str, typer.Option("--split", help="train, test or all.")] = "test",
-    samples: Annotated[
-        str | None, typer.Option("--samples", help="A class-balanced sample of so many, or 'all'  [default: all]")
-    ] = None,
-    which: Annotated[
-        str, typer.Option("--which", help="Weights: last, best (on held-out images) or latest (of an unfinished run).")
-    ] = "last",
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for the confusion matrix  [default: the run's]")
-    ] = None,
-    width: options.Width = "column",
-    style: options.Style = None,
-    device: options.Device = "auto",
-    batch_size: options.BatchSize = 128,
-    workers: options.Workers = 0,
-    format: options.Format = "table",
-    overwrite: options.Overwrite = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-) -> None:
+def evaluate(settings: EvaluateSettings, display: TableSettings) -> None:
     """Classify images with a trained network: top-1, top-5, every class, and which are confused."""
     from layerprobe.evaluation.evaluate import EvaluateConfig
-    from layerprobe.evaluation.evaluate import evaluate as compute
+    from layerprobe.evaluation.evaluate import evaluate as run
     from layerprobe.networks import DataSpec
     from layerprobe.report.figures.confusion import confusion_figure
-    from layerprobe.report.figures.style import check_figure, figure_width, save_figure
+    from layerprobe.report.figures.style import WIDTHS, check_figure, save_figure
     from layerprobe.report.tables.runs import evaluation_table
-    from layerprobe.report.tables.table import check_format
 
-    check_format(format)
-    inches, folder = figure_width(width), output or run
-    spec = DataSpec(data, data_root, download) if data else None
-    count = options.samples(samples, "--samples")
+    told = settings.data
+    data = DataSpec(told.name, told.data_root, told.download) if told else None
     config = EvaluateConfig(
-        run, spec, split, count if isinstance(count, int) else None, which, device, batch_size, workers
-    )
-    name = _figure_name(config)
-    if run.is_dir():
-        check_figure(folder, name, overwrite)
-    with Reporter(quiet, verbose) as reporter:
-        evaluation = compute(config, reporter.progress)
-        files = save_figure(partial(confusion_figure, evaluation, inches), folder, name, overwrite, style)
-        reporter.show(evaluation_table(evaluation), format)
+        settings.run, data, settings.split, settings.samples, settings.which, settings.device, settings.batch_size,
+        settings.workers,
+    )  # fmt: skip
+    folder, name = settings.output or settings.run, _figure_name(settings)
+    if settings.run.is_dir():
+        check_figure(folder, name, settings.overwrite)
+    with Reporter(display) as reporter:
+        evaluation = run(config, reporter.progress)
+        draw = partial(confusion_figure, evaluation, WIDTHS[settings.width])
+        files = save_figure(draw, folder, name, settings.overwrite, settings.style)
+        reporter.show(evaluation_table(evaluation))
         reporter.wrote(files)
 
 
-def _figure_name(config: EvaluateConfig) -> str:
+def _figure_name(settings: EvaluateSettings) -> str:
     """``confusion``, with what was evaluated other than the last weights on the run's own test images."""
-    data = Path(config.data.name).name if config.data else ""
-    sample = "" if config.samples is None else str(config.samples)
+    data = Path(settings.data.name).name if settings.data else ""
+    sample = "" if settings.samples is None else str(settings.samples)
     split, which = (
-        value if value != usual else "" for value, usual in ((config.split, "test"), (config.which, "last"))
+        value if value != usual else "" for value, usual in ((settings.split, "test"), (settings.which, "last"))
     )
     return "-".join(filter(None, ("confusion", data, split, sample, which)))
+
+
+COMMAND = Command("evaluate", evaluate, EXAMPLES)

@@ -77,18 +77,18 @@ def _root(
     pass
 
 
-app.command("layers", epilog=layers.EXAMPLES)(layers.layers)
-app.command("extract", epilog=extract.EXAMPLES)(extract.extract)
-app.command("inspect", epilog=inspect.EXAMPLES)(inspect.inspect)
-app.command("rank", epilog=rank.EXAMPLES)(rank.rank)
-app.command("compare-layers", epilog=compare_layers.EXAMPLES)(compare_layers.compare_layers)
+layers.COMMAND.add_to(app)
+extract.COMMAND.add_to(app)
+inspect.COMMAND.add_to(app)
+rank.COMMAND.add_to(app)
+compare_layers.COMMAND.add_to(app)
 app.command("distill", epilog=distill.EXAMPLES)(distill.distill)
 app.command("train", epilog=train.EXAMPLES)(train.train)
-app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
-app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
-app.command("validate", epilog=validate.EXAMPLES)(validate.validate)
-app.command("report", epilog=report.EXAMPLES)(report.report)
-app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
+evaluate.COMMAND.add_to(app)
+compare.COMMAND.add_to(app)
+validate.COMMAND.add_to(app)
+report.COMMAND.add_to(app)
+demo.COMMAND.add_to(app)
 
 
 def main() -> None:

@@ -1,106 +1,164 @@
-"""Options that mean the same in every command, defined once."""
+"""Commands made from settings: their options, how these are read, and what they complete to."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
+from layerprobe.cli.help import PanelCommand
 from layerprobe.errors import LayerprobeError
+from layerprobe.settings.base import Settings, SettingsError
+from layerprobe.settings.describe import Description, describe
+from layerprobe.settings.flags import Option, flag_of, options_of
 
-MODEL_HELP = "timm:NAME, torchvision:NAME, cifar:NAME or FILE.py:callable"
-WEIGHTS_HELP = (
-    "weights file (.safetensors, .pt, .pth, .th), 'pretrained' (from the hub) or 'random'  "
-    "[default: pretrained for timm: and torchvision:]"
-)
-
-DATA_HELP = (
-    "digits, CIFAR10, CIFAR100, FashionMNIST, SVHN, EuroSAT, Flowers102, OxfordIIITPet, "
-    "or a folder of class folders (with or without train/ and test/)."
-)
-
-Model = Annotated[str, typer.Option("--model", help=f"The network: {MODEL_HELP}.", show_default=False)]
-Weights = Annotated[str | None, typer.Option("--weights", help=f"Its weights: {WEIGHTS_HELP}.", show_default=False)]
-NumClasses = Annotated[
-    int | None,
-    typer.Option("--num-classes", min=1, help="Size of its classifier  [default: as in the weights, or as the data]"),
-]
-Data = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        help=DATA_HELP,
-        show_default=False,
-    ),
-]
-DataRoot = Annotated[
-    Path | None, typer.Option("--data-root", help="Folder of torchvision's data sets  [default: data]")
-]
-Download = Annotated[bool, typer.Option("--download/--no-download", help="Download the data set if it is missing.")]
-ImageSize = Annotated[int | None, typer.Option("--image-size", min=1, help="Input size in pixels, over the default.")]
-Mean = Annotated[str | None, typer.Option("--mean", help="Channel means, e.g. 0.5 or 0.485,0.456,0.406.")]
-Std = Annotated[str | None, typer.Option("--std", help="Channel standard deviations, like --mean.")]
-Samples = Annotated[
-    str | None,
-    typer.Option("--samples", help="Images in the class-balanced sample, or 'all'  [default: 5000, or what there is]"),
-]
-Layers = Annotated[
-    str | None,
-    typer.Option(
-        "--layers",
-        help="Which layers, separated by commas: names, globs (layer3.*), indices, ranges (3-7, 3:8, -4:), every:4 or "
-        "all  [default: all]",
-    ),
-]
-Dtype = Annotated[str, typer.Option("--dtype", help="float32 or float16, on disk.")]
-Pool = Annotated[
-    str | None,
-    typer.Option("--pool", help="avg:H or max:H: maps become H x H at most  [default: only huge ones are averaged]"),
-]
-Tokens = Annotated[str, typer.Option("--tokens", help="cls, mean or all: what to keep of a transformer's tokens.")]
-Project = Annotated[
-    int | None, typer.Option("--project", min=1, help="Random projection of layers with more features than this.")
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per step.")]
-Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that decode images.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
-Width = Annotated[str, typer.Option("--width", help="column (3.4 in) or page (7 in): the width of the figures.")]
-Style = Annotated[Path | None, typer.Option("--style", help="A .mplstyle file, laid over the style of the figures.")]
-Format = Annotated[str, typer.Option("--format", help="table, json, csv, markdown or latex.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and results only.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
+S = TypeVar("S", bound=Settings)
 
 
-def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
-    """Read ``0.5`` or ``0.485,0.456,0.406``."""
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise LayerprobeError(f"{option} is one number or three, separated by commas; not {text!r}") from None
+@dataclass(frozen=True)
+class Given(Generic[S]):
+    """The options that the user gave, before they are settings: a command lays them over values of a file.
+
+    Attributes:
+        kind: of the settings.
+        values: plain values by name, those of parts below the part's name.
+    """
+
+    kind: type[S]
+    values: Mapping[str, Any]
 
 
-def counts(text: str | None, option: str) -> tuple[int, ...]:
-    """Read ``10,25,50``, in ascending order without repeats."""
-    parts = [part.strip() for part in (text or "").split(",") if part.strip()]
-    if not all(part.isdigit() for part in parts):
-        raise LayerprobeError(f"{option} is numbers separated by commas; not {text!r}")
-    return tuple(sorted(set(map(int, parts))))
+@dataclass(frozen=True)
+class Command:
+    """A command of the program.
+
+    Attributes:
+        name: as it is typed.
+        run: does it. Each parameter is a group of settings (or ``Given`` of one), whose fields are the options.
+        examples: the last part of its help.
+        renamed: flags of earlier versions, with what they are called now.
+    """
+
+    name: str
+    run: Callable[..., None]
+    examples: str = ""
+    renamed: Mapping[str, str] | None = None
+
+    @functools.cached_property
+    def groups(self) -> Mapping[str, type[Settings]]:
+        """The groups of settings by parameter."""
+        return {name: get_args(kind)[0] if get_origin(kind) is Given else kind for name, kind in self._hints.items()}
+
+    @functools.cached_property
+    def options(self) -> tuple[tuple[str, Option], ...]:
+        """Every option with the parameter of its group."""
+        return tuple((name, option) for name, kind in self.groups.items() for option in options_of(kind))
+
+    @property
+    def _hints(self) -> Mapping[str, Any]:
+        hints = get_type_hints(self.run)
+        return {name: hints[name] for name in signature(self.run).parameters}
+
+    def add_to(self, app: typer.Typer) -> None:
+        """Make it a command of an application."""
+        required = (option for _, option in self.options if option.field.is_required() and not option.extra.argument)
+        usage = [f"{option.flag} {describe(option).metavar}" for option in required]
+        app.command(
+            self.name,
+            cls=PanelCommand,
+            help=self.run.__doc__,
+            epilog=self.examples,
+            options_metavar=" ".join([*usage, "[OPTIONS]"]),
+        )(self._callback())
+
+    def _callback(self) -> Callable[..., None]:
+        options = {"__".join((group, *option.path)): (group, option) for group, option in self.options}
+
+        def callback(**given: Any) -> None:
+            values: dict[str, dict[str, Any]] = {group: {} for group in self.groups}
+            for name, value in given.items():
+                group, option = options[name]
+                if value is not None and value != []:
+                    _put(values[group], option.path, _read(value, describe(option).kind))
+            try:
+                self.run(**{group: self._settings(group, values[group]) for group in self.groups})
+            except SettingsError as error:
+                raise LayerprobeError(error.spelled(self.flag_of)) from None
+
+        callback.__signature__ = Signature(  # type: ignore[attr-defined]
+            [
+                Parameter(name, Parameter.KEYWORD_ONLY, default=_default(option), annotation=_annotation(option))
+                for name, (_, option) in options.items()
+            ]
+        )
+        return callback
+
+    def _settings(self, group: str, values: Mapping[str, Any]) -> Any:
+        kind = self.groups[group]
+        return Given(kind, values) if get_origin(self._hints[group]) is Given else kind.parse(values)
+
+    def flag_of(self, path: str) -> str:
+        """How the command calls a field; the path itself where it has no flag."""
+        return next((flag for kind in self.groups.values() if (flag := flag_of(kind, path)) != path), path)
 
 
-def names(text: str | None) -> tuple[str, ...] | None:
-    """Read a comma-separated list of layers."""
-    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+def _read(value: Any, kind: type) -> Any:
+    """A value of the option's type; a text that is none stays as it is, and the settings refuse it."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_read(one, kind) for one in value)
+    if isinstance(value, str) and kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            return value
+    return value
 
 
-def samples(text: str | None, option: str) -> int | str | None:
-    """Read a number of images, or ``all``."""
-    if text is None or text == "all":
-        return text
-    if not text.isdigit() or int(text) == 0:
-        raise LayerprobeError(f"{option} is a number of images, or 'all'; not {text!r}")
-    return int(text)
+def _put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for part in path[:-1]:
+        values = values.setdefault(part, {})
+    values[path[-1]] = value
+
+
+def _default(option: Option) -> Any:
+    """Options are None unless they are given; an argument that must be given is missed by Typer itself."""
+    return Parameter.empty if option.extra.argument and option.field.is_required() else None
+
+
+def _annotation(option: Option) -> Any:
+    what = describe(option)
+    text = what.kind if what.kind in (bool, Path) else str
+    kind: Any = list[text] if what.repeated else text  # type: ignore[valid-type]
+    panel = "Arguments" if option.extra.argument else option.panel
+    shown: dict[str, Any] = {"help": _help(what), "show_default": False, "rich_help_panel": panel}
+    complete = _completion(what) if what.choices else None
+    if option.extra.argument:
+        extra: Any = typer.Argument(metavar=what.metavar, autocompletion=complete, **shown)
+        return Annotated[kind if option.field.is_required() else kind | None, extra]
+    names = [_switch(option) if what.kind is bool else option.flag, *filter(None, [option.extra.short])]
+    metavar = what.metavar or None
+    return Annotated[kind | None, typer.Option(*names, metavar=metavar, autocompletion=complete, **shown)]
+
+
+def _switch(option: Option) -> str:
+    return option.flag if option.extra.alone else f"{option.flag}/--no-{option.flag.removeprefix('--')}"
+
+
+def _help(what: Description) -> str:
+    """The help text, and after it the choices or the range, and the default."""
+    return f"{what.text}  [{what.facts}]" if what.facts else what.text
+
+
+def _completion(what: Description) -> Callable[[str], Iterator[tuple[str, str]]]:
+    """What an unfinished word can become; of a list, its last part."""
+
+    def complete(incomplete: str) -> Iterator[tuple[str, str]]:
+        before, comma, last = incomplete.rpartition(",") if what.separated else ("", "", incomplete)
+        yield from ((before + comma + name, text) for name, text in what.choices.items() if name.startswith(last))
+
+    return complete

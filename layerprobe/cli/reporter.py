@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from layerprobe.settings.display import DisplaySettings, TableSettings
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -20,12 +22,18 @@ class Reporter:
     """What a running command tells the person in front of it.
 
     On a terminal, long work shows a bar with rate and time left; elsewhere there are plain lines. Library messages
-    arrive through ``logging``; ``usual`` is their least level where the user asks for neither less nor more.
+    arrive through ``logging``.
+
+    Args:
+        display: how much the user wants to hear, and the format of tables.
+        usual: the least level of library messages where the user asks for neither less nor more.
+        speaks: whether this process speaks for the others that were started with it; else it is quiet.
     """
 
-    def __init__(self, quiet: bool = False, verbose: bool = False, usual: int = logging.INFO) -> None:
-        self._level = logging.WARNING if quiet else logging.DEBUG if verbose else usual
-        self._quiet = quiet
+    def __init__(self, display: DisplaySettings, usual: int = logging.INFO, speaks: bool = True) -> None:
+        self._quiet = display.quiet or not speaks
+        self._level = logging.WARNING if self._quiet else logging.DEBUG if display.verbose else usual
+        self._format = display.format if isinstance(display, TableSettings) else "table"
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._handler = _Handler(self)
@@ -81,13 +89,13 @@ class Reporter:
             f"test top-1 {metrics.test_accuracy:.2f} %  {metrics.seconds:.1f} s"
         )
 
-    def show(self, table: Table | Sequence[Table], format: str) -> None:
+    def show(self, table: Table | Sequence[Table]) -> None:
         """The result, on stdout."""
         from layerprobe.report.tables.table import Table, render_all
 
         self._clear_bars()
         tables = [table] if isinstance(table, Table) else table
-        sys.stdout.write(render_all(tables, format, colour=sys.stdout.isatty()).rstrip("\n") + "\n")
+        sys.stdout.write(render_all(tables, self._format, colour=sys.stdout.isatty()).rstrip("\n") + "\n")
         sys.stdout.flush()
 
     def hint(self, message: str) -> None:

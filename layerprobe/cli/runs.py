@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from layerprobe.records import Run
 
 
-def show_run(run: Run, reporter: Reporter, format: str, following: str | None = None) -> None:
+def show_run(run: Run, reporter: Reporter, following: str | None = None) -> None:
     """The accuracies on stdout; the curves into the run folder, the files by name, and how to load the network."""
     from layerprobe.distill.students import snippet
     from layerprobe.report.figures.curves import curves_figure
@@ -18,7 +18,7 @@ def show_run(run: Run, reporter: Reporter, format: str, following: str | None = 
     from layerprobe.report.tables.runs import run_table
 
     curves = save_figure(partial(curves_figure, run), run.folder, "curves", overwrite=True)
-    reporter.show(run_table(run), format)
+    reporter.show(run_table(run))
     reporter.wrote([*run.files, *curves])
     reporter.hint("in Python:\n  " + snippet(run).replace("\n", "\n  "))
     reporter.wrote([], following)

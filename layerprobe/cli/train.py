@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
-from layerprobe.cli import options, training_options
+from layerprobe.cli import former_options as options
+from layerprobe.cli import training_options
 from layerprobe.cli.reporter import Reporter
 from layerprobe.cli.runs import show_run
+from layerprobe.settings.display import TableSettings
 
 EXAMPLES = """Examples:
 
@@ -76,16 +78,16 @@ def train(
 
     from layerprobe.distill.config_file import train_config
     from layerprobe.distill.run import train_model
-    from layerprobe.report.tables.table import check_format
     from layerprobe.runtime.devices import is_main_process
 
-    check_format(format)
     plan = train_config(values, output, overwrite, resume)
-    with Reporter(quiet or not is_main_process(), verbose) as reporter:
+    with Reporter(
+        TableSettings.parse({"quiet": quiet, "verbose": verbose, "format": format}), speaks=is_main_process()
+    ) as reporter:
         run = train_model(plan, lambda metrics: reporter.epoch(metrics, plan.training.epochs), reporter.progress)
         following = (
             f"layerprobe extract --model {plan.model.name} --weights {run.weights} --data {plan.data.name} "
             "--output features.h5"
         )
         if is_main_process():
-            show_run(run, reporter, format, following)
+            show_run(run, reporter, following)

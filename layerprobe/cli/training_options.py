@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from layerprobe.cli import options
+from layerprobe.cli import former_options as options
 from layerprobe.errors import LayerprobeError
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="The run folder to make.", show_default=False)]

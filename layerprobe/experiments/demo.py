@@ -22,28 +22,12 @@ from layerprobe.report.figures.learning_curves import learning_curves_figure
 from layerprobe.report.figures.quality import quality_figure
 from layerprobe.report.figures.style import save_figure
 from layerprobe.runtime.devices import resolve_device
+from layerprobe.settings.demo import DemoSettings
 
 TEACHER, STUDENT = "cifar:resnet18", "cifar:resnet20"
 DIGITS = DataSpec("digits")
 METHODS = ("feature-only", "scratch", "kd")
 TEACHER_EPOCHS, STUDENT_EPOCHS = 6, 8
-
-
-@dataclass(frozen=True)
-class DemoConfig:
-    """Where the demo writes, and how much it does.
-
-    Attributes:
-        output: the folder to make.
-        seeds: students per method.
-        device: as in every command.
-        overwrite: whether an existing folder may be replaced.
-    """
-
-    output: Path
-    seeds: int = 3
-    device: str = "auto"
-    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +46,7 @@ class Demo:
 
 
 def run_demo(
-    config: DemoConfig, say: Callable[[str], None] = lambda message: None, progress: Progress = silent
+    config: DemoSettings, say: Callable[[str], None] = lambda message: None, progress: Progress = silent
 ) -> Demo:
     """Train a teacher, extract, rank, draw, and distil students with three methods.
 
@@ -103,11 +87,11 @@ def _as_grid(runs: Sequence[Run], folder: Path) -> GridResults:
     return GridResults("the demo", "", results)
 
 
-def _features(config: DemoConfig) -> Path:
+def _features(config: DemoSettings) -> Path:
     return config.output / "teacher.h5"
 
 
-def _teach(config: DemoConfig, say: Callable[[str], None], progress: Progress) -> Run:
+def _teach(config: DemoSettings, say: Callable[[str], None], progress: Progress) -> Run:
     folder = config.output / "teacher"
     say(f"$ layerprobe train --model {TEACHER} --data digits --epochs {TEACHER_EPOCHS} --output {folder}")
     training = Training(epochs=TEACHER_EPOCHS, device=config.device)
@@ -118,7 +102,7 @@ def _teach(config: DemoConfig, say: Callable[[str], None], progress: Progress) -
     return teacher
 
 
-def _rank(config: DemoConfig, teacher: Run, say: Callable[[str], None], progress: Progress) -> Ranking:
+def _rank(config: DemoSettings, teacher: Run, say: Callable[[str], None], progress: Progress) -> Ranking:
     features = _features(config)
     say(f"$ layerprobe extract --model {TEACHER} --weights {teacher.weights} --data digits --output {features}")
     spec = ModelSpec(TEACHER, str(teacher.weights))
@@ -131,7 +115,7 @@ def _rank(config: DemoConfig, teacher: Run, say: Callable[[str], None], progress
     return ranking
 
 
-def _distil(config: DemoConfig, teacher: Run, say: Callable[[str], None], progress: Progress) -> list[Run]:
+def _distil(config: DemoSettings, teacher: Run, say: Callable[[str], None], progress: Progress) -> list[Run]:
     runs = []
     for method in METHODS:
         for seed in range(config.seeds):
@@ -142,7 +126,7 @@ def _distil(config: DemoConfig, teacher: Run, say: Callable[[str], None], progre
     return runs
 
 
-def _distillation(config: DemoConfig, method: str, seed: int, teacher: ModelSpec) -> DistillConfig:
+def _distillation(config: DemoSettings, method: str, seed: int, teacher: ModelSpec) -> DistillConfig:
     return DistillConfig(
         method=method,
         teacher=teacher,

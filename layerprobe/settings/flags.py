@@ -22,6 +22,8 @@ class Flag:
         panel: of ``--help``; empty: that of the field's settings.
         metavar: what stands for the value in ``--help``; empty: its type.
         default: what ``--help`` says of the default where that is found out later, such as ``by architecture``.
+        also: words that may stand for the value beside its choices, such as ``all``.
+        alone: of a switch: whether it can't be taken back by ``--no-...``.
         argument: whether it is given by position.
         none: whether the field has no flag: it is for files and for Python.
     """
@@ -30,6 +32,8 @@ class Flag:
     panel: str = ""
     metavar: str = ""
     default: str = ""
+    also: tuple[str, ...] = ()
+    alone: bool = False
     argument: bool = False
     none: bool = False
 

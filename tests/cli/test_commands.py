@@ -146,8 +146,9 @@ def test_bad_input_is_one_line_and_exit_code_2(extracted: Path, tmp_path: Path, 
     assert "--top is 99, but" in refused("rank", extracted, "--top", 99, "--ranking", tmp_path / "r.json")
     assert "r20.h5 exists" in refused("extract", "--model", "cifar:resnet20", "--data", "digits", "--weights", "random",
                                       "--output", extracted)  # fmt: skip
-    assert "--mean is one number or three" in refused(*extract, "--model", "cifar:resnet20", "--mean", "a,b")
-    assert "--samples is a number" in refused(*extract, "--model", "cifar:resnet20", "--samples", "some")
+    for mean, message in (("a,b", "--mean is a number, not 'a'"), ("0,1", "--mean is one number or three")):
+        assert message in refused(*extract, "--model", "cifar:resnet20", "--mean", mean, "--std", "1")
+    assert "--samples is a whole number" in refused(*extract, "--model", "cifar:resnet20", "--samples", "some")
     assert "--format is one of" in refused("rank", extracted, "--format", "xml")
     assert not (tmp_path / "new").exists()
 

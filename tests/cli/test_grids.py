@@ -97,7 +97,7 @@ def test_bad_input_is_one_line(grid: Path, tmp_path: Path) -> None:
     assert "no grid file at nothing.yaml" in refused("compare", "nothing.yaml", *out)
     assert "holds no grid: it has no grid.yaml" in refused("report", tmp_path / "nowhere")
     assert "asks for no validation" in refused("validate", grid, *out)
-    assert "no launcher 'pbs'" in refused("compare", grid, *out, "--launcher", "pbs")
+    assert "--launcher is one of 'local', 'slurm'; not 'pbs'" in refused("compare", grid, *out, "--launcher", "pbs")
     assert "--launcher-option is KEY=VALUE" in refused("compare", grid, *out, "--launcher-option", "x")
     assert "no file mine.py" in refused("validate", grid, *out, "--score", "mine.py:f")
     assert not (tmp_path / "out").exists()

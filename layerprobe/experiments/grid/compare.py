@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerprobe.errors import LayerprobeError, closest, first_of
+from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.experiments.grid.grid_file import RUNS, Grid, lacks_layers, load_grid
 from layerprobe.experiments.grid.launchers import LAUNCHERS, Launch, Launched
 from layerprobe.experiments.grid.results import (
@@ -24,47 +24,12 @@ from layerprobe.experiments.grid.results import (
 from layerprobe.experiments.grid.work import OnEpoch, WorkerEndsError, work
 from layerprobe.records import GridResults, Progress, silent
 from layerprobe.runtime.interruption import interrupted_by_sigterm
+from layerprobe.settings.compare import CompareSettings
 
 _log = logging.getLogger(__name__)
 
 _PARTIAL = f".{GRID_FILE}."
 """What the names of grid files begin with that are being written."""
-
-
-@dataclass(frozen=True)
-class CompareConfig:
-    """What to run, and how.
-
-    Attributes:
-        grid: the grid file.
-        output: the grid's folder.
-        jobs: how many workers.
-        launcher: a key of ``LAUNCHERS``.
-        options: of the launcher.
-
-    Raises:
-        LayerprobeError: if there is no such launcher, or less than one worker.
-    """
-
-    grid: Path
-    output: Path
-    jobs: int = 1
-    launcher: str = "local"
-    options: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.launcher not in LAUNCHERS:
-            raise LayerprobeError(f"no launcher {self.launcher!r}; {closest(self.launcher, LAUNCHERS)}")
-        if self.jobs < 1:
-            raise LayerprobeError(f"--jobs is a number of workers from 1, not {self.jobs}")
-        if wrong := [option for option in self.options if "=" not in option]:
-            raise LayerprobeError(f"--launcher-option is KEY=VALUE, e.g. timeout_min=600; not {wrong[0]!r}")
-
-    @property
-    def launch(self) -> Launch:
-        """How to start the workers."""
-        pairs = (option.partition("=") for option in self.options)
-        return Launch(self.output, self.jobs, {key: value for key, _, value in pairs})
 
 
 @dataclass(frozen=True)
@@ -80,14 +45,14 @@ class Compared:
     left: str = ""
 
 
-def open_grid(config: CompareConfig) -> Grid:
+def open_grid(settings: CompareSettings) -> Grid:
     """Read the grid file, and make sure that the folder may hold the grid.
 
     Raises:
         LayerprobeError: if the file says what can't be, or something else lies in the folder.
     """
-    grid = load_grid(config.grid)
-    folder = config.output
+    grid = load_grid(settings.grid)
+    folder = settings.output
     if folder.exists() and not folder.is_dir():
         raise LayerprobeError(f"{folder} is a file; --output names a folder for the grid")
     filled = folder.is_dir() and any(not file.name.startswith(_PARTIAL) for file in folder.iterdir())
@@ -96,29 +61,30 @@ def open_grid(config: CompareConfig) -> Grid:
     return grid
 
 
-def plan_grid(config: CompareConfig) -> Grid:
+def plan_grid(settings: CompareSettings) -> Grid:
     """The grid that ``compare`` would run.
 
     Raises:
         LayerprobeError: as ``open_grid``; or if nothing says which layers to distil from, or runs of another grid in
             the folder would vanish.
     """
-    grid = open_grid(config)
+    grid = open_grid(settings)
     lacking = next((planned.cell.label for planned in grid.cells if lacks_layers(planned)), None)
     if lacking and grid.validate:
         raise LayerprobeError(
-            f"{config.grid} has a key 'validate' and leaves the choice of layers to it; `layerprobe validate` runs it"
+            f"{settings.grid} has a key 'validate' and leaves the choice of layers to it; `layerprobe validate` runs it"
         )
     if lacking:
         raise LayerprobeError(
-            f"{config.grid}: {lacking} needs the teacher's layers; say how to choose them, e.g. choices: ['quality:4']"
+            f"{settings.grid}: {lacking} needs the teacher's layers; say how to choose them, "
+            "e.g. choices: ['quality:4']"
         )
-    check_kept(grid, config.output)
+    check_kept(grid, settings.output)
     return grid
 
 
 def compare(
-    config: CompareConfig,
+    settings: CompareSettings,
     on_epoch: OnEpoch,
     progress: Progress = silent,
     watch: Callable[[GridResults], None] = lambda results: None,
@@ -129,7 +95,7 @@ def compare(
     file has more cells than before; other workers, on this machine or another one, may be at work in it.
 
     Args:
-        config: what to run.
+        settings: what to run.
         on_epoch: of one local worker: told every epoch.
         progress: of one local worker: told after every step.
         watch: of several: told the state of the grid while they work.
@@ -138,17 +104,18 @@ def compare(
         LayerprobeError: as ``plan_grid``, or if workers can't be started, or all ended before the last cell was
             settled.
     """
-    grid = plan_grid(config)
-    write_grid(grid, config.output)
-    forget_failures(config.output)
-    lookout = Lookout(grid, config.output)
+    grid = plan_grid(settings)
+    write_grid(grid, settings.output)
+    forget_failures(settings.output)
+    lookout = Lookout(grid, settings.output)
     with interrupted_by_sigterm():
-        if config.launcher == "local" and config.jobs == 1 and not config.options:
-            launched = _work_here(grid, config.output, on_epoch, progress)
+        if settings.launcher == "local" and settings.jobs == 1 and not settings.launcher_option:
+            launched = _work_here(grid, settings.output, on_epoch, progress)
         else:
-            launched = LAUNCHERS[config.launcher](config.launch, lambda: watch(lookout.look()))
+            launch = Launch(settings.output, settings.jobs, settings.launcher_options)
+            launched = LAUNCHERS[settings.launcher](launch, lambda: watch(lookout.look()))
     if launched.broken:
-        give_up_on_killers(grid.cells, config.output)
+        give_up_on_killers(grid.cells, settings.output)
     results = lookout.look()
     if launched.broken:
         if left := sum(result.state in (WAITING, RUNNING) for result in results.results):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.pairing import student_layers
 from layerprobe.errors import LayerprobeError
-from layerprobe.experiments.grid.compare import CompareConfig, Compared, check_kept, compare, open_grid, write_grid
+from layerprobe.experiments.grid.compare import Compared, check_kept, compare, open_grid, write_grid
 from layerprobe.experiments.grid.grid_file import Grid
 from layerprobe.experiments.grid.results import GRID_FILE
 from layerprobe.experiments.grid.work import OnEpoch
@@ -25,10 +24,11 @@ from layerprobe.experiments.validation.scores import (
 )
 from layerprobe.networks import load_network
 from layerprobe.records import GridResults, Progress, silent
+from layerprobe.settings.compare import CompareSettings
 
 
 def prepare_validation(
-    config: CompareConfig, scores: Mapping[str, LayerScore] | None = None, progress: Progress = silent
+    config: CompareSettings, scores: Mapping[str, LayerScore] | None = None, progress: Progress = silent
 ) -> Grid:
     """Write the grid of a validation into its folder, and measure the scores, where they are not there yet.
 
@@ -54,7 +54,7 @@ def prepare_validation(
     return grid
 
 
-def plan_validation(config: CompareConfig) -> Grid:
+def plan_validation(config: CompareSettings) -> Grid:
     """The grid of a validation, with a choice of layers for every candidate.
 
     Raises:
@@ -73,7 +73,7 @@ def plan_validation(config: CompareConfig) -> Grid:
 
 
 def validate(
-    config: CompareConfig,
+    config: CompareSettings,
     on_epoch: OnEpoch,
     scores: Mapping[str, LayerScore] | None = None,
     progress: Progress = silent,
@@ -92,10 +92,10 @@ def validate(
         LayerprobeError: as ``prepare_validation`` and ``compare``.
     """
     prepare_validation(config, scores, progress)
-    return compare(replace(config, grid=config.output / GRID_FILE), on_epoch, progress, watch)
+    return compare(config.replaced(grid=config.output / GRID_FILE), on_epoch, progress, watch)
 
 
-def _subject(grid: Grid, config: CompareConfig, own: Mapping[str, LayerScore]) -> Subject:
+def _subject(grid: Grid, config: CompareSettings, own: Mapping[str, LayerScore]) -> Subject:
     first = grid.cells[0].config(config.output)
     teacher = load_network(first.teacher, first.data, first.data.open("train"))
     return Subject(

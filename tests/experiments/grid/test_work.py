@@ -16,7 +16,7 @@ import yaml
 from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.folder import OtherRunError
 from layerprobe.errors import LayerprobeError
-from layerprobe.experiments.grid.compare import CompareConfig, compare, open_grid, plan_grid, write_grid
+from layerprobe.experiments.grid.compare import compare, open_grid, plan_grid, write_grid
 from layerprobe.experiments.grid.estimate import estimate_seconds
 from layerprobe.experiments.grid.grid_file import load_grid, parse_grid
 from layerprobe.experiments.grid.launchers import LAUNCHERS, WORKER, Launch, Launched, start_local, start_slurm
@@ -24,10 +24,11 @@ from layerprobe.experiments.grid.results import Lookout, claims, forget_failures
 from layerprobe.experiments.grid.work import WorkerEndsError, is_of_accelerator, work
 from layerprobe.experiments.grid.worker import run_worker
 from layerprobe.records import GridResults
+from layerprobe.settings.compare import CompareSettings
 
 
 def run(grid: Path, folder: Path, **options: object) -> GridResults:
-    return compare(CompareConfig(grid, folder, **options), lambda cell, metrics, epochs: None).results
+    return compare(CompareSettings(grid=grid, output=folder, **options), lambda cell, metrics, epochs: None).results
 
 
 def states(results: GridResults) -> list[str]:
@@ -48,7 +49,7 @@ def test_a_killed_workers_cell_goes_on_and_every_cell_is_done_once(grid_file: Pa
     assert len(begun) == 1 and not (begun[0] / "result.json").exists()
 
     looks: list[GridResults] = []
-    config = CompareConfig(grid_file, folder, jobs=2)
+    config = CompareSettings(grid=grid_file, output=folder, jobs=2)
     results = compare(config, lambda cell, metrics, epochs: None, watch=looks.append).results
     assert states(results) == ["done"] * 6 and states(looks[-1]) == ["done"] * 6
     cells = {result.cell.path: result for result in results.results}
@@ -281,12 +282,12 @@ def test_what_is_no_grid_folder_is_refused(grid_file: Path, tmp_path: Path) -> N
     with pytest.raises(LayerprobeError, match="holds no grid: it has no grid.yaml"):
         read_grid(tmp_path / "mine")
     for options, message in (
-        ({"jobs": 0}, "--jobs is a number of workers"),
-        ({"launcher": "slurmm"}, "no launcher 'slurmm'; closest: 'slurm'"),
-        ({"options": ("timeout",)}, "--launcher-option is KEY=VALUE"),
+        ({"jobs": 0}, "jobs is at least 1, not 0"),
+        ({"launcher": "slurmm"}, "launcher is one of 'local', 'slurm'; not 'slurmm'"),
+        ({"launcher_option": ("timeout",)}, "launcher_option is KEY=VALUE"),
     ):
         with pytest.raises(LayerprobeError, match=message):
-            CompareConfig(grid_file, tmp_path / "g", **options)
+            CompareSettings(grid=grid_file, output=tmp_path / "g", **options)
 
 
 def test_times_come_from_finished_runs_else_from_some_steps(grid_file: Path, tmp_path: Path) -> None:
@@ -336,7 +337,7 @@ def test_a_grid_file_is_written_where_it_differs_and_by_many_at_once(
     assert [path.parent for path in partials] == [folder] and str(os.getpid()) in partials[0].name
     assert [path.name for path in folder.iterdir()] == ["grid.yaml"]
     (folder / "grid.yaml").rename(folder / ".grid.yaml.elsewhere-1")  # another command is just writing it
-    assert open_grid(CompareConfig(grid_file, folder)).text == grid.text
+    assert open_grid(CompareSettings(grid=grid_file, output=folder)).text == grid.text
 
 
 def test_another_grid_does_not_replace_one_with_runs(grid_values: dict[str, object], tmp_path: Path) -> None:
@@ -353,7 +354,7 @@ def test_another_grid_does_not_replace_one_with_runs(grid_values: dict[str, obje
     assert claim
     with claim.kept():
         for act in (
-            lambda grid: plan_grid(CompareConfig(grid, folder)),
+            lambda grid: plan_grid(CompareSettings(grid=grid, output=folder)),
             lambda grid: write_grid(load_grid(grid), folder),
         ):
             with pytest.raises(

@@ -11,7 +11,6 @@ import torch
 import yaml
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.experiments.grid.compare import CompareConfig
 from layerprobe.experiments.grid.grid_file import parse_grid
 from layerprobe.experiments.validation.candidates import spread_out
 from layerprobe.experiments.validation.results import read_validation
@@ -24,6 +23,7 @@ from layerprobe.ranking.grams import extract_grams
 from layerprobe.ranking.measure import layer_similarity
 from layerprobe.ranking.rank import rank
 from layerprobe.records import Gram, Progress, Run
+from layerprobe.settings.compare import CompareSettings
 
 DIGITS = DataSpec("digits", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
@@ -51,7 +51,7 @@ def mean_length(gram: Gram) -> float:
 
 def test_students_of_every_candidate_and_the_scores_that_foretold_them(digits_teacher: Run, tmp_path: Path) -> None:
     (tmp_path / "v.yaml").write_text(yaml.safe_dump(values(digits_teacher), sort_keys=False))
-    config, folder = CompareConfig(tmp_path / "v.yaml", tmp_path / "out"), tmp_path / "out"
+    config, folder = CompareSettings(grid=tmp_path / "v.yaml", output=tmp_path / "out"), tmp_path / "out"
     done = validate(config, lambda cell, metrics, epochs: None, {"length": mean_length})
     found = read_validation(folder)
     assert found and [result.state for result in done.results.results] == ["done"] * 10
@@ -94,7 +94,7 @@ def test_scores_are_measured_once_and_nothing_is_run_again(
 ) -> None:
     told = values(digits_teacher, validate={"layers": [-1], "samples": 60}, seeds=1)
     (tmp_path / "v.yaml").write_text(yaml.safe_dump(told))
-    config = CompareConfig(tmp_path / "v.yaml", tmp_path / "out")
+    config = CompareSettings(grid=tmp_path / "v.yaml", output=tmp_path / "out")
     first = validate(config, lambda cell, metrics, epochs: None)
     monkeypatch.setattr("layerprobe.experiments.validation.validate.measure_scores", None)
     monkeypatch.setattr("layerprobe.experiments.grid.work.distill_student", None)
@@ -184,7 +184,7 @@ def test_scores_of_something_else_are_measured_again(
     def measures(own: dict[str, LayerScore] | None = None, **changes: object) -> bool:
         before = len(counted)
         (tmp_path / "v.yaml").write_text(yaml.safe_dump(values(digits_teacher, **changes)))
-        prepare_validation(CompareConfig(tmp_path / "v.yaml", tmp_path / "out"), own)
+        prepare_validation(CompareSettings(grid=tmp_path / "v.yaml", output=tmp_path / "out"), own)
         assert read_validation(tmp_path / "out")
         return len(counted) > before
 
@@ -213,7 +213,7 @@ def test_scores_of_something_else_are_measured_again(
 def test_scores_that_lack_a_candidate_are_refused(digits_teacher: Run, tmp_path: Path) -> None:
     """A grid file that was changed, or a run that was stopped, between the grid and its scores."""
     (tmp_path / "v.yaml").write_text(yaml.safe_dump(values(digits_teacher, validate={"layers": [-1], "samples": 20})))
-    prepare_validation(CompareConfig(tmp_path / "v.yaml", tmp_path / "out"))
+    prepare_validation(CompareSettings(grid=tmp_path / "v.yaml", output=tmp_path / "out"))
     file = tmp_path / "out" / "grid.yaml"
     whole = yaml.safe_load(file.read_text())
     pair = whole["pairs"]["A to B"]
@@ -238,7 +238,7 @@ def test_a_file_without_validate_is_refused(tmp_path: Path) -> None:
     del told["validate"]
     (tmp_path / "g.yaml").write_text(yaml.safe_dump(told))
     with pytest.raises(LayerprobeError, match="asks for no validation: it has no key 'validate'"):
-        validate(CompareConfig(tmp_path / "g.yaml", tmp_path / "out"), lambda cell, metrics, epochs: None)
+        validate(CompareSettings(grid=tmp_path / "g.yaml", output=tmp_path / "out"), lambda cell, metrics, epochs: None)
     assert not (tmp_path / "out").exists() and read_scores(tmp_path / "out") is None
 
 
@@ -258,7 +258,7 @@ def test_scores_of_the_users_own(digits_teacher: Run, tmp_path: Path) -> None:
     (tmp_path / "v.yaml").write_text(yaml.safe_dump(told))
     with pytest.raises(LayerprobeError, match=r"the score 'bad' failed \(ZeroDivisionError"):
         validate(
-            CompareConfig(tmp_path / "v.yaml", tmp_path / "out"),
+            CompareSettings(grid=tmp_path / "v.yaml", output=tmp_path / "out"),
             lambda cell, metrics, epochs: None,
             load_scores([f"{tmp_path}/mine.py:bad"]),
         )

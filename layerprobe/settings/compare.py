@@ -1,0 +1,49 @@
+"""What ``layerprobe compare`` and ``layerprobe validate`` are told."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator
+
+from layerprobe.settings.base import AnyPath, Count, Settings
+from layerprobe.settings.flags import Flag
+
+
+def _check_pair(option: str) -> str:
+    key, equals, _ = option.partition("=")
+    if not key or not equals:
+        raise ValueError("KEY=VALUE, such as timeout_min=600")
+    return option
+
+
+class CompareSettings(Settings):
+    """Which grid is run, where, and by whom."""
+
+    panel: ClassVar[str] = "Machine"
+
+    grid: Annotated[AnyPath, Flag(argument=True, metavar="GRID")]
+    """The grid file."""
+    output: Annotated[AnyPath, Flag(short="-o", panel="Output", metavar="DIR")]
+    """The grid's folder."""
+    jobs: Annotated[Count, Flag(short="-j")] = 1
+    """Workers that take cells at the same time."""
+    launcher: Literal["local", "slurm"] = "local"
+    """Who starts the workers: local processes, or Slurm."""
+    launcher_option: Annotated[tuple[Annotated[str, AfterValidator(_check_pair)], ...], Flag(metavar="KEY=VALUE")] = ()
+    """An option for submitit, such as timeout_min=600; give it again for more."""
+
+    @property
+    def launcher_options(self) -> dict[str, str]:
+        """The launcher's options by key."""
+        pairs = (option.partition("=") for option in self.launcher_option)
+        return {key: value for key, _, value in pairs}
+
+
+class PlanSettings(Settings):
+    """Whether a grid is run at all."""
+
+    panel: ClassVar[str] = "Machine"
+
+    dry_run: Annotated[bool, Flag(alone=True)] = False
+    """Print the cells and how long they will take; run nothing."""

@@ -1,0 +1,25 @@
+"""What ``layerprobe compare-layers`` is told."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from layerprobe.settings.base import AnyPath
+from layerprobe.settings.display import FigureSettings
+from layerprobe.settings.flags import Flag
+from layerprobe.settings.machine import DeviceSettings
+
+
+class CompareLayersSettings(FigureSettings, DeviceSettings):
+    """Which layers are compared, and where the figure goes."""
+
+    first: Annotated[AnyPath, Flag(argument=True, metavar="FIRST")]
+    """A file that `layerprobe extract` wrote."""
+    second: Annotated[AnyPath | None, Flag(argument=True, metavar="SECOND", default="the first one again")] = None
+    """Another file, with features of the same images."""
+    debiased: Annotated[bool, Flag(alone=True)] = False
+    """Remove the bias of many dimensions for the number of images."""
+    output: Annotated[AnyPath | None, Flag(short="-o", panel="Output", metavar="DIR", default="no figure")] = None
+    """The folder for the figure."""
+    overwrite: Annotated[bool, Flag(panel="Output", alone=True)] = False
+    """Replace a figure that exists."""

@@ -1,0 +1,21 @@
+"""What ``layerprobe demo`` is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from layerprobe.settings.base import AnyPath, Count
+from layerprobe.settings.flags import Flag
+from layerprobe.settings.machine import DeviceSettings
+
+
+class DemoSettings(DeviceSettings):
+    """Where the demo writes, and how much it does."""
+
+    output: Annotated[AnyPath, Flag(short="-o", panel="Output", metavar="DIR")] = Path("layerprobe-demo")
+    """The folder to make."""
+    seeds: Count = 3
+    """Students per method."""
+    overwrite: Annotated[bool, Flag(panel="Output", alone=True)] = False
+    """Replace a folder that exists."""

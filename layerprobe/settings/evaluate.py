@@ -1,0 +1,37 @@
+"""What ``layerprobe evaluate`` is told."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from layerprobe.settings.base import AnyPath, Count, ImageCount
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.display import FigureSettings
+from layerprobe.settings.extract import Split
+from layerprobe.settings.flags import Flag, Part
+from layerprobe.settings.machine import DeviceSettings, Workers
+
+
+class EvaluateSettings(FigureSettings, DeviceSettings):
+    """Which network classifies which images, and where the figure goes."""
+
+    run: Annotated[AnyPath, Flag(argument=True, metavar="RUN")]
+    """The folder of a run of `layerprobe distill` or `train`."""
+    data: Annotated[
+        DataSettings | None, Part(defaults={"name": "the run's"}, without=("image_size", "mean", "std"))
+    ] = None
+    """The images."""
+    split: Annotated[Split, Flag(panel="Data")] = "test"
+    """Which images of the data set."""
+    samples: Annotated[ImageCount, Flag(panel="Data", default="all")] = None
+    """Take a class-balanced sample of so many images, or 'all'."""
+    which: Annotated[Literal["last", "best", "latest"], Flag(panel="Model")] = "last"
+    """Which weights: of the last epoch, of the best epoch on held-out images, or the latest of an unfinished run."""
+    output: Annotated[AnyPath | None, Flag(short="-o", panel="Output", metavar="DIR", default="the run's")] = None
+    """The folder for the confusion matrix."""
+    overwrite: Annotated[bool, Flag(panel="Output", alone=True)] = False
+    """Replace a figure that exists."""
+    batch_size: Annotated[Count, Flag(panel="Machine")] = 128
+    """Images per forward pass."""
+    workers: Workers = 0
+    """Processes that decode images."""

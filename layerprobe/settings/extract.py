@@ -1,0 +1,96 @@
+"""What ``layerprobe extract`` and ``layerprobe layers`` are told."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from layerprobe.settings.base import AnyPath, Count, Number, Seed, Settings
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.flags import Flag, Part
+from layerprobe.settings.layer_choice import NamedLayers
+from layerprobe.settings.machine import DeviceSettings, Workers
+from layerprobe.settings.model import ModelSettings
+
+Split = Literal["train", "test", "all"]
+BYTES_PER_GB = 1e9
+
+
+def _pool(text: str) -> str:
+    if not re.fullmatch(r"(avg|max):[1-9]\d*", text):
+        raise ValueError("avg:H or max:H, with H pixels of height and width")
+    return text
+
+
+def _counted(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+class StoredFeaturesSettings(Settings):
+    """Which layers are kept, and what of their features."""
+
+    panel: ClassVar[str] = "Layers"
+
+    layers: Annotated[NamedLayers | None, Flag(default="all")] = None
+    """Which layers, separated by commas: names, globs (layer3.*), indices, ranges (3-7, 3:8, -4:), every:4 or all."""
+    dtype: Literal["float32", "float16"] = "float32"
+    """The type of the features on disk."""
+    pool: Annotated[
+        Annotated[str, AfterValidator(_pool)] | None,
+        Flag(metavar="avg:H|max:H", default="only maps of more than 262,144 features are averaged"),
+    ] = None
+    """Pool maps down to H x H at most."""
+    tokens: Literal["cls", "mean", "all"] = "all"
+    """Which of a transformer's tokens are kept: the class token, the mean of the patch tokens, or all."""
+    project: Annotated[int | None, Field(ge=1), Flag(default="no projection")] = None
+    """Project layers of more features than this to so many, at random."""
+
+
+class LayersSettings(StoredFeaturesSettings):
+    """Whose layers are printed, and how many images their sizes are given for."""
+
+    model: Annotated[str, Field(min_length=1), Flag(panel="Model", metavar="NAME")]
+    """The network: timm:NAME, torchvision:NAME, cifar:NAME or FILE.py:callable."""
+    num_classes: Annotated[int | None, Field(ge=1), Flag(panel="Model", default="the architecture's")] = None
+    """Size of its classifier."""
+    image_size: Annotated[int | None, Field(ge=1), Flag(panel="Model", default="the network's")] = None
+    """Height and width of the input in pixels."""
+    samples: Annotated[Count, Flag(panel="Data")] = 5000
+    """How many images the file would hold."""
+
+
+class ExtractSettings(StoredFeaturesSettings, DeviceSettings):
+    """What is extracted, and to where."""
+
+    model: Annotated[ModelSettings, Part()]
+    """The network."""
+    data: Annotated[DataSettings, Part()]
+    """The images."""
+    output: Annotated[AnyPath, Flag(short="-o", panel="Output", metavar="FILE")]
+    """The HDF5 file to write."""
+    split: Annotated[Split, Flag(panel="Data")] = "train"
+    """Which images of the data set."""
+    samples: Annotated[
+        Count | Literal["all"] | None, BeforeValidator(_counted), Flag(panel="Data", default="5000, or what there is")
+    ] = None
+    """How many images the class-balanced sample has."""
+    seed: Annotated[Seed, Flag(panel="Data")] = 0
+    """Seed of the sample, and of the random projection."""
+    stats_only: Annotated[bool, Flag(panel="Output")] = False
+    """Write no features, only the Gram matrices that `layerprobe rank` needs."""
+    overwrite: Annotated[bool, Flag(panel="Output", alone=True)] = False
+    """Replace a file that exists."""
+    amp: Annotated[bool, Flag(panel="Machine")] = False
+    """Compute in 16 bits: bfloat16 on a CPU, float16 on a GPU."""
+    batch_size: Annotated[
+        int | None, Field(ge=1), Flag(panel="Machine", default="128; 32 for images above 64 pixels on a CPU")
+    ] = None
+    """Images per forward pass."""
+    workers: Workers = 0
+    """Processes that decode images."""
+    memory: Annotated[
+        Number | None, Field(ge=0.001), Flag(panel="Machine", metavar="GB", default="half of what is free")
+    ] = None
+    """With --stats-only: how many GB of memory features may take."""
