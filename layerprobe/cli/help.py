@@ -2,41 +2,90 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from typer.core import TyperCommand
 
+from layerprobe.settings.describe import Description, describe
+from layerprobe.settings.flags import Option
+
+ARGUMENTS = "Arguments"
 PANELS = (
-    "Arguments", "Model", "Data", "Layers", "Method", "Statistics", "Recipe", "Options", "Figures", "Machine", "Output",
+    ARGUMENTS, "Model", "Data", "Layers", "Method", "Statistics", "Recipe", "Options", "Figures", "Machine", "Output",
 )  # fmt: skip
 """The panels, in the order in which they are shown."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """An option, as help and documentation show it.
+
+    Attributes:
+        panel: one of ``PANELS``.
+        names: such as ``-o, --output DIR``.
+        what: everything that is known of it.
+    """
+
+    panel: str
+    names: str
+    what: Description
+
+    @property
+    def text(self) -> str:
+        """What it does, and after it the choices or the range, and the default."""
+        return f"{self.what.text}  [{self.what.facts}]" if self.what.facts else self.what.text
+
+
+def row_of(option: Option) -> Row:
+    """The row of one option."""
+    what = describe(option)
+    panel = ARGUMENTS if option.extra.argument else option.panel
+    names = ", ".join(filter(None, (option.extra.short, option.flag)))
+    if what.kind is bool:
+        names += "" if option.extra.alone else f" / {option.opposite}"
+    elif not option.extra.argument:
+        names += f" {what.metavar}"
+    return Row(panel, names, what)
+
+
+def by_panel(options: Iterable[Option]) -> Mapping[str, list[Row]]:
+    """The rows of a command's options by their panels, in order; panels without options are left out."""
+    panels: dict[str, list[Row]] = {panel: [] for panel in PANELS}
+    for row in map(row_of, options):
+        panels[row.panel].append(row)
+    return {panel: rows for panel, rows in panels.items() if rows}
+
+
+def usage_of(options: Iterable[Option]) -> list[str]:
+    """The arguments, the options that must be given, and ``[OPTIONS]``."""
+    rows = list(map(row_of, options))
+    arguments = [row.names if row.what.required else f"[{row.names}]" for row in rows if row.panel == ARGUMENTS]
+    required = [row.names.split(", ")[-1] for row in rows if row.what.required and row.panel != ARGUMENTS]
+    return [*arguments, *required, "[OPTIONS]"]
 
 
 class PanelCommand(TyperCommand):
     """A command whose help shows its options panel by panel, and its examples as they are written."""
 
+    options: ClassVar[tuple[Option, ...]] = ()
+    renamed: ClassVar[Mapping[str, str]] = {}
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """What stands behind the command's name in the first line."""
+        return usage_of(self.options)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the panels."""
-        panels: dict[str, list[tuple[str, str]]] = {panel: [] for panel in PANELS}
-        parameters: list[Any] = list(self.get_params(ctx))
-        for parameter in parameters:
-            panels[getattr(parameter, "rich_help_panel", None) or "Output"].append((_names(parameter), parameter.help))
+        panels = {panel: [(row.names, row.text) for row in rows] for panel, rows in by_panel(self.options).items()}
+        panels.setdefault("Output", []).append(("-h, --help", "Show this message and exit."))
         for panel, rows in panels.items():
-            if rows:
-                with formatter.section(panel):
-                    formatter.write_dl(rows)
+            with formatter.section(panel):
+                formatter.write_dl(rows)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the examples, line by line, so that they can be pasted."""
         with formatter.section("Examples"):
             for line in str(self.epilog).strip().splitlines():
                 formatter.write(f"{'':{formatter.current_indent}}{line}\n")
-
-
-def _names(parameter: Any) -> str:
-    """``-o, --output DIR``, ``--check / --no-check``; of an argument what stands for it."""
-    if parameter.param_type_name == "argument":
-        return str(parameter.metavar)
-    names = ", ".join(sorted(parameter.opts, key=len))
-    value = f" {parameter.metavar}" if parameter.metavar else ""
-    return " / ".join([names + value, *parameter.secondary_opts])

@@ -38,13 +38,20 @@ class _Group(TyperGroup):
         except LayerprobeError as error:
             _fail(str(error))
         except _UsageError as error:
-            command = (error.ctx or ctx).command_path
-            _fail(f"{error.format_message().rstrip('.')}; `{command} --help` lists the options")
+            _fail(_usage_message(error, error.ctx or ctx))
         except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
             _fail(f"{error}; name a place that can be written to")
         except KeyboardInterrupt:
             print("interrupted; run the same command again (train and distill: with --resume)", file=sys.stderr)
             raise typer.Exit(130) from None
+
+
+def _usage_message(error: Any, ctx: Any) -> str:
+    flag = getattr(error, "option_name", "")
+    renamed: str | None = getattr(ctx.command, "renamed", {}).get(flag)
+    if renamed:
+        return f"{flag} is called {renamed} now; give that"
+    return f"{error.format_message().rstrip('.')}; `{ctx.command_path} --help` lists the options"
 
 
 def _fail(message: str) -> NoReturn:
@@ -77,18 +84,22 @@ def _root(
     pass
 
 
-layers.COMMAND.add_to(app)
-extract.COMMAND.add_to(app)
-inspect.COMMAND.add_to(app)
-rank.COMMAND.add_to(app)
-compare_layers.COMMAND.add_to(app)
+COMMANDS = (
+    layers.COMMAND,
+    extract.COMMAND,
+    inspect.COMMAND,
+    rank.COMMAND,
+    compare_layers.COMMAND,
+    evaluate.COMMAND,
+    compare.COMMAND,
+    validate.COMMAND,
+    report.COMMAND,
+    demo.COMMAND,
+)
+for command in COMMANDS:
+    command.add_to(app)
 app.command("distill", epilog=distill.EXAMPLES)(distill.distill)
 app.command("train", epilog=train.EXAMPLES)(train.train)
-evaluate.COMMAND.add_to(app)
-compare.COMMAND.add_to(app)
-validate.COMMAND.add_to(app)
-report.COMMAND.add_to(app)
-demo.COMMAND.add_to(app)
 
 
 def main() -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
-from layerprobe.cli.help import PanelCommand
+from layerprobe.cli.help import PanelCommand, row_of
 from layerprobe.errors import LayerprobeError
 from layerprobe.settings.base import Settings, SettingsError
 from layerprobe.settings.describe import Description, describe
@@ -47,7 +47,7 @@ class Command:
     name: str
     run: Callable[..., None]
     examples: str = ""
-    renamed: Mapping[str, str] | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @functools.cached_property
     def groups(self) -> Mapping[str, type[Settings]]:
@@ -66,15 +66,9 @@ class Command:
 
     def add_to(self, app: typer.Typer) -> None:
         """Make it a command of an application."""
-        required = (option for _, option in self.options if option.field.is_required() and not option.extra.argument)
-        usage = [f"{option.flag} {describe(option).metavar}" for option in required]
-        app.command(
-            self.name,
-            cls=PanelCommand,
-            help=self.run.__doc__,
-            epilog=self.examples,
-            options_metavar=" ".join([*usage, "[OPTIONS]"]),
-        )(self._callback())
+        facts = {"options": tuple(option for _, option in self.options), "renamed": self.renamed}
+        shown = type("_Command", (PanelCommand,), facts)
+        app.command(self.name, cls=shown, help=self.run.__doc__, epilog=self.examples)(self._callback())
 
     def _callback(self) -> Callable[..., None]:
         options = {"__".join((group, *option.path)): (group, option) for group, option in self.options}
@@ -92,7 +86,7 @@ class Command:
 
         callback.__signature__ = Signature(  # type: ignore[attr-defined]
             [
-                Parameter(name, Parameter.KEYWORD_ONLY, default=_default(option), annotation=_annotation(option))
+                Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(option))
                 for name, (_, option) in options.items()
             ]
         )
@@ -125,33 +119,20 @@ def _put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     values[path[-1]] = value
 
 
-def _default(option: Option) -> Any:
-    """Options are None unless they are given; an argument that must be given is missed by Typer itself."""
-    return Parameter.empty if option.extra.argument and option.field.is_required() else None
-
-
 def _annotation(option: Option) -> Any:
     what = describe(option)
     text = what.kind if what.kind in (bool, Path) else str
     kind: Any = list[text] if what.repeated else text  # type: ignore[valid-type]
-    panel = "Arguments" if option.extra.argument else option.panel
-    shown: dict[str, Any] = {"help": _help(what), "show_default": False, "rich_help_panel": panel}
+    row = row_of(option)
+    shown: dict[str, Any] = {"help": row.text, "show_default": False, "rich_help_panel": row.panel}
     complete = _completion(what) if what.choices else None
     if option.extra.argument:
         extra: Any = typer.Argument(metavar=what.metavar, autocompletion=complete, **shown)
-        return Annotated[kind if option.field.is_required() else kind | None, extra]
-    names = [_switch(option) if what.kind is bool else option.flag, *filter(None, [option.extra.short])]
+        return Annotated[kind | None, extra]
+    switch = what.kind is bool and not option.extra.alone
+    names = [f"{option.flag}/{option.opposite}" if switch else option.flag, *filter(None, [option.extra.short])]
     metavar = what.metavar or None
     return Annotated[kind | None, typer.Option(*names, metavar=metavar, autocompletion=complete, **shown)]
-
-
-def _switch(option: Option) -> str:
-    return option.flag if option.extra.alone else f"{option.flag}/--no-{option.flag.removeprefix('--')}"
-
-
-def _help(what: Description) -> str:
-    """The help text, and after it the choices or the range, and the default."""
-    return f"{what.text}  [{what.facts}]" if what.facts else what.text
 
 
 def _completion(what: Description) -> Callable[[str], Iterator[tuple[str, str]]]:

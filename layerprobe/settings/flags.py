@@ -63,7 +63,7 @@ class Option:
 
     Attributes:
         path: of the field, such as ``("training", "lr")``.
-        flag: such as ``--lr``.
+        flag: such as ``--lr``; of what is given by position what stands for it in ``--help``.
         field: pydantic's description: type, default, range.
         extra: the field's ``Flag``.
         panel: where ``--help`` lists it.
@@ -78,6 +78,11 @@ class Option:
     panel: str
     help: str
     default: str
+
+    @property
+    def opposite(self) -> str:
+        """The flag that takes a switch back."""
+        return f"--no-{self.flag.removeprefix('--')}"
 
 
 def options_of(settings: type[Settings]) -> tuple[Option, ...]:
@@ -99,7 +104,7 @@ def _options(settings: type[Settings], path: tuple[str, ...], part: Part, about:
         words = path[-1:] if names_part else tuple(filter(None, (part.prefix, name)))
         yield Option(
             path=own,
-            flag="--" + "-".join(words).replace("_", "-"),
+            flag=extra.metavar if extra.argument else "--" + "-".join(words).replace("_", "-"),
             field=info,
             extra=extra,
             panel=extra.panel or settings.panel,
