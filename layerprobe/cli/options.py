@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -106,10 +107,9 @@ def _read(value: Any, kind: type) -> Any:
     if isinstance(value, (list, tuple)):
         return tuple(_read(one, kind) for one in value)
     if isinstance(value, str) and kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            return value
+        for number in (int, kind):
+            with suppress(ValueError):
+                return number(value)
     return value
 
 

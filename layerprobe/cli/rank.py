@@ -39,7 +39,7 @@ def rank(settings: RankSettings, display: TableSettings) -> None:
         choice=Choice(settings.top, settings.by, settings.level),
         wanted=Wanted(families, (), settings.resamples, settings.sizes, settings.seed),
         output=settings.output,
-        figures=settings.figures,
+        figures=settings.figures or ("quality",),
         width=WIDTHS[settings.width],
         style=settings.style,
         ranking=settings.ranking,

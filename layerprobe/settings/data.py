@@ -22,10 +22,10 @@ class DataSettings(Settings):
 
     panel: ClassVar[str] = "Data"
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1), Flag(metavar="NAME")]
     """digits, CIFAR10, CIFAR100, FashionMNIST, SVHN, EuroSAT, Flowers102, OxfordIIITPet, or a folder of class folders
     (with or without train/ and test/)."""
-    data_root: Annotated[AnyPath | None, Flag(default="data")] = None
+    data_root: Annotated[AnyPath | None, Flag(metavar="DIR", default="data")] = None
     """Folder of torchvision's data sets."""
     download: bool = False
     """Download the data set if it is missing."""

@@ -77,7 +77,7 @@ def describe(option: Option) -> Description:
         text=" ".join(option.help.split()),
         choices=choices,
         others="FILE.py:name" if plugins else "",
-        range=_range(marks),
+        range=_range(bounds_of(option)),
         default="" if option.extra.alone else option.default or _default(option.field),
         required=option.field.is_required() and not option.default,
     )
@@ -127,20 +127,20 @@ def _kind(bare: tuple[Any, ...], separated: bool) -> type:
     return only if only in _METAVARS else str
 
 
-def _range(marks: tuple[Any, ...]) -> str:
-    bounds = {
-        name: _number_text(getattr(mark, name))
-        for mark in marks
+def bounds_of(option: Option) -> dict[str, float]:
+    """The limits of a number, or of the numbers of a list: ``ge``, ``gt``, ``le``, ``lt`` and ``multiple_of``."""
+    return {
+        name: getattr(mark, name)
+        for mark in _marks(option.field)
         for name in ("ge", "gt", "le", "lt", "multiple_of")
         if getattr(mark, name, None) is not None
     }
-    low, high = bounds.get("ge"), bounds.get("le")
-    text = [f"from {low} to {high}"] if low and high else [f"at least {low}"] if low else []
-    text += [f"at most {high}"] if high and not low else []
-    text += [f"above {bounds['gt']}"] if "gt" in bounds else []
-    text += [f"below {bounds['lt']}"] if "lt" in bounds and int(bounds["lt"]) < _LARGE else []
-    text += [f"a multiple of {bounds['multiple_of']}"] if "multiple_of" in bounds else []
-    return ", ".join(text)
+
+
+def _range(bounds: Mapping[str, float]) -> str:
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "multiple_of": "a multiple of"}
+    shown = [f"{words[name]} {_number_text(bound)}" for name, bound in bounds.items() if bound < _LARGE]
+    return ", ".join(shown)
 
 
 def _default(field: FieldInfo) -> str:

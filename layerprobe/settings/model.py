@@ -15,7 +15,7 @@ class ModelSettings(Settings):
 
     panel: ClassVar[str] = "Model"
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1), Flag(metavar="NAME")]
     """timm:NAME, torchvision:NAME, cifar:NAME or FILE.py:callable."""
     weights: Annotated[str | None, Flag(default="pretrained for timm: and torchvision:")] = None
     """Weights: a file (.safetensors, .pt, .pth, .th), 'pretrained' (from the hub) or 'random'."""

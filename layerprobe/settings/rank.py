@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
-from layerprobe.settings.base import AnyPath, Count, Seed, Separated, Whole
+from layerprobe.settings.base import AnyPath, Count, Number, RefusedError, Seed, Separated, Whole
 from layerprobe.settings.display import FigureSettings, FigureWidth
 from layerprobe.settings.flags import Flag
 from layerprobe.settings.machine import DeviceSettings
@@ -25,7 +26,7 @@ class RankSettings(FigureSettings, DeviceSettings):
     """The score that layers are chosen by."""
     resamples: Annotated[Whole, Field(ge=0, multiple_of=4), Flag(panel="Statistics")] = 200
     """How often the sample is drawn again for the intervals; 0: no intervals."""
-    level: Annotated[float, Field(gt=0, lt=1), Flag(panel="Statistics")] = 0.9
+    level: Annotated[Number, Field(gt=0, lt=1), Flag(panel="Statistics")] = 0.9
     """Confidence level of the intervals."""
     seed: Annotated[Seed, Flag(panel="Statistics")] = 0
     """Seed of all draws."""
@@ -37,7 +38,9 @@ class RankSettings(FigureSettings, DeviceSettings):
     """Also score smaller samples of so many images per class, e.g. 10,25,50, and draw the scores against the size."""
     output: Annotated[AnyPath | None, Flag(short="-o", panel="Output", metavar="DIR", default="no figures")] = None
     """The folder for the figures."""
-    figures: Annotated[tuple[str, ...], Separated, Flag(panel="Figures", also=("all",))] = ("quality",)
+    figures: Annotated[tuple[str, ...] | None, Separated, Flag(panel="Figures", also=("all",), default="quality")] = (
+        None
+    )
     """Which figures to draw, separated by commas."""
     width: Annotated[FigureWidth, Flag(panel="Figures")] = "page"
     """Their width: a column (3.4 in) or a page (7 in) of a paper."""
@@ -47,3 +50,24 @@ class RankSettings(FigureSettings, DeviceSettings):
     """Keep results beside the features for the next time."""
     overwrite: Annotated[bool, Flag(panel="Output", alone=True)] = False
     """Replace rankings and figures that exist."""
+
+    @model_validator(mode="after")
+    def _figures_have_a_folder(self) -> Self:
+        if self.output is None and self.figures:
+            raise RefusedError("<figures> need a folder; name it, <output> DIR")
+        if self.output is None and self.sizes:
+            raise RefusedError(
+                "<sizes> are drawn, and their values stand beside the figure; name a folder, <output> DIR"
+            )
+        if "sizes" in (self.figures or ()) and not self.sizes:
+            raise RefusedError("<figures> sizes needs <sizes>, such as 10,25,50; give them")
+        return self
+
+    @model_validator(mode="after")
+    def _files_are_apart(self) -> Self:
+        if self.ranking and len(self.features) > 1:
+            raise RefusedError("<ranking> names one file, but there are several networks; leave it out")
+        stems = [path.stem for path in self.features]
+        if twice := [stem for stem in stems if stems.count(stem) > 1]:
+            raise RefusedError(f"two files are called {twice[0]!r}: their figures would be, too; rename one")
+        return self
