@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from layerprobe.errors import LayerprobeError, closest
+from layerprobe.files import sha256
 
 
 def split_file_name(name: str) -> tuple[Path, str] | None:
@@ -55,7 +56,7 @@ def file_sha256(name: str) -> str:
     parts = split_file_name(name)
     if parts is None or not parts[0].is_file():
         raise LayerprobeError(f"no file {parts[0] if parts else name}; name it as FILE.py:callable")
-    return hashlib.sha256(parts[0].read_bytes()).hexdigest()
+    return sha256(parts[0])
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from layerprobe.distill.config import DistillConfig, TrainConfig
 from layerprobe.distill.config_file import differences, read_config, read_values
 from layerprobe.distill.resume_check import MAY_DIFFER, told_otherwise
 from layerprobe.errors import LayerprobeError, first_of
+from layerprobe.files import append_text, is_temporary, remove_temporaries, write_json, write_text, write_yaml
 from layerprobe.models.weights import save_weights
 from layerprobe.records import EpochMetrics, Run
 
@@ -29,8 +30,6 @@ _DRAWN = tuple(
 )
 WEIGHTS = {"distill": "student.safetensors", "train": "model.safetensors"}
 """The weights file of a run, by its command."""
-
-_PARTIAL = ".partial"
 
 
 class OtherRunError(LayerprobeError):
@@ -65,7 +64,7 @@ class RunFolder:
             raise LayerprobeError(f"{path} is a file; --output names the run folder to make")
         if overwrite and resume:
             raise LayerprobeError("--resume goes on with a run and --overwrite replaces it; give one of them")
-        filled = path.is_dir() and any(not _is_partial(file) for file in path.iterdir())
+        filled = path.is_dir() and any(not is_temporary(file) for file in path.iterdir())
         if filled and not overwrite and not resume:
             raise LayerprobeError(
                 f"{path} exists and is not empty; --overwrite replaces the run in it, --resume goes on with it"
@@ -89,11 +88,12 @@ class RunFolder:
     def start(self, config: Mapping[str, Any]) -> None:
         """Write the resolved configuration; what an older run left is removed, and other files are let alone."""
         self.path.mkdir(parents=True, exist_ok=True)
+        remove_temporaries(self.path)
         for pattern in (METRICS, RESULT, *WEIGHTS.values(), *_DRAWN):
             for stale in self.path.glob(pattern):
                 stale.unlink()
         shutil.rmtree(self.path / EVENTS, ignore_errors=True)
-        _write(self.path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        write_yaml(self.path / CONFIG, config)
 
     def check_asked(self, config: DistillConfig | TrainConfig) -> None:
         """Refuse to take the finished run that lies here for another one.
@@ -127,26 +127,15 @@ class RunFolder:
 
     def write_epochs(self, history: Sequence[EpochMetrics]) -> None:
         """Write the metrics of these epochs and of no other."""
-        (self.path / METRICS).unlink(missing_ok=True)
-        for metrics in history:
-            self.add_epoch(metrics)
+        if history:
+            write_text(self.path / METRICS, _metrics_text(history, header=True))
+        else:
+            (self.path / METRICS).unlink(missing_ok=True)
 
     def add_epoch(self, metrics: EpochMetrics) -> None:
         """Append one epoch to the metrics; they hold no times, so that the same run is the same file."""
-        row = {
-            "epoch": metrics.epoch,
-            "test_accuracy": metrics.test_accuracy,
-            "holdout_accuracy": metrics.holdout_accuracy,
-            "learning_rate": metrics.learning_rate,
-            **{f"loss_{name}": value for name, value in metrics.losses.items()},
-        }
         path = self.path / METRICS
-        new = not path.exists()
-        with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        append_text(path, _metrics_text([metrics], header=not path.exists()))
 
     def files(self, weights: str) -> tuple[Path, ...]:
         """Every file of a finished run whose weights have this name, checkpoints aside."""
@@ -155,7 +144,7 @@ class RunFolder:
     def finish(self, run: Run, model: nn.Module, metadata: dict[str, str]) -> None:
         """Write the weights, then the result: a folder with a result is complete."""
         save_weights(model, run.weights, metadata)
-        _write(self.path / RESULT, json.dumps(run.to_dict(), indent=1) + "\n")
+        write_json(self.path / RESULT, run.to_dict())
 
 
 @dataclass(frozen=True)
@@ -262,16 +251,21 @@ def _number(cell: str) -> float | None:
     return int(cell) if cell.isdigit() else float(cell)
 
 
-def _is_partial(path: Path) -> bool:
-    """Whether a file was being written when its process was killed."""
-    return path.name.startswith(".") and path.name.endswith(_PARTIAL)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file that appears under its name only once it is whole."""
-    partial = path.with_name(f".{path.name}{_PARTIAL}")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+def _metrics_text(history: Sequence[EpochMetrics], header: bool) -> str:
+    """Epochs as lines of CSV, below their columns' names if wanted."""
+    rows = [
+        {
+            "epoch": metrics.epoch,
+            "test_accuracy": metrics.test_accuracy,
+            "holdout_accuracy": metrics.holdout_accuracy,
+            "learning_rate": metrics.learning_rate,
+            **{f"loss_{name}": value for name, value in metrics.losses.items()},
+        }
+        for metrics in history
+    ]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 import re
 import warnings
@@ -18,6 +17,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.files import write_bytes
 
 _PICKLE_SUFFIXES = (".pt", ".pth", ".th")
 _STATE_KEYS = ("state_dict", "model", "model_state_dict")
@@ -219,18 +219,7 @@ def save_weights(model: nn.Module, path: Path, metadata: dict[str, str]) -> None
             f"weights are written as .safetensors, not {path.name!r}; name it {path.stem}.safetensors"
         )
     # The library's own writer to a file would leave it readable by its owner alone.
-    content = to_safetensors(_tensors(model), metadata)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise LayerprobeError(f"can't write {path}: {error.strerror or error}; choose another --output") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_bytes(path, to_safetensors(_tensors(model), metadata))
 
 
 def hash_weights(model: nn.Module) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +11,10 @@ from types import TracebackType
 import numpy as np
 import torch
 
+from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
+from layerprobe.files import writing
 from layerprobe.geometry.statistics import Values
 from layerprobe.version import __version__
 
@@ -65,15 +66,11 @@ class StatisticsCache:
             for (layer, task), values in self._results.items()
             for name, tensor in values.items()
         }
-        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            with partial.open("wb") as file:
+            with writing(self._path) as file:
                 np.savez(file, **{"key": np.array(self._key), **arrays})  # type: ignore[arg-type]
-            partial.replace(self._path)
-        except OSError as error:
+        except LayerprobeError as error:
             _log.debug("results are not kept: %s", error)
-        finally:
-            partial.unlink(missing_ok=True)
 
     def __enter__(self) -> StatisticsCache:
         return self

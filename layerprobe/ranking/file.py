@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.files import write_json
 from layerprobe.ranking.choose import Choice
 from layerprobe.ranking.measure import Wanted
 from layerprobe.ranking.rank import ranking_provenance
@@ -23,10 +21,7 @@ def ranking_path(features: Path) -> Path:
 
 def save_ranking(ranking: Ranking, path: Path) -> None:
     """Write a ranking file; values that are NaN become null."""
-    values = _null_for_nan(ranking.to_dict())
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_json(path, ranking.to_dict())
 
 
 def families_there(target: Path, provenance: Mapping[str, Any], choice: Choice, wanted: Wanted) -> tuple[str, ...]:
@@ -50,11 +45,3 @@ def families_there(target: Path, provenance: Mapping[str, Any], choice: Choice, 
         f"{target} exists (top {len(old.selected)} by {old.score}); "
         "--overwrite replaces it, --ranking FILE writes elsewhere"
     )
-
-
-def _null_for_nan(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _null_for_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_null_for_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import shutil
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.files import writing
 from layerprobe.models.weights import save_weights
 
 LATEST, BEST, DIVERGED = "latest", "best", "diverged"
@@ -60,18 +60,18 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             save_weights(student, partial / WEIGHTS, self._metadata)
-            with (partial / STATE).open("wb") as file:
+            with writing(partial / STATE) as file:
                 torch.save(dict(state), file)
-                file.flush()
-                os.fsync(file.fileno())
             if target.exists():
                 shutil.rmtree(old, ignore_errors=True)
                 target.rename(old)
             partial.rename(target)
             shutil.rmtree(old, ignore_errors=True)
-        except OSError as error:
+        except (OSError, LayerprobeError) as error:
+            cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+            reason = getattr(cause, "strerror", None) or cause
             raise LayerprobeError(
-                f"can't write the checkpoint {target}: {error.strerror or error}; make room, then go on with --resume"
+                f"can't write the checkpoint {target}: {reason}; make room, then go on with --resume"
             ) from error
         return target
 

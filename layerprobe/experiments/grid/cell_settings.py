@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.config_file import differences, distill_config, read_values, to_values
 from layerprobe.distill.folder import CONFIG
@@ -14,6 +12,7 @@ from layerprobe.distill.resume_check import MAY_DIFFER
 from layerprobe.distill.resume_check import told_otherwise as run_told_otherwise
 from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.experiments.grid.grid_file import PlannedCell, Values
+from layerprobe.files import write_yaml
 from layerprobe.ranking.rules import read_wish
 
 _RANKING = "ranking"
@@ -38,9 +37,7 @@ def ask(planned: PlannedCell, folder: Path) -> None:
     told = {**planned.values, **({_RANKING: str(planned.ranking)} if planned.ranking else {})}
     file = asked_file(folder, path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(yaml.safe_dump(told, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    partial.replace(file)
+    write_yaml(file, told)
 
 
 def told_otherwise(planned: PlannedCell, folder: Path) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +20,12 @@ from layerprobe.experiments.grid.results import (
     give_up_on_killers,
 )
 from layerprobe.experiments.grid.work import OnEpoch, WorkerEndsError, work
+from layerprobe.files import is_temporary, write_text
 from layerprobe.records import GridResults, Progress, silent
 from layerprobe.runtime.interruption import interrupted_by_sigterm
 from layerprobe.settings.compare import CompareSettings
 
 _log = logging.getLogger(__name__)
-
-_PARTIAL = f".{GRID_FILE}."
-"""What the names of grid files begin with that are being written."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ def open_grid(settings: CompareSettings) -> Grid:
     folder = settings.output
     if folder.exists() and not folder.is_dir():
         raise LayerprobeError(f"{folder} is a file; --output names a folder for the grid")
-    filled = folder.is_dir() and any(not file.name.startswith(_PARTIAL) for file in folder.iterdir())
+    filled = folder.is_dir() and any(not is_temporary(file) for file in folder.iterdir())
     if filled and not any((folder / name).exists() for name in (GRID_FILE, RUNS)):
         raise LayerprobeError(f"{folder} is not empty and holds no grid; name another --output")
     return grid
@@ -142,11 +138,8 @@ def write_grid(grid: Grid, folder: Path) -> None:
     """
     check_kept(grid, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if _text(folder) == grid.text:
-        return
-    partial = folder / f"{_PARTIAL}{socket.gethostname()}-{os.getpid()}"
-    partial.write_text(grid.text, encoding="utf-8")
-    partial.replace(folder / GRID_FILE)
+    if _text(folder) != grid.text:
+        write_text(folder / GRID_FILE, grid.text)
 
 
 def check_kept(grid: Grid, folder: Path) -> None:

@@ -12,6 +12,7 @@ from layerprobe.distill.config import DistillConfig
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell
 from layerprobe.experiments.grid.results import claims, ranking_file
 from layerprobe.experiments.resolve_rules import check_ranking, rank_on_the_spot, teacher_sample
+from layerprobe.files import sha256
 from layerprobe.networks import AS_BUILT, RANDOM, load_network
 from layerprobe.ranking.choose import SCORES
 from layerprobe.ranking.file import save_ranking
@@ -85,6 +86,6 @@ def _name(plan: DistillConfig, families: tuple[str, ...]) -> str:
     teacher = asdict(plan.teacher)
     weights = Path(plan.teacher.weights or "")
     if weights.is_file():
-        teacher["weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+        teacher["weights"] = sha256(weights)
     told = json.dumps([teacher, asdict(plan.data), families], default=str, sort_keys=True)
     return f"{plan.teacher.name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"

@@ -17,6 +17,7 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.cell_settings import other_run, told_otherwise
 from layerprobe.experiments.grid.claims import Claims
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell, load_grid, slug
+from layerprobe.files import write_json
 from layerprobe.records import CellResult, GridResults
 from layerprobe.version import __version__
 
@@ -120,9 +121,7 @@ def mark_failed(folder: Path, path: str, reason: str, traceback: str = "") -> No
     """Remember why a cell failed."""
     file = _failure_file(folder, path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps({"reason": reason, "traceback": traceback}, indent=1) + "\n", encoding="utf-8")
-    partial.replace(file)
+    write_json(file, {"reason": reason, "traceback": traceback})
 
 
 def forget_failures(folder: Path) -> None:

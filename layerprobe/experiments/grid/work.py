@@ -160,5 +160,5 @@ def _plan(planned: PlannedCell, grid: Grid, folder: Path, progress: Progress) ->
 
 def _fail(folder: Path, cell: Cell, reason: str, trace: str = "") -> None:
     _log.error("%s failed: %s", cell.path, reason)
-    with suppress(OSError):
+    with suppress(OSError, LayerprobeError):
         mark_failed(folder, cell.path, reason, trace)

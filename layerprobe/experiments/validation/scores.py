@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
-import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +14,7 @@ from layerprobe.distill.config import DistillConfig
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.resolve_rules import student_similarity, teacher_sample
 from layerprobe.features.hdf5.gram_file import GramFile
+from layerprobe.files import sha256, write_json
 from layerprobe.networks import ModelSpec
 from layerprobe.plugins import load_function
 from layerprobe.ranking.choose import SCORES
@@ -92,7 +91,7 @@ class Subject:
 def _code(function: LayerScore) -> str:
     """Hash of the file that a function stands in; empty where there is none."""
     try:
-        return hashlib.sha256(Path(inspect.getfile(function)).read_bytes()).hexdigest()
+        return sha256(Path(inspect.getfile(function)))
     except (TypeError, OSError):
         return ""
 
@@ -198,9 +197,7 @@ def _cka(similarity: Similarity) -> dict[str, dict[str, float]]:
 
 def save_scores(found: Mapping[str, Any], folder: Path) -> None:
     """Write the scores into a grid's folder, whole or not at all; NaN becomes null."""
-    partial = folder / f".{SCORE_FILE}.partial"
-    partial.write_text(json.dumps(_nulls(found), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(folder / SCORE_FILE)
+    write_json(folder / SCORE_FILE, found)
 
 
 def read_scores(folder: Path) -> dict[str, Any] | None:
@@ -219,9 +216,3 @@ def read_scores(folder: Path) -> dict[str, Any] | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise LayerprobeError(f"{path} is damaged ({type(error).__name__}: {error}); remove it") from None
-
-
-def _nulls(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _nulls(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

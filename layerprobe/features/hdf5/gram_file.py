@@ -13,7 +13,8 @@ import torch
 
 from layerprobe.features.hdf5.header import DescribedFile, open_described, read_layer
 from layerprobe.features.hdf5.layout import LAYERS, FilePlan, describe, describe_images, layer_attributes, layer_dataset
-from layerprobe.features.hdf5.locks import beside, give_name
+from layerprobe.features.hdf5.locks import give_name
+from layerprobe.files import temporary_name
 from layerprobe.records import Gram, StoredLayer
 
 FORMAT = "layerprobe-gram"
@@ -78,7 +79,8 @@ def write_grams(path: Path, plan: FilePlan, grams: Iterable[tuple[StoredLayer, G
     Raises:
         LayerprobeError: if another process writes a feature file of that name.
     """
-    partial = beside(path)
+    partial = temporary_name(path)
+    partial.parent.mkdir(parents=True, exist_ok=True)
     try:
         with h5py.File(partial, "x") as file:
             describe(file, plan, FORMAT, FORMAT_VERSION)

@@ -24,7 +24,8 @@ import numpy.typing as npt
 import torch
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.hdf5.locks import beside, give_name, open_alone
+from layerprobe.features.hdf5.locks import give_name, open_alone
+from layerprobe.files import temporary_name
 from layerprobe.records import StoredLayer
 from layerprobe.version import __version__
 
@@ -117,7 +118,8 @@ def open_new(path: Path, plan: FilePlan, overwrite: bool) -> FileIO:
     Raises:
         LayerprobeError: if another process writes the file, or one is there and may not be replaced.
     """
-    new = beside(path)
+    new = temporary_name(path)
+    new.parent.mkdir(parents=True, exist_ok=True)
     try:
         # "earliest" has no flag that says "open for writing" and would bar a file whose writer was killed.
         with h5py.File(new, "x", libver="earliest") as file:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from weakref import WeakSet
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.files import sync_folder
 
 if sys.platform != "win32":  # there two runs into one file are not told apart
     import fcntl
@@ -47,13 +47,6 @@ def is_named(file: FileIO, path: Path) -> bool:
         return False
 
 
-def beside(path: Path) -> Path:
-    """A name in the same folder, links followed, that no file has; the folder is made if it isn't there."""
-    folder = path.resolve().parent
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f".layerprobe-{secrets.token_hex(8)}.partial"
-
-
 def give_name(new: Path, path: Path, overwrite: bool) -> None:
     """Give a file its name, in one step.
 
@@ -72,18 +65,6 @@ def give_name(new: Path, path: Path, overwrite: bool) -> None:
     else:
         _name_new(new, path)
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Return when the names of a folder's files are on the disk."""
-    if sys.platform == "win32":
-        return
-    with suppress(OSError):  # some file systems can't, and a folder may be closed to readers
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _name_new(new: Path, path: Path) -> None:

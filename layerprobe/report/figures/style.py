@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.files import write_text, writing
 from layerprobe.report.tables.table import Table, render
 
 COLUMN_WIDTH, PAGE_WIDTH = 3.4, 7.0
@@ -202,6 +203,7 @@ def save_figure(
         for path in pictures:
             # Without the date, the same figure is the same file.
             dates = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
-            drawing.figure.savefig(path, metadata=dates.get(path.suffix))
-    data.write_text(render(drawing.data, "csv"), encoding="utf-8")
+            with writing(path) as file:
+                drawing.figure.savefig(file, format=path.suffix[1:], metadata=dates.get(path.suffix))
+    write_text(data, render(drawing.data, "csv"))
     return [*pictures, data]

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.files import write_text
 from layerprobe.records import GridResults, Validation
 from layerprobe.report.figures.cost import cost_figure
 from layerprobe.report.figures.grid_bars import grid_bars_figure
@@ -77,7 +78,7 @@ def write_report(
         tables |= {"correlations": correlations_table(validation), "candidates": candidates_table(validation)}
     page = folder / INDEX
     # The page comes first, without figures: a report that was interrupted is a report, and may be replaced.
-    page.write_text(html_page(_page(results, validation, tables, {})), encoding="utf-8")
+    write_text(page, html_page(_page(results, validation, tables, {})))
     written = [path for name, table in tables.items() for path in _write_table(table, folder, name)]
     figures: dict[str, Figure] = {}
     for exhibit in (*_of_grid(results, width), *_of_validation(validation, width)):
@@ -85,7 +86,7 @@ def write_report(
         svg = next(path for path in files if path.suffix == ".svg").read_text(encoding="utf-8")
         figures[exhibit.name] = Figure(exhibit.name, exhibit.caption, svg)
         written += files
-    page.write_text(html_page(_page(results, validation, tables, figures)), encoding="utf-8")
+    write_text(page, html_page(_page(results, validation, tables, figures)))
     _remove_others(folder, written)
     return [*written, page]
 
@@ -111,7 +112,7 @@ def check_report(folder: Path, overwrite: bool = True) -> None:
 def _write_table(table: Table, folder: Path, name: str) -> Iterator[Path]:
     for ending, format in _ENDINGS.items():
         path = folder / f"{name}.{ending}"
-        path.write_text(render(table, format), encoding="utf-8")
+        write_text(path, render(table, format))
         yield path
 
 

@@ -23,6 +23,7 @@ from layerprobe.experiments.grid.launchers import LAUNCHERS, WORKER, Launch, Lau
 from layerprobe.experiments.grid.results import Lookout, claims, forget_failures, mark_failed, read_grid
 from layerprobe.experiments.grid.work import WorkerEndsError, is_of_accelerator, work
 from layerprobe.experiments.grid.worker import run_worker
+from layerprobe.files import is_temporary, temporary_name
 from layerprobe.records import GridResults
 from layerprobe.settings.compare import CompareSettings
 
@@ -334,9 +335,10 @@ def test_a_grid_file_is_written_where_it_differs_and_by_many_at_once(
     monkeypatch.setattr(Path, "replace", lambda self, target: partials.append(self) or replace(self, target))
     write_grid(grid, folder)
     write_grid(grid, folder)
-    assert [path.parent for path in partials] == [folder] and str(os.getpid()) in partials[0].name
+    assert [path.parent for path in partials] == [folder] and is_temporary(partials[0])
+    assert temporary_name(folder / "grid.yaml") not in (partials[0], temporary_name(folder / "grid.yaml"))
     assert [path.name for path in folder.iterdir()] == ["grid.yaml"]
-    (folder / "grid.yaml").rename(folder / ".grid.yaml.elsewhere-1")  # another command is just writing it
+    (folder / "grid.yaml").rename(temporary_name(folder / "grid.yaml"))  # another command is just writing it
     assert open_grid(CompareSettings(grid=grid_file, output=folder)).text == grid.text
 
 

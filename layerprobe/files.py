@@ -1,0 +1,315 @@
+"""Small files: written whole or not at all, and read with one line for a person where they are malformed."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import hashlib
+import io
+import json
+import math
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import yaml
+
+from layerprobe.errors import LayerprobeError
+
+_PREFIX, _SUFFIX = ".layerprobe-", ".partial"
+
+
+class FileError(LayerprobeError):
+    """A file that is malformed: the message names the file, and the field where there is one."""
+
+
+def temporary_name(path: Path) -> Path:
+    """A name in the folder of a file, links followed, that no file has.
+
+    What bears such a name is being written, or its writer was killed: see ``is_temporary``.
+    """
+    return path.resolve().parent / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file or folder was being written when it was named; version 0.1.0 called these ``.NAME.partial``.
+
+    Example:
+        >>> is_temporary(Path("run/.layerprobe-0123456789abcdef.partial")), is_temporary(Path("run/config.yaml"))
+        (True, False)
+    """
+    return path.name.startswith(".") and path.name.endswith(_SUFFIX)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Delete the small files that killed writers left in a folder which nobody else writes to."""
+    for path in folder.glob(f".*{_SUFFIX}"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file that bears its name only once all of it is on the disk.
+
+    What had the name is replaced in one step; where the block fails, it stays. A link keeps being one, and its target
+    is replaced.
+
+    Yields:
+        The file under another name, open for writing.
+
+    Raises:
+        LayerprobeError: if it can't be written.
+    """
+    partial = temporary_name(path)
+    try:
+        with partial.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path.resolve())
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+    sync_folder(partial.parent)
+
+
+def _cannot_write(path: Path, error: OSError) -> LayerprobeError:
+    room = "make room, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return LayerprobeError(f"can't write {path}: {error.strerror or error}; {room}choose another --output")
+
+
+def sync_folder(folder: Path) -> None:
+    """Return when the names of a folder's files are on the disk."""
+    if sys.platform == "win32":
+        return
+    with suppress(OSError):  # some file systems can't, and a folder may be closed to readers
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        LayerprobeError: if it can't be written.
+    """
+    with writing(path) as file:
+        file.write(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all.
+
+    Raises:
+        LayerprobeError: if it can't be written.
+    """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write a JSON file, whole or not at all; numbers that are NaN or infinite become null.
+
+    Raises:
+        LayerprobeError: if it can't be written.
+    """
+    write_text(path, json.dumps(null_for_nan(values), indent=1, allow_nan=False) + "\n")
+
+
+def write_yaml(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a YAML file with keys in the order given, whole or not at all.
+
+    Raises:
+        LayerprobeError: if it can't be written.
+    """
+    write_text(path, yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True))
+
+
+def append_text(path: Path, text: str) -> None:
+    """Append to a text file in one step, and return when it is on the disk.
+
+    Raises:
+        LayerprobeError: if it can't be written.
+    """
+    try:
+        with path.open("ab", buffering=0) as file:
+            file.write(text.encode("utf-8"))
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def null_for_nan(value: Any) -> Any:
+    """Plain values with None in place of numbers that JSON doesn't have.
+
+    Example:
+        >>> null_for_nan({"a": (1.0, math.nan)})
+        {'a': [1.0, None]}
+    """
+    if isinstance(value, Mapping):
+        return {key: null_for_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [null_for_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_text(path: Path, what: str, remedy: str) -> str:
+    """The text of a file in UTF-8.
+
+    Args:
+        path: the file.
+        what: the kind of file, for messages: ``ranking file``.
+        remedy: what to do where it is missing or malformed.
+
+    Raises:
+        LayerprobeError: if there is no such file, it can't be read, or it isn't text.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
+        raise LayerprobeError(f"no {what} at {path}; {remedy}") from None
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path} is not text in UTF-8 (byte {error.start}); {remedy}") from None
+    except OSError as error:
+        raise LayerprobeError(f"can't read {path}: {error.strerror or error}; {remedy}") from None
+
+
+def read_json(path: Path, what: str, remedy: str) -> Any:
+    """The values of a JSON file.
+
+    Args:
+        path: the file.
+        what: the kind of file, for messages.
+        remedy: what to do where it is missing or malformed.
+
+    Raises:
+        LayerprobeError: if there is no such file, it can't be read, or it isn't JSON.
+    """
+    return parse_json(read_text(path, what, remedy), str(path), remedy)
+
+
+def parse_json(text: str, where: str, remedy: str) -> Any:
+    """The values of a JSON text. Keys that are there twice are refused, and numbers that JSON doesn't have.
+
+    Args:
+        text: the text.
+        where: the file that it is of, or its place in one, for messages.
+        remedy: what to do where it is malformed.
+
+    Raises:
+        LayerprobeError: if it isn't JSON.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_number, object_pairs_hook=_without_repeats)
+    except RecursionError:
+        raise FileError(f"{where} is not JSON (it is nested too deeply); {remedy}") from None
+    except ValueError as error:
+        raise FileError(f"{where} is not JSON ({error}); {remedy}") from None
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is there twice")
+    return found
+
+
+def read_yaml(path: Path, what: str, remedy: str) -> dict[str, Any]:
+    """The keys and values of a YAML file.
+
+    Args:
+        path: the file.
+        what: the kind of file, for messages.
+        remedy: what to do where it is missing or malformed.
+
+    Raises:
+        LayerprobeError: if there is no such file, it can't be read, isn't YAML, or holds no keys.
+    """
+    return parse_yaml(read_text(path, what, remedy), str(path), remedy)
+
+
+def parse_yaml(text: str, where: str, remedy: str) -> dict[str, Any]:
+    """The keys and values of a YAML text. Keys that are there twice are refused.
+
+    Args:
+        text: the text.
+        where: the file that it is of, or its place in one, for messages.
+        remedy: what to do where it is malformed.
+
+    Raises:
+        LayerprobeError: if it isn't YAML, or holds no keys.
+    """
+    try:
+        values = yaml.load(text, _Loader)
+    except RecursionError:
+        raise FileError(f"{where} is not YAML (it is nested too deeply); {remedy}") from None
+    # Of a value that is no date, number or truth value after all, PyYAML raises what it stumbles over.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
+        raise FileError(f"{where} is not YAML ({' '.join(str(error).split())}); {remedy}") from None
+    if not isinstance(values, dict):
+        raise FileError(f"{where} holds no keys; {remedy}")
+    return values
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's loader of plain values, which refuses keys that are there twice, and values that hold themselves."""
+
+    def construct_document(self, node: Any) -> Any:
+        return self.construct_object(node, deep=True)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.value != "<<"]
+        for number, key in enumerate(keys):
+            if key in keys[:number]:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is there twice", node.value[number][0].start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def read_csv(path: Path, what: str, remedy: str) -> list[dict[str, str]]:
+    """The rows of a CSV file by column.
+
+    Args:
+        path: the file, with the names of the columns in its first line.
+        what: the kind of file, for messages.
+        remedy: what to do where it is missing or malformed.
+
+    Raises:
+        LayerprobeError: if there is no such file, it can't be read, isn't CSV, or a row has more or fewer values than
+            there are columns.
+    """
+    text = io.StringIO(read_text(path, what, remedy), newline="")
+    try:
+        header, *rows = list(csv.reader(text, strict=True)) or [[]]
+    except csv.Error as error:
+        raise FileError(f"{path} is not CSV ({error}); {remedy}") from None
+    if repeated := next((name for name in header if header.count(name) > 1), None):
+        raise FileError(f"{path} has the column {repeated!r} twice; {remedy}")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(header):
+            raise FileError(f"{path}: row {number} has {len(row)} values for {len(header)} columns; {remedy}")
+    return [dict(zip(header, row, strict=True)) for row in rows]
