@@ -18,5 +18,7 @@ class ReportSettings(FigureSettings):
         AnyPath | None, Flag(short="-o", panel="Output", metavar="DIR", default="report/ in the grid's")
     ] = None
     """The folder for the report."""
+    study: Annotated[AnyPath | None, Flag(panel="Output", metavar="DIR")] = None
+    """Also pack the grid into this folder: its file, one table of all runs, and its rankings."""
     width: Annotated[FigureWidth, Flag(panel="Figures")] = "page"
     """Their width: a column (3.4 in) or a page (7 in) of a paper."""

@@ -54,6 +54,11 @@ def test_a_grid_from_dry_run_to_report(grid: Path, tmp_path: Path) -> None:
     assert json.loads(said.stdout) == json.loads(done.stdout)
     names = {path.name for path in (folder / "report").iterdir()}
     assert {"index.html", "table.md", "table.tex", "table.csv", "details.csv"} <= names
+    study = tmp_path / "results" / "digits"
+    packed = invoke("report", folder, "--study", study)
+    assert f"wrote {study}/: grid.yaml, runs.csv" in packed.stderr
+    assert invoke("report", study, "--format", "json").stdout == done.stdout
+    assert "holds no study: it has no runs.csv; name another --study" in refused("report", folder, "--study", tmp_path)
     page = (folder / "report" / "index.html").read_text()
     assert "Digits" in page and "feature-only" in page and "http://" not in page.replace("http://www.w3.org", "")
 

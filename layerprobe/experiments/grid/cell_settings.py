@@ -41,20 +41,42 @@ def ask(planned: PlannedCell, folder: Path) -> None:
 
 
 def told_otherwise(planned: PlannedCell, folder: Path) -> str:
-    """What a run was told otherwise than the grid file says, e.g. ``training.epochs 3, not 4``; empty: nothing.
-
-    A run of which such values aren't kept, like one of `layerprobe distill`, is compared by its ``config.yaml``, which
-    holds what came of them: the names of the layers, and not the rule that chose them.
+    """What the run of a cell that lies in a grid's folder was told otherwise than the grid file says.
 
     Raises:
         LayerprobeError: if what it was told can't be read.
     """
     path = planned.cell.path
-    if asked_file(folder, path).is_file():
-        told = read_values(asked_file(folder, path), "distill")
-        ranking = told.pop(_RANKING, None)
-        return first_of(differences(_settings(planned.values, planned.ranking), _settings(told, ranking), MAY_DIFFER))
-    return first_of(run_told_otherwise(_plan(planned.values), _plan(read_values(folder / path / CONFIG, "distill"))))
+    told = told_values(folder, path)
+    return differing_settings(planned, told, {} if told else read_values(folder / path / CONFIG, "distill"))
+
+
+def told_values(folder: Path, path: str) -> Values | None:
+    """What the run of a cell was told when it began; None where that was not kept.
+
+    Raises:
+        LayerprobeError: if it can't be read.
+    """
+    file = asked_file(folder, path)
+    return read_values(file, "distill") if file.is_file() else None
+
+
+def differing_settings(planned: PlannedCell, told: Values | None, config: Values) -> str:
+    """What a run was told otherwise than the grid file says, e.g. ``training.epochs 3, not 4``; empty: nothing.
+
+    Args:
+        planned: the cell.
+        told: what the run was told when it began; None where that was not kept, as of a run of `layerprobe distill`.
+        config: of the run, which is compared then; it holds the names of the layers, and not the rule that chose them.
+
+    Raises:
+        LayerprobeError: if the values are no configuration.
+    """
+    if told is None:
+        return first_of(run_told_otherwise(_plan(planned.values), _plan(config)))
+    values = {key: value for key, value in told.items() if key != _RANKING}
+    ours, theirs = _settings(planned.values, planned.ranking), _settings(values, told.get(_RANKING))
+    return first_of(differences(ours, theirs, MAY_DIFFER))
 
 
 def other_run(path: str, found: str, state: str) -> str:

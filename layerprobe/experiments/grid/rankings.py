@@ -11,6 +11,7 @@ from pathlib import Path
 from layerprobe.distill.config import DistillConfig
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell
 from layerprobe.experiments.grid.results import claims, ranking_file
+from layerprobe.experiments.grid.study import kept_ranking
 from layerprobe.experiments.resolve_rules import check_ranking, rank_on_the_spot, teacher_sample
 from layerprobe.files import sha256
 from layerprobe.networks import AS_BUILT, RANDOM, load_network
@@ -44,7 +45,7 @@ def ranking_of(
     if wish is None or wish.rule.score is None:
         return None
     if planned.ranking:
-        return _named(planned.ranking, plan)
+        return _named(find_ranking(planned.ranking, folder), plan)
     families = _families(grid)
     file = ranking_file(folder, _name(plan, families))
     while not file.is_file():
@@ -58,6 +59,12 @@ def ranking_of(
                 file.parent.mkdir(parents=True, exist_ok=True)
                 save_ranking(ranking, file)
     return Ranking.load(file)
+
+
+def find_ranking(file: Path, folder: Path) -> Path:
+    """The ranking file that a grid names, as it is kept in the grid's folder where that is a study."""
+    kept = kept_ranking(file, folder)
+    return kept if kept.is_file() else file
 
 
 def _named(file: Path, plan: DistillConfig) -> Ranking:

@@ -12,16 +12,17 @@ from typing import Any
 
 import torch
 
-from layerprobe.distill.folder import RESULT, read_run
+from layerprobe.distill.folder import RESULT, build_run, read_record
 from layerprobe.errors import LayerprobeError
-from layerprobe.experiments.grid.cell_settings import other_run, told_otherwise
+from layerprobe.experiments.grid.cell_settings import differing_settings, other_run, told_values
 from layerprobe.experiments.grid.claims import Claims
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell, load_grid, slug
+from layerprobe.experiments.grid.study import RANKINGS, FinishedCell, read_study
 from layerprobe.files import write_json
 from layerprobe.records import CellResult, GridResults
 from layerprobe.version import __version__
 
-GRID_FILE, CLAIMS, FAILURES, RANKINGS = "grid.yaml", "claims", "failures", "rankings"
+GRID_FILE, CLAIMS, FAILURES = "grid.yaml", "claims", "failures"
 BEFORE = ".before"
 """Ending of the failures that an earlier command left."""
 MOST_DEATHS = 2
@@ -76,27 +77,45 @@ def provenance(grid: Grid) -> dict[str, Any]:
 
 
 def cell_result(planned: PlannedCell, folder: Path) -> CellResult:
-    """The state of one cell."""
+    """The state of one cell.
+
+    Raises:
+        LayerprobeError: if the folder is a study whose table is damaged.
+    """
     cell = planned.cell
-    if (folder / cell.path / RESULT).is_file():
-        try:
-            run = read_run(folder / cell.path)
-            found = told_otherwise(planned, folder)
-        except LayerprobeError as error:
-            return CellResult(cell, FAILED, reason=str(error))
-        if found:
-            return CellResult(cell, FAILED, reason=other_run(cell.path, found, "finished"))
-        return CellResult(cell, DONE, run)
+    read_study(folder)
+    try:
+        kept = finished_cell(cell.path, folder)
+        found = differing_settings(planned, kept.told, kept.record.config) if kept else ""
+    except LayerprobeError as error:
+        return CellResult(cell, FAILED, reason=str(error))
+    if found:
+        return CellResult(cell, FAILED, reason=other_run(cell.path, found, "finished"))
+    if kept:
+        return CellResult(cell, DONE, kept.run)
     if claims(folder).held(claim_name(cell.path)):
         return CellResult(cell, RUNNING)
-    if reason := failure(folder, cell.path):
+    if reason := failure(folder, cell.path) or _published_failure(folder, cell.path):
         return CellResult(cell, FAILED, reason=reason)
     return CellResult(cell, WAITING)
 
 
+def finished_cell(path: str, folder: Path) -> FinishedCell | None:
+    """A cell that is done, from its run folder, else from the study's table; None: it isn't done.
+
+    Raises:
+        LayerprobeError: if the folder or the table is damaged.
+    """
+    if not (folder / path / RESULT).is_file():
+        return read_study(folder).finished.get(path)
+    record = read_record(folder / path)
+    return FinishedCell(build_run(folder / path, record), record, told_values(folder, path))
+
+
 def is_settled(planned: PlannedCell, folder: Path) -> bool:
     """Whether nothing is left to do for a cell: it is finished, or has failed."""
-    return (folder / planned.cell.path / RESULT).is_file() or bool(failure(folder, planned.cell.path))
+    path = planned.cell.path
+    return (folder / path / RESULT).is_file() or path in read_study(folder).finished or bool(failure(folder, path))
 
 
 def claims(folder: Path) -> Claims:
@@ -117,6 +136,12 @@ def failure(folder: Path, path: str) -> str:
         return ""
 
 
+def _published_failure(folder: Path, path: str) -> str:
+    """Why a cell had failed when its study was made; empty: it hadn't, or has been tried again since."""
+    reason = read_study(folder).failures.get(path, "")
+    return reason if reason and not _failure_file(folder, path).with_suffix(BEFORE).exists() else ""
+
+
 def mark_failed(folder: Path, path: str, reason: str, traceback: str = "") -> None:
     """Remember why a cell failed."""
     file = _failure_file(folder, path)
@@ -130,6 +155,10 @@ def forget_failures(folder: Path) -> None:
         with suppress(FileNotFoundError):  # another command does the same
             claims(folder).forget_deaths(file.stem)
             file.replace(file.with_suffix(BEFORE))
+    for path in read_study(folder).failures:
+        file = _failure_file(folder, path).with_suffix(BEFORE)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
 
 
 def troubled(folder: Path) -> set[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from layerprobe.distill.config import DistillConfig
 from layerprobe.errors import LayerprobeError
+from layerprobe.experiments.grid.study import read_study
 from layerprobe.experiments.resolve_rules import student_similarity, teacher_sample
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.files import sha256, write_json
@@ -201,12 +202,14 @@ def save_scores(found: Mapping[str, Any], folder: Path) -> None:
 
 
 def read_scores(folder: Path) -> dict[str, Any] | None:
-    """The scores of a grid's folder; None where there are none.
+    """The scores of a grid's folder, from their file, else from a study's table; None where there are none.
 
     Raises:
         LayerprobeError: if the file is damaged.
     """
     path = folder / SCORE_FILE
+    if not path.is_file() and (published := read_study(folder).scores) is not None:
+        return dict(published)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return {key: found[key] for key in ("scores", "cka", "taught", "provenance")} | {

@@ -6,10 +6,11 @@ import pytest
 import yaml
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.experiments.grid.cell_settings import ask, asked_file, told_otherwise
+from layerprobe.experiments.grid.cell_settings import ask, asked_file, differing_settings, told_otherwise
 from layerprobe.experiments.grid.grid_file import PlannedCell, load_grid, parse_grid
+from layerprobe.experiments.grid.study import read_study
 
-DOCS = Path(__file__).parents[3] / "docs" / "results" / "resnet56"
+STUDY = Path(__file__).parents[3] / "results" / "resnet56"
 
 
 def cell(choice: object = "quality:4", ranking: str = "r.json", **training: object) -> PlannedCell:
@@ -69,18 +70,20 @@ def test_a_run_that_has_begun_is_let_alone_and_one_that_has_not_is_told_anew(tmp
     assert yaml.safe_load(asked_file(tmp_path, path).read_text())["training"]["epochs"] == 4
 
 
-def test_runs_that_began_before_are_compared_by_their_configuration() -> None:
-    grid = load_grid(DOCS / "grid.yaml")
-    done = [planned for planned in grid.cells if (DOCS / planned.cell.path / "result.json").is_file()]
-    assert done and not any(asked_file(DOCS, planned.cell.path).is_file() for planned in done)
-    assert {told_otherwise(planned, DOCS) for planned in done} == {""}
-    for edit, found in (
+def test_runs_whose_settings_were_not_kept_are_compared_by_their_configuration() -> None:
+    grid, finished = load_grid(STUDY / "grid.yaml"), read_study(STUDY).finished
+    assert len(finished) == len(grid.cells) and all(kept.told is None for kept in finished.values())
+
+    def found(planned: PlannedCell) -> str:
+        return differing_settings(planned, None, dict(finished[planned.cell.path].record.config))
+
+    assert {found(planned) for planned in grid.cells} == {""}
+    for edit, differs in (
         ({"channels_last": True}, {"training.channels_last True, not False"}),
         ({"train_samples": 10000}, {"training.train_samples 10000, not None"}),
     ):
         ((key, value),) = edit.items()
         edited = parse_grid(grid.text.replace(f"    {key}: {str(value).lower()}\n", ""), "g.yaml")
-        cells = {planned.cell.path: planned for planned in edited.cells}
-        assert {told_otherwise(cells[planned.cell.path], DOCS) for planned in done} == found
+        assert {found(planned) for planned in edited.cells} == differs
     rate = parse_grid(grid.text.replace("epochs: 15", "epochs: 15\n    learning_rate: 0.02"), "g.yaml").cells[0]
-    assert told_otherwise(rate, DOCS) == "training.learning_rate 0.0075, not 0.02"
+    assert found(rate) == "training.learning_rate 0.0075, not 0.02"
