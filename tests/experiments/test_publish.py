@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.experiments.grid.compare import CompareConfig, compare
+from layerprobe.experiments.grid.compare import compare
 from layerprobe.experiments.grid.flat_csv import format_rows, parse_rows
 from layerprobe.experiments.grid.grid_file import load_grid
 from layerprobe.experiments.grid.results import FAILED, mark_failed, read_grid
@@ -23,6 +23,7 @@ from layerprobe.ranking.file import save_ranking
 from layerprobe.records import GridResults, Run
 from layerprobe.report.figures.learning_curves import learning_curves_figure
 from layerprobe.report.grid.tables import details_table, grid_table, states_table
+from layerprobe.settings.compare import CompareSettings
 
 Write = Callable[..., Path]
 
@@ -54,7 +55,9 @@ def write_grid(digits_teacher: Run, tmp_path: Path) -> Write:
 def go_on(grid: Path, folder: Path) -> tuple[GridResults, list[str]]:
     """What `compare` finds at its end, and the cells that it ran."""
     ran: list[str] = []
-    results = compare(CompareConfig(grid, folder), lambda cell, metrics, epochs: ran.append(cell.path)).results
+    results = compare(
+        CompareSettings(grid=grid, output=folder), lambda cell, metrics, epochs: ran.append(cell.path)
+    ).results
     return results, list(dict.fromkeys(ran))
 
 
@@ -159,7 +162,7 @@ def test_a_validation_keeps_its_scores(write_grid: Write, tmp_path: Path, monkey
 
     def run(folder: Path) -> list[str]:
         ran: list[str] = []
-        validate(CompareConfig(grid, folder), lambda cell, metrics, epochs: ran.append(cell.choice))
+        validate(CompareSettings(grid=grid, output=folder), lambda cell, metrics, epochs: ran.append(cell.choice))
         return list(dict.fromkeys(ran))
 
     run(folder)
