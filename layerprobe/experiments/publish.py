@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from layerprobe.experiments.grid.rankings import find_ranking
 from layerprobe.experiments.grid.results import DONE, FAILED, GRID_FILE, Lookout, finished_cell, read_grid
 from layerprobe.experiments.grid.study import RANKINGS, TABLE, FinishedCell, format_study, kept_ranking
 from layerprobe.experiments.validation.scores import read_scores
+from layerprobe.files import write_bytes, write_text
 from layerprobe.records import Cell
 
 _log = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ def publish_study(source: Path, folder: Path) -> list[Path]:
         The files of the study, the table last.
 
     Raises:
-        LayerprobeError: if the source holds no grid, or something else lies in the folder, or a study with runs that
-            the source lacks.
+        LayerprobeError: if the source holds no grid or no finished run, or something else lies in the folder, or a
+            study with runs that the source lacks.
     """
     results, scores = read_grid(source), read_scores(source)
     check_study(source, folder)
@@ -43,10 +43,14 @@ def publish_study(source: Path, folder: Path) -> list[Path]:
         if result.state == DONE and (kept := finished_cell(result.cell.path, source)):
             finished[result.cell] = kept
     failures = {result.cell: result.reason for result in results.results if result.state == FAILED}
+    if not finished:
+        raise LayerprobeError(
+            f"no cell of {source} is done; `layerprobe compare` runs them, and a study holds their runs"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     written = list(_copy_rankings(grid, source, folder))
-    _write(folder / GRID_FILE, grid.text)
-    _write(folder / TABLE, format_study(finished, failures, scores))
+    write_text(folder / GRID_FILE, grid.text)
+    write_text(folder / TABLE, format_study(finished, failures, scores))
     return [*written, folder / GRID_FILE, folder / TABLE]
 
 
@@ -81,11 +85,5 @@ def _copy_rankings(grid: Grid, source: Path, folder: Path) -> Iterator[Path]:
             continue
         if not (target.exists() and target.samefile(file)):
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
+            write_bytes(target, file.read_bytes())
         yield target
-
-
-def _write(file: Path, text: str) -> None:
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)

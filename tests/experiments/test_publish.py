@@ -11,7 +11,7 @@ import yaml
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.compare import compare
-from layerprobe.experiments.grid.flat_csv import format_rows, parse_rows
+from layerprobe.experiments.grid.flat_csv import format_rows, read_rows
 from layerprobe.experiments.grid.grid_file import load_grid
 from layerprobe.experiments.grid.results import FAILED, mark_failed, read_grid
 from layerprobe.experiments.grid.study import TABLE, read_study
@@ -99,15 +99,16 @@ def test_a_study_says_what_its_grid_says_and_compare_runs_what_is_missing(write_
     assert go_on(study / "grid.yaml", study)[1] == []
 
 
-def test_a_failure_in_the_table_is_forgotten_once_it_is_tried_again(
+def test_a_failure_in_the_table_counts_until_it_is_tried_again(
     write_grid: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grid, folder, study = write_grid(methods=["scratch"], seeds=1), tmp_path / "grid", tmp_path / "study"
+    grid, folder, study = write_grid(methods=["scratch"], seeds=2), tmp_path / "grid", tmp_path / "study"
     results, _ = go_on(grid, folder)
-    (path,) = (one.cell.path for one in results.results)
+    _, path = (one.cell.path for one in results.results)
     shutil.rmtree(folder / path)
     mark_failed(folder, path, "the disk was full")
     publish_study(folder, study)
+    assert [one.state for one in read_grid(study).results] == ["done", "failed"]
 
     def interrupt(*args: object) -> None:
         raise KeyboardInterrupt
@@ -115,7 +116,7 @@ def test_a_failure_in_the_table_is_forgotten_once_it_is_tried_again(
     monkeypatch.setattr("layerprobe.experiments.grid.work.distill_student", interrupt)
     with pytest.raises(KeyboardInterrupt):
         go_on(study / "grid.yaml", study)
-    assert [one.state for one in read_grid(study).results] == ["waiting"]
+    assert [one.state for one in read_grid(study).results] == ["done", "waiting"]
 
 
 def test_runs_in_the_table_count_as_long_as_the_grid_file_says_what_they_were_told(
@@ -148,7 +149,7 @@ def test_a_study_goes_on_with_the_ranking_that_its_grid_file_names(
     shutil.rmtree("mine")
     shutil.rmtree("grid")
     table = Path("study", TABLE)
-    first_seed, _ = parse_rows(table.read_text(), "t")
+    first_seed, _ = read_rows(table)
     table.write_text(format_rows([first_seed]))
     again, ran = go_on(Path("study/grid.yaml"), Path("study"))
     assert ran == [results.results[1].cell.path]
@@ -189,9 +190,13 @@ def test_what_is_no_study_is_let_alone_and_none_loses_a_run(write_grid: Write, t
         with pytest.raises(LayerprobeError, match=message):
             publish_study(folder, tmp_path / other)
     publish_study(folder, study)
-    shutil.rmtree(folder / results.results[0].cell.path)
+    first, second = (folder / result.cell.path for result in results.results)
+    shutil.rmtree(first)
     with pytest.raises(LayerprobeError, match=r"study holds runs/.*/seed-0, which .*grid lacks; name another --study"):
         publish_study(folder, study)
+    shutil.rmtree(second)
+    with pytest.raises(LayerprobeError, match="no cell of .*grid is done; `layerprobe compare` runs them"):
+        publish_study(folder, tmp_path / "other")
 
 
 def test_a_damaged_table_is_one_line(write_grid: Write, tmp_path: Path) -> None:
@@ -199,21 +204,21 @@ def test_a_damaged_table_is_one_line(write_grid: Write, tmp_path: Path) -> None:
     go_on(write_grid(methods=["scratch"], seeds=1), folder)
     publish_study(folder, study)
     path = study / TABLE
-    whole = parse_rows(path.read_text(), "t")
+    whole = read_rows(path)
     (row,) = whole
     for damaged, message in (
-        ({key: row[key] for key in row if key != "config"}, r"runs.csv, row 2 is damaged \(KeyError: 'config'"),
-        ({**row, "result": {**row["result"], "epoch_seconds": [1.0]}}, "runs.csv, row 2"),
-        ({**row, "epochs": 7}, "runs.csv, row 2"),
+        ({key: row[key] for key in row if key != "config"}, r"runs.csv: row 1 is damaged \(KeyError: 'config'"),
+        ({**row, "result": {**row["result"], "epoch_seconds": [1.0]}}, "runs.csv: row 1"),
+        ({**row, "epochs": 7}, "runs.csv: row 1"),
     ):  # fmt: skip
         path.write_text(format_rows([damaged]))
         with pytest.raises(LayerprobeError, match=message):
             read_grid(study)
     path.write_text(path.read_text()[:-20])
-    with pytest.raises(LayerprobeError, match="runs.csv, row 2: .* cells below .* headings; restore the file"):
+    with pytest.raises(LayerprobeError, match="runs.csv: row 1 has .* values for .* columns; restore the file"):
         read_grid(study)
     path.write_text("")
-    with pytest.raises(LayerprobeError, match="runs.csv is empty"):
+    with pytest.raises(LayerprobeError, match="runs.csv holds no rows; restore the file"):
         read_grid(study)
 
 
@@ -239,6 +244,7 @@ def test_a_damaged_table_is_one_line(write_grid: Write, tmp_path: Path) -> None:
     ],
     ids=repr,
 )
-def test_every_value_comes_back_from_a_cell(value: object) -> None:
+def test_every_value_comes_back_from_a_cell(value: object, tmp_path: Path) -> None:
     records = [{"one": value, "two": 2}, {"two": {"three": value}}]
-    assert json.dumps(parse_rows(format_rows(records), "t")) == json.dumps(records)
+    (tmp_path / "table.csv").write_text(format_rows(records), encoding="utf-8")
+    assert json.dumps(read_rows(tmp_path / "table.csv")) == json.dumps(records)

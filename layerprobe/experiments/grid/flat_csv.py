@@ -10,11 +10,13 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from layerprobe.errors import LayerprobeError
+from layerprobe.files import FileError, read_csv
 
 _LONGEST_CELL = 2**30
+_REMEDY = "restore the file"
 
 
 def format_rows(records: Sequence[Mapping[str, Any]]) -> str:
@@ -38,33 +40,18 @@ def format_rows(records: Sequence[Mapping[str, Any]]) -> str:
     return stream.getvalue()
 
 
-def parse_rows(text: str, name: str) -> list[dict[str, Any]]:
-    """The records of a CSV file that ``format_rows`` wrote.
-
-    Args:
-        text: of the file.
-        name: of the file, for messages.
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The records of a CSV file with the text of ``format_rows``.
 
     Raises:
-        LayerprobeError: if a row has more or fewer cells than the heading, or two keys contradict each other.
-
-    Example:
-        >>> parse_rows('seed,config.lr,config.name\\n0,0.1,no\\n1,null,\\n', "runs.csv")
-        [{'seed': 0, 'config': {'lr': 0.1, 'name': 'no'}}, {'seed': 1, 'config': {'lr': None}}]
+        LayerprobeError: if there is no such file, it isn't CSV or has no rows, a row has more or fewer cells than the
+            heading, or two keys of a row contradict each other.
     """
     csv.field_size_limit(_LONGEST_CELL)
-    lines = list(csv.reader(io.StringIO(text)))
-    if not lines:
-        raise LayerprobeError(f"{name} is empty; a table has a line of headings at least")
-    columns, *rows = lines
-    found = []
-    for number, row in enumerate(rows, 2):
-        if len(row) != len(columns):
-            raise LayerprobeError(
-                f"{name}, row {number}: {len(row)} cells below {len(columns)} headings; restore the file"
-            )
-        found.append(_nest(dict(zip(columns, row, strict=True)), f"{name}, row {number}"))
-    return found
+    rows = read_csv(path, "table", _REMEDY)
+    if not rows:
+        raise FileError(f"{path} holds no rows; {_REMEDY}")
+    return [_nest(row, f"{path}: row {number}") for number, row in enumerate(rows, 1)]
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -120,6 +107,6 @@ def _nest(row: Mapping[str, str], where: str) -> dict[str, Any]:
         for parent in parents:
             place = place.setdefault(parent, {})
             if not isinstance(place, dict):
-                raise LayerprobeError(f"{where}: both {parent} and {column} are given; restore the file")
+                raise FileError(f"{where} has both {parent} and {column}; {_REMEDY}")
         place[last] = _value(cell)
     return nested

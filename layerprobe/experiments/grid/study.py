@@ -14,7 +14,7 @@ from typing import Any
 
 from layerprobe.distill.folder import RunRecord, build_run
 from layerprobe.errors import LayerprobeError
-from layerprobe.experiments.grid.flat_csv import format_rows, parse_rows
+from layerprobe.experiments.grid.flat_csv import format_rows, read_rows
 from layerprobe.experiments.grid.grid_file import slug
 from layerprobe.records import Cell, Run
 
@@ -71,9 +71,9 @@ def read_study(folder: Path) -> Study:
 @lru_cache(maxsize=32)
 def _read(path: Path, changed: int, size: int) -> Study:
     """The same, read once as long as the file stays as it is."""
-    rows = parse_rows(path.read_text(encoding="utf-8"), str(path))
+    rows = read_rows(path)
     finished, failures = {}, {}
-    for number, row in enumerate(rows, 2):
+    for number, row in enumerate(rows, 1):
         try:
             if row["record"] == _RUN and row["state"] == "done":
                 finished[row["path"]] = _finished(row, path.parent)
@@ -81,10 +81,10 @@ def _read(path: Path, changed: int, size: int) -> Study:
                 failures[row["path"]] = row["reason"]
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise LayerprobeError(
-                f"{path}, row {number} is damaged ({type(error).__name__}: {error}); restore the file"
+                f"{path}: row {number} is damaged ({type(error).__name__}: {error}); restore the file"
             ) from None
         except LayerprobeError as error:
-            raise LayerprobeError(f"{path}, row {number}: {error}") from None
+            raise LayerprobeError(f"{path}: row {number}: {error}") from None
     return Study(finished, failures, _scores(rows, path))
 
 
