@@ -31,12 +31,12 @@ class FinishedCell:
     Attributes:
         run: its run.
         record: what the files of the run hold.
-        told: what the run was told when it began; None: that was not kept.
+        settings: what the grid file said to the run when it began; None: that was not kept.
     """
 
     run: Run
     record: RunRecord
-    told: Mapping[str, Any] | None
+    settings: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _read(path: Path, changed: int, size: int) -> Study:
 
 def _finished(row: Mapping[str, Any], folder: Path) -> FinishedCell:
     record = RunRecord(row["config"], row["result"], row["epochs"])
-    return FinishedCell(build_run(folder / row["path"], record), record, row.get("told"))
+    return FinishedCell(build_run(folder / row["path"], record), record, row.get("settings"))
 
 
 def _scores(rows: Sequence[Mapping[str, Any]], path: Path) -> Mapping[str, Any] | None:
@@ -135,7 +135,7 @@ def _finished_row(cell: Cell, kept: FinishedCell) -> dict[str, Any]:
         "epochs": record.metrics,
         "config": record.config,
     }
-    return row if kept.told is None else {**row, "told": kept.told}
+    return row if kept.settings is None else {**row, "settings": kept.settings}
 
 
 def _labels(cell: Cell, state: str) -> dict[str, Any]:

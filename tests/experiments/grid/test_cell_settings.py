@@ -72,7 +72,7 @@ def test_a_run_that_has_begun_is_let_alone_and_one_that_has_not_is_told_anew(tmp
 
 def test_runs_whose_settings_were_not_kept_are_compared_by_their_configuration() -> None:
     grid, finished = load_grid(STUDY / "grid.yaml"), read_study(STUDY).finished
-    assert len(finished) == len(grid.cells) and all(kept.told is None for kept in finished.values())
+    assert len(finished) == len(grid.cells) and all(kept.settings is None for kept in finished.values())
 
     def found(planned: PlannedCell) -> str:
         return differing_settings(planned, None, dict(finished[planned.cell.path].record.config))
