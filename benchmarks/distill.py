@@ -28,9 +28,10 @@ from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, kl_div, log_
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.distill.config import Training
 from layerprobe.distill.engine.images import Images, load_images
-from layerprobe.distill.engine.loop import Pupil, make_accelerator, train
+from layerprobe.distill.engine.loop import train
+from layerprobe.distill.engine.setup import TrainingSetup
 from layerprobe.distill.methods.catalogue import METHODS
-from layerprobe.distill.methods.setting import Setting
+from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.pairing import Pairing
 from layerprobe.layers.discovery import discover_layers
 from layerprobe.layers.selection import even_layers
@@ -38,6 +39,7 @@ from layerprobe.models.zoo import build_model
 from layerprobe.records import Preprocessing
 from layerprobe.runtime.devices import resolve_device
 from layerprobe.runtime.environment import peak_memory
+from layerprobe.runtime.process_group import make_accelerator
 
 SIZE, CLASSES, PAIRS = 32, 10, 4
 PREPROCESSING = Preprocessing((SIZE, SIZE), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -79,9 +81,9 @@ def engine_epochs(setting: Case, epochs: int) -> Iterator[float]:
     teacher, student, pairing = networks(setting)
     method = METHODS[setting.method]
     torch.manual_seed(0)
-    pupil = Pupil(
+    setup = TrainingSetup(
         student,
-        method.build(Setting(pairing, setting.batch_size)),
+        method.build(ObjectiveContext(pairing, setting.batch_size)),
         pairing if method.uses_features else Pairing((), ()),
         teacher,
     )
@@ -98,7 +100,7 @@ def engine_epochs(setting: Case, epochs: int) -> Iterator[float]:
             synchronize(accelerator.device)
             took.append(time.perf_counter() - begun[0])
 
-    train(pupil, random_images(setting), recipe, accelerator, progress=progress)
+    train(setup, random_images(setting), recipe, accelerator, progress=progress)
     yield from took
 
 

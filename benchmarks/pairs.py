@@ -32,7 +32,7 @@ from torch import nn
 from layerprobe import Alignment, DataSpec, DistillConfig, LayerprobeError, ModelSpec, Training, distill_student
 from layerprobe.data.preprocessing import normalize, to_pixels
 from layerprobe.distill.config import default_learning_rate
-from layerprobe.distill.engine.loop import HEAD_TERM
+from layerprobe.distill.engine.step import HEAD_TERM
 from layerprobe.distill.methods.catalogue import METHODS
 from layerprobe.models.weights import save_weights
 from layerprobe.networks import load_network
@@ -131,7 +131,7 @@ def attempt(case: str, pair: Pair, teacher: Path, batch: int) -> Outcome:
             student=ModelSpec(pair.student, "random", num_classes=10),
             data=DataSpec("digits", image_size=pair.size),
             output=Path(folder) / "run",
-            layers="even:4" if METHODS[method].chosen_layers else None,
+            layers="even:4" if METHODS[method].layers_required else None,
             alignment=alignment,
             training=Training(
                 # The losses of an epoch are those before its step: one more shows what the last step gave.

@@ -43,10 +43,19 @@ class Entry:
         Raises:
             LayerprobeError: if it is a plug-in whose file can't be run, or lacks it.
         """
-        if self.is_plugin:
-            return load_function(self.target)
-        module, _, attribute = self.target.partition(":")
-        return getattr(import_module(module), attribute)
+        return load_target(self.target)
+
+
+def load_target(target: str) -> Any:
+    """What ``module:attribute``, or ``FILE.py:name``, names.
+
+    Raises:
+        LayerprobeError: if it is a plug-in whose file can't be run, or lacks it.
+    """
+    if split_file_name(target) is not None:
+        return load_function(target)
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def plugin_entry(name: str) -> Entry:

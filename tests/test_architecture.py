@@ -1,9 +1,15 @@
 """Who may import whom: the rules of the house, held by walking the imports."""
 
 import ast
+import re
+import subprocess
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from layerprobe.catalogue import Catalogue, load_target
 
 PACKAGE = Path(__file__).parents[1] / "layerprobe"
 
@@ -73,7 +79,37 @@ def test_rooms_import_only_what_they_may(path: Path) -> None:
     ours = {name for name in imported(path) if name.split(".")[0] == "layerprobe"}
     assert "layerprobe" not in ours, "a module imports the package's root"
     allowed = LOWEST[room] if room in LOWEST else ROOMS[room] | EVERYONE
+    if path.stem != "catalogue":
+        # Anyone may read a room's catalogue.
+        ours = {name for name in ours if not re.fullmatch(r"layerprobe\.\w.*\.catalogue", name)}
     assert {name.split(".")[1] for name in ours} <= allowed | {room}
+
+
+HEAVY = {"torch", "torchvision", "timm", "numpy", "scipy", "sklearn", "matplotlib", "h5py", "accelerate", "rich"}
+LIGHT = sorted(
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    for path in MODULES
+    if path.stem == "catalogue" or room_of(path) == "settings"
+)
+
+
+def test_settings_and_catalogues_import_nothing_heavy() -> None:
+    script = f"import sys; import {', '.join(LIGHT)}; print(*{HEAVY!r}.intersection(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert result.stdout.split() == []
+
+
+@pytest.mark.parametrize("name", [name for name in LIGHT if name.endswith(".catalogue")])
+def test_what_a_catalogue_names_is_there(name: str) -> None:
+    for catalogue in vars(import_module(name)).values():
+        if isinstance(catalogue, Catalogue):
+            for entry in catalogue.values():
+                targets = [
+                    value for value in vars(entry).values() if re.fullmatch(r"layerprobe\.[\w.]+:\w+", str(value))
+                ]
+                assert entry.target in targets
+                assert all(callable(load_target(target)) for target in targets)
+                assert entry.help and not entry.help.endswith(".")
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -11,7 +11,7 @@ import torch
 from layerprobe.data.loading import Pixels, make_loader
 from layerprobe.data.sampling import all_rows
 from layerprobe.distill.config import DistillConfig, Training
-from layerprobe.distill.engine.loop import accuracy
+from layerprobe.distill.engine.accuracy import accuracy
 from layerprobe.distill.run import distill_student
 from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extraction.extract import extract

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from layerprobe.data.catalogue import AUGMENTATIONS
 from layerprobe.data.loading import Batch, Pixels
-from layerprobe.errors import LayerprobeError, closest
-
-NONE = "none"
+from layerprobe.errors import LayerprobeError
 
 Augmentation = Callable[[Tensor, Tensor], Tensor]
 """Called with pixels, (batch, 3, height, width) uint8, and random draws, (batch, 3) whole numbers below 2^62."""
+
+
+def unchanged(pixels: Tensor, draws: Tensor) -> Tensor:
+    """The images as they are."""
+    return pixels
 
 
 def crop_flip(pixels: Tensor, draws: Tensor) -> Tensor:
@@ -51,20 +55,6 @@ def trivial(pixels: Tensor, draws: Tensor) -> Tensor:
     return torch.stack(changed)
 
 
-AUGMENTATIONS: Mapping[str, Augmentation | None] = {NONE: None, "crop-flip": crop_flip, "trivial": trivial}
-"""Every augmentation by its name on the command line."""
-
-
-def check_augmentation(name: str) -> None:
-    """Refuse an augmentation that there is none of.
-
-    Raises:
-        LayerprobeError: if so.
-    """
-    if name not in AUGMENTATIONS:
-        raise LayerprobeError(f"no augmentation {name!r}; {closest(name, AUGMENTATIONS)}")
-
-
 class AugmentedPixels(Pixels):
     """Images that are changed anew in every epoch; set ``epoch`` before each.
 
@@ -77,13 +67,14 @@ class AugmentedPixels(Pixels):
     def __init__(self, pixels: Pixels, augmentation: str, seed: int) -> None:
         super().__init__(pixels.dataset, pixels.rows, pixels.preprocessing, pixels.decoded)
         self.epoch = 0
-        self._change, self._seed = AUGMENTATIONS[augmentation], seed
+        self._change: Augmentation = AUGMENTATIONS[augmentation].load()
+        self._seed = seed
         self._draws: tuple[int, Tensor] | None = None
 
     def __getitems__(self, positions: Sequence[int]) -> Batch | LayerprobeError:
         """A batch, each image changed; or the error that stopped it."""
         batch = super().__getitems__(positions)
-        if self._change is None or isinstance(batch, LayerprobeError):
+        if isinstance(batch, LayerprobeError):
             return batch
         return Batch(self._change(batch.pixels, self._of_epoch()[batch.positions]), batch.labels, batch.positions)
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from layerprobe.distill.config import DistillConfig, TrainConfig
 from layerprobe.distill.config_file import differences, read_config, read_values
+from layerprobe.distill.old_runs import labels_reached_backbone
 from layerprobe.distill.resume_check import MAY_DIFFER, told_otherwise
 from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.files import append_text, is_temporary, remove_temporaries, write_json, write_text, write_yaml
@@ -214,6 +215,7 @@ def build_run(folder: Path, record: RunRecord) -> Run:
             method=result["method"],
             config=config,
             epochs=_epochs(record.metrics, result["epoch_seconds"]),
+            labels_reach_backbone=result.get("labels_reach_backbone", labels_reached_backbone(config)),
             teacher_accuracy=result["teacher_accuracy"],
             wall_seconds=result["wall_seconds"],
             peak_memory=result["peak_memory_bytes"],

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layerprobe.distill.pairing import Pairing, distinct, full_pairing
+from layerprobe.distill.alignments.catalogue import MAPPINGS
+from layerprobe.distill.pairing import Pairing, distinct
 from layerprobe.errors import LayerprobeError, closest
 from layerprobe.layers.selection import find_layers
 from layerprobe.networks import Network
 from layerprobe.records import Layer
-
-ONE_TO_ONE, FULL, ATTENTION = "one-to-one", "full", "attention"
-MAPPINGS = (ONE_TO_ONE, FULL, ATTENTION)
 
 
 def is_table(mapping: str) -> bool:
@@ -70,11 +68,12 @@ def mapped(mapping: str, student: Sequence[Layer], teacher: Sequence[Layer]) -> 
     """The pairs of chosen layers, by the name of a mapping; an objective weighs those of ``attention``.
 
     Args:
-        mapping: one of ``MAPPINGS``.
+        mapping: a key of ``MAPPINGS``.
         student: layers in order of depth; one to one takes as many of them as of the teacher's.
         teacher: layers in order of depth.
     """
-    return Pairing(tuple(student), tuple(teacher)) if mapping == ONE_TO_ONE else full_pairing(student, teacher)
+    pairing: Pairing = MAPPINGS[mapping].load()(student, teacher)
+    return pairing
 
 
 def check_agreement(pairing: Pairing, student: Sequence[Layer] | None, teacher: Sequence[Layer] | None) -> None:

@@ -1,121 +1,75 @@
-"""The kinds of objective: one that sees features and nothing else, and those that may see labels and logits."""
+"""What a student is trained for: modules that give the loss terms of a batch, each called with its kind of batch."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor, nn
 
-from layerprobe.layers.capture import Captured
+from layerprobe.distill.batches import FeatureBatch, IndexedBatch, LabelledFeatureBatch, LogitBatch
+
+Batch = TypeVar("Batch", FeatureBatch, LabelledFeatureBatch, LogitBatch, IndexedBatch)
 
 
-class FeatureObjective(nn.Module, ABC):
-    """An objective for the backbone that sees features and nothing else.
+class Objective(nn.Module, ABC, Generic[Batch]):
+    """Loss terms of a batch; its parameters are trained with the student.
 
-    The engine trains the student's classifier beside it, with cross entropy on detached features.
+    An objective declares the kind of batch that it is called with, and is called with no other. What it can't see is
+    thereby said in its signature.
     """
 
-    needs_fit = False
-    """Whether ``fit`` must see the teacher's features of the training images before the first step."""
+    batch_kind: type[Batch]
+    """What it is called with."""
 
-    def fit(self, batches: Iterable[Sequence[Tensor]]) -> None:
-        """Learn the teacher's geometry, for objectives that need it.
+    fit_kind: ClassVar[type[FeatureBatch] | type[LabelledFeatureBatch]] = FeatureBatch
+    """What ``fit`` sees of every batch."""
 
-        Args:
-            batches: the teacher's features of every training image, batch by batch: one tensor (batch, ...) per pair.
-        """
-
-    @abstractmethod
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Named scalar loss terms, to be summed.
-
-        Args:
-            student: the student's features, one tensor (batch, ...) per pair of layers.
-            teacher: the teacher's, in the same order.
-        """
-
-
-class ClassObjective(nn.Module, ABC):
-    """A feature objective whose targets the labels shape: the promise of feature-only does not hold for it."""
-
-    uses_labels = True
-    needs_fit = False
-    """Whether ``fit`` must see the training images before the first step."""
-
-    def fit(self, batches: Iterable[tuple[Sequence[Tensor], Tensor]]) -> None:
-        """Learn the geometry of the teacher's classes, for objectives that need it.
-
-        Args:
-            batches: of every training image, batch by batch, the teacher's features, one tensor (batch, ...) per pair,
-                and the labels (batch,).
-        """
+    needs_fit: bool = False
+    """Whether ``fit`` must see all training images before the first step."""
 
     @abstractmethod
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """Named scalar loss terms, to be summed.
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Named scalar loss terms, to be summed."""
+
+    def fit(self, batches: Iterable[Any]) -> None:
+        """Learn from the teacher's features of the training images, for objectives that need it.
 
         Args:
-            student: the student's features, one tensor (batch, ...) per pair of layers.
-            teacher: the teacher's, in the same order.
-            labels: (batch,) class labels.
+            batches: of every training image, batch by batch, a record of ``fit_kind`` without the student's features.
         """
 
-
-class LabelledObjective(nn.Module, ABC):
-    """An objective that may use labels and logits: the baselines."""
-
-    needs_fit = False
-    """Whether ``fit`` must see the teacher's features of the training images before the first step."""
-
-    def fit(self, batches: Iterable[Sequence[Tensor]]) -> None:
-        """As a ``FeatureObjective``'s."""
-
-    @abstractmethod
-    def forward(self, student: Captured, teacher: Captured | None, labels: Tensor) -> dict[str, Tensor]:
-        """Named scalar loss terms, to be summed.
-
-        Args:
-            student: the student's logits and features.
-            teacher: the teacher's; None for a method without one.
-            labels: (batch,) class labels.
-        """
-
-
-class IndexedObjective(nn.Module, ABC):
-    """An objective that may use labels and logits, and knows which training images it sees."""
-
-    @abstractmethod
     def prepare(self, labels: Tensor) -> None:
         """Make room for what is remembered of every training image, before the first step.
+
+        It is called for objectives with an indexed kind of batch alone.
 
         Args:
             labels: (images,) class labels of all training images, by position.
         """
 
-    @abstractmethod
-    def forward(
-        self, student: Captured, teacher: Captured | None, labels: Tensor, positions: Tensor
-    ) -> dict[str, Tensor]:
-        """Named scalar loss terms, to be summed.
 
-        Args:
-            student: the student's logits and features.
-            teacher: the teacher's; None for a method without one.
-            labels: (batch,) class labels.
-            positions: (batch,) places of the images among the training images.
-        """
+class FeatureObjective(Objective[FeatureBatch]):
+    """An objective for the backbone that sees features and nothing else: the promise of feature-only."""
+
+    batch_kind = FeatureBatch
 
 
-Objective = FeatureObjective | ClassObjective | LabelledObjective | IndexedObjective
+class LabelledFeatureObjective(Objective[LabelledFeatureBatch]):
+    """A feature objective whose targets the labels shape: the promise of feature-only does not hold for it."""
+
+    batch_kind = LabelledFeatureBatch
+    fit_kind = LabelledFeatureBatch
 
 
-def require_teacher(teacher: Captured | None) -> Captured:
-    """What the teacher gave, for an objective that can't do without.
+class LogitObjective(Objective[LogitBatch]):
+    """An objective that may use labels and logits: most of the baselines."""
 
-    Raises:
-        ValueError: if there is no teacher.
-    """
-    if teacher is None:
-        raise ValueError("this objective needs a teacher")
-    return teacher
+    batch_kind = LogitBatch
+
+
+class IndexedObjective(Objective[IndexedBatch]):
+    """An objective that may use labels and logits, and knows which training images it sees."""
+
+    batch_kind = IndexedBatch

@@ -35,6 +35,11 @@ class Pairing:
         return tuple((ours.name, theirs.name) for ours, theirs in zip(self.student, self.teacher, strict=True))
 
 
+def one_to_one(student: Sequence[Layer], teacher: Sequence[Layer]) -> Pairing:
+    """The i-th student layer with the i-th teacher layer."""
+    return Pairing(tuple(student), tuple(teacher))
+
+
 def full_pairing(student: Sequence[Layer], teacher: Sequence[Layer]) -> Pairing:
     """Every student layer with every teacher layer."""
     pairs = [(ours, theirs) for ours in student for theirs in teacher]

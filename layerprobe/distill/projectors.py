@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d
 
-from layerprobe.layers.discovery import is_channels_last
+from layerprobe.distill.alignments.catalogue import PROJECTORS
+from layerprobe.distill.plugin_errors import errors_in_one_line, returned
+from layerprobe.distill.spatial import AlignedPair, SpatialAligner, channels
+from layerprobe.errors import LayerprobeError
 
-
-@dataclass(frozen=True)
-class AlignedPair:
-    """Student and teacher features of the same spatial size, (batch, channels, ...) each."""
-
-    student: Tensor
-    teacher: Tensor
-
-
-class SpatialAligner:
-    """Brings student and teacher features to one layout and spatial size; channels stay.
-
-    Maps are (channels, height, width) or, where ``is_channels_last`` says so, (height, width, channels); tokens are
-    (tokens, width), vectors (width,). Between two maps (or vectors) the layout is (batch, channels, height, width);
-    when either side is tokens it is (batch, channels, tokens), with the hidden size as channels. The larger map, or
-    token sequence, is adaptively average-pooled to the smaller one's size, per axis.
-
-    Args:
-        student_shape: shape of the student's features for one image.
-        teacher_shape: shape of the teacher's.
-
-    Raises:
-        ValueError: if a shape has more than three axes.
-    """
-
-    def __init__(self, student_shape: tuple[int, ...], teacher_shape: tuple[int, ...]) -> None:
-        for shape in (student_shape, teacher_shape):
-            if not 1 <= len(shape) <= 3:
-                raise ValueError(f"features of shape {shape} are neither a vector, tokens nor a map")
-        self.student_last, self.teacher_last = is_channels_last(student_shape), is_channels_last(teacher_shape)
-        self.tokens = 2 in (len(student_shape), len(teacher_shape))
-
-    def __call__(self, student: Tensor, teacher: Tensor) -> AlignedPair:
-        """Align a batch of student and teacher features."""
-        student = laid_out(student, self.tokens, self.student_last)
-        teacher = laid_out(teacher, self.tokens, self.teacher_last)
-        size = tuple(min(pair) for pair in zip(student.shape[2:], teacher.shape[2:], strict=True))
-        return AlignedPair(_pooled(student, size), _pooled(teacher, size))
+MakeProjector = Callable[[tuple[int, ...], tuple[int, ...]], nn.Module]
+"""Makes a projector from the student's and the teacher's shape of one image."""
 
 
 class Projector(nn.Module):
@@ -122,39 +86,60 @@ class ThreeLayerProjector(nn.Module):
         return AlignedPair(self.project(pair.student), pair.teacher)
 
 
-MakeProjector = Callable[[tuple[int, ...], tuple[int, ...]], nn.Module]
-PROJECTORS: dict[str, MakeProjector] = {"one-layer": Projector, "three-layer": ThreeLayerProjector}
-"""Every projector by its name: made from the student's and the teacher's shape of one image."""
-
-
-def channels(shape: tuple[int, ...]) -> int:
-    """Channels of a map, hidden size of tokens, length of a vector."""
-    return shape[-1] if len(shape) == 2 or is_channels_last(shape) else shape[0]
-
-
-def laid_out(features: Tensor, tokens: bool, channels_last: bool) -> Tensor:
-    """Features with their channels first.
+class CheckedProjector(nn.Module):
+    """A user's projector, with one line for a person where it fails or doesn't return a pair of one shape.
 
     Args:
-        features: (batch, ...): a map, tokens or vectors.
-        tokens: whether maps and vectors are laid out as tokens, too.
-        channels_last: whether a map has its channels last.
+        make: called with the student's and the teacher's shape of one image; gives a module that is called with the
+            features of both, and returns a pair of tensors of one shape.
+        name: ``FILE.py:name``, for messages.
+        student_shape: shape of the student's features for one image.
+        teacher_shape: shape of the teacher's.
 
-    Returns:
-        (batch, channels, tokens), or (batch, channels, height, width) of maps and vectors.
+    Raises:
+        LayerprobeError: if it can't be made, or isn't a module.
     """
-    if channels_last:
-        features = features.permute(0, 3, 1, 2)
-    if features.ndim == 3:
-        return features.transpose(1, 2)
-    if tokens:
-        return features.flatten(2) if features.ndim == 4 else features[:, :, None]
-    return features if features.ndim == 4 else features[:, :, None, None]
+
+    def __init__(
+        self, make: MakeProjector, name: str, student_shape: tuple[int, ...], teacher_shape: tuple[int, ...]
+    ) -> None:
+        super().__init__()
+        self.name = name
+        with errors_in_one_line(f"the projector {name}", f"shapes {student_shape} and {teacher_shape}"):
+            inner = make(student_shape, teacher_shape)
+        if not isinstance(inner, nn.Module):
+            raise LayerprobeError(f"the projector {name} makes {returned(inner)}; return an nn.Module")
+        self.inner = inner
+
+    def forward(self, student: Tensor, teacher: Tensor) -> AlignedPair:
+        """Align a batch of student and teacher features.
+
+        Raises:
+            LayerprobeError: if the user's module fails, or doesn't return a pair of one shape.
+        """
+        shapes = f"student features {tuple(student.shape)} and teacher features {tuple(teacher.shape)}"
+        with errors_in_one_line(f"the projector {self.name}", shapes):
+            pair = self.inner(student, teacher)
+        if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(side, Tensor) for side in pair)):
+            raise LayerprobeError(
+                f"the projector {self.name} returns {returned(pair)}; return the student's and the teacher's features"
+            )
+        if pair[0].shape != pair[1].shape or pair[0].ndim < 2 or len(pair[0]) != len(student):
+            raise LayerprobeError(
+                f"the projector {self.name} returns features of shapes {tuple(pair[0].shape)} and "
+                f"{tuple(pair[1].shape)} for {shapes}; return two tensors (batch, channels, ...) of one shape"
+            )
+        return AlignedPair(*pair)
 
 
-def _pooled(features: Tensor, size: tuple[int, ...]) -> Tensor:
-    if tuple(features.shape[2:]) == size or math.prod(size) == 0:
-        return features
-    return (
-        adaptive_avg_pool1d(features, size[0]) if len(size) == 1 else adaptive_avg_pool2d(features, (size[0], size[1]))
-    )
+def load_projector(name: str) -> MakeProjector:
+    """What makes the projectors of this name; those of a user's file are checked at every call.
+
+    Raises:
+        LayerprobeError: if there is none, or its file can't be run.
+    """
+    entry = PROJECTORS.find(name)
+    make: MakeProjector = entry.load()
+    if not entry.is_plugin:
+        return make
+    return lambda student_shape, teacher_shape: CheckedProjector(make, name, student_shape, teacher_shape)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from layerprobe.distill.config import DistillConfig, TrainConfig, Training, default_learning_rate
 from layerprobe.distill.config_file import Values, differences, flat, to_values
-from layerprobe.distill.engine.schedules import default_milestones
+from layerprobe.distill.engine.catalogue import SCHEDULES, default_milestones
 from layerprobe.networks import AS_BUILT, PRETRAINED, RANDOM
 
 MAY_DIFFER = (
@@ -27,7 +27,7 @@ def filled_in(training: Training, model: str) -> Training:
     rate, milestones = training.learning_rate, training.milestones
     if rate is None:
         rate = default_learning_rate(model)
-    if training.schedule == "multi-step" and milestones is None:
+    if milestones is None and SCHEDULES.find(training.schedule).takes_milestones:
         milestones = default_milestones(training.epochs)
     return replace(training, learning_rate=rate, milestones=milestones)
 

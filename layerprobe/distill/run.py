@@ -8,15 +8,17 @@ from typing import Any
 
 import torch
 
+from layerprobe.distill.alignments.catalogue import ONE_TO_ONE
 from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.config import DistillConfig, TrainConfig
-from layerprobe.distill.engine.loop import Pupil
 from layerprobe.distill.engine.optimizers import find_head
-from layerprobe.distill.mappings import ONE_TO_ONE, check_agreement, is_table, mapped, table_pairing
-from layerprobe.distill.methods.catalogue import METHODS, Method
+from layerprobe.distill.engine.setup import TrainingSetup
+from layerprobe.distill.mappings import check_agreement, is_table, mapped, table_pairing
+from layerprobe.distill.methods.catalogue import METHODS, PENULTIMATE, Method
 from layerprobe.distill.methods.scratch import Scratch
-from layerprobe.distill.methods.setting import Setting
 from layerprobe.distill.methods.simkd import ReusedEnding, reuse_classifier
+from layerprobe.distill.objective_context import ObjectiveContext
+from layerprobe.distill.objectives import Objective
 from layerprobe.distill.pairing import (
     Pairing,
     baseline_teacher_layers,
@@ -26,8 +28,8 @@ from layerprobe.distill.pairing import (
     student_layers,
     teacher_layers,
 )
-from layerprobe.distill.session import Cast, OnEpoch, RunSession
-from layerprobe.errors import LayerprobeError, closest
+from layerprobe.distill.session import OnEpoch, PreparedRun, RunSession
+from layerprobe.errors import LayerprobeError
 from layerprobe.networks import ModelSpec, Network, load_network
 from layerprobe.records import EpochMetrics, Progress, Run, silent
 from layerprobe.runtime.subnormals import flushing_subnormals
@@ -49,13 +51,21 @@ def train_model(config: TrainConfig, on_epoch: OnEpoch = _ignore_epoch, progress
     Raises:
         LayerprobeError: if the input is wrong, the run folder exists, or the loss is lost.
     """
-    stage = RunSession(config)
-    if finished := stage.finished:
+    session = RunSession(config)
+    if finished := session.finished:
         return finished
-    network = stage.build_student(config.model)
+    network = session.build_student(config.model)
     head = find_head(network.module, network.layers)
-    cast = Cast("scratch", Pupil(network.module, Scratch(), Pairing((), ()), teacher=None, fresh=(head,)), network)
-    return stage.run(cast, {"model": _described(config.model, network)}, on_epoch, progress)
+    setup = TrainingSetup(network.module, Scratch(), Pairing((), ()), teacher=None, new_modules=(head,))
+    prepared = PreparedRun(
+        method="scratch",
+        labels_reach_backbone=True,
+        setup=setup,
+        student=network,
+        teacher=None,
+        resolved={"model": _described(config.model, network)},
+    )
+    return session.run(prepared, on_epoch, progress)
 
 
 @flushing_subnormals()
@@ -68,19 +78,19 @@ def distill_student(config: DistillConfig, on_epoch: OnEpoch = _ignore_epoch, pr
         LayerprobeError: if the input is wrong, the method can't use such a teacher, the run folder exists, or the loss
             is lost.
     """
-    method = find_method(config.method)
+    method = METHODS.find(config.method)
     _check_alignment(method, config)
     _check_features(method, config)
-    stage = RunSession(config)
-    if finished := stage.finished:
+    session = RunSession(config)
+    if finished := session.finished:
         return finished
-    teacher = load_network(config.teacher, config.data, stage.train_split)
-    if _needs_classes(method, config) and teacher.outputs != len(stage.train_split.classes):
+    teacher = load_network(config.teacher, config.data, session.train_split)
+    if method.needs_same_classes(config.alignment) and teacher.outputs != len(session.train_split.classes):
         raise LayerprobeError(
             f"{method.name} needs a teacher of the same classes, but it has {teacher.outputs} and {config.data.name} "
-            f"{len(stage.train_split.classes)}; take a teacher trained on these classes"
+            f"{len(session.train_split.classes)}; take a teacher trained on these classes"
         )
-    student = stage.build_student(config.student, like=teacher.preprocessing)
+    student = session.build_student(config.student, like=teacher.preprocessing)
     described = _described(config.student, student)
     ending: ReusedEnding | None = None
     if method.reuses_classifier:
@@ -89,13 +99,14 @@ def distill_student(config: DistillConfig, on_epoch: OnEpoch = _ignore_epoch, pr
     else:
         pairing = _pair(method, config, teacher, student)
     _say_pairs(method, config, pairing)
-    setting = Setting(pairing, config.training.batch_size, len(stage.train_split.classes), config.alignment)
-    pupil = Pupil(
+    classes = len(session.train_split.classes)
+    context = ObjectiveContext(pairing, config.training.batch_size, classes, config.alignment)
+    setup = TrainingSetup(
         student.module,
-        _seeded(method, setting, config.training.seed),
+        _seeded(method, context, config.training.seed),
         pairing,
         teacher=teacher.module if method.needs_teacher else None,
-        fresh=(ending.head, ending.projector) if ending else (find_head(student.module, student.layers),),
+        new_modules=(ending.head, ending.projector) if ending else (find_head(student.module, student.layers),),
     )
     settings: dict[str, Any] = {
         "teacher": _described(config.teacher, teacher),
@@ -109,17 +120,20 @@ def distill_student(config: DistillConfig, on_epoch: OnEpoch = _ignore_epoch, pr
         settings["layers_from"] = config.layers
     if ending:
         settings["ending"] = asdict(ending)
-    label = ", ".join(filter(None, (method.name, config.alignment.label)))
-    return stage.run(Cast(label, pupil, student, teacher), settings, on_epoch, progress)
-
-
-def _needs_classes(method: Method, config: DistillConfig) -> bool:
-    return method.needs_classes or config.alignment.needs_logits
+    prepared = PreparedRun(
+        method=", ".join(filter(None, (method.label, config.alignment.label))),
+        labels_reach_backbone=method.labels_reach_backbone(config.alignment),
+        setup=setup,
+        student=student,
+        teacher=teacher,
+        resolved=settings,
+    )
+    return session.run(prepared, on_epoch, progress)
 
 
 def _check_alignment(method: Method, config: DistillConfig) -> None:
     """Refuse a form of feature-only for another method."""
-    if config.alignment != Alignment() and not method.aligns:
+    if config.alignment != Alignment() and not method.takes_alignment:
         raise LayerprobeError(
             f"--alignment, --by-class, --projector, --feature-loss, --mapping and the ablations are forms of "
             f"feature-only; {method.name} has its own; leave them out"
@@ -130,7 +144,7 @@ def _check_features(method: Method, config: DistillConfig) -> None:
     """Refuse a file of features for a method that asks the teacher for more, or for nothing."""
     if config.teacher_features is None:
         return
-    if _needs_classes(method, config):
+    if method.needs_same_classes(config.alignment):
         raise LayerprobeError(
             f"{method.name} needs more of a teacher than the features that --teacher-features holds; leave it out"
         )
@@ -138,34 +152,23 @@ def _check_features(method: Method, config: DistillConfig) -> None:
         raise LayerprobeError(f"{method.name} uses no features of a teacher; leave --teacher-features out")
 
 
-def find_method(name: str) -> Method:
-    """Look a method up by its name.
-
-    Raises:
-        LayerprobeError: if there is none.
-    """
-    if name not in METHODS:
-        raise LayerprobeError(f"no method {name!r}; {closest(name, METHODS)}")
-    return METHODS[name]
-
-
 def _pair(method: Method, config: DistillConfig, teacher: Network, student: Network) -> Pairing:
     if not method.uses_features:
         return Pairing((), ())
-    if method.penultimate:
+    if method.pairs == PENULTIMATE:
         return penultimate_pairing(student, teacher)
     if is_table(config.alignment.mapping):
         return _pair_by_table(config, teacher, student)
     if config.layers:
         chosen = teacher_layers(teacher, config.layers)
-    elif method.chosen_layers:
+    elif method.layers_required:
         raise LayerprobeError(
             f"{method.name} needs the teacher's layers: --layers NAME.ranking.json (`layerprobe rank` writes one), "
             "NAME,NAME,..., quality:4 or even:4; or pairs with --mapping"
         )
     else:
         chosen = baseline_teacher_layers(teacher, PAIRS)
-    mapping = config.alignment.mapping if method.aligns else method.mapping
+    mapping = config.alignment.mapping if method.takes_alignment else method.mapping
     if mapping != ONE_TO_ONE and config.student_layers is not None:
         return mapped(mapping, named_or_even(student, config.student_layers), chosen)
     return mapped(mapping, student_layers(student, config.student_layers, len(chosen)), chosen)
@@ -194,10 +197,10 @@ def _say_pairs(method: Method, config: DistillConfig, pairing: Pairing) -> None:
         _log.warning("%s %s: --layers and --student-layers are ignored", method.name, reason)
 
 
-def _seeded(method: Method, setting: Setting, seed: int) -> Any:
+def _seeded(method: Method, context: ObjectiveContext, seed: int) -> Objective[Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return method.build(setting)
+        return method.build(context)
 
 
 def _described(spec: ModelSpec, network: Network) -> dict[str, Any]:

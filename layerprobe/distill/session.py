@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 
-from layerprobe.data.augmentation import NONE
+from layerprobe.data.catalogue import NONE
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.loading import Pixels
 from layerprobe.distill.config import DistillConfig, TrainConfig, Training
@@ -21,9 +21,10 @@ from layerprobe.distill.engine.accuracy import count_correct, percent
 from layerprobe.distill.engine.checkpoints import LATEST, Checkpoints, Saved
 from layerprobe.distill.engine.event_file import EventFile
 from layerprobe.distill.engine.images import Images, load_images
-from layerprobe.distill.engine.loop import Pupil, read_history, train
+from layerprobe.distill.engine.loop import read_history, train
 from layerprobe.distill.engine.optimizers import check_recipe
 from layerprobe.distill.engine.schedules import check_schedule, describe
+from layerprobe.distill.engine.setup import TrainingSetup
 from layerprobe.distill.engine.stored_teacher import open_stored
 from layerprobe.distill.folder import WEIGHTS, RunFolder, read_run
 from layerprobe.distill.resume_check import filled_in
@@ -40,20 +41,24 @@ OnEpoch = Callable[[EpochMetrics], None]
 
 
 @dataclass(frozen=True)
-class Cast:
-    """Who takes part in a run.
+class PreparedRun:
+    """A run whose networks are built, ready to train.
 
     Attributes:
-        method: the method's name.
-        pupil: the student, its objective and its teacher.
+        method: the method with its form, as tables name it.
+        labels_reach_backbone: whether labels have any influence on the student's backbone.
+        setup: the student, its objective and its teacher.
         student: the network to train.
         teacher: None in a run without one.
+        resolved: what was found out of the configuration: values by key, laid over those of the configuration.
     """
 
     method: str
-    pupil: Pupil
+    labels_reach_backbone: bool
+    setup: TrainingSetup
     student: Network
-    teacher: Network | None = None
+    teacher: Network | None
+    resolved: Mapping[str, Any]
 
 
 class RunSession:
@@ -77,8 +82,8 @@ class RunSession:
         self.events = EventFile(config.output) if training.tensorboard else None
         self.config = config
         self._accelerator: Accelerator = meet(training.device, training.precision)
-        self._team = ProcessGroup(self._accelerator)
-        self._team.wait()  # until every process has found the folder as it is
+        self._processes = ProcessGroup(self._accelerator)
+        self._processes.wait()  # until every process has found the folder as it is
         self.train_split: ImageDataset = config.data.open("train")
         self.test_split: ImageDataset = config.data.open("test", tell=False)
 
@@ -108,121 +113,129 @@ class RunSession:
             raise LayerprobeError(f"{spec.name} has {network.outputs} outputs, {data.name} has {classes} classes")
         return replace(network, preprocessing=like) if like is not None else network
 
-    def run(self, cast: Cast, settings: dict[str, Any], on_epoch: OnEpoch, progress: Progress) -> Run:
+    def run(self, prepared: PreparedRun, on_epoch: OnEpoch, progress: Progress) -> Run:
         """Read the images, train, and write the folder.
 
         Args:
-            cast: who takes part.
-            settings: what was resolved of the configuration: values by key, laid over those of the configuration.
+            prepared: the networks and what is trained.
             on_epoch: told of every epoch.
             progress: told of every step.
         """
         started = time.perf_counter()
         start_measuring(self._accelerator.device)
-        config = self._resolved(cast, settings)
+        config = self._resolved(prepared)
         if self.folder.goes_on:
             self.folder.check_same(config)
-        share = self._team.index, self._team.count
-        preprocessing = cast.student.preprocessing
+        share = self._processes.index, self._processes.count
+        preprocessing = prepared.student.preprocessing
         images = load_images(self.train_split, self.test_split, preprocessing, self.config.training, progress, share)
-        pupil = self._with_stored_teacher(cast, images)
+        setup = self._with_stored_teacher(prepared, images)
         try:
-            return self._train(replace(cast, pupil=pupil), config, images, on_epoch, progress, started)
+            return self._train(replace(prepared, setup=setup), config, images, on_epoch, progress, started)
         finally:
-            if pupil.stored:
-                pupil.stored.close()
+            if setup.stored_teacher:
+                setup.stored_teacher.close()
 
     def _train(
-        self, cast: Cast, config: dict[str, Any], images: Images, on_epoch: OnEpoch, progress: Progress, started: float
+        self,
+        prepared: PreparedRun,
+        config: dict[str, Any],
+        images: Images,
+        on_epoch: OnEpoch,
+        progress: Progress,
+        started: float,
     ) -> Run:
         command = str(config["command"])
-        metadata = self._metadata(cast.student)
+        metadata = self._metadata(prepared.student)
         checkpoints = Checkpoints(self.folder.checkpoints, metadata)
         saved = self._begin(checkpoints, config)
-        teacher_accuracy = self._teacher_accuracy(cast.teacher, images) if cast.teacher else None
+        teacher_accuracy = self._teacher_accuracy(prepared.teacher, images) if prepared.teacher else None
 
-        def heard(metrics: EpochMetrics) -> None:
-            if self._team.is_main:
+        def write(metrics: EpochMetrics) -> None:
+            if self._processes.is_main:
                 self.folder.add_epoch(metrics)
                 if self.events:
                     self.events.add(metrics)
             on_epoch(metrics)
 
-        epochs = train(cast.pupil, images, self._training(cast), self._accelerator, heard, progress, checkpoints, saved)
+        epochs = train(
+            prepared.setup, images, self._training(prepared), self._accelerator, write, progress, checkpoints, saved
+        )
         run = Run(
             folder=self.folder.path,
             weights=self.folder.path / WEIGHTS[command],
             files=self.folder.files(WEIGHTS[command]),
-            method=cast.method,
+            method=prepared.method,
             config=config,
             epochs=epochs,
+            labels_reach_backbone=prepared.labels_reach_backbone,
             teacher_accuracy=teacher_accuracy,
             wall_seconds=time.perf_counter() - started,
             peak_memory=peak_memory(self._accelerator.device),
             resumed_after=(*saved.state["resumed_after"], len(read_history(saved))) if saved else (),
-            environment=environment(self._accelerator.device, self._team.count),
+            environment=environment(self._accelerator.device, self._processes.count),
         )
-        if self._team.is_main:
-            self.folder.finish(run, cast.pupil.student, metadata)
-        self._team.wait()
+        if self._processes.is_main:
+            self.folder.finish(run, prepared.setup.student, metadata)
+        self._processes.wait()
         return run
 
     def _begin(self, checkpoints: Checkpoints, config: dict[str, Any]) -> Saved | None:
         """Make the folder ready; the state to go on from, if there is one."""
         saved = checkpoints.load(LATEST) if self.folder.goes_on else None
-        self._team.wait()
+        self._processes.wait()
         if saved:
             history = read_history(saved)
             _log.info("going on after epoch %d of %d", len(history), self.config.training.epochs)
-            if self._team.is_main:
+            if self._processes.is_main:
                 self.folder.write_epochs(history)
-        elif self._team.is_main:
+        elif self._processes.is_main:
             checkpoints.remove()
             self.folder.start(config)
-        self._team.wait()
+        self._processes.wait()
         return saved
 
-    def _with_stored_teacher(self, cast: Cast, images: Images) -> Pupil:
+    def _with_stored_teacher(self, prepared: PreparedRun, images: Images) -> TrainingSetup:
         path = self.config.teacher_features if isinstance(self.config, DistillConfig) else None
-        if path is None or cast.teacher is None:
-            return cast.pupil
+        if path is None or prepared.teacher is None:
+            return prepared.setup
         pixels = images.train.dataset
         if not isinstance(pixels, Pixels):
             raise TypeError("the loader was not made by load_images")
-        stored = open_stored(path, cast.teacher, cast.pupil.pairing.teacher, pixels, self.config.training)
+        stored = open_stored(path, prepared.teacher, prepared.setup.pairing.teacher, pixels, self.config.training)
         _log.info("the teacher's features come from %s", path)
-        return replace(cast.pupil, teacher=None, stored=stored)
+        return replace(prepared.setup, teacher=None, stored_teacher=stored)
 
-    def _resolved(self, cast: Cast, settings: dict[str, Any]) -> dict[str, Any]:
+    def _resolved(self, prepared: PreparedRun) -> dict[str, Any]:
         """Everything that the run does, as ``config.yaml`` holds it."""
-        training = self._training(cast)
-        self._say(cast, training)
+        training = self._training(prepared)
+        self._say(prepared, training)
         values = to_values(replace(self.config, training=training))
-        together = describe_processes(self._team, (cast.pupil.student, cast.pupil.objective))
+        together = describe_processes(self._processes, (prepared.setup.student, prepared.setup.objective))
         return {
             **values,
-            **settings,
-            "preprocessing": cast.student.preprocessing.to_dict(),
+            **prepared.resolved,
+            "preprocessing": prepared.student.preprocessing.to_dict(),
             "recipe": describe(training),
             **together,
             "versions": {"layerprobe": __version__, "torch": str(torch.__version__)},
         }
 
-    def _training(self, cast: Cast) -> Training:
+    def _training(self, prepared: PreparedRun) -> Training:
         """How to train, with what depends on the student filled in."""
-        return filled_in(self.config.training, cast.student.name)
+        return filled_in(self.config.training, prepared.student.name)
 
-    def _say(self, cast: Cast, training: Training) -> None:
-        _log.info("preprocessing: %s", cast.student.preprocessing.describe())
+    def _say(self, prepared: PreparedRun, training: Training) -> None:
+        _log.info("preprocessing: %s", prepared.student.preprocessing.describe())
         epochs = "1 epoch" if training.epochs == 1 else f"{training.epochs} epochs"
         _log.info("peak learning rate %g, %s, batch %d", training.learning_rate, epochs, training.batch_size)
         _log.info("%s, augmentation %s", describe(training), training.augment)
         if training.backbone_lr_factor != 1:
             rate = (training.learning_rate or 0.0) * training.backbone_lr_factor
-            fresh = " with ".join(map(repr, cast.pupil.fresh))
-            _log.info("the backbone's peak learning rate is %g; the classifier %s has the full one", rate, fresh)
-        for key, value in describe_processes(self._team, (cast.pupil.student,)).items():
-            if self._team.count > 1:
+            new = " with ".join(map(repr, prepared.setup.new_modules))
+            _log.info("the backbone's peak learning rate is %g; the classifier %s has the full one", rate, new)
+        for key, value in describe_processes(self._processes, (prepared.setup.student,)).items():
+            if self._processes.count > 1:
                 _log.info("%s: %s", key.replace("_", " "), value)
 
     def _metadata(self, student: Network) -> dict[str, str]:
@@ -243,7 +256,7 @@ class RunSession:
             return None
         device = self._accelerator.device
         counts = count_correct(teacher.module.to(device), images.test, images.preprocessing, device)
-        return percent(self._team.total(counts))
+        return percent(self._processes.total(counts))
 
 
 def _check_cache(config: DistillConfig | TrainConfig) -> None:

@@ -20,6 +20,7 @@ class Cell:
         choice: how the teacher's layers were chosen, e.g. ``quality:4``; empty: the method's own way.
         seed: of the run.
         path: the run folder, relative to the grid's, with forward slashes.
+        labels_reach_backbone: whether labels have any influence on the student's backbone; None: the grid doesn't say.
     """
 
     pair: str
@@ -28,6 +29,7 @@ class Cell:
     choice: str
     seed: int
     path: str
+    labels_reach_backbone: bool | None = None
 
     @property
     def label(self) -> str:

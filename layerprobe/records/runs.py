@@ -43,6 +43,7 @@ class Run:
         method: name of the method, e.g. ``feature-only``.
         config: the resolved configuration, as in ``config.yaml``.
         epochs: metrics per epoch, in order.
+        labels_reach_backbone: whether labels have any influence on the student's backbone.
         teacher_accuracy: top-1 of the teacher on the test split in percent; None without a teacher, or where
             its classes are not the data's.
         wall_seconds: from reading the first image to the end of training; of the last part of a run that was resumed.
@@ -57,6 +58,7 @@ class Run:
     method: str
     config: Mapping[str, Any]
     epochs: tuple[EpochMetrics, ...]
+    labels_reach_backbone: bool
     teacher_accuracy: float | None
     wall_seconds: float | None = None
     peak_memory: int | None = None
@@ -99,6 +101,7 @@ class Run:
         """Plain values, ready for JSON: the content of ``result.json``, without the configuration."""
         return {
             "method": self.method,
+            "labels_reach_backbone": self.labels_reach_backbone,
             "epochs": len(self.epochs),
             "test_accuracy_last_epoch": self.last_accuracy,
             "test_accuracy_epoch_chosen_on_holdout": self.chosen_accuracy,

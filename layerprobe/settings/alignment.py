@@ -7,10 +7,11 @@ from typing import Annotated, ClassVar
 from pydantic import model_validator
 from typing_extensions import Self
 
+from layerprobe.distill.alignments.catalogue import ALIGNMENTS, ATTENTION, PROJECTORS
+from layerprobe.distill.losses.catalogue import FEATURE_LOSSES
 from layerprobe.settings.base import OneOf, Positive, RefusedError, Settings
 from layerprobe.settings.flags import Flag
-from layerprobe.settings.interim import ALIGNMENTS, FEATURE_LOSSES, PROJECTORS
-from layerprobe.settings.layer_choice import ATTENTION, Pairs
+from layerprobe.settings.layer_choice import Pairs
 
 
 class AlignmentSettings(Settings):
@@ -40,15 +41,15 @@ class AlignmentSettings(Settings):
     @model_validator(mode="after")
     def _go_together(self) -> Self:
         form = ALIGNMENTS.find(self.name)
-        if self.mapping.mapping == ATTENTION and not form.has_attention:
+        if self.mapping.mapping == ATTENTION and not form.by_attention:
             raise RefusedError(
                 f"<mapping> attention weighs projected features; {self.name} is one to one, full or a table"
             )
-        if self.by_class and not form.has_classes:
+        if self.by_class and not form.by_class:
             raise RefusedError(f"<by_class> is a form of geometry and moments; {self.name} has no classes")
         if self.projector != _default("projector") and not form.projects:
             raise RefusedError(f"<projector> is for projector and moments; {self.name} projects nothing")
-        if self.feature_loss != _default("feature_loss") and not form.has_loss:
+        if self.feature_loss != _default("feature_loss") and not form.compares:
             raise RefusedError(f"<feature_loss> is for features of one shape; {self.name} compares cosines of images")
         if self.by_class and self.with_logits:
             raise RefusedError("<by_class> and the ablations with logits are not combined; take one")
@@ -70,17 +71,14 @@ class AlignmentSettings(Settings):
         return self.by_class or self.cross_entropy
 
     @property
-    def needs_logits(self) -> bool:
-        """Whether the teacher's logits are needed."""
-        return self.kl
-
-    @property
     def label(self) -> str:
         """What tells this form from the paper's, for tables; empty: nothing does."""
-        parts = [self.name if self.name != _default("name") else ""]
+        named = (ALIGNMENTS, self.name), (PROJECTORS, self.projector), (FEATURE_LOSSES, self.feature_loss)
+        name, projector, loss = (catalogue.find(name).label for catalogue, name in named)
+        parts = [name if self.name != _default("name") else ""]
         parts += ["by class" if self.by_class else ""]
-        parts += [f"{self.projector} projector" if self.projector != _default("projector") else ""]
-        parts += [self.feature_loss if self.feature_loss != _default("feature_loss") else ""]
+        parts += [f"{projector} projector" if self.projector != _default("projector") else ""]
+        parts += [loss if self.feature_loss != _default("feature_loss") else ""]
         parts += [self.mapping.label if self.mapping != _default("mapping") else ""]
         parts += [f"{self.feature_weight:g} x features" if self.feature_weight != _default("feature_weight") else ""]
         parts += ["+ cross entropy" if self.cross_entropy else "", "+ KL" if self.kl else ""]

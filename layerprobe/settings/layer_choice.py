@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 from pydantic_core import core_schema
 
+from layerprobe.distill.alignments.catalogue import MAPPINGS, ONE_TO_ONE
 from layerprobe.errors import LayerprobeError, closest
 from layerprobe.plugins import split_file_name
 from layerprobe.settings.base import RefusedError, is_recorded
@@ -187,10 +188,6 @@ StudentLayers = Annotated[LayerChoice | None, BeforeValidator(_none_where_empty)
 """Layers by name, or ``even:K``; None: not chosen."""
 NamedLayers = Annotated[LayerChoice, AfterValidator(_by_name)]
 """Layers by name or pattern."""
-
-
-ONE_TO_ONE, FULL, ATTENTION = "one-to-one", "full", "attention"
-MAPPINGS = (ONE_TO_ONE, FULL, ATTENTION)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self
 
+from layerprobe.data.catalogue import AUGMENTATIONS, NONE
+from layerprobe.distill.engine.catalogue import OPTIMIZERS, SCHEDULES, default_milestones
 from layerprobe.settings.base import (
     Count,
     Fraction,
@@ -22,11 +24,6 @@ from layerprobe.settings.base import (
     Whole,
 )
 from layerprobe.settings.flags import Flag
-from layerprobe.settings.interim import AUGMENTATIONS, OPTIMIZERS, SCHEDULES
-
-MULTI_STEP = "multi-step"
-"""The schedule with milestones."""
-NO_AUGMENTATION = "none"
 
 _MACHINE = "Machine"
 
@@ -88,10 +85,9 @@ class RecipeSettings(Settings):
     def _milestones_fit(self) -> Self:
         if not self.milestones:
             return self
-        if self.schedule != MULTI_STEP:
-            raise RefusedError(
-                f"<milestones> belong to <schedule> {MULTI_STEP}, not to {self.schedule}; leave them out"
-            )
+        if not SCHEDULES.find(self.schedule).takes_milestones:
+            takes = ", ".join(name for name, schedule in SCHEDULES.items() if schedule.takes_milestones)
+            raise RefusedError(f"<milestones> belong to <schedule> {takes}, not to {self.schedule}; leave them out")
         if list(self.milestones) != sorted(set(self.milestones)) or self.milestones[-1] >= self.epochs:
             shown, example = (
                 ",".join(map(str, epochs)) for epochs in (self.milestones, default_milestones(self.epochs))
@@ -108,7 +104,7 @@ class RecipeSettings(Settings):
             model: name of the network to train.
         """
         milestones = self.milestones
-        if self.schedule == MULTI_STEP and milestones is None:
+        if milestones is None and SCHEDULES.find(self.schedule).takes_milestones:
             milestones = default_milestones(self.epochs)
         return self.replaced(lr=default_lr(model) if self.lr is None else self.lr, milestones=milestones)
 
@@ -118,7 +114,7 @@ class TrainingSettings(RecipeSettings):
 
     batch_size: Annotated[Whole, Field(ge=2)] = 128
     """Images per batch, in every process."""
-    augment: Annotated[str, OneOf(AUGMENTATIONS)] = NO_AUGMENTATION
+    augment: Annotated[str, OneOf(AUGMENTATIONS)] = NONE
     """What is done to training images before the networks see them; a teacher sees the same changed images."""
     train_samples: Annotated[ImageCount, Flag(panel="Data", default="all")] = None
     """Train on a class-balanced sample of so many images, or 'all'. The sample does not depend on the seed."""
@@ -149,13 +145,3 @@ def default_lr(model: str) -> float:
     if any(word in name for word in ("vit", "deit", "swin", "former", "mixer", "beit", "cait")):
         return 0.001
     return 0.005 if "vgg" in name else 0.0075
-
-
-def default_milestones(epochs: int) -> tuple[int, ...]:
-    """After 5/8, 3/4 and 7/8 of the epochs.
-
-    Example:
-        >>> default_milestones(240)
-        (150, 180, 210)
-    """
-    return tuple(sorted({epochs * eighths // 8 for eighths in (5, 6, 7)} - {0}))

@@ -7,14 +7,15 @@ from typing import Annotated, Any, ClassVar
 from pydantic import model_validator
 from typing_extensions import Self
 
+from layerprobe.data.catalogue import NONE
+from layerprobe.distill.methods.catalogue import METHODS
 from layerprobe.settings.alignment import AlignmentSettings
 from layerprobe.settings.base import AnyPath, OneOf, RefusedError, Settings
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.flags import Flag, Part
-from layerprobe.settings.interim import METHODS
 from layerprobe.settings.layer_choice import StudentLayers, TeacherLayers
 from layerprobe.settings.model import ModelSettings
-from layerprobe.settings.recipe import NO_AUGMENTATION, TrainingSettings
+from layerprobe.settings.recipe import TrainingSettings
 
 _RANDOM = {"weights": "random"}
 
@@ -99,12 +100,12 @@ class DistillSettings(RunSettings):
     @property
     def needs_classes(self) -> bool:
         """Whether the teacher must have the same classes as the data."""
-        return METHODS[self.method].needs_classes or self.alignment.needs_logits
+        return METHODS[self.method].needs_same_classes(self.alignment)
 
     @model_validator(mode="after")
     def _method_takes_them(self) -> Self:
         method = METHODS[self.method]
-        if self.alignment != AlignmentSettings() and not method.aligns:
+        if self.alignment != AlignmentSettings() and not method.takes_alignment:
             raise RefusedError(
                 "<alignment>, <alignment.by_class>, <alignment.projector>, <alignment.feature_loss>, "
                 f"<alignment.mapping> and the ablations are forms of feature-only; {self.method} has its own; leave "
@@ -123,7 +124,7 @@ class DistillSettings(RunSettings):
     @model_validator(mode="after")
     def _teacher_sees_the_same_images(self) -> Self:
         _check_cache(self.training, self.teacher_features is not None)
-        if self.teacher_features is not None and self.training.augment != NO_AUGMENTATION:
+        if self.teacher_features is not None and self.training.augment != NONE:
             raise RefusedError(
                 f"<training.augment> {self.training.augment} changes the images in every epoch, and "
                 f"{self.teacher_features} holds features of them as they are; leave <training.augment> or "
@@ -135,7 +136,7 @@ class DistillSettings(RunSettings):
 def _check_cache(training: TrainingSettings, teacher_features: bool) -> None:
     if not training.cache_teacher:
         return
-    if training.augment != NO_AUGMENTATION:
+    if training.augment != NONE:
         raise RefusedError(
             f"<training.augment> {training.augment} changes the images in every epoch, and <training.cache_teacher> "
             "sees them once; leave one of them out"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from layerprobe.data.augmentation import AUGMENTATIONS, AugmentedPixels, check_augmentation, crop_flip
+from layerprobe.data.augmentation import AugmentedPixels, crop_flip
+from layerprobe.data.catalogue import AUGMENTATIONS
 from layerprobe.data.datasets import open_dataset
 from layerprobe.data.loading import EpochBatches, Pixels, batch_loader, batches, decoded
 from layerprobe.errors import LayerprobeError
@@ -57,4 +58,4 @@ def test_crops_and_flips_against_a_loop() -> None:
 
 def test_an_unknown_augmentation() -> None:
     with pytest.raises(LayerprobeError, match="no augmentation 'crop'; closest: 'crop-flip'"):
-        check_augmentation("crop")
+        AUGMENTATIONS.find("crop")

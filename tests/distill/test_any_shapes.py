@@ -5,6 +5,7 @@ Alignment against a float64 formula with loops; gradients of every objective in 
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,19 +13,22 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import gradcheck
 
-from layerprobe.distill.alignments.options import Alignment, feature_only
+from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.alignments.projected import FeatureOnly
-from layerprobe.distill.losses import FEATURE_LOSSES
+from layerprobe.distill.batches import FeatureBatch
+from layerprobe.distill.losses.catalogue import FEATURE_LOSSES
+from layerprobe.distill.losses.feature_loss import load_feature_loss
 from layerprobe.distill.mappings import mapped
-from layerprobe.distill.methods.catalogue import METHODS
-from layerprobe.distill.methods.setting import Setting
+from layerprobe.distill.methods.catalogue import METHODS, PENULTIMATE
+from layerprobe.distill.methods.feature_only import FeaturesAndLogits
 from layerprobe.distill.methods.simkd import MatchedEnding
-from layerprobe.distill.methods.with_logits import FeaturesAndLogits
-from layerprobe.distill.objectives import ClassObjective, FeatureObjective, IndexedObjective, Objective
+from layerprobe.distill.objective_context import ObjectiveContext
+from layerprobe.distill.objectives import Objective
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.projectors import ThreeLayerProjector
 from layerprobe.layers.capture import Captured
 from layerprobe.records import Layer
+from tests.helpers.objectives import feature_only, loss_terms, prepare
 
 WIDE, TALL, LAST, TOKENS, SHORT, VECTOR = (2, 3, 7), (4, 5, 2), (3, 3, 4), (7, 3), (5, 6), (5,)
 SHAPES = {
@@ -66,36 +70,25 @@ def features(side: Sequence[Layer]) -> dict[str, Tensor]:
     }
 
 
-def as_function(objective: Objective, pairing: Pairing) -> tuple[Callable[..., Tensor], list[Tensor]]:
+def as_function(objective: Objective[Any], pairing: Pairing) -> tuple[Callable[..., Tensor], list[Tensor]]:
     """The sum of an objective's terms as a function of the student's features alone, and such features."""
     ours, theirs = features(pairing.student), features(pairing.teacher)
-    logits, taught = normal(IMAGES, CLASSES, seed=1), normal(IMAGES, CLASSES, seed=2)
-    targets = [theirs[one.name] for one in pairing.teacher]
-    if isinstance(objective, ClassObjective):
-        objective.fit([(targets, LABELS)])
-    elif isinstance(objective, IndexedObjective):
-        objective.prepare(LABELS)
+    logits, teacher = normal(IMAGES, CLASSES, seed=1), Captured(normal(IMAGES, CLASSES, seed=2), theirs)
+    prepare(objective, pairing, teacher, LABELS)
+    if objective.batch_kind.indexed:
         objective.double()
         draw = objective.others.draw(LABELS, 4)
         objective.others.draw = lambda labels, count: draw  # type: ignore[method-assign, union-attr, operator]
-    else:
-        objective.fit([targets])
 
     def loss(*given: Tensor) -> Tensor:
-        now = dict(zip(ours, given, strict=True))
-        if isinstance(objective, FeatureObjective):
-            terms = objective([now[one.name] for one in pairing.student], targets)
-        elif isinstance(objective, ClassObjective):
-            terms = objective([now[one.name] for one in pairing.student], targets, LABELS)
-        else:
-            more = (torch.arange(IMAGES),) if isinstance(objective, IndexedObjective) else ()
-            terms = objective(Captured(logits, now), Captured(taught, theirs), LABELS, *more)
+        student = Captured(logits, dict(zip(ours, given, strict=True)))
+        terms = loss_terms(objective, pairing, student, teacher, LABELS)
         return torch.stack(list(terms.values())).sum()
 
     return loss, [value.requires_grad_() for value in ours.values()]
 
 
-def check_gradients(objective: Objective, pairing: Pairing, taught: slice = slice(None)) -> None:
+def check_gradients(objective: Objective[Any], pairing: Pairing, taught: slice = slice(None)) -> None:
     """Of the student layers in ``taught`` gradients aren't zero; of every one they are right."""
     loss, given = as_function(objective.double().eval(), pairing)
     assert math.isfinite(float(loss(*given).detach()))
@@ -123,15 +116,15 @@ def test_every_baseline(method: str, shapes: str) -> None:
         sides, taught = ((*sides[0], WIDE), (*sides[1], TOKENS)), slice(2, None)
     ours, theirs = (layers(name, side) for name, side in zip("st", sides, strict=True))
     needs = METHODS[method]
-    pairing = Pairing(ours[-1:], theirs[-1:]) if needs.penultimate else mapped(needs.mapping, ours, theirs)
-    check_gradients(needs.build(Setting(pairing, IMAGES + 1, CLASSES)), pairing, taught)
+    pairing = Pairing(ours[-1:], theirs[-1:]) if needs.pairs == PENULTIMATE else mapped(needs.mapping, ours, theirs)
+    check_gradients(needs.build(ObjectiveContext(pairing, IMAGES + 1, CLASSES)), pairing, taught)
 
 
 @pytest.mark.parametrize("shapes", ["map to map", "channels last"])
 def test_knowledge_review(shapes: str) -> None:
     torch.manual_seed(0)
     pairing = Pairing(*(layers(name, side) for name, side in zip("st", SHAPES[shapes], strict=True)))
-    check_gradients(METHODS["reviewkd"].build(Setting(pairing)), pairing)
+    check_gradients(METHODS["reviewkd"].build(ObjectiveContext(pairing)), pairing)
 
 
 @pytest.mark.parametrize("theirs", [(4, 2, 3), (4, 7, 1), (4,)])
@@ -178,7 +171,7 @@ def formula(loss: str, d: np.ndarray, student: np.ndarray, teacher: np.ndarray) 
 def test_projected_features_against_the_formula(shapes: str, loss: str) -> None:
     torch.manual_seed(0)
     pairing = Pairing(*(layers(name, side) for name, side in zip("st", SHAPES[shapes], strict=True)))
-    objective = FeatureOnly(pairing, FEATURE_LOSSES[loss]).double()
+    objective = FeatureOnly(pairing, load_feature_loss(loss)).double()
     ours, theirs = features(pairing.student), features(pairing.teacher)
     losses = []
     for projector, one, other in zip(objective.projectors, pairing.student, pairing.teacher, strict=True):
@@ -191,7 +184,7 @@ def test_projected_features_against_the_formula(shapes: str, loss: str) -> None:
             size = min(student.shape[axis], teacher.shape[axis])
             student, teacher = pooled(student, axis, size), pooled(teacher, axis, size)
         losses.append(formula(loss, student - teacher, student, teacher))
-    found = objective([ours[one.name] for one in pairing.student], [theirs[one.name] for one in pairing.teacher])
+    found = objective(FeatureBatch(list(ours.values()), list(theirs.values())))
     assert float(found["features"].detach()) == pytest.approx(np.mean(losses), rel=1e-9)
 
 
@@ -228,14 +221,14 @@ def test_the_ablations_add_cross_entropy_and_sixteen_kl(weight: float) -> None:
     assert isinstance(objective, FeaturesAndLogits)
     ours, theirs = features(pairing.student), features(pairing.teacher)
     logits, taught = normal(IMAGES, CLASSES, seed=1), normal(IMAGES, CLASSES, seed=2)
-    terms = objective(Captured(logits, ours), Captured(taught, theirs), LABELS)
+    terms = loss_terms(objective, pairing, Captured(logits, ours), Captured(taught, theirs), LABELS)
 
     def softmax(x: np.ndarray) -> np.ndarray:
         e = np.exp(x - x.max(axis=1, keepdims=True))
         return e / e.sum(axis=1, keepdims=True)
 
     p, q = softmax(taught.numpy() / 4), softmax(logits.numpy() / 4)
-    alone = objective.features([ours[one.name] for one in pairing.student], list(theirs.values()))
+    alone = objective.features(FeatureBatch(list(ours.values()), list(theirs.values())))
     assert {name: float(value.detach()) for name, value in terms.items()} == pytest.approx(
         {
             "features": weight * float(alone["features"].detach()),

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from layerprobe.distill.alignments import ALIGNMENTS
+from layerprobe.distill.alignments.catalogue import ALIGNMENTS
 from layerprobe.distill.alignments.moments import moment_loss
 from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.alignments.relation import relation
@@ -15,12 +16,13 @@ from layerprobe.distill.mappings import mapped
 from layerprobe.distill.methods.attention_transfer import attention_map
 from layerprobe.distill.methods.catalogue import METHODS
 from layerprobe.distill.methods.rkd import angle_potentials, distance_potentials
-from layerprobe.distill.methods.setting import Setting
 from layerprobe.distill.methods.sp import similarity_preserving
-from layerprobe.distill.objectives import ClassObjective, FeatureObjective, IndexedObjective, Objective
+from layerprobe.distill.objective_context import ObjectiveContext
+from layerprobe.distill.objectives import Objective
 from layerprobe.distill.pairing import Pairing
 from layerprobe.layers.capture import Captured
 from layerprobe.records import Layer
+from tests.helpers.objectives import loss_terms, prepare
 
 IMAGES, CLASSES = 24, 4
 LABELS = torch.arange(IMAGES) % CLASSES
@@ -45,19 +47,9 @@ def captured(layers: tuple[Layer, ...], seed: int) -> Captured:
     return Captured(logits, {one.name: alike(IMAGES, *one.shape, seed=seed + 1 + one.index) for one in layers})
 
 
-def terms(objective: Objective, pairing: Pairing, student: Captured, teacher: Captured) -> dict[str, float]:
+def terms(objective: Objective[Any], pairing: Pairing, student: Captured, teacher: Captured) -> dict[str, float]:
     torch.manual_seed(0)
-    features = [
-        [side.features[one.name] for one in layers]
-        for side, layers in ((student, pairing.student), (teacher, pairing.teacher))
-    ]
-    if isinstance(objective, FeatureObjective):
-        found = objective(*features)
-    elif isinstance(objective, ClassObjective):
-        found = objective(*features, LABELS)
-    else:
-        more = (torch.arange(IMAGES),) if isinstance(objective, IndexedObjective) else ()
-        found = objective(student, teacher, LABELS, *more)
+    found = loss_terms(objective, pairing, student, teacher, LABELS)
     return {name: float(value.detach()) for name, value in found.items()}
 
 
@@ -65,19 +57,13 @@ def terms(objective: Objective, pairing: Pairing, student: Captured, teacher: Ca
 def test_every_objective_under_autocast(method: str, form: Alignment) -> None:
     torch.manual_seed(0)
     needs = METHODS[method]
-    mapping = form.mapping if needs.aligns else needs.mapping
+    mapping = form.mapping if needs.takes_alignment else needs.mapping
     pairing = mapped(mapping, STUDENT, TEACHER)
     if needs.pairs_ends:
         pairing = Pairing(STUDENT[-1:], TEACHER[-1:])
     student, teacher = captured(STUDENT, 1), captured(TEACHER, 11)
-    objective = needs.build(Setting(pairing, IMAGES, CLASSES, form))
-    targets = [teacher.features[one.name] for one in pairing.teacher]
-    if isinstance(objective, IndexedObjective):
-        objective.prepare(LABELS)
-    elif isinstance(objective, ClassObjective):
-        objective.fit([(targets, LABELS)])
-    else:
-        objective.fit([targets])
+    objective = needs.build(ObjectiveContext(pairing, IMAGES, CLASSES, form))
+    prepare(objective, pairing, teacher, LABELS)
     expected = terms(deepcopy(objective), pairing, student, teacher)
     with torch.autocast("cpu", torch.bfloat16):
         found = terms(deepcopy(objective), pairing, student, teacher)

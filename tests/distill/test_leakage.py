@@ -5,15 +5,16 @@ import torch
 from torch import Tensor, nn
 
 from layerprobe.data.datasets import open_dataset
-from layerprobe.distill.alignments import ALIGNMENTS
+from layerprobe.distill.alignments.catalogue import ALIGNMENTS
 from layerprobe.distill.alignments.options import Alignment
-from layerprobe.distill.config import Training
+from layerprobe.distill.config import Recipe, Training
 from layerprobe.distill.engine.images import Images, load_images
-from layerprobe.distill.engine.loop import Pupil, Recipe, make_accelerator, train
+from layerprobe.distill.engine.loop import train
+from layerprobe.distill.engine.setup import TrainingSetup
 from layerprobe.distill.mappings import mapped
-from layerprobe.distill.methods.catalogue import METHODS
-from layerprobe.distill.methods.setting import Setting
+from layerprobe.distill.methods.catalogue import METHODS, PENULTIMATE
 from layerprobe.distill.methods.simkd import reuse_classifier
+from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.pairing import Pairing
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.discovery import discover_layers
@@ -21,6 +22,7 @@ from layerprobe.layers.selection import even_layers
 from layerprobe.models.zoo import build_model
 from layerprobe.records import Preprocessing
 from layerprobe.runtime.devices import resolve_device
+from layerprobe.runtime.process_group import make_accelerator
 
 PREPROCESSING = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3)
 
@@ -46,16 +48,16 @@ def trained(
     )
     torch.manual_seed(0)
     needs, form = METHODS[method], alignment or Alignment()
-    if needs.penultimate:
+    if needs.pairs == PENULTIMATE:
         pairing = Pairing(discover_layers(student, (8, 8))[-1:], discover_layers(teacher, (8, 8))[-1:])
     if needs.reuses_classifier:
         _, pairing = reuse_classifier(student, teacher, (8, 8), seed=0)
-    elif (mapping := form.mapping if needs.aligns else needs.mapping) != "one-to-one":
+    elif (mapping := form.mapping if needs.takes_alignment else needs.mapping) != "one-to-one":
         pairing = mapped(mapping, pairing.student, pairing.teacher)
-    objective = needs.build(Setting(pairing, 32, 10, form))
-    pupil = Pupil(student, objective, pairing if needs.uses_features else Pairing((), ()), teacher)
+    objective = needs.build(ObjectiveContext(pairing, 32, 10, form))
+    setup = TrainingSetup(student, objective, pairing if needs.uses_features else Pairing((), ()), teacher)
     recipe = Recipe(epochs=2, learning_rate=0.005, seed=5)
-    train(pupil, images(permuted), recipe, make_accelerator(resolve_device("cpu")))
+    train(setup, images(permuted), recipe, make_accelerator(resolve_device("cpu")))
     return student.state_dict()
 
 
@@ -88,7 +90,7 @@ FORMS = [
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.label or "default")
 def test_no_label_free_form_lets_labels_reach_the_backbone(form: Alignment) -> None:
-    assert not form.uses_labels
+    assert not form.uses_labels and not METHODS["feature-only"].labels_reach_backbone(form)
     changed = differing(trained("feature-only", False, alignment=form), trained("feature-only", True, alignment=form))
     assert changed == {"linear.weight", "linear.bias"}
 
@@ -100,11 +102,13 @@ def test_no_label_free_form_lets_labels_reach_the_backbone(form: Alignment) -> N
 )
 def test_forms_that_say_that_they_use_labels_do(form: Alignment) -> None:
     assert form.uses_labels and form.label.endswith("uses labels")
+    assert METHODS["feature-only"].labels_reach_backbone(form)
     changed = differing(trained("feature-only", False, alignment=form), trained("feature-only", True, alignment=form))
     assert {"conv1.weight", "layer2.1.conv1.weight"} <= changed
 
 
 def test_labels_reach_nothing_but_the_classifier_that_simkd_reuses() -> None:
+    assert not METHODS["simkd"].labels_reach_backbone(Alignment())
     first, second = trained("simkd", False), trained("simkd", True)
     assert differing(first, second) == {"linear.weight", "linear.bias"}
     assert "layer3.projector.layers.0.weight" in first
@@ -112,6 +116,7 @@ def test_labels_reach_nothing_but_the_classifier_that_simkd_reuses() -> None:
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"feature-only", "simkd"}))
 def test_permuted_labels_change_the_backbone_of_every_other_method(method: str) -> None:
+    assert METHODS[method].labels_reach_backbone(Alignment())
     changed = differing(trained(method, False), trained(method, True))
     assert {"conv1.weight", "layer2.1.conv1.weight"} <= changed
 
@@ -140,8 +145,8 @@ def test_a_connection_around_the_last_layer_is_found_before_training() -> None:
     student = Bypass()
     layers = discover_layers(student, (8, 8))
     pairing = Pairing(layers[1:2], even_layers(discover_layers(teacher, (8, 8)), 1, "teacher"))
-    pupil = Pupil(student, METHODS["feature-only"].build(Setting(pairing)), pairing, teacher)
+    setup = TrainingSetup(student, METHODS["feature-only"].build(ObjectiveContext(pairing)), pairing, teacher)
     before = {name: value.clone() for name, value in student.state_dict().items()}
     with pytest.raises(LayerprobeError, match=r"reaches the backbone at 'stem.weight'.*bypasses 'body_act'"):
-        train(pupil, images(False), Recipe(1, 0.01), make_accelerator(resolve_device("cpu")))
+        train(setup, images(False), Recipe(1, 0.01), make_accelerator(resolve_device("cpu")))
     assert not differing(before, student.state_dict())

@@ -16,8 +16,10 @@ from layerprobe.data.datasets import open_dataset
 from layerprobe.distill.alignments.attention import AttentionMapping, loss_of_each
 from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.alignments.projected import FeatureOnly
+from layerprobe.distill.batches import FeatureBatch
 from layerprobe.distill.config import DistillConfig
-from layerprobe.distill.losses import FEATURE_LOSSES
+from layerprobe.distill.losses.catalogue import FEATURE_LOSSES
+from layerprobe.distill.losses.feature_loss import load_feature_loss
 from layerprobe.distill.mappings import mapped, table_pairing
 from layerprobe.distill.pairing import Pairing, full_pairing
 from layerprobe.distill.run import distill_student
@@ -46,7 +48,7 @@ def features(images: int) -> tuple[list[Tensor], list[Tensor]]:
 @pytest.mark.parametrize("images", [1, 5])
 def test_attention_weighs_the_losses_of_every_image(loss: str, images: int) -> None:
     torch.manual_seed(0)
-    objective = AttentionMapping(CROSSED, 5, FEATURE_LOSSES[loss]).double()
+    objective = AttentionMapping(CROSSED, 5, load_feature_loss(loss)).double()
     student, teacher = features(images)
     attention = objective.attention(student[::3], teacher[:3]).detach().numpy()
     assert attention.shape == (images, 2, 3) and np.allclose(attention.sum(axis=2), 1)
@@ -54,9 +56,9 @@ def test_attention_weighs_the_losses_of_every_image(loss: str, images: int) -> N
     for number, (projector, ours, theirs) in enumerate(zip(objective.projectors, student, teacher, strict=True)):
         pair = projector(ours, theirs)
         for image in range(images):
-            alone = FEATURE_LOSSES[loss](pair.student[image : image + 1], pair.teacher[image : image + 1])
+            alone = load_feature_loss(loss)(pair.student[image : image + 1], pair.teacher[image : image + 1])
             expected += attention[image, number // 3, number % 3] * float(alone.detach()) / images / 2
-    assert float(objective(student, teacher)["features"].detach()) == pytest.approx(expected, rel=1e-9)
+    assert float(objective(FeatureBatch(student, teacher))["features"].detach()) == pytest.approx(expected, rel=1e-9)
 
 
 def test_under_equal_weights_attention_is_the_full_mapping() -> None:
@@ -67,8 +69,8 @@ def test_under_equal_weights_attention_is_the_full_mapping() -> None:
     torch.nn.init.zeros_(objective.attention.queries[0][2].bias)
     objective.attention.queries[1].load_state_dict(objective.attention.queries[0].state_dict())
     student, teacher = features(5)
-    expected = float(full(student, teacher)["features"].detach())
-    assert float(objective(student, teacher)["features"].detach()) == pytest.approx(expected, rel=1e-12)
+    expected = float(full(FeatureBatch(student, teacher))["features"].detach())
+    assert float(objective(FeatureBatch(student, teacher))["features"].detach()) == pytest.approx(expected, rel=1e-12)
 
 
 def test_gradients_of_attention() -> None:
@@ -77,14 +79,14 @@ def test_gradients_of_attention() -> None:
     student, teacher = features(3)
 
     def loss(*layers: Tensor) -> Tensor:
-        return objective([layers[number // 3] for number in range(6)], teacher)["features"]
+        return objective(FeatureBatch([layers[number // 3] for number in range(6)], teacher))["features"]
 
     assert gradcheck(loss, [student[0].clone().requires_grad_(), student[3].clone().requires_grad_()])
 
 
 def test_a_loss_of_each_image_is_that_of_the_image_alone() -> None:
     ours, theirs = normal(4, 3, 5, 2), normal(4, 3, 5, 2, seed=1)
-    for loss in FEATURE_LOSSES.values():
+    for loss in map(load_feature_loss, FEATURE_LOSSES):
         alone = torch.stack([loss(ours[i : i + 1], theirs[i : i + 1]) for i in range(4)])
         assert torch.allclose(loss_of_each(loss, ours, theirs), alone, rtol=1e-12)
 

@@ -61,7 +61,7 @@ def test_a_trained_teacher_knows_its_digits(teacher: Run) -> None:
 
 @pytest.mark.parametrize("method", list(METHODS))
 def test_every_method_makes_a_run_folder(config: DistillConfig, method: str, teacher: Run) -> None:
-    needs_layers = METHODS[method].chosen_layers
+    needs_layers = METHODS[method].layers_required
     epochs = []
     run = distill_student(
         replace(config, method=method, layers=config.layers if needs_layers else None), on_epoch=epochs.append
@@ -78,7 +78,7 @@ def test_every_method_makes_a_run_folder(config: DistillConfig, method: str, tea
     assert settings["method"] == method and settings["training"]["learning_rate"] == 0.0075
     assert settings["teacher"]["weights_sha256"] and settings["versions"]["torch"] == torch.__version__
     needs = METHODS[method]
-    expected = 0 if not needs.uses_features else 1 if needs.pairs_ends else 3 if needs.chosen_layers else 4
+    expected = 0 if not needs.uses_features else 1 if needs.pairs_ends else 3 if needs.layers_required else 4
     assert len(settings["teacher_layers"]) == len(settings["student_layers"]) == expected
     assert run.teacher_accuracy is not None and run.teacher_accuracy > 85
 

@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
+from layerprobe.distill.batches import FeatureBatch
 from layerprobe.distill.full_precision import in_full_precision
-from layerprobe.distill.losses import FEATURE_LOSSES, FeatureLoss
+from layerprobe.distill.losses.feature_loss import FeatureLoss
+from layerprobe.distill.losses.mse import mse
+from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.objectives import FeatureObjective
 from layerprobe.distill.pairing import Pairing, distinct
 from layerprobe.distill.projectors import MakeProjector, Projector
@@ -84,7 +87,7 @@ class AttentionMapping(FeatureObjective):
         self,
         pairing: Pairing,
         batch_size: int,
-        loss: FeatureLoss = FEATURE_LOSSES["mse"],
+        loss: FeatureLoss = mse,
         projector: MakeProjector = Projector,
     ) -> None:
         super().__init__()
@@ -97,14 +100,14 @@ class AttentionMapping(FeatureObjective):
         )
         self.loss = loss
 
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
+    def forward(self, batch: FeatureBatch) -> dict[str, Tensor]:
         """The one term ``features``."""
         errors = []
-        for projector, ours, theirs in zip(self.projectors, student, teacher, strict=True):
+        for projector, ours, theirs in zip(self.projectors, batch.student, batch.teacher, strict=True):
             pair = projector(ours, theirs)
             errors.append(loss_of_each(self.loss, pair.student, pair.teacher))
         losses = torch.stack(errors, dim=1).reshape(-1, self.student, self.teacher)
-        attention: Tensor = self.attention(student[:: self.teacher], teacher[: self.teacher])
+        attention: Tensor = self.attention(batch.student[:: self.teacher], batch.teacher[: self.teacher])
         return {"features": (attention * losses).sum(dim=2).mean()}
 
 
@@ -112,3 +115,8 @@ def loss_of_each(loss: FeatureLoss, student: Tensor, teacher: Tensor) -> Tensor:
     """A feature loss of every image alone: (batch,)."""
     # Every image is a batch of its own.
     return torch.vmap(loss)(student[:, None], teacher[:, None])
+
+
+def attention_mapping(context: ObjectiveContext) -> AttentionMapping:
+    """The alignment ``projector`` under the mapping ``attention``."""
+    return AttentionMapping(context.pairing, context.batch_size, context.loss, context.projector)

@@ -50,7 +50,7 @@ ALIGNMENTS = Catalogue(
             "the teacher's features along their leading principal axes, as many as the student has channels; nothing "
             "is learned but the student",
             f"{_HERE}.geometry:principal_axes",
-            by_class="layerprobe.distill.methods.by_class:class_axes",
+            by_class=f"{_HERE}.by_class:class_axes",
         ),
         Alignment(
             "moments",
@@ -59,7 +59,7 @@ ALIGNMENTS = Catalogue(
             "(k-means, 10)",
             f"{_HERE}.moments:moments",
             projects=True,
-            by_class="layerprobe.distill.methods.by_class:class_moments",
+            by_class=f"{_HERE}.by_class:class_moments",
         ),
         Alignment(
             "relation",

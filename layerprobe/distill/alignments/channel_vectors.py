@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from layerprobe.distill.projectors import laid_out
+from layerprobe.distill.spatial import channels_first
 from layerprobe.layers.discovery import is_channels_last
 
 
@@ -16,7 +16,7 @@ def channel_vectors(features: Tensor, shape: tuple[int, ...]) -> Tensor:
         features: (batch, *shape): a map, tokens or vectors.
         shape: of one image's features.
     """
-    ordered = laid_out(features, tokens=len(shape) == 2, channels_last=is_channels_last(shape))
+    ordered = channels_first(features, tokens=len(shape) == 2, channels_last=is_channels_last(shape))
     return ordered.flatten(2).transpose(1, 2).flatten(0, 1)
 
 

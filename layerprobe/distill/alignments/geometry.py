@@ -1,22 +1,25 @@
 """Alignment by principal axes: the teacher's features are carried into the student's space.
 
 Section 4 of Cooper et al., arXiv 2511.14981, in a label-free form: the principal axes of all features take the place of
-those of each class. ``baselines/by_class.py`` has the form of the released code.
+those of each class. ``by_class.py`` has the form of the released code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from layerprobe.distill.alignments.channel_vectors import Covariance, channel_vectors
+from layerprobe.distill.batches import FeatureBatch
 from layerprobe.distill.full_precision import in_full_precision
-from layerprobe.distill.losses import FEATURE_LOSSES, FeatureLoss
+from layerprobe.distill.losses.feature_loss import FeatureLoss
+from layerprobe.distill.losses.mse import mse
+from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.objectives import FeatureObjective
 from layerprobe.distill.pairing import Pairing
-from layerprobe.distill.projectors import SpatialAligner, channels
+from layerprobe.distill.spatial import SpatialAligner, channels
 
 
 class PrincipalAxes(FeatureObjective):
@@ -33,7 +36,7 @@ class PrincipalAxes(FeatureObjective):
 
     needs_fit = True
 
-    def __init__(self, pairing: Pairing, loss: FeatureLoss = FEATURE_LOSSES["mse"]) -> None:
+    def __init__(self, pairing: Pairing, loss: FeatureLoss = mse) -> None:
         super().__init__()
         self.pairs = tuple(zip(pairing.student, pairing.teacher, strict=True))
         self.loss = loss
@@ -43,20 +46,20 @@ class PrincipalAxes(FeatureObjective):
             self.register_buffer(f"mean_{number}", torch.zeros(wide))
             self.register_buffer(f"axes_{number}", torch.zeros(wide, channels(ours.shape)))
 
-    def fit(self, batches: Iterable[Sequence[Tensor]]) -> None:
+    def fit(self, batches: Iterable[FeatureBatch]) -> None:
         """Find means and principal axes of the teacher's layers."""
         seen = [Covariance(channels(theirs.shape)) for _, theirs in self.pairs]
         for batch in batches:
-            for one, features, (_, theirs) in zip(seen, batch, self.pairs, strict=True):
+            for one, features, (_, theirs) in zip(seen, batch.teacher, self.pairs, strict=True):
                 one.add(channel_vectors(features, theirs.shape))
         for number, (one, (ours, _)) in enumerate(zip(seen, self.pairs, strict=True)):
             self.get_buffer(f"mean_{number}").copy_(one.mean)
             self.get_buffer(f"axes_{number}").copy_(one.axes(channels(ours.shape)))
 
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
+    def forward(self, batch: FeatureBatch) -> dict[str, Tensor]:
         """The one term ``features``."""
         losses = []
-        for number, (align, ours, theirs) in enumerate(zip(self.aligners, student, teacher, strict=True)):
+        for number, (align, ours, theirs) in enumerate(zip(self.aligners, batch.student, batch.teacher, strict=True)):
             pair = align(ours, theirs)
             losses.append(self.loss(pair.student, self.target(number, pair.teacher)))
         return {"features": torch.stack(losses).mean()}
@@ -66,3 +69,8 @@ class PrincipalAxes(FeatureObjective):
         """Aligned teacher features (batch, channels, ...) of one pair, along the axes."""
         mean, axes = self.get_buffer(f"mean_{number}"), self.get_buffer(f"axes_{number}")
         return ((teacher.transpose(1, -1) - mean) @ axes).transpose(1, -1)
+
+
+def principal_axes(context: ObjectiveContext) -> PrincipalAxes:
+    """The alignment ``geometry``."""
+    return PrincipalAxes(context.pairing, context.loss)

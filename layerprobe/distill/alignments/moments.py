@@ -1,22 +1,26 @@
 """Alignment by moments: beside every feature, the means and covariances of groups of images are matched.
 
 Section 4 of Cooper et al., arXiv 2511.14981, in a label-free form: groups are clusters of the teacher's own features in
-place of classes. ``baselines/by_class.py`` has the form with classes.
+place of classes. ``by_class.py`` has the form with classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from layerprobe.distill.batches import FeatureBatch
 from layerprobe.distill.full_precision import in_full_precision
-from layerprobe.distill.losses import FEATURE_LOSSES, FeatureLoss
+from layerprobe.distill.losses.feature_loss import FeatureLoss
+from layerprobe.distill.losses.mse import mse
+from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.objectives import FeatureObjective
 from layerprobe.distill.pairing import Pairing
-from layerprobe.distill.projectors import MakeProjector, Projector, channels, laid_out
+from layerprobe.distill.projectors import MakeProjector, Projector
+from layerprobe.distill.spatial import channels, channels_first
 from layerprobe.layers.discovery import is_channels_last
 
 CLUSTERS = 10
@@ -71,7 +75,7 @@ class Moments(FeatureObjective):
     def __init__(
         self,
         pairing: Pairing,
-        loss: FeatureLoss = FEATURE_LOSSES["mse"],
+        loss: FeatureLoss = mse,
         projector: MakeProjector = Projector,
         clusters: int = CLUSTERS,
     ) -> None:
@@ -84,22 +88,26 @@ class Moments(FeatureObjective):
         self.loss, self.clusters = loss, clusters
         self.register_buffer("centres", torch.zeros(clusters, channels(self.last)))
 
-    def fit(self, batches: Iterable[Sequence[Tensor]]) -> None:
+    def fit(self, batches: Iterable[FeatureBatch]) -> None:
         """Find the clusters of the last paired teacher layer."""
         from sklearn.cluster import KMeans
 
-        vectors = np.concatenate([self._average(batch[self.deepest]).float().cpu().numpy() for batch in batches])
+        vectors = np.concatenate(
+            [self._average(batch.teacher[self.deepest]).float().cpu().numpy() for batch in batches]
+        )
         count = min(self.clusters, len(np.unique(vectors, axis=0)))
         centres = KMeans(count, n_init=1, random_state=0).fit(vectors).cluster_centers_
         # Every buffer keeps its shape, so that a saved state fits: of equal centres the first is the nearest.
         filled = np.concatenate([centres, np.repeat(centres[:1], self.clusters - count, axis=0)])
         self.centres.copy_(torch.from_numpy(filled))
 
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
+    def forward(self, batch: FeatureBatch) -> dict[str, Tensor]:
         """The terms ``features`` and ``moments``."""
-        groups = torch.cdist(self._average(teacher[self.deepest]).to(self.centres.dtype), self.centres).argmin(dim=1)
+        groups = torch.cdist(self._average(batch.teacher[self.deepest]).to(self.centres.dtype), self.centres).argmin(
+            dim=1
+        )
         features, moments = [], []
-        for projector, ours, theirs in zip(self.projectors, student, teacher, strict=True):
+        for projector, ours, theirs in zip(self.projectors, batch.student, batch.teacher, strict=True):
             pair = projector(ours, theirs)
             features.append(self.loss(pair.student, pair.teacher))
             moments.append(moment_loss(pair.student, pair.teacher, groups))
@@ -107,5 +115,10 @@ class Moments(FeatureObjective):
 
     def _average(self, features: Tensor) -> Tensor:
         """(batch, channels): the mean over positions of the last paired layer."""
-        ordered = laid_out(features, tokens=len(self.last) == 2, channels_last=is_channels_last(self.last))
+        ordered = channels_first(features, tokens=len(self.last) == 2, channels_last=is_channels_last(self.last))
         return ordered.flatten(2).mean(dim=2)
+
+
+def moments(context: ObjectiveContext) -> Moments:
+    """The alignment ``moments``."""
+    return Moments(context.pairing, context.loss, context.projector)

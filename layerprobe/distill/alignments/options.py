@@ -1,20 +1,15 @@
-"""How feature-only brings features together: what the user says, checked, and the objective that it means."""
+"""How feature-only brings features together: what the user says, checked."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from layerprobe.distill.alignments import ALIGNMENTS
-from layerprobe.distill.alignments.attention import AttentionMapping
-from layerprobe.distill.losses import FEATURE_LOSSES
-from layerprobe.distill.mappings import ATTENTION, check_mapping, is_table, table_entries
-from layerprobe.distill.methods.by_class import ClassAxes, ClassMoments
-from layerprobe.distill.methods.with_logits import FeaturesAndLogits
-from layerprobe.distill.objectives import ClassObjective, FeatureObjective, LabelledObjective
-from layerprobe.distill.pairing import Pairing
-from layerprobe.distill.projectors import PROJECTORS
+from layerprobe.distill.alignments.catalogue import ALIGNMENTS, ATTENTION, PROJECTORS
+from layerprobe.distill.losses.catalogue import FEATURE_LOSSES
+from layerprobe.distill.mappings import check_mapping, is_table, table_entries
 from layerprobe.errors import LayerprobeError, closest
+from layerprobe.plugins import split_file_name
 
 
 @dataclass(frozen=True)
@@ -52,18 +47,21 @@ class Alignment:
             ("--projector", self.projector, PROJECTORS),
             ("--feature-loss", self.loss, FEATURE_LOSSES),
         ):
-            if value not in known:
+            if split_file_name(value):
+                known.find(value)
+            elif value not in known:
                 raise LayerprobeError(f"{option} is one of {', '.join(known)}; not {value!r}; {closest(value, known)}")
         check_mapping(self.mapping)
-        if self.mapping == ATTENTION and self.name != "projector":
+        entry = ALIGNMENTS.find(self.name)
+        if self.mapping == ATTENTION and not entry.by_attention:
             raise LayerprobeError(
                 f"--mapping attention weighs projected features; {self.name} is one to one, full or a table"
             )
-        if self.by_class and self.name not in ("geometry", "moments"):
+        if self.by_class and not entry.by_class:
             raise LayerprobeError(f"--by-class is a form of geometry and moments; {self.name} has no classes")
-        if self.projector != "one-layer" and self.name not in ("projector", "moments"):
+        if self.projector != "one-layer" and not entry.projects:
             raise LayerprobeError(f"--projector is for projector and moments; {self.name} projects nothing")
-        if self.loss != "mse" and self.name == "relation":
+        if self.loss != "mse" and not entry.compares:
             raise LayerprobeError("--feature-loss is for features of one shape; relation compares cosines of images")
         if self.by_class and self.with_logits:
             raise LayerprobeError("--by-class and the ablations with logits are not combined; take one")
@@ -86,18 +84,14 @@ class Alignment:
         return self.by_class or self.cross_entropy
 
     @property
-    def needs_logits(self) -> bool:
-        """Whether the teacher's logits are needed."""
-        return self.kl
-
-    @property
     def label(self) -> str:
         """What tells this form from the paper's, for tables; empty: nothing does."""
         default = Alignment()
-        parts = [self.name if self.name != default.name else ""]
+        parts = [ALIGNMENTS.find(self.name).label if self.name != default.name else ""]
         parts += ["by class" if self.by_class else ""]
-        parts += [f"{self.projector} projector" if self.projector != default.projector else ""]
-        parts += [self.loss if self.loss != default.loss else ""]
+        projector, loss = PROJECTORS.find(self.projector).label, FEATURE_LOSSES.find(self.loss).label
+        parts += [f"{projector} projector" if self.projector != default.projector else ""]
+        parts += [loss if self.loss != default.loss else ""]
         parts += [self._mapping_label if self.mapping != default.mapping else ""]
         parts += [f"{self.feature_weight:g} x features" if self.feature_weight != default.feature_weight else ""]
         parts += ["+ cross entropy" if self.cross_entropy else "", "+ KL" if self.kl else ""]
@@ -109,28 +103,3 @@ class Alignment:
         if not is_table(self.mapping):
             return f"{self.mapping} mapping"
         return f"table of {len(table_entries(self.mapping))} pairs"
-
-
-def feature_only(
-    alignment: Alignment, pairing: Pairing, classes: int, batch_size: int = 128
-) -> FeatureObjective | ClassObjective | LabelledObjective:
-    """The objective that an alignment means.
-
-    Args:
-        alignment: the form of feature-only.
-        pairing: the pairs of layers; with a full mapping or attention every student layer with every teacher layer.
-        classes: how many classes the images have.
-        batch_size: images per batch, at most.
-    """
-    loss, projector = FEATURE_LOSSES[alignment.loss], PROJECTORS[alignment.projector]
-    if alignment.by_class:
-        if alignment.name == "geometry":
-            return ClassAxes(pairing, classes, loss)
-        return ClassMoments(pairing, loss, projector)
-    if alignment.mapping == ATTENTION:
-        objective: FeatureObjective = AttentionMapping(pairing, batch_size, loss, projector)
-    else:
-        objective = ALIGNMENTS[alignment.name](pairing, loss, projector)
-    if alignment.with_logits:
-        return FeaturesAndLogits(objective, pairing, alignment.cross_entropy, alignment.kl, alignment.feature_weight)
-    return objective

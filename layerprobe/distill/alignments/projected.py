@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from layerprobe.distill.losses import FEATURE_LOSSES, FeatureLoss
+from layerprobe.distill.batches import FeatureBatch
+from layerprobe.distill.losses.feature_loss import FeatureLoss
+from layerprobe.distill.losses.mse import mse
+from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.objectives import FeatureObjective
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.projectors import MakeProjector, Projector
@@ -25,7 +26,7 @@ class FeatureOnly(FeatureObjective):
     def __init__(
         self,
         pairing: Pairing,
-        loss: FeatureLoss = FEATURE_LOSSES["mse"],
+        loss: FeatureLoss = mse,
         projector: MakeProjector = Projector,
     ) -> None:
         super().__init__()
@@ -35,10 +36,15 @@ class FeatureOnly(FeatureObjective):
         )
         self.loss = loss
 
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
+    def forward(self, batch: FeatureBatch) -> dict[str, Tensor]:
         """The one term ``features``."""
         losses = []
-        for projector, ours, theirs in zip(self.projectors, student, teacher, strict=True):
+        for projector, ours, theirs in zip(self.projectors, batch.student, batch.teacher, strict=True):
             pair = projector(ours, theirs)
             losses.append(self.loss(pair.student, pair.teacher))
         return {"features": torch.stack(losses).mean()}
+
+
+def projected(context: ObjectiveContext) -> FeatureOnly:
+    """The alignment ``projector``."""
+    return FeatureOnly(context.pairing, context.loss, context.projector)

@@ -5,13 +5,13 @@ The term of similarity-preserving distillation (Tung and Mori, ICCV 2019) with c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from layerprobe.distill.batches import FeatureBatch
 from layerprobe.distill.full_precision import in_full_precision
+from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.objectives import FeatureObjective
 from layerprobe.distill.pairing import Pairing
 
@@ -39,7 +39,12 @@ class Relation(FeatureObjective):
     def __init__(self, pairing: Pairing) -> None:
         super().__init__()
 
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
+    def forward(self, batch: FeatureBatch) -> dict[str, Tensor]:
         """The one term ``relation``."""
-        losses = [relation(ours, theirs) for ours, theirs in zip(student, teacher, strict=True)]
+        losses = [relation(ours, theirs) for ours, theirs in zip(batch.student, batch.teacher, strict=True)]
         return {"relation": torch.stack(losses).mean()}
+
+
+def relations(context: ObjectiveContext) -> Relation:
+    """The alignment ``relation``."""
+    return Relation(context.pairing)

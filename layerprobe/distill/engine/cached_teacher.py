@@ -1,4 +1,4 @@
-"""What a teacher says of every training image, computed once."""
+"""A teacher's outputs for all training images, computed once."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ class CachedTeacherFeatures:
         start = 0
         for given in passes:
             if self._logits is None:
-                self._logits = self._room(given.logits)
-                self._features = {name: self._room(values) for name, values in given.features.items()}
+                self._logits = self._empty(given.logits)
+                self._features = {name: self._empty(values) for name, values in given.features.items()}
             end = start + len(given.logits)
             self._logits[start:end] = given.logits
             for name, values in given.features.items():
                 self._features[name][start:end] = values
             start = end
 
-    def _room(self, like: Tensor) -> Tensor:
+    def _empty(self, like: Tensor) -> Tensor:
         return torch.empty(self._images, *like.shape[1:], dtype=like.dtype, device=like.device)
 
-    def recall(self, positions: Tensor) -> Captured:
+    def outputs(self, positions: Tensor) -> Captured:
         """Logits and features of images by their position among the training images.
 
         Raises:
-            ValueError: if nothing was remembered.
+            ValueError: if there were no images.
         """
         if self._logits is None:
             raise ValueError("no image was shown to the teacher")

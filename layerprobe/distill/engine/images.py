@@ -10,7 +10,8 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from layerprobe.data.augmentation import NONE, AugmentedPixels, check_augmentation
+from layerprobe.data.augmentation import AugmentedPixels
+from layerprobe.data.catalogue import AUGMENTATIONS, NONE
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.loading import Batch, EpochBatches, Pixels, batch_loader, decoded, split_holdout
 from layerprobe.data.sampling import balanced_sample
@@ -113,7 +114,7 @@ def load_images(
         raise LayerprobeError(f"the training and test images of {train.name} have different classes")
     if not 0 <= training.holdout < 1:
         raise LayerprobeError(f"--holdout is a fraction from 0 to below 1, not {training.holdout}")
-    check_augmentation(training.augment)
+    AUGMENTATIONS.find(training.augment)
     train_rows = _rows(train, training.train_samples)
     split = split_holdout(len(train_rows), training.holdout, seed=0)
     if len(split.train) < share[1]:

@@ -16,20 +16,18 @@ from torch.utils.data import DataLoader
 
 from layerprobe.data.loading import Batch, batches
 from layerprobe.distill.config import Recipe
-from layerprobe.distill.engine.accuracy import accuracy, count_correct, percent
+from layerprobe.distill.engine.accuracy import count_correct, percent
+from layerprobe.distill.engine.catalogue import SCHEDULES
 from layerprobe.distill.engine.checkpoints import BEST, DIVERGED, LATEST, Checkpoints, Saved
 from layerprobe.distill.engine.images import Images
 from layerprobe.distill.engine.loss_means import LossMeans
 from layerprobe.distill.engine.optimizers import make_optimizer
-from layerprobe.distill.engine.schedules import SCHEDULES
-from layerprobe.distill.engine.step import HEAD_TERM, Pupil, TrainingStep
-from layerprobe.distill.objectives import IndexedObjective
+from layerprobe.distill.engine.setup import TrainingSetup
+from layerprobe.distill.engine.step import TrainingStep
 from layerprobe.errors import LayerprobeError
 from layerprobe.records import EpochMetrics, Progress, silent
 from layerprobe.runtime.heap import keeping_freed_memory
-from layerprobe.runtime.process_group import ProcessGroup, make_accelerator
-
-__all__ = ["HEAD_TERM", "Pupil", "Recipe", "accuracy", "make_accelerator", "train"]
+from layerprobe.runtime.process_group import ProcessGroup
 
 DIVERGENCE = 100
 """A loss this many times that of the first epoch has diverged."""
@@ -39,7 +37,7 @@ _LOOK_EVERY = 50
 
 
 def train(
-    pupil: Pupil,
+    setup: TrainingSetup,
     images: Images,
     recipe: Recipe,
     accelerator: Accelerator,
@@ -50,14 +48,15 @@ def train(
 ) -> tuple[EpochMetrics, ...]:
     """Train a student, and test it after every epoch.
 
-    A ``FeatureObjective`` is called with features alone. The classifier, and every layer past the last paired one,
-    is trained with cross entropy on that layer's detached output, in the same step.
+    An objective is called with the kind of batch that it declares. Where it sees no logits, as that of feature-only,
+    the classifier and every layer past the last paired one are trained with cross entropy on that layer's detached
+    output, in the same step.
 
     Every random draw belongs to the seed and the epoch, so that a training that goes on from a state that was saved at
     an epoch's end is the one that was not stopped.
 
     Args:
-        pupil: who learns what from whom.
+        setup: who learns what from whom.
         images: loaders.
         recipe: how; its learning rate is resolved.
         accelerator: where.
@@ -76,21 +75,21 @@ def train(
     generators = [accelerator.device] if accelerator.device.type == "cuda" else []
     with keeping_freed_memory(accelerator.device), torch.random.fork_rng(devices=generators):
         torch.manual_seed(recipe.seed)
-        trainer = _Trainer(pupil, images, recipe, accelerator, checkpoints)
+        trainer = _Trainer(setup, images, recipe, accelerator, checkpoints)
         try:
             if recipe.cache_teacher:
-                trainer.lesson.remember_teacher(images.in_order(), len(images.labels))
+                trainer.step.cache_teacher(images.in_order(), len(images.labels))
             if saved:
                 trainer.restore(saved)
             else:
-                trainer.lesson.fit(images.in_order())
+                trainer.step.fit(images.in_order())
             trainer.warm_up()
             while len(trainer.history) < recipe.epochs:
                 metrics = trainer.run_epoch(progress)
                 trainer.save()
                 on_epoch(metrics)
         finally:
-            trainer.lesson.close()
+            trainer.step.close()
     return tuple(trainer.history)
 
 
@@ -98,21 +97,26 @@ class _Trainer:
     """The state of one training: networks on their device, optimizer and schedule, and what came of it so far."""
 
     def __init__(
-        self, pupil: Pupil, images: Images, recipe: Recipe, accelerator: Accelerator, checkpoints: Checkpoints | None
+        self,
+        setup: TrainingSetup,
+        images: Images,
+        recipe: Recipe,
+        accelerator: Accelerator,
+        checkpoints: Checkpoints | None,
     ) -> None:
         self._images, self._recipe, self._accelerator, self._checkpoints = images, recipe, accelerator, checkpoints
-        self._team = ProcessGroup(accelerator)
-        if isinstance(pupil.objective, IndexedObjective):
-            if self._team.count > 1:
-                raise LayerprobeError("this method remembers every image, and takes one process; start no more")
-            pupil.objective.prepare(images.labels)
-        self.lesson = TrainingStep(pupil, images.preprocessing, accelerator, recipe.compile, recipe.channels_last)
-        self._student, self._objective = self.lesson.student, self.lesson.objective
-        self._plain_optimizer = make_optimizer(self._student, self._objective, pupil.fresh, recipe)
+        self._processes = ProcessGroup(accelerator)
+        if setup.objective.batch_kind.indexed:
+            if self._processes.count > 1:
+                raise LayerprobeError("this method keeps something of every image, and takes one process; start one")
+            setup.objective.prepare(images.labels)
+        self.step = TrainingStep(setup, images.preprocessing, accelerator, recipe.compile, recipe.channels_last)
+        self._student, self._objective = self.step.student, self.step.objective
+        self._plain_optimizer = make_optimizer(self._student, self._objective, setup.new_modules, recipe)
         self._parameters = [parameter for group in self._plain_optimizer.param_groups for parameter in group["params"]]
         self._clipped = [self._parameters]
         self._steps_per_epoch = math.ceil(len(images.order) / recipe.accumulate)
-        self._schedule = SCHEDULES[recipe.schedule](self._plain_optimizer, recipe, self._steps_per_epoch)
+        self._schedule = SCHEDULES[recipe.schedule].load()(self._plain_optimizer, recipe, self._steps_per_epoch)
         # After the schedule, which counts steps: with float16 Accelerate puts back the step that it finds here.
         self._optimizer = accelerator.prepare_optimizer(self._plain_optimizer)
         self.history: list[EpochMetrics] = []
@@ -124,10 +128,10 @@ class _Trainer:
         Its gradients are also clipped apart from the classifier's: one norm for both would let labels in.
         """
         some = self._images.some(max(self._images.order.largest, 2))
-        self.lesson.warm_up(some)
+        self.step.warm_up(some)
         if not self._recipe.check and self._recipe.clip is None:
             return
-        backbone = set(self.lesson.backbone(some, self._recipe.check))
+        backbone = set(self.step.backbone(some, self._recipe.check))
         if backbone:
             backbone.update(self._objective.parameters())
             inside = [parameter for parameter in self._parameters if parameter in backbone]
@@ -138,7 +142,7 @@ class _Trainer:
         started = time.perf_counter()
         epoch = len(self.history) + 1
         self._images.start_epoch(epoch)
-        _seed(self._recipe.seed, epoch, self._team.index)
+        _seed(self._recipe.seed, epoch, self._processes.index)
         self._student.train()
         self._objective.train()
         means = LossMeans()
@@ -146,11 +150,11 @@ class _Trainer:
         for step, group in enumerate(self._groups(), start=1):
             self._step(group, means)
             if step % _LOOK_EVERY == 0:
-                self._check(means.of(self._team), epoch)
+                self._check(means.of(self._processes), epoch)
             progress("train", (epoch - 1) * self._steps_per_epoch + step, total)
-        losses = means.of(self._team)
+        losses = means.of(self._processes)
         self._check(losses, epoch)
-        self._team.average_buffers(self._student, self._objective)
+        self._processes.average_buffers(self._student, self._objective)
         metrics = EpochMetrics(
             epoch=epoch,
             losses=losses,
@@ -172,11 +176,11 @@ class _Trainer:
     def _step(self, group: Iterable[tuple[Batch, float]], means: LossMeans) -> None:
         self._optimizer.zero_grad()
         for batch, share in group:
-            terms = self.lesson.terms(batch)
+            terms = self.step.terms(batch)
             loss = torch.stack(list(terms.values())).sum()
             self._accelerator.backward(loss if share == 1 else loss * share)
             means.add(terms, len(batch.labels))
-        self._team.add_gradients(self._parameters)
+        self._processes.add_gradients(self._parameters)
         if self._recipe.clip is not None:
             # Accelerate's own clipping unscales float16's gradients at every call: of a step that can be done once.
             self._accelerator.unscale_gradients(self._optimizer)
@@ -213,9 +217,9 @@ class _Trainer:
     def _write(self, name: str) -> str | None:
         if self._checkpoints is None:
             return None
-        if self._team.is_main:
+        if self._processes.is_main:
             self._checkpoints.save(name, self._student, self._state())
-        self._team.wait()
+        self._processes.wait()
         return str(self._checkpoints.folder / name)
 
     def _state(self) -> dict[str, Any]:
@@ -243,7 +247,7 @@ class _Trainer:
 
     def _test(self, loader: DataLoader[Batch]) -> float:
         counts = count_correct(self._student, loader, self._images.preprocessing, self._accelerator.device)
-        return percent(self._team.total(counts))
+        return percent(self._processes.total(counts))
 
 
 def read_history(saved: Saved) -> list[EpochMetrics]:

@@ -24,10 +24,10 @@ class LossMeans:
             self._values[name] = self._values[name] + value if name in self._values else value
         self._images += images
 
-    def of(self, team: ProcessGroup) -> dict[str, float]:
+    def of(self, processes: ProcessGroup) -> dict[str, float]:
         """Mean of every term over the images of all processes."""
         values = torch.stack(list(self._values.values()))
         values = values.float() if values.device.type == "mps" else values.double()
         count = torch.tensor([self._images], dtype=values.dtype, device=values.device)
-        *sums, images = team.total(torch.cat([values, count])).tolist()
+        *sums, images = processes.total(torch.cat([values, count])).tolist()
         return {name: value / images for name, value in zip(self._values, sums, strict=True)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,22 +10,23 @@ from torch import nn
 from torch.optim import Optimizer
 
 from layerprobe.distill.config import Recipe
-from layerprobe.errors import LayerprobeError, closest
+from layerprobe.distill.engine.catalogue import OPTIMIZERS
+from layerprobe.errors import LayerprobeError
 from layerprobe.layers.taps import Tap
 from layerprobe.records import Layer
 
-OPTIMIZERS: Mapping[str, Callable[[Sequence[Any], Recipe], Optimizer]] = {
-    "adamw": lambda groups, recipe: torch.optim.AdamW(
-        groups, lr=_rate(recipe), weight_decay=recipe.weight_decay, betas=(0.9, 0.999)
-    ),
-    "sgd": lambda groups, recipe: torch.optim.SGD(
-        groups, lr=_rate(recipe), weight_decay=recipe.weight_decay, momentum=recipe.momentum
-    ),
-}
-"""Every optimizer by its name on the command line."""
+
+def adamw(groups: Sequence[Any], recipe: Recipe) -> Optimizer:
+    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101)."""
+    return torch.optim.AdamW(groups, lr=peak_rate(recipe), weight_decay=recipe.weight_decay, betas=(0.9, 0.999))
 
 
-def make_optimizer(student: nn.Module, objective: nn.Module, fresh: Sequence[str], recipe: Recipe) -> Optimizer:
+def sgd(groups: Sequence[Any], recipe: Recipe) -> Optimizer:
+    """Stochastic gradient descent with momentum."""
+    return torch.optim.SGD(groups, lr=peak_rate(recipe), weight_decay=recipe.weight_decay, momentum=recipe.momentum)
+
+
+def make_optimizer(student: nn.Module, objective: nn.Module, new_modules: Sequence[str], recipe: Recipe) -> Optimizer:
     """An optimizer for the student and the modules that its objective adds.
 
     With a ``backbone_lr_factor`` other than 1 there are two groups of parameters: the student's backbone, and its
@@ -34,19 +35,20 @@ def make_optimizer(student: nn.Module, objective: nn.Module, fresh: Sequence[str
     Args:
         student: the network to train.
         objective: what it is trained for, with modules of its own.
-        fresh: dotted paths of the student's modules that are no backbone: its classifier, and what a method puts in.
+        new_modules: dotted paths of the student's modules that are not part of its backbone.
         recipe: which optimizer, and how fast.
     """
+    made: Callable[[Sequence[Any], Recipe], Optimizer] = OPTIMIZERS[recipe.optimizer].load()
     if recipe.backbone_lr_factor == 1:
-        return OPTIMIZERS[recipe.optimizer]([*student.parameters(), *objective.parameters()], recipe)
-    of_fresh = {parameter for path in fresh for parameter in student.get_submodule(path).parameters()}
-    backbone = [parameter for parameter in student.parameters() if parameter not in of_fresh]
-    others = [parameter for parameter in student.parameters() if parameter in of_fresh]
+        return made([*student.parameters(), *objective.parameters()], recipe)
+    new = {parameter for path in new_modules for parameter in student.get_submodule(path).parameters()}
+    backbone = [parameter for parameter in student.parameters() if parameter not in new]
+    others = [parameter for parameter in student.parameters() if parameter in new]
     groups = [
         {"params": [*others, *objective.parameters()]},
-        {"params": backbone, "lr": _rate(recipe) * recipe.backbone_lr_factor},
+        {"params": backbone, "lr": peak_rate(recipe) * recipe.backbone_lr_factor},
     ]
-    return OPTIMIZERS[recipe.optimizer](groups, recipe)
+    return made(groups, recipe)
 
 
 def find_head(student: nn.Module, layers: Sequence[Layer]) -> str:
@@ -66,8 +68,7 @@ def check_recipe(recipe: Recipe) -> None:
     """
     if recipe.epochs < 1 or recipe.accumulate < 1:
         raise LayerprobeError(f"--epochs is at least 1 and --accumulate too, not {recipe.epochs}, {recipe.accumulate}")
-    if recipe.optimizer not in OPTIMIZERS:
-        raise LayerprobeError(f"no optimizer {recipe.optimizer!r}; {closest(recipe.optimizer, OPTIMIZERS)}")
+    OPTIMIZERS.find(recipe.optimizer)
     if recipe.learning_rate is not None and recipe.learning_rate <= 0:
         raise LayerprobeError(f"--lr is above 0, not {recipe.learning_rate}; leave it out for the architecture's own")
     for option, value in (
@@ -83,7 +84,12 @@ def check_recipe(recipe: Recipe) -> None:
         raise LayerprobeError(f"--clip is a norm above 0, not {recipe.clip}; leave it out for gradients of any norm")
 
 
-def _rate(recipe: Recipe) -> float:
+def peak_rate(recipe: Recipe) -> float:
+    """The learning rate of the recipe.
+
+    Raises:
+        ValueError: if it was not resolved for the architecture.
+    """
     if recipe.learning_rate is None:
         raise ValueError("the learning rate is not resolved")
     return recipe.learning_rate

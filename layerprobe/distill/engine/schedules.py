@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
 from layerprobe.distill.config import Recipe
-from layerprobe.errors import LayerprobeError, closest
-
-WARM_UP = 0.3
-"""The share of all steps in which OneCycle's rate rises."""
+from layerprobe.distill.engine.catalogue import ONE_CYCLE_WARM_UP, OPTIMIZERS, SCHEDULES, default_milestones
+from layerprobe.errors import LayerprobeError
 
 
-def default_milestones(epochs: int) -> tuple[int, ...]:
-    """After 5/8, 3/4 and 7/8 of the epochs.
-
-    Example:
-        >>> default_milestones(240)
-        (150, 180, 210)
-    """
-    return tuple(sorted({epochs * eighths // 8 for eighths in (5, 6, 7)} - {0}))
-
-
-def _onecycle(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
+def one_cycle(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
+    """The rate rises, then falls to almost 0 (Smith and Topin 2018, arXiv 1708.07120)."""
     rates = [group["lr"] for group in optimizer.param_groups]
     # SGD keeps its momentum: cycling it is a choice of its own. AdamW's first beta moves between 0.85 and 0.95.
-    cycles = recipe.optimizer == "adamw"
+    cycles = OPTIMIZERS[recipe.optimizer].cycles_momentum
     return OneCycleLR(
-        optimizer, max_lr=rates, total_steps=recipe.epochs * steps, pct_start=WARM_UP, cycle_momentum=cycles
+        optimizer, max_lr=rates, total_steps=recipe.epochs * steps, pct_start=ONE_CYCLE_WARM_UP, cycle_momentum=cycles
     )
 
 
-def _multi_step(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
+def multi_step(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
+    """The rate is multiplied by the decay after each milestone."""
     milestones = recipe.milestones or default_milestones(recipe.epochs)
     return MultiStepLR(optimizer, [epoch * steps for epoch in milestones], gamma=recipe.decay)
 
 
-SCHEDULES: Mapping[str, Callable[[Optimizer, Recipe, int], LRScheduler]] = {
-    "onecycle": _onecycle,
-    "cosine": lambda optimizer, recipe, steps: CosineAnnealingLR(optimizer, T_max=recipe.epochs * steps),
-    "multi-step": _multi_step,
-}
-"""Every schedule by its name on the command line: from the optimizer, the recipe and the steps of an epoch."""
+def cosine(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
+    """A cosine from the peak to 0 (Loshchilov and Hutter 2017, arXiv 1608.03983, without restarts)."""
+    return CosineAnnealingLR(optimizer, T_max=recipe.epochs * steps)
 
 
 def check_schedule(recipe: Recipe) -> None:
@@ -52,12 +39,11 @@ def check_schedule(recipe: Recipe) -> None:
     Raises:
         LayerprobeError: if so.
     """
-    if recipe.schedule not in SCHEDULES:
-        raise LayerprobeError(f"no schedule {recipe.schedule!r}; {closest(recipe.schedule, SCHEDULES)}")
+    schedule = SCHEDULES.find(recipe.schedule)
     milestones = recipe.milestones
     if not milestones:
         return
-    if recipe.schedule != "multi-step":
+    if not schedule.takes_milestones:
         raise LayerprobeError(f"--milestones belong to --schedule multi-step, not to {recipe.schedule}; leave them out")
     if list(milestones) != sorted(set(milestones)) or milestones[-1] >= recipe.epochs:
         shown = ",".join(map(str, milestones))
@@ -68,12 +54,8 @@ def check_schedule(recipe: Recipe) -> None:
 
 
 def describe(recipe: Recipe) -> str:
-    """Schedule and optimizer in a few words, for people."""
-    schedule = {
-        "onecycle": f"OneCycle with {WARM_UP:.0%} warm-up",
-        "cosine": "cosine",
-        "multi-step": f"x{recipe.decay:g} after epochs {', '.join(map(str, recipe.milestones or ()))}",
-    }[recipe.schedule]
-    momentum = f" (momentum {recipe.momentum:g})" if recipe.optimizer == "sgd" else ""
-    name = {"adamw": "AdamW", "sgd": "SGD"}[recipe.optimizer]
-    return f"{name}{momentum}, weight decay {recipe.weight_decay:g}, {schedule}"
+    """Optimizer and schedule in a few words, for people."""
+    values = {**asdict(recipe), "milestones": ", ".join(map(str, recipe.milestones or ()))}
+    optimizer, schedule = OPTIMIZERS.find(recipe.optimizer), SCHEDULES.find(recipe.schedule)
+    shown = [(entry.description or entry.label).format(**values) for entry in (optimizer, schedule)]
+    return f"{shown[0]}, weight decay {recipe.weight_decay:g}, {shown[1]}"

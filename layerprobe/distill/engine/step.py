@@ -1,9 +1,8 @@
-"""What a batch of images teaches: the forward passes and the loss terms, whatever the method."""
+"""The forward passes and loss terms of a batch of images, whatever the method."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
@@ -12,53 +11,17 @@ from torch.nn.functional import cross_entropy
 
 from layerprobe.data.loading import Batch
 from layerprobe.data.preprocessing import normalize
+from layerprobe.distill.batches import Passes
 from layerprobe.distill.engine.cached_teacher import CachedTeacherFeatures
 from layerprobe.distill.engine.compiling import CompiledCapture, compile_networks
-from layerprobe.distill.engine.stored_teacher import StoredTeacherFeatures
-from layerprobe.distill.objectives import (
-    ClassObjective,
-    FeatureObjective,
-    IndexedObjective,
-    LabelledObjective,
-    Objective,
-    require_teacher,
-)
-from layerprobe.distill.pairing import Pairing, distinct
+from layerprobe.distill.engine.setup import TrainingSetup
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.capture import Capture, Captured
 from layerprobe.models.channels_last import prefer_channels_last
 from layerprobe.records import Preprocessing
 
 HEAD_TERM = "head_cross_entropy"
-"""The loss of the classifier that a feature-only student trains on detached features."""
-
-
-@dataclass(frozen=True)
-class Pupil:
-    """A student, its objective, and the teacher's part in it.
-
-    Attributes:
-        student: the network to train.
-        objective: what it is trained for.
-        pairing: the layers that the objective sees; empty for a method without features.
-        teacher: the frozen teacher; None for a method without one, or with ``stored``.
-        stored: the teacher's features on disk; None: the teacher computes them.
-        fresh: dotted paths of the student's modules that are no backbone: its classifier, and what the method put into
-            it; needed for a ``backbone_lr_factor``.
-    """
-
-    student: nn.Module
-    objective: Objective
-    pairing: Pairing
-    teacher: nn.Module | None
-    stored: StoredTeacherFeatures | None = None
-    fresh: tuple[str, ...] = ()
-
-    @property
-    def gate(self) -> str | None:
-        """The layer behind which the classifier learns from detached features; None: gradients pass everywhere."""
-        behind = isinstance(self.objective, (FeatureObjective, ClassObjective))
-        return distinct(self.pairing.student)[-1].name if behind else None
+"""The name of the classifier's loss where it learns from detached features."""
 
 
 class TrainingStep:
@@ -66,28 +29,29 @@ class TrainingStep:
 
     def __init__(
         self,
-        pupil: Pupil,
+        setup: TrainingSetup,
         preprocessing: Preprocessing,
         accelerator: Accelerator,
         compile: bool = False,
         channels_last: bool = False,
     ) -> None:
-        self._pupil, self._preprocessing, self._device = pupil, preprocessing, accelerator.device
+        self._setup, self._preprocessing, self._device = setup, preprocessing, accelerator.device
+        self._batch_kind = setup.objective.batch_kind
         # Accelerate only moves and casts: what several processes do together stands in ``ProcessGroup``.
-        self.student = accelerator.prepare_model(pupil.student, evaluation_mode=True)
-        self.objective = accelerator.prepare_model(pupil.objective, evaluation_mode=True)
-        self._teacher = pupil.teacher and accelerator.prepare_model(pupil.teacher.eval(), evaluation_mode=True)
+        self.student = accelerator.prepare_model(setup.student, evaluation_mode=True)
+        self.objective = accelerator.prepare_model(setup.objective, evaluation_mode=True)
+        self._teacher = setup.teacher and accelerator.prepare_model(setup.teacher.eval(), evaluation_mode=True)
         if channels_last:
             blank = torch.zeros(2, 3, *preprocessing.image_size, device=self._device)
             for network in filter(None, (self.student.eval(), self._teacher)):
                 prefer_channels_last(network, blank)
-        ours, theirs = ([layer.name for layer in side] for side in (pupil.pairing.student, pupil.pairing.teacher))
+        ours, theirs = ([layer.name for layer in side] for side in (setup.pairing.student, setup.pairing.teacher))
         if compile:
             compile_networks(filter(None, (self.student, self._teacher)), [*ours, *theirs])
         kind = CompiledCapture if compile else Capture
-        self._student_capture = kind(self.student, ours, gate=pupil.gate)
+        self._student_capture = kind(self.student, ours, gate=setup.detached_after)
         self._teacher_capture = kind(self._teacher, theirs) if self._teacher else None
-        self._memory: CachedTeacherFeatures | None = None
+        self._cached_teacher: CachedTeacherFeatures | None = None
 
     def close(self) -> None:
         """Take the taps off the networks."""
@@ -102,19 +66,13 @@ class TrainingStep:
         """
         inputs = self._inputs(batch)
         labels = batch.labels.to(self._device, non_blocking=True)
-        teacher = self._taught(inputs, batch)
+        teacher = self._teacher_outputs(inputs, batch)
         student = self._student_capture(inputs)
-        kind = self._pupil.objective
-        if isinstance(kind, LabelledObjective):
-            return dict(self.objective(student, teacher, labels))
-        if isinstance(kind, IndexedObjective):
-            return dict(self.objective(student, teacher, labels, batch.positions.to(self._device)))
-        features = [student.features[layer.name] for layer in self._pupil.pairing.student], self._features(teacher)
-        terms = self.objective(*features, labels) if isinstance(kind, ClassObjective) else self.objective(*features)
-        return {**terms, HEAD_TERM: cross_entropy(student.logits, labels)}
-
-    def _features(self, teacher: Captured | None) -> list[Tensor]:
-        return [require_teacher(teacher).features[layer.name] for layer in self._pupil.pairing.teacher]
+        passes = Passes(self._setup.pairing, student, teacher, labels, batch.positions)
+        terms: dict[str, Tensor] = self.objective(self._batch_kind.of(passes))
+        if self._batch_kind.detached_classifier:
+            terms = {**terms, HEAD_TERM: cross_entropy(student.logits, labels)}
+        return terms
 
     def fit(self, images: Iterable[Batch]) -> None:
         """Show the teacher's features of the training images to an objective that must know them first.
@@ -122,21 +80,24 @@ class TrainingStep:
         Args:
             images: all training images, batch by batch.
         """
-        kind = self._pupil.objective
-        if isinstance(kind, IndexedObjective) or not kind.needs_fit:
+        objective = self._setup.objective
+        if not objective.needs_fit:
             return
         with torch.no_grad():
-            taught = (
-                (self._features(self._taught(self._inputs(batch), batch)), batch.labels.to(self._device))
+            passes = (
+                Passes(
+                    pairing=self._setup.pairing,
+                    student=None,
+                    teacher=self._teacher_outputs(self._inputs(batch), batch),
+                    labels=batch.labels.to(self._device),
+                    positions=batch.positions,
+                )
                 for batch in images
             )
-            if isinstance(kind, ClassObjective):
-                kind.fit(taught)
-            else:
-                kind.fit(features for features, _ in taught)
+            objective.fit(objective.fit_kind.of(one) for one in passes)
 
-    def remember_teacher(self, images: Iterable[Batch], count: int) -> None:
-        """Compute what the teacher says of the training images now, and never again; it must see them unchanged.
+    def cache_teacher(self, images: Iterable[Batch], count: int) -> None:
+        """Compute the teacher's outputs for all training images once; the images may not be augmented.
 
         Args:
             images: all training images, batch by batch, in order.
@@ -145,18 +106,18 @@ class TrainingStep:
         capture = self._teacher_capture
         if capture:
             with torch.no_grad():
-                self._memory = CachedTeacherFeatures((capture(self._inputs(batch)) for batch in images), count)
+                self._cached_teacher = CachedTeacherFeatures((capture(self._inputs(batch)) for batch in images), count)
 
     def _inputs(self, batch: Batch) -> Tensor:
         return normalize(batch.pixels.to(self._device, non_blocking=True), self._preprocessing)
 
-    def _taught(self, inputs: Tensor, batch: Batch) -> Captured | None:
-        if self._pupil.stored:
-            features = self._pupil.stored.features(batch.positions)
+    def _teacher_outputs(self, inputs: Tensor, batch: Batch) -> Captured | None:
+        if stored := self._setup.stored_teacher:
+            features = stored.features(batch.positions)
             on_device = {name: value.to(self._device, non_blocking=True) for name, value in features.items()}
             return Captured(inputs.new_empty(len(inputs), 0), on_device)
-        if self._memory:
-            return self._memory.recall(batch.positions)
+        if self._cached_teacher:
+            return self._cached_teacher.outputs(batch.positions)
         with torch.no_grad():
             return self._teacher_capture(inputs) if self._teacher_capture else None
 
@@ -179,7 +140,7 @@ class TrainingStep:
                 self._teacher_capture(inputs)
 
     def backbone(self, batch: Batch, check: bool = True) -> list[nn.Parameter]:
-        """The student's parameters that a feature objective trains, frozen ones aside; none for another objective.
+        """The student's parameters that a feature objective trains, without frozen ones; none for other objectives.
 
         Args:
             batch: images that the gradients are taken of.
@@ -188,7 +149,7 @@ class TrainingStep:
         Raises:
             LayerprobeError: if one does: through a connection that bypasses the last paired layer.
         """
-        if self._pupil.gate is None:
+        if self._setup.detached_after is None:
             return []
         self.student.eval()
         self.objective.eval()
@@ -197,17 +158,17 @@ class TrainingStep:
         trained = [(name, one) for name, one in self.student.named_parameters() if one.requires_grad]
         parameters = [one for _, one in trained]
         by_features = _gradients(torch.stack(list(terms.values())).sum(), parameters)
-        taught = [number for number, gradient in enumerate(by_features) if gradient is not None]
+        trained_by_features = [number for number, gradient in enumerate(by_features) if gradient is not None]
         if check:
             # A second pass: the graph of a compiled network can be walked once.
             by_head = _gradients(self.terms(batch)[HEAD_TERM], parameters)
-            reached = [trained[number][0] for number in taught if by_head[number] is not None]
+            reached = [trained[number][0] for number in trained_by_features if by_head[number] is not None]
             if reached:
                 raise LayerprobeError(
                     f"the classifier's loss reaches the backbone at {reached[0]!r}: a connection bypasses "
-                    f"{self._pupil.gate!r}; choose a later last layer with --student-layers"
+                    f"{self._setup.detached_after!r}; choose a later last layer with --student-layers"
                 )
-        return [parameters[number] for number in taught]
+        return [parameters[number] for number in trained_by_features]
 
 
 def _gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> Sequence[Tensor | None]:

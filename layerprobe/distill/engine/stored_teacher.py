@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from layerprobe.data.augmentation import NONE
+from layerprobe.data.catalogue import NONE
 from layerprobe.data.loading import Pixels
 from layerprobe.distill.config import Training
 from layerprobe.errors import LayerprobeError

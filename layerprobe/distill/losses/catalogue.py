@@ -9,8 +9,8 @@ _HERE = "layerprobe.distill.losses"
 FEATURE_LOSSES = Catalogue(
     "feature loss",
     (
-        Entry("mse", "mean squared error", "the mean of squared differences", f"{_HERE}.mse:mse"),
-        Entry("huber", "Huber", "squared where differences are below 1, absolute above", f"{_HERE}.huber:huber"),
+        Entry("mse", "mse", "the mean of squared differences", f"{_HERE}.mse:mse"),
+        Entry("huber", "huber", "squared where differences are below 1, absolute above", f"{_HERE}.huber:huber"),
         Entry("cosine", "cosine", "1 - cosine of the two channel vectors at a position", f"{_HERE}.cosine:cosine"),
     ),
     plugin=plugin_entry,

@@ -1,1 +1,1 @@
-"""What uses labels and logits: the methods that feature-only is compared with, and the forms of it that do."""
+"""The methods, one file each, and the catalogue of them."""

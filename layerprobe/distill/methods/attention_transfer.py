@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from layerprobe.distill.batches import FeatureBatch
 from layerprobe.distill.full_precision import in_full_precision
 from layerprobe.distill.methods.kd import WithDistillation
+from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.pairing import Pairing
-from layerprobe.distill.projectors import SpatialAligner
+from layerprobe.distill.spatial import SpatialAligner
 
 _log = logging.getLogger(__name__)
 
@@ -30,16 +31,16 @@ def attention_map(features: Tensor) -> Tensor:
 
 
 class AttentionTransfer(WithDistillation):
-    """Knowledge distillation + 1,000 times the sum over pairs of the mean squared difference of attention maps.
+    """Knowledge distillation and a weight times the sum over pairs of the mean squared difference of attention maps.
 
-    Equation 2 with the square that the authors' code has, and its weight. Of maps of different size the larger one's
-    features are average-pooled to the smaller one's size first; tokens are positions. A pair that meets in one position
-    teaches nothing, its two maps being 1: that is said.
+    Equation 2 with the square that the authors' code has, whose weight is 1,000. Of maps of different size the larger
+    one's features are average-pooled to the smaller one's size first; tokens are positions. A pair that meets in one
+    position teaches nothing, its two maps being 1: a warning says so.
     """
 
-    def __init__(self, pairing: Pairing, weight: float = 1000.0) -> None:
-        super().__init__()
-        self.pairing, self.weight = pairing, weight
+    def __init__(self, pairing: Pairing, temperature: float, weight: float) -> None:
+        super().__init__(pairing, temperature)
+        self.weight = weight
         self.aligners = [
             SpatialAligner(ours.shape, theirs.shape)
             for ours, theirs in zip(pairing.student, pairing.teacher, strict=True)
@@ -51,10 +52,15 @@ class AttentionTransfer(WithDistillation):
                     ours.name, theirs.name,
                 )  # fmt: skip
 
-    def feature_terms(self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def feature_terms(self, batch: FeatureBatch) -> dict[str, Tensor]:
         """The term ``attention``."""
         losses = []
-        for align, (ours, theirs) in zip(self.aligners, self.pairing.names, strict=True):
-            pair = align(student[ours], teacher[theirs])
+        for align, ours, theirs in zip(self.aligners, batch.student, batch.teacher, strict=True):
+            pair = align(ours, theirs)
             losses.append((attention_map(pair.student) - attention_map(pair.teacher)).square().mean())
         return {"attention": self.weight * torch.stack(losses).sum()}
+
+
+def build(context: ObjectiveContext, *, temperature: float, weight: float) -> AttentionTransfer:
+    """The objective of ``attention-transfer``."""
+    return AttentionTransfer(context.pairing, temperature, weight)

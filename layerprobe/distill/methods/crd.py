@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from layerprobe.distill.batches import IndexedBatch, require_teacher
 from layerprobe.distill.full_precision import in_full_precision
-from layerprobe.distill.objectives import IndexedObjective, require_teacher
+from layerprobe.distill.objective_context import ObjectiveContext
+from layerprobe.distill.objectives import IndexedObjective
 from layerprobe.distill.pairing import Pairing
-from layerprobe.layers.capture import Captured
 
 
 class MemoryBank(nn.Module):
@@ -94,9 +95,9 @@ def contrastive_loss(scores: Tensor, normalizer: Tensor, images: int) -> Tensor:
 
 
 class ContrastiveDistillation(IndexedObjective):
-    """Cross entropy + 0.8 times the contrastive loss, with 16,384 negatives of other classes and temperature 0.07.
+    """Cross entropy and a weight times the contrastive loss, with negatives of other classes.
 
-    The penultimate features of either network are mapped linearly to 128 dimensions and to length 1. Student embeddings
+    The penultimate features of either network are mapped linearly to embeddings of length 1. Student embeddings
     are contrasted with the memory of the teacher's, and the other way round; the two losses are added. Z is a constant,
     set from the first batch, as in the authors' code. Negatives are drawn with repeats, of any number of images; the
     authors' loader repeats images only where there are fewer than k of other classes.
@@ -115,11 +116,11 @@ class ContrastiveDistillation(IndexedObjective):
     def __init__(
         self,
         pairing: Pairing,
-        weight: float = 0.8,
-        negatives: int = 16384,
-        temperature: float = 0.07,
-        width: int = 128,
-        momentum: float = 0.5,
+        weight: float,
+        negatives: int,
+        temperature: float,
+        width: int,
+        momentum: float,
     ) -> None:
         super().__init__()
         (self.layers,) = pairing.names
@@ -134,18 +135,17 @@ class ContrastiveDistillation(IndexedObjective):
         self.student_bank, self.teacher_bank = (MemoryBank(len(labels), self.width, self.momentum) for _ in range(2))
         self.others = OtherClasses(labels)
 
-    def forward(
-        self, student: Captured, teacher: Captured | None, labels: Tensor, positions: Tensor
-    ) -> dict[str, Tensor]:
+    def forward(self, batch: IndexedBatch) -> dict[str, Tensor]:
         """The terms ``cross_entropy`` and ``contrast``.
 
         Raises:
             ValueError: without a teacher.
         """
-        features = student.features[self.layers[0]], require_teacher(teacher).features[self.layers[1]]
+        teacher = require_teacher(batch.teacher)
+        features = batch.student.features[self.layers[0]], teacher.features[self.layers[1]]
         return {
-            "cross_entropy": cross_entropy(student.logits, labels),
-            "contrast": self.weight * self._contrast(*features, labels, positions),
+            "cross_entropy": cross_entropy(batch.student.logits, batch.labels),
+            "contrast": self.weight * self._contrast(*features, batch.labels, batch.positions),
         }
 
     @in_full_precision
@@ -166,3 +166,10 @@ class ContrastiveDistillation(IndexedObjective):
         if torch.isnan(self.normalizers[side]):
             self.normalizers[side] = scores.detach().exp().mean() * images
         return contrastive_loss(scores, self.normalizers[side].clone(), images)
+
+
+def build(
+    context: ObjectiveContext, *, weight: float, negatives: int, temperature: float, width: int, momentum: float
+) -> ContrastiveDistillation:
+    """The objective of ``crd``."""
+    return ContrastiveDistillation(context.pairing, weight, negatives, temperature, width, momentum)

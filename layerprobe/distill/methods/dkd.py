@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from layerprobe.distill.objectives import LabelledObjective, require_teacher
-from layerprobe.layers.capture import Captured
+from layerprobe.distill.batches import LogitBatch, require_teacher
+from layerprobe.distill.objective_context import ObjectiveContext
+from layerprobe.distill.objectives import LogitObjective
 
 
 def target_class_kl(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
@@ -48,28 +49,33 @@ def _kl(student: Tensor, teacher: Tensor) -> Tensor:
     return kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 
-class DecoupledDistillation(LabelledObjective):
-    """Cross entropy + T^2 (alpha TCKD + beta NCKD): equation 7, with T = 4, alpha = 1 and beta = 8 for every pair.
+class DecoupledDistillation(LogitObjective):
+    """Cross entropy + T^2 (alpha TCKD + beta NCKD): equation 7, with one beta for every pair.
 
-    The authors tune beta for each pair of networks: 8 is theirs for ResNet-32x4 to ResNet-8x4, 2 for ResNet-56 to 20.
+    The authors tune beta for each pair of networks: 8 for ResNet-32x4 to ResNet-8x4, 2 for ResNet-56 to 20.
     Of the publication's training the warm-up of these terms over 20 epochs is left out: every method here has the same
     schedule.
     """
 
-    def __init__(self, temperature: float = 4.0, alpha: float = 1.0, beta: float = 8.0) -> None:
+    def __init__(self, temperature: float, alpha: float, beta: float) -> None:
         super().__init__()
         self.temperature, self.alpha, self.beta = temperature, alpha, beta
 
-    def forward(self, student: Captured, teacher: Captured | None, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, batch: LogitBatch) -> dict[str, Tensor]:
         """The terms ``cross_entropy``, ``target_kl`` and ``others_kl``.
 
         Raises:
             ValueError: without a teacher.
         """
-        pair = student.logits, require_teacher(teacher).logits
+        pair = batch.student.logits, require_teacher(batch.teacher).logits
         square = self.temperature**2
         return {
-            "cross_entropy": cross_entropy(student.logits, labels),
-            "target_kl": self.alpha * square * target_class_kl(*pair, labels, self.temperature),
-            "others_kl": self.beta * square * other_classes_kl(*pair, labels, self.temperature),
+            "cross_entropy": cross_entropy(batch.student.logits, batch.labels),
+            "target_kl": self.alpha * square * target_class_kl(*pair, batch.labels, self.temperature),
+            "others_kl": self.beta * square * other_classes_kl(*pair, batch.labels, self.temperature),
         }
+
+
+def build(context: ObjectiveContext, *, temperature: float, alpha: float, beta: float) -> DecoupledDistillation:
+    """The objective of ``dkd``."""
+    return DecoupledDistillation(temperature, alpha, beta)

@@ -6,25 +6,28 @@ stage of their own, at several evenly spread layers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor
 
 from layerprobe.distill.alignments.projected import FeatureOnly
+from layerprobe.distill.batches import FeatureBatch
 from layerprobe.distill.methods.kd import WithDistillation
+from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.pairing import Pairing
 
 
 class FitNets(WithDistillation):
     """Knowledge distillation + projector MSE, mean over the pairs of layers."""
 
-    def __init__(self, pairing: Pairing) -> None:
-        super().__init__()
-        self.pairing = pairing
+    def __init__(self, pairing: Pairing, temperature: float) -> None:
+        super().__init__(pairing, temperature)
         self.hints = FeatureOnly(pairing)
 
-    def feature_terms(self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def feature_terms(self, batch: FeatureBatch) -> dict[str, Tensor]:
         """The term ``features``."""
-        names = self.pairing.names
-        terms: dict[str, Tensor] = self.hints([student[one] for one, _ in names], [teacher[one] for _, one in names])
+        terms: dict[str, Tensor] = self.hints(batch)
         return terms
+
+
+def build(context: ObjectiveContext, *, temperature: float) -> FitNets:
+    """The objective of ``fitnets`` and ``fitnets-full``, whose mappings differ."""
+    return FitNets(context.pairing, temperature)

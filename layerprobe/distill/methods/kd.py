@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
 
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from layerprobe.distill.objectives import LabelledObjective, require_teacher
-from layerprobe.layers.capture import Captured
+from layerprobe.distill.batches import FeatureBatch, LogitBatch, features_of_pairs, require_teacher
+from layerprobe.distill.objective_context import ObjectiveContext
+from layerprobe.distill.objectives import LogitObjective
+from layerprobe.distill.pairing import Pairing
 
 
 def softened_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
@@ -24,45 +26,56 @@ def softened_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: flo
     return kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 
-class KnowledgeDistillation(LabelledObjective):
-    """Cross entropy + T^2 * KL at temperature T: weight 16 at the default T = 4."""
+class KnowledgeDistillation(LogitObjective):
+    """Cross entropy + T^2 * KL at temperature T."""
 
-    def __init__(self, temperature: float = 4.0) -> None:
+    def __init__(self, temperature: float) -> None:
         super().__init__()
         self.temperature = temperature
 
-    def forward(self, student: Captured, teacher: Captured | None, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, batch: LogitBatch) -> dict[str, Tensor]:
         """The terms ``cross_entropy`` and ``kl``.
 
         Raises:
             ValueError: without a teacher.
         """
-        divergence = softened_kl(student.logits, require_teacher(teacher).logits, self.temperature)
+        divergence = softened_kl(batch.student.logits, require_teacher(batch.teacher).logits, self.temperature)
         return {
-            "cross_entropy": cross_entropy(student.logits, labels),
+            "cross_entropy": cross_entropy(batch.student.logits, batch.labels),
             "kl": self.temperature**2 * divergence,
         }
 
 
-class WithDistillation(LabelledObjective):
+class WithDistillation(LogitObjective):
     """Knowledge distillation and more terms from features, as the baselines are compared in the paper.
 
     A subclass gives the terms in ``feature_terms``.
+
+    Args:
+        pairing: the pairs of layers.
+        temperature: of the knowledge distillation.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pairing: Pairing, temperature: float) -> None:
         super().__init__()
-        self.distillation = KnowledgeDistillation()
+        self.pairing = pairing
+        self.distillation = KnowledgeDistillation(temperature)
 
-    def forward(self, student: Captured, teacher: Captured | None, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, batch: LogitBatch) -> dict[str, Tensor]:
         """The terms ``cross_entropy`` and ``kl``, and those of the features.
 
         Raises:
             ValueError: without a teacher.
         """
-        terms = self.distillation(student, teacher, labels)
-        return {**terms, **self.feature_terms(student.features, require_teacher(teacher).features)}
+        terms = self.distillation(batch)
+        features = features_of_pairs(self.pairing, batch.student, require_teacher(batch.teacher))
+        return {**terms, **self.feature_terms(features)}
 
-    def feature_terms(self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Named scalar terms from the features of either network, by layer name."""
-        raise NotImplementedError
+    @abstractmethod
+    def feature_terms(self, batch: FeatureBatch) -> dict[str, Tensor]:
+        """Named scalar terms from the features of the paired layers."""
+
+
+def build(context: ObjectiveContext, *, temperature: float) -> KnowledgeDistillation:
+    """The objective of ``kd``."""
+    return KnowledgeDistillation(temperature)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from layerprobe.distill.batches import LogitBatch, require_teacher
 from layerprobe.distill.methods.kd import softened_kl
-from layerprobe.distill.objectives import LabelledObjective, require_teacher
-from layerprobe.layers.capture import Captured
+from layerprobe.distill.objective_context import ObjectiveContext
+from layerprobe.distill.objectives import LogitObjective
 
 
 def standardized(logits: Tensor) -> Tensor:
@@ -21,25 +22,30 @@ def standardized(logits: Tensor) -> Tensor:
     return (logits - logits.mean(dim=1, keepdim=True)) / (deviation + 1e-7)
 
 
-class StandardizedDistillation(LabelledObjective):
-    """Cross entropy + T^2 * KL of z-scored logits at temperature T: weight 16 at the default T = 4.
+class StandardizedDistillation(LogitObjective):
+    """Cross entropy + T^2 * KL of z-scored logits at temperature T.
 
     The publication divides z-scores by a base temperature of 2 and weighs the term by 9 (its CIFAR-100 recipe); here T
     and weight are those of ``kd``, so that the standardization alone is compared.
     """
 
-    def __init__(self, temperature: float = 4.0) -> None:
+    def __init__(self, temperature: float) -> None:
         super().__init__()
         self.temperature = temperature
 
-    def forward(self, student: Captured, teacher: Captured | None, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, batch: LogitBatch) -> dict[str, Tensor]:
         """The terms ``cross_entropy`` and ``kl``.
 
         Raises:
             ValueError: without a teacher.
         """
-        ours, theirs = standardized(student.logits), standardized(require_teacher(teacher).logits)
+        ours, theirs = standardized(batch.student.logits), standardized(require_teacher(batch.teacher).logits)
         return {
-            "cross_entropy": cross_entropy(student.logits, labels),
+            "cross_entropy": cross_entropy(batch.student.logits, batch.labels),
             "kl": self.temperature**2 * softened_kl(ours, theirs, self.temperature),
         }
+
+
+def build(context: ObjectiveContext, *, temperature: float) -> StandardizedDistillation:
+    """The objective of ``kd-std``."""
+    return StandardizedDistillation(temperature)

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, interpolate, mse_loss
 
-from layerprobe.distill.objectives import LabelledObjective, require_teacher
+from layerprobe.distill.batches import LogitBatch, require_teacher
+from layerprobe.distill.objective_context import ObjectiveContext
+from layerprobe.distill.objectives import LogitObjective
 from layerprobe.distill.pairing import Pairing
-from layerprobe.distill.projectors import channels
+from layerprobe.distill.spatial import channels
 from layerprobe.errors import LayerprobeError
-from layerprobe.layers.capture import Captured
 from layerprobe.layers.discovery import is_channels_last
 
 
@@ -76,7 +77,7 @@ def _sides(maps: Tensor) -> list[int]:
     return [side for side in (4, 2, 1) if side < min(maps.shape[2:])]
 
 
-class KnowledgeReview(LabelledObjective):
+class KnowledgeReview(LogitObjective):
     """Cross entropy + the sum over stages of HCL between fused student maps and the teacher's, deep to shallow.
 
     Equation 7. The publication weighs the term by 0.6 to 8, tuned for each pair of networks; here it has weight 1, and
@@ -94,7 +95,7 @@ class KnowledgeReview(LabelledObjective):
         LayerprobeError: if a layer isn't a map.
     """
 
-    def __init__(self, pairing: Pairing, weight: float = 1.0, width: int = 512) -> None:
+    def __init__(self, pairing: Pairing, weight: float, width: int) -> None:
         super().__init__()
         for layer in (*pairing.student, *pairing.teacher):
             if len(layer.shape) != 3:
@@ -111,17 +112,17 @@ class KnowledgeReview(LabelledObjective):
             for number, (ours, theirs) in enumerate(zip(pairing.student, pairing.teacher, strict=True))
         )
 
-    def forward(self, student: Captured, teacher: Captured | None, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, batch: LogitBatch) -> dict[str, Tensor]:
         """The terms ``cross_entropy`` and ``review``.
 
         Raises:
             ValueError: without a teacher.
         """
-        ours = [_channels_first(student.features[one.name], one.shape) for one in self.pairing.student]
-        features = require_teacher(teacher).features
+        ours = [_channels_first(batch.student.features[one.name], one.shape) for one in self.pairing.student]
+        features = require_teacher(batch.teacher).features
         theirs = [_channels_first(features[one.name], one.shape) for one in self.pairing.teacher]
         return {
-            "cross_entropy": cross_entropy(student.logits, labels),
+            "cross_entropy": cross_entropy(batch.student.logits, batch.labels),
             "review": self.weight * self.review(ours, theirs),
         }
 
@@ -137,3 +138,8 @@ class KnowledgeReview(LabelledObjective):
 
 def _channels_first(features: Tensor, shape: tuple[int, ...]) -> Tensor:
     return features.permute(0, 3, 1, 2) if is_channels_last(shape) else features
+
+
+def build(context: ObjectiveContext, *, weight: float, width: int) -> KnowledgeReview:
+    """The objective of ``reviewkd``."""
+    return KnowledgeReview(context.pairing, weight, width)

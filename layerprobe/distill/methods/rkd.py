@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss, normalize
 
+from layerprobe.distill.batches import FeatureBatch
 from layerprobe.distill.full_precision import in_full_precision
 from layerprobe.distill.methods.kd import WithDistillation
+from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.pairing import Pairing
 
 
@@ -40,21 +40,25 @@ def angle_potentials(features: Tensor) -> Tensor:
 
 
 class RelationalDistillation(WithDistillation):
-    """Knowledge distillation + 25 times the distance-wise and 50 times the angle-wise loss of the penultimate features.
+    """Knowledge distillation, and the weighted distance-wise and angle-wise losses of the penultimate features.
 
     Both are Huber losses (equation 6), means over pairs and triplets; the features are the vectors that enter the
-    classifiers, and the weights those of the publication's classification experiments.
+    classifiers, and the publication's classification experiments weigh the losses by 25 and 50.
     """
 
-    def __init__(self, pairing: Pairing, distance: float = 25.0, angle: float = 50.0) -> None:
-        super().__init__()
-        self.layers = pairing.names[-1]
+    def __init__(self, pairing: Pairing, temperature: float, distance: float, angle: float) -> None:
+        super().__init__(pairing, temperature)
         self.distance, self.angle = distance, angle
 
-    def feature_terms(self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def feature_terms(self, batch: FeatureBatch) -> dict[str, Tensor]:
         """The terms ``distances`` and ``angles``."""
-        ours, theirs = student[self.layers[0]].flatten(1), teacher[self.layers[1]].flatten(1)
+        ours, theirs = batch.student[-1].flatten(1), batch.teacher[-1].flatten(1)
         return {
             "distances": self.distance * huber_loss(distance_potentials(ours), distance_potentials(theirs)),
             "angles": self.angle * huber_loss(angle_potentials(ours), angle_potentials(theirs)),
         }
+
+
+def build(context: ObjectiveContext, *, temperature: float, distance: float, angle: float) -> RelationalDistillation:
+    """The objective of ``rkd``."""
+    return RelationalDistillation(context.pairing, temperature, distance, angle)

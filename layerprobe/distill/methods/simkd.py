@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from layerprobe.distill.losses import FEATURE_LOSSES
+from layerprobe.distill.batches import FeatureBatch
+from layerprobe.distill.losses.mse import mse
+from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.objectives import FeatureObjective
 from layerprobe.distill.pairing import Pairing
-from layerprobe.distill.projectors import SpatialAligner
+from layerprobe.distill.spatial import SpatialAligner
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.ending import Ending, find_ending
 from layerprobe.records import Layer
@@ -37,10 +38,10 @@ class MatchedEnding(FeatureObjective):
         super().__init__()
         self.align = SpatialAligner(pairing.student[0].shape, pairing.teacher[0].shape)
 
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
+    def forward(self, batch: FeatureBatch) -> dict[str, Tensor]:
         """The term ``features``."""
-        pair = self.align(student[0], teacher[0])
-        return {"features": FEATURE_LOSSES["mse"](pair.student, pair.teacher)}
+        pair = self.align(batch.student[0], batch.teacher[0])
+        return {"features": mse(pair.student, pair.teacher)}
 
 
 class BottleneckProjector(nn.Module):
@@ -164,3 +165,8 @@ def _ending(network: nn.Module, image_size: tuple[int, int], whose: str) -> Endi
 
 def _layer(name: str, shape: tuple[int, ...]) -> Layer:
     return Layer(0, name, "feature" if len(shape) == 1 else "block", shape, 0)
+
+
+def build(context: ObjectiveContext) -> MatchedEnding:
+    """The objective of ``simkd``."""
+    return MatchedEnding(context.pairing)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from layerprobe.distill.batches import FeatureBatch
 from layerprobe.distill.full_precision import in_full_precision
 from layerprobe.distill.methods.kd import WithDistillation
+from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.pairing import Pairing
 
 
@@ -41,13 +41,18 @@ def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class SimilarityPreserving(WithDistillation):
-    """Knowledge distillation + 3,000 times the sum over pairs of layers, one to one."""
+    """Knowledge distillation and a weight times the sum over pairs of layers, one to one."""
 
-    def __init__(self, pairing: Pairing, weight: float = 3000.0) -> None:
-        super().__init__()
-        self.pairing, self.weight = pairing, weight
+    def __init__(self, pairing: Pairing, temperature: float, weight: float) -> None:
+        super().__init__(pairing, temperature)
+        self.weight = weight
 
-    def feature_terms(self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def feature_terms(self, batch: FeatureBatch) -> dict[str, Tensor]:
         """The term ``similarity``."""
-        losses = [similarity_preserving(student[ours], teacher[theirs]) for ours, theirs in self.pairing.names]
+        losses = [similarity_preserving(*pair) for pair in zip(batch.student, batch.teacher, strict=True)]
         return {"similarity": self.weight * torch.stack(losses).sum()}
+
+
+def build(context: ObjectiveContext, *, temperature: float, weight: float) -> SimilarityPreserving:
+    """The objective of ``sp``."""
+    return SimilarityPreserving(context.pairing, temperature, weight)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.config_file import distill_config, merge
 from layerprobe.distill.mappings import is_table
 from layerprobe.distill.methods.catalogue import METHODS
-from layerprobe.distill.run import find_method
 from layerprobe.errors import LayerprobeError, closest
 from layerprobe.experiments.resolve_rules import check_rules
 from layerprobe.records import Cell
@@ -113,8 +112,7 @@ def parse_grid(text: str, name: str) -> Grid:
     paths = [planned.cell.path for planned in cells]
     if twice := [path for path in paths if paths.count(path) > 1]:
         raise LayerprobeError(f"{name}: two cells would be {twice[0]}; give them labels that differ in more than signs")
-    for planned in cells:
-        _check(planned, name)
+    cells = tuple(_checked(planned, name) for planned in cells)
     reference = str(values.get("reference") or "")
     labels = {label for planned in cells for label in (planned.cell.method, planned.cell.label)}
     if reference and reference not in labels:
@@ -183,7 +181,9 @@ def _choices(method: Values, choices: Mapping[str, Values], where: str) -> Mappi
         if unknown := [label for label in named if label not in choices]:
             raise LayerprobeError(f"{where} names a choice {unknown[0]!r}; {closest(str(unknown[0]), choices)}")
         return {label: choices[label] for label in named}
-    chosen = method["method"] in METHODS and METHODS[method["method"]].chosen_layers and "teacher_layers" not in method
+    chosen = (
+        method["method"] in METHODS and METHODS[method["method"]].layers_required and "teacher_layers" not in method
+    )
     return choices if chosen and choices else {"": {}}
 
 
@@ -222,20 +222,21 @@ def _seeds(value: Any, name: str) -> list[int]:
     return seeds
 
 
-def _check(planned: PlannedCell, name: str) -> None:
-    """Refuse what no run could be told, before any is begun."""
+def _checked(planned: PlannedCell, name: str) -> PlannedCell:
+    """A cell that says whether labels reach the backbone; what no run could be told is refused before any is begun."""
     try:
         plan = planned.config(Path())
-        find_method(plan.method)
+        reached = METHODS.find(plan.method).labels_reach_backbone(plan.alignment)
         check_rules(plan)
     except LayerprobeError as error:
         raise LayerprobeError(f"{name}: {planned.cell.label}: {error}") from None
+    return replace(planned, cell=replace(planned.cell, labels_reach_backbone=reached))
 
 
 def lacks_layers(planned: PlannedCell) -> bool:
     """Whether a cell's method needs layers of the teacher, and nothing says which."""
     plan = planned.config(Path())
-    return METHODS[plan.method].chosen_layers and plan.layers is None and not is_table(plan.alignment.mapping)
+    return METHODS[plan.method].layers_required and plan.layers is None and not is_table(plan.alignment.mapping)
 
 
 def slug(label: str) -> str:

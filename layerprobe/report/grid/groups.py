@@ -9,9 +9,6 @@ from functools import cached_property
 from layerprobe.records import CellResult, GridResults, Run
 from layerprobe.report.grid.spread import Spread, spread
 
-USES_LABELS = "uses labels"
-"""What the label of a form of feature-only says where labels reach the backbone."""
-
 
 @dataclass(frozen=True)
 class Group:
@@ -63,16 +60,10 @@ class Group:
 
     @property
     def labels_reach_backbone(self) -> bool | None:
-        """Whether labels reach the student's backbone; None where no run tells.
-
-        They do by a form that says so, and by a cross entropy that is not the classifier's alone.
-        """
-        told = [self.method, *(run.method for run in self.runs.values())]
-        if any(USES_LABELS in name for name in told):
-            return True
-        if not self.runs:
-            return None
-        return any("cross_entropy" in run.epochs[-1].losses for run in self.runs.values())
+        """Whether labels reach the student's backbone; None where neither a run nor the grid says it."""
+        said = [run.labels_reach_backbone for run in self.runs.values()]
+        said += [reached for one in self.results if (reached := one.cell.labels_reach_backbone) is not None]
+        return any(said) if said else None
 
 
 def group_cells(results: GridResults) -> tuple[Group, ...]:

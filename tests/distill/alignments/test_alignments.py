@@ -8,17 +8,20 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from layerprobe.distill.alignments import ALIGNMENTS
+from layerprobe.distill.alignments.by_class import ClassAxes, ClassMoments
+from layerprobe.distill.alignments.catalogue import ALIGNMENTS
 from layerprobe.distill.alignments.channel_vectors import Covariance, channel_vectors
 from layerprobe.distill.alignments.geometry import PrincipalAxes
 from layerprobe.distill.alignments.moments import Moments, moment_loss
+from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.alignments.projected import FeatureOnly
 from layerprobe.distill.alignments.relation import relation
-from layerprobe.distill.losses import FEATURE_LOSSES
-from layerprobe.distill.methods.by_class import ClassAxes, ClassMoments
+from layerprobe.distill.batches import FeatureBatch, LabelledFeatureBatch
+from layerprobe.distill.losses.catalogue import FEATURE_LOSSES
 from layerprobe.distill.pairing import Pairing
-from layerprobe.distill.projectors import Projector, ThreeLayerProjector
+from layerprobe.distill.projectors import ThreeLayerProjector
 from layerprobe.records import Layer
+from tests.helpers.objectives import feature_only
 
 SHAPES = (((2, 4, 6), (5, 3, 3)), ((6, 2, 3), (7, 4)), ((4,), (9,)))
 PAIRING = Pairing(
@@ -71,7 +74,7 @@ def test_covariance_in_batches_is_that_of_all_vectors() -> None:
 def test_principal_axes() -> None:
     student, teacher = features()
     objective = PrincipalAxes(PAIRING).double()
-    objective.fit([[f[:3] for f in teacher], [f[3:] for f in teacher]])
+    objective.fit([FeatureBatch((), [f[part] for f in teacher]) for part in (slice(3), slice(3, None))])
     assert not list(objective.parameters()) and objective.needs_fit
     losses = []
     for number, (ours, theirs) in enumerate(zip(student, teacher, strict=True)):
@@ -80,7 +83,7 @@ def test_principal_axes() -> None:
         axes = axes_of(samples, pair.student.shape[1])
         target = (np.moveaxis(pair.teacher.numpy(), 1, -1) - samples.mean(axis=0)) @ axes
         losses.append(((np.moveaxis(pair.student.numpy(), 1, -1) - target) ** 2).mean())
-    assert float(objective(student, teacher)["features"]) == pytest.approx(np.mean(losses), rel=1e-6)
+    assert float(objective(FeatureBatch(student, teacher))["features"]) == pytest.approx(np.mean(losses), rel=1e-6)
 
 
 def test_principal_axes_of_the_student_itself_are_reached() -> None:
@@ -88,16 +91,16 @@ def test_principal_axes_of_the_student_itself_are_reached() -> None:
     same = Pairing((Layer(0, "s", "block", (6,), 0),), (Layer(0, "t", "block", (6,), 0),))
     teacher = normal(40, 6)
     objective = PrincipalAxes(same).double()
-    objective.fit([[teacher]])
+    objective.fit([FeatureBatch((), [teacher])])
     components = torch.from_numpy((teacher.numpy() - teacher.numpy().mean(axis=0)) @ axes_of(teacher.numpy(), 6))
-    assert float(objective([components], [teacher])["features"]) == pytest.approx(0, abs=1e-12)
+    assert float(objective(FeatureBatch([components], [teacher]))["features"]) == pytest.approx(0, abs=1e-12)
 
 
 def test_axes_of_classes() -> None:
     student, teacher = features()
     objective = ClassAxes(PAIRING, classes=3).double()
-    objective.fit([([f[:3] for f in teacher], LABELS[:3]), ([f[3:] for f in teacher], LABELS[3:])])
-    assert objective.uses_labels
+    parts = slice(3), slice(3, None)
+    objective.fit([LabelledFeatureBatch((), [f[part] for f in teacher], LABELS[part]) for part in parts])
     losses = []
     for number, (ours, theirs) in enumerate(zip(student, teacher, strict=True)):
         pair = objective.aligners[number](ours, theirs)
@@ -114,7 +117,9 @@ def test_axes_of_classes() -> None:
             axes, found = axes_of(own, narrow), _class_axes(objective, number, label)
             known = np.linalg.matrix_rank(own - own.mean(axis=0), tol=1e-6)
             assert np.allclose(found[:, : min(known, narrow)], axes[:, : min(known, narrow)], atol=1e-5)
-    assert float(objective(student, teacher, LABELS)["features"]) == pytest.approx(np.sum(losses), rel=1e-6)
+    assert float(objective(LabelledFeatureBatch(student, teacher, LABELS))["features"]) == pytest.approx(
+        np.sum(losses), rel=1e-6
+    )
 
 
 def _class_axes(objective: ClassAxes, number: int, label: int) -> np.ndarray:
@@ -142,12 +147,12 @@ def test_moments_of_clusters_and_of_classes() -> None:
     student, teacher = features(12)
     teacher[-1] = normal(12, 9) + 20 * (torch.arange(12) % 3)[:, None]
     objective = Moments(PAIRING, clusters=3).double()
-    objective.fit([[f[:5] for f in teacher], [f[5:] for f in teacher]])
+    objective.fit([FeatureBatch((), [f[part] for f in teacher]) for part in (slice(5), slice(5, None))])
     by_class = ClassMoments(PAIRING).double()
     by_class.load_state_dict({n: v for n, v in objective.state_dict().items() if n.startswith("projectors")})
-    terms = objective(student, teacher)
+    terms = objective(FeatureBatch(student, teacher))
     # The clusters of the last layer are these three groups, so that both forms agree.
-    expected = by_class(student, teacher, torch.arange(12) % 3)
+    expected = by_class(LabelledFeatureBatch(student, teacher, torch.arange(12) % 3))
     for name in ("features", "moments"):
         assert float(terms[name].detach()) == pytest.approx(float(expected[name].detach()), rel=1e-12)
     pairs = [p(s, t) for p, s, t in zip(objective.projectors, student, teacher, strict=True)]
@@ -158,10 +163,10 @@ def test_moments_of_clusters_and_of_classes() -> None:
 def test_fewer_images_than_clusters() -> None:
     student, teacher = features(3)
     objective = Moments(PAIRING, clusters=10).double()
-    objective.fit([teacher])
+    objective.fit([FeatureBatch((), teacher)])
     assert objective.centres.shape == (10, 9)
     assert torch.equal(objective.centres[3:], objective.centres[:1].expand(7, 9))
-    assert math.isfinite(float(objective(student, teacher)["moments"].detach()))
+    assert math.isfinite(float(objective(FeatureBatch(student, teacher))["moments"].detach()))
 
 
 @pytest.mark.parametrize("images", [2, 5])
@@ -195,15 +200,15 @@ FORMS = [(name, loss) for name in ALIGNMENTS for loss in (["mse"] if name == "re
 @pytest.mark.parametrize(("name", "loss"), FORMS)
 def test_twenty_steps_lower_the_loss(name: str, loss: str) -> None:
     torch.manual_seed(0)
-    objective = ALIGNMENTS[name](PAIRING, FEATURE_LOSSES[loss], Projector)
+    objective = feature_only(Alignment(name, loss=loss), PAIRING)
     student, teacher = ([f.float() for f in side] for side in features())
     student = [f.requires_grad_() for f in student]
     if objective.needs_fit:
-        objective.fit([teacher])
+        objective.fit([FeatureBatch((), teacher)])
     optimizer = torch.optim.Adam([*student, *objective.parameters()], lr=0.02)
     losses = []
     for _ in range(20):
-        total = torch.stack(list(objective(student, teacher).values())).sum()
+        total = torch.stack(list(objective(FeatureBatch(student, teacher)).values())).sum()
         optimizer.zero_grad()
         total.backward()
         optimizer.step()

@@ -5,17 +5,18 @@ from pathlib import Path
 import pytest
 
 from layerprobe.distill.alignments.attention import AttentionMapping
-from layerprobe.distill.alignments.options import Alignment, feature_only
+from layerprobe.distill.alignments.by_class import ClassAxes, ClassMoments
+from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.alignments.projected import FeatureOnly
 from layerprobe.distill.config import DistillConfig
-from layerprobe.distill.methods.by_class import ClassAxes, ClassMoments
-from layerprobe.distill.methods.with_logits import FeaturesAndLogits
+from layerprobe.distill.methods.feature_only import FeaturesAndLogits
 from layerprobe.distill.pairing import Pairing, full_pairing
 from layerprobe.distill.projectors import ThreeLayerProjector
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
 from layerprobe.networks import DataSpec, ModelSpec
 from layerprobe.records import Layer
+from tests.helpers.objectives import feature_only
 
 PAIRING = Pairing(
     (Layer(0, "a", "block", (2, 4, 4), 0), Layer(1, "b", "block", (3, 2, 2), 0)),

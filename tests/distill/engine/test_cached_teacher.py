@@ -51,11 +51,11 @@ def test_images_are_found_by_their_position() -> None:
         )
         for first, last in ((0, 3), (3, 5))
     ]
-    recalled = CachedTeacherFeatures(passes, 5).recall(torch.tensor([4, 0, 3]))
+    recalled = CachedTeacherFeatures(passes, 5).outputs(torch.tensor([4, 0, 3]))
     assert recalled.logits.tolist() == [[4], [0], [3]] and recalled.features["a"].flatten().tolist() == [4.5, 0.5, 3.5]
     assert recalled.features["a"].dtype == torch.float16
     with pytest.raises(ValueError, match="no image"):
-        CachedTeacherFeatures([], 0).recall(torch.tensor([0]))
+        CachedTeacherFeatures([], 0).outputs(torch.tensor([0]))
 
 
 def test_what_does_not_go_together_is_refused(small: DistillConfig, tmp_path: Path) -> None:

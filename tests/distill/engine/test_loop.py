@@ -8,17 +8,19 @@ from torch import Tensor, nn
 
 from layerprobe.data.datasets import open_dataset
 from layerprobe.distill.alignments.options import Alignment
-from layerprobe.distill.config import Training
+from layerprobe.distill.config import Recipe, Training
 from layerprobe.distill.engine.checkpoints import LATEST, Checkpoints
 from layerprobe.distill.engine.images import Images, load_images
-from layerprobe.distill.engine.loop import Pupil, Recipe, make_accelerator, train
+from layerprobe.distill.engine.loop import train
+from layerprobe.distill.engine.setup import TrainingSetup
 from layerprobe.distill.engine.step import TrainingStep
 from layerprobe.distill.mappings import mapped
 from layerprobe.distill.methods.catalogue import METHODS
-from layerprobe.distill.methods.setting import Setting
+from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.layers.discovery import discover_layers
 from layerprobe.records import EpochMetrics, Preprocessing
 from layerprobe.runtime.devices import resolve_device
+from layerprobe.runtime.process_group import make_accelerator
 
 PREPROCESSING = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3)
 BATCH = 8
@@ -34,12 +36,14 @@ def network(seed: int) -> nn.Sequential:
     )  # fmt: skip
 
 
-def pupil(student: nn.Module, alignment: Alignment | None = None) -> Pupil:
+def setup(student: nn.Module, alignment: Alignment | None = None) -> TrainingSetup:
     """Feature-only from one such network to another, at both non-linearities."""
     form, layers = alignment or Alignment(), discover_layers(student, (8, 8))[:2]
     assert [layer.name for layer in layers] == ["2", "5"]
     teacher, pairing = network(7).eval(), mapped(form.mapping, layers, layers)
-    return Pupil(student, METHODS["feature-only"].build(Setting(pairing, BATCH, 10, form)), pairing, teacher)
+    return TrainingSetup(
+        student, METHODS["feature-only"].build(ObjectiveContext(pairing, BATCH, 10, form)), pairing, teacher
+    )
 
 
 def images(count: int = 30, share: tuple[int, int] = (0, 1)) -> Images:
@@ -59,7 +63,7 @@ def test_gradients_that_are_clipped_in_parts_are_unscaled_once_a_step() -> None:
         accelerator.scaler.unscale_(accelerator._optimizers[0].optimizer)
 
     accelerator.unscale_gradients = unscale  # with float16 alone it does something, and a CPU has none
-    train(pupil(network(0)), images(), Recipe(1, 0.01, clip=0.05), accelerator)
+    train(setup(network(0)), images(), Recipe(1, 0.01, clip=0.05), accelerator)
     assert len(unscaled) == 4  # 30 images in batches of 8
 
 
@@ -69,7 +73,7 @@ def test_a_rehearsal_takes_no_more_than_one_processs_batch() -> None:
     assert both.order.sizes() == [16, 16, 8] and both.order.largest == BATCH
     assert [images(10, share=(part, 4)).order.largest for part in (0, 1)] == [3, 3]
     train(
-        pupil(network(0), Alignment(mapping="attention")),
+        setup(network(0), Alignment(mapping="attention")),
         both,
         Recipe(1, 0.01),
         make_accelerator(resolve_device("cpu")),
@@ -79,7 +83,7 @@ def test_a_rehearsal_takes_no_more_than_one_processs_batch() -> None:
 def test_a_rehearsal_is_as_a_step_and_leaves_the_statistics_alone() -> None:
     student, loaded = network(0), images()
     before = {name: value.clone() for name, value in student.state_dict().items()}
-    lesson = TrainingStep(pupil(student), PREPROCESSING, make_accelerator(resolve_device("cpu")))
+    lesson = TrainingStep(setup(student), PREPROCESSING, make_accelerator(resolve_device("cpu")))
     lesson.warm_up(loaded.some(BATCH))
     assert all(torch.equal(student.state_dict()[name], value) for name, value in before.items())
     put_out: list[Tensor] = []
@@ -106,10 +110,10 @@ def test_a_training_that_goes_on_is_the_one_that_was_not_stopped(tmp_path: Path)
         Recipe(2, 0.01),
         Checkpoints(tmp_path, {}),
     )
-    train(pupil(whole), images(), recipe, accelerator)
+    train(setup(whole), images(), recipe, accelerator)
     with pytest.raises(StoppedError):
-        train(pupil(part), images(), recipe, accelerator, stop, checkpoints=checkpoints)
-    train(pupil(rest), images(), recipe, accelerator, saved=checkpoints.load(LATEST))
+        train(setup(part), images(), recipe, accelerator, stop, checkpoints=checkpoints)
+    train(setup(rest), images(), recipe, accelerator, saved=checkpoints.load(LATEST))
     expected = whole.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in rest.state_dict().items())
 
@@ -121,6 +125,6 @@ def test_what_is_frozen_stays_as_it_is(frozen: list[str] | None) -> None:
     for name in names:
         student.get_parameter(name).requires_grad_(False)
     before = {name: value.detach().clone() for name, value in student.named_parameters()}
-    train(pupil(student), images(), Recipe(1, 0.01, clip=1.0), make_accelerator(resolve_device("cpu")))
+    train(setup(student), images(), Recipe(1, 0.01, clip=1.0), make_accelerator(resolve_device("cpu")))
     same = {name for name, value in student.named_parameters() if torch.equal(value, before[name])}
     assert same == set(names)

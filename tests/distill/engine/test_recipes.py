@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from layerprobe.distill.config import DistillConfig, Recipe, Training
+from layerprobe.distill.engine.catalogue import SCHEDULES
 from layerprobe.distill.engine.optimizers import check_recipe, find_head, make_optimizer
-from layerprobe.distill.engine.schedules import SCHEDULES, check_schedule
+from layerprobe.distill.engine.schedules import check_schedule
 from layerprobe.distill.presets import PRESETS, preset
 from layerprobe.distill.run import distill_student
-from layerprobe.distill.session import Cast, RunSession
+from layerprobe.distill.session import PreparedRun, RunSession
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.discovery import discover_layers
 
@@ -21,7 +22,7 @@ from layerprobe.layers.discovery import discover_layers
 def rates(recipe: Recipe, steps: int = 5) -> list[float]:
     parameter = nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=recipe.learning_rate or 0.0)
-    schedule = SCHEDULES[recipe.schedule](optimizer, recipe, steps)
+    schedule = SCHEDULES[recipe.schedule].load()(optimizer, recipe, steps)
     seen = []
     for _ in range(recipe.epochs * steps):
         seen.append(schedule.get_last_lr()[0])
@@ -66,21 +67,21 @@ def test_the_backbone_of_a_pretrained_network_learns_at_its_own_rate(optimizer: 
     assert len(one) == 1 and len(one[0]["params"]) == 6
     recipe = replace(recipe, schedule="onecycle", epochs=10)
     two = make_optimizer(student, objective, (head,), recipe)
-    SCHEDULES["onecycle"](two, recipe, 10)
+    SCHEDULES["onecycle"].load()(two, recipe, 10)
     assert two.param_groups[0]["lr"] == pytest.approx(100 * two.param_groups[1]["lr"])
 
 
 def test_a_projector_within_the_student_is_no_backbone(small: DistillConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    casts: list[Cast] = []
-    monkeypatch.setattr(RunSession, "run", lambda self, cast, *more: casts.append(cast))
+    seen: list[PreparedRun] = []
+    monkeypatch.setattr(RunSession, "run", lambda self, prepared, *more: seen.append(prepared))
     training = replace(small.training, backbone_lr_factor=0.1, learning_rate=0.2)
     distill_student(replace(small, method="simkd", layers=None, training=training))
-    pupil = casts[0].pupil
-    groups = make_optimizer(pupil.student, pupil.objective, pupil.fresh, training).param_groups
-    names = {parameter: name for name, parameter in pupil.student.named_parameters()}
-    fresh, backbone = ({names[parameter] for parameter in group["params"]} for group in groups)
-    assert fresh == {name for name in names.values() if "projector" in name or name.startswith("linear.")}
-    assert "layer3.projector.layers.0.weight" in fresh and "layer3.map.2.conv2.weight" in backbone
+    setup = seen[0].setup
+    groups = make_optimizer(setup.student, setup.objective, setup.new_modules, training).param_groups
+    names = {parameter: name for name, parameter in setup.student.named_parameters()}
+    new, backbone = ({names[parameter] for parameter in group["params"]} for group in groups)
+    assert new == {name for name in names.values() if "projector" in name or name.startswith("linear.")}
+    assert "layer3.projector.layers.0.weight" in new and "layer3.map.2.conv2.weight" in backbone
     assert groups[0]["lr"] == 0.2 and groups[1]["lr"] == pytest.approx(0.02)
 
 

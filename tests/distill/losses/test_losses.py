@@ -6,13 +6,14 @@ import torch
 from torch.autograd import gradcheck
 
 from layerprobe.distill.alignments.projected import FeatureOnly
-from layerprobe.distill.losses import FEATURE_LOSSES
-from layerprobe.distill.methods.fitnets import FitNets
-from layerprobe.distill.methods.kd import KnowledgeDistillation, softened_kl
+from layerprobe.distill.batches import FeatureBatch, LogitBatch
+from layerprobe.distill.losses.feature_loss import load_feature_loss
+from layerprobe.distill.methods.kd import softened_kl
 from layerprobe.distill.methods.scratch import Scratch
 from layerprobe.distill.pairing import Pairing
 from layerprobe.layers.capture import Captured
 from layerprobe.records import Layer
+from tests.helpers.objectives import objective_of
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
@@ -26,7 +27,7 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def test_mse() -> None:
     a, b = torch.randn(3, 5, 2, 7, dtype=torch.float64), torch.randn(3, 5, 2, 7, dtype=torch.float64)
-    loss = FEATURE_LOSSES["mse"]
+    loss = load_feature_loss("mse")
     assert float(loss(a, b)) == pytest.approx(float(((a.numpy() - b.numpy()) ** 2).mean()), rel=1e-12)
     assert float(loss(a, a)) == 0
     assert gradcheck(loss, (a[:1, :2].requires_grad_(), b[:1, :2]))
@@ -46,7 +47,7 @@ def test_softened_kl(temperature: float) -> None:
 
 def test_kd_is_cross_entropy_plus_sixteen_kl_at_temperature_four() -> None:
     ours, theirs, labels = torch.randn(6, 5), torch.randn(6, 5), torch.randint(0, 5, (6,))
-    terms = KnowledgeDistillation()(Captured(ours, {}), Captured(theirs, {}), labels)
+    terms = objective_of("kd")(LogitBatch(Captured(ours, {}), Captured(theirs, {}), labels))
     p, q = softmax(theirs.double().numpy() / 4), softmax(ours.double().numpy() / 4)
     assert float(terms["kl"]) == pytest.approx(16 * (p * np.log(p / q)).sum(axis=1).mean(), rel=1e-4)
     assert float(terms["cross_entropy"]) == pytest.approx(
@@ -57,7 +58,7 @@ def test_kd_is_cross_entropy_plus_sixteen_kl_at_temperature_four() -> None:
 
 def test_scratch_is_cross_entropy() -> None:
     logits, labels = torch.randn(6, 5, dtype=torch.float64), torch.randint(0, 5, (6,))
-    terms = Scratch()(Captured(logits, {}), None, labels)
+    terms = Scratch()(LogitBatch(Captured(logits, {}), None, labels))
     assert {name: float(value) for name, value in terms.items()} == pytest.approx(
         {"cross_entropy": cross_entropy(logits.numpy(), labels.numpy())}
     )
@@ -85,24 +86,26 @@ def test_feature_only_is_the_mean_over_pairs_of_projected_mse() -> None:
     objective = FeatureOnly(PAIRING)
     student = [torch.randn(6, 2, 4, 4), torch.randn(6, 3, 2, 2)]
     teacher = [torch.randn(6, 5, 2, 2), torch.randn(6, 4, 2, 2)]
-    terms = objective(student, teacher)
+    terms = objective(FeatureBatch(student, teacher))
     assert set(terms) == {"features"}
     assert float(terms["features"].detach()) == pytest.approx(expected_features(objective, student, teacher), rel=1e-5)
 
 
 def test_fitnets_is_kd_plus_the_features() -> None:
-    objective = FitNets(PAIRING)
+    objective = objective_of("fitnets", PAIRING)
     features = {"a": torch.randn(6, 2, 4, 4), "b": torch.randn(6, 3, 2, 2)}
     targets = {"x": torch.randn(6, 5, 2, 2), "y": torch.randn(6, 4, 2, 2)}
     ours, theirs = Captured(torch.randn(6, 5), features), Captured(torch.randn(6, 5), targets)
     labels = torch.randint(0, 5, (6,))
-    terms = objective(ours, theirs, labels)
+    terms = objective(LogitBatch(ours, theirs, labels))
     expected = expected_features(objective.hints, list(features.values()), list(targets.values()))
     assert float(terms["features"].detach()) == pytest.approx(expected, rel=1e-5)
-    assert {name: terms[name] for name in ("kl", "cross_entropy")} == KnowledgeDistillation()(ours, theirs, labels)
+    assert {name: terms[name] for name in ("kl", "cross_entropy")} == objective_of("kd")(
+        LogitBatch(ours, theirs, labels)
+    )
 
 
-@pytest.mark.parametrize("objective", [KnowledgeDistillation(), FitNets(PAIRING)])
+@pytest.mark.parametrize("objective", [objective_of("kd"), objective_of("fitnets", PAIRING)])
 def test_a_missing_teacher_is_a_programming_error(objective: torch.nn.Module) -> None:
     with pytest.raises(ValueError, match="needs a teacher"):
-        objective(Captured(torch.randn(2, 5), {}), None, torch.tensor([0, 1]))
+        objective(LogitBatch(Captured(torch.randn(2, 5), {}), None, torch.tensor([0, 1])))

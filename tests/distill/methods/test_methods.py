@@ -8,24 +8,24 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from layerprobe.distill.losses import FEATURE_LOSSES
-from layerprobe.distill.methods.attention_transfer import AttentionTransfer, attention_map
+from layerprobe.distill.batches import FeatureBatch, IndexedBatch, LogitBatch
+from layerprobe.distill.losses.catalogue import FEATURE_LOSSES
+from layerprobe.distill.losses.feature_loss import load_feature_loss
+from layerprobe.distill.methods.attention_transfer import attention_map
 from layerprobe.distill.methods.crd import ContrastiveDistillation, OtherClasses
-from layerprobe.distill.methods.dkd import DecoupledDistillation, other_classes_kl, target_class_kl
-from layerprobe.distill.methods.fitnets import FitNets
-from layerprobe.distill.methods.kd import KnowledgeDistillation
-from layerprobe.distill.methods.kd_std import StandardizedDistillation, standardized
-from layerprobe.distill.methods.reviewkd import KnowledgeReview, hierarchical_loss
-from layerprobe.distill.methods.rkd import RelationalDistillation, angle_potentials, distance_potentials
-from layerprobe.distill.methods.semckd import SemanticCalibration
+from layerprobe.distill.methods.dkd import other_classes_kl, target_class_kl
+from layerprobe.distill.methods.kd_std import standardized
+from layerprobe.distill.methods.reviewkd import hierarchical_loss
+from layerprobe.distill.methods.rkd import angle_potentials, distance_potentials
 from layerprobe.distill.methods.simkd import BottleneckProjector, MatchedEnding, reuse_classifier
-from layerprobe.distill.methods.sp import SimilarityPreserving, similarity_preserving
-from layerprobe.distill.objectives import LabelledObjective
+from layerprobe.distill.methods.sp import similarity_preserving
+from layerprobe.distill.objectives import LogitObjective
 from layerprobe.distill.pairing import Pairing, full_pairing
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.capture import Capture, Captured
 from layerprobe.models.zoo import build_model
 from layerprobe.records import Layer
+from tests.helpers.objectives import objective_of
 
 PAIRING = Pairing(
     (Layer(0, "a", "block", (2, 4, 6), 0), Layer(1, "b", "block", (3, 2, 3), 0)),
@@ -39,13 +39,21 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def batch(images: int = 5, classes: int = 4) -> tuple[Captured, Captured, Tensor]:
+def batch(images: int = 5, classes: int = 4) -> LogitBatch:
     student = {"a": normal(images, 2, 4, 6, seed=1), "b": normal(images, 3, 2, 3, seed=2)}
     teacher = {"x": normal(images, 5, 3, 3, seed=3), "y": normal(images, 7, 4, seed=4)}
     labels = torch.arange(images) % classes
-    return (
-        Captured(normal(images, classes, seed=5), student), Captured(normal(images, classes, seed=6), teacher), labels,
-    )  # fmt: skip
+    ours, theirs = (
+        Captured(normal(images, classes, seed=5), student),
+        Captured(normal(images, classes, seed=6), teacher),
+    )
+    return LogitBatch(ours, theirs, labels)
+
+
+def parts(images: int = 5, classes: int = 4) -> tuple[Captured, Captured, Tensor]:
+    made = batch(images, classes)
+    assert made.teacher is not None
+    return made.student, made.teacher, made.labels
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
@@ -62,11 +70,11 @@ def test_huber_and_cosine(shape: tuple[int, ...]) -> None:
     a, b = 2 * normal(*shape), normal(*shape, seed=1)
     d = np.abs(a.numpy() - b.numpy())
     expected = np.where(d < 1, d**2 / 2, d - 0.5).mean()
-    assert float(FEATURE_LOSSES["huber"](a, b)) == pytest.approx(expected, rel=1e-12)
+    assert float(load_feature_loss("huber")(a, b)) == pytest.approx(expected, rel=1e-12)
     x, y = np.moveaxis(a.numpy(), 1, -1), np.moveaxis(b.numpy(), 1, -1)
     cosines = (x * y).sum(-1) / np.linalg.norm(x, axis=-1) / np.linalg.norm(y, axis=-1)
-    assert float(FEATURE_LOSSES["cosine"](a, b)) == pytest.approx((1 - cosines).mean(), rel=1e-9)
-    for loss in FEATURE_LOSSES.values():
+    assert float(load_feature_loss("cosine")(a, b)) == pytest.approx((1 - cosines).mean(), rel=1e-9)
+    for loss in map(load_feature_loss, FEATURE_LOSSES):
         assert float(loss(a, a)) == pytest.approx(0, abs=1e-12)
         assert gradcheck(loss, (a.clone().requires_grad_(), b))
         with pytest.raises(ValueError, match="student features"):
@@ -74,26 +82,28 @@ def test_huber_and_cosine(shape: tuple[int, ...]) -> None:
 
 
 def test_standardized_distillation() -> None:
-    student, teacher, labels = batch()
+    student, teacher, labels = parts()
     z = [
         (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True)
         for x in (student.logits.numpy(), teacher.logits.numpy())
     ]
     expected = 16 * np.mean([kl(softmax(t / 4), softmax(s / 4)) for s, t in zip(*z, strict=True)])
-    assert float(StandardizedDistillation()(student, teacher, labels)["kl"]) == pytest.approx(expected, rel=1e-5)
+    assert float(objective_of("kd-std")(LogitBatch(student, teacher, labels))["kl"]) == pytest.approx(
+        expected, rel=1e-5
+    )
     scaled = Captured(3 * teacher.logits + 7, {})
-    assert float(StandardizedDistillation()(scaled, teacher, labels)["kl"]) == pytest.approx(0, abs=1e-9)
+    assert float(objective_of("kd-std")(LogitBatch(scaled, teacher, labels))["kl"]) == pytest.approx(0, abs=1e-9)
     assert gradcheck(standardized, student.logits.requires_grad_())
 
 
 def test_decoupled_distillation() -> None:
-    student, teacher, labels = batch(6, 5)
+    student, teacher, labels = parts(6, 5)
     targets, others = [], []
     for s, t, c in zip(student.logits.numpy() / 4, teacher.logits.numpy() / 4, labels.tolist(), strict=True):
         p, q = softmax(t), softmax(s)
         targets.append(kl(np.array([p[c], 1 - p[c]]), np.array([q[c], 1 - q[c]])))
         others.append(kl(np.delete(p, c) / (1 - p[c]), np.delete(q, c) / (1 - q[c])))
-    terms = DecoupledDistillation()(student, teacher, labels)
+    terms = objective_of("dkd")(LogitBatch(student, teacher, labels))
     assert float(terms["target_kl"]) == pytest.approx(16 * np.mean(targets), rel=1e-9)
     assert float(terms["others_kl"]) == pytest.approx(16 * 8 * np.mean(others), rel=1e-9)
     # Equation 6: KL of all classes = TCKD + (1 - p_t) NCKD.
@@ -109,7 +119,7 @@ def test_decoupled_distillation() -> None:
 
 @pytest.mark.parametrize("images", [2, 5])
 def test_similarity_preserving(images: int) -> None:
-    student, teacher, labels = batch(images)
+    student, teacher, labels = parts(images)
 
     def rows(features: np.ndarray) -> np.ndarray:
         flat = features.reshape(len(features), -1)
@@ -121,7 +131,7 @@ def test_similarity_preserving(images: int) -> None:
         np.linalg.norm(rows(teacher.features[t].numpy()) - rows(student.features[s].numpy())) ** 2 / images**2
         for s, t in pairs
     )
-    terms = SimilarityPreserving(PAIRING)(student, teacher, labels)
+    terms = objective_of("sp", PAIRING)(LogitBatch(student, teacher, labels))
     assert float(terms["similarity"]) == pytest.approx(3000 * expected, rel=1e-9)
     features = student.features["a"]
     assert float(similarity_preserving(features, 3 * features)) == pytest.approx(0, abs=1e-12)
@@ -151,7 +161,8 @@ def test_relational_distillation(images: int) -> None:
 
     s, t = potentials(ours.numpy()), potentials(theirs.numpy())
     student, teacher = Captured(normal(images, 4), {"s": ours}), Captured(normal(images, 4, seed=2), {"t": theirs})
-    terms = RelationalDistillation(pairing)(student, teacher, torch.zeros(images, dtype=torch.int64))
+    labels = torch.zeros(images, dtype=torch.int64)
+    terms = objective_of("rkd", pairing)(LogitBatch(student, teacher, labels))
     assert float(terms["distances"]) == pytest.approx(25 * huber(s[0], t[0]), rel=1e-6, abs=1e-12)
     assert float(terms["angles"]) == pytest.approx(50 * huber(s[1], t[1]), rel=1e-6, abs=1e-12)
     rotation = torch.linalg.qr(normal(6, 6, seed=3))[0]
@@ -168,8 +179,8 @@ def test_relational_distillation(images: int) -> None:
 
 
 def test_attention_transfer() -> None:
-    student, teacher, labels = batch()
-    terms = AttentionTransfer(PAIRING)(student, teacher, labels)
+    student, teacher, labels = parts()
+    terms = objective_of("attention-transfer", PAIRING)(LogitBatch(student, teacher, labels))
 
     def unit_maps(features: np.ndarray) -> np.ndarray:
         maps = (features**2).sum(axis=1).reshape(len(features), -1)
@@ -185,28 +196,29 @@ def test_attention_transfer() -> None:
 
 
 def test_a_pair_that_meets_in_one_position_is_mentioned(caplog: pytest.LogCaptureFixture) -> None:
-    AttentionTransfer(PAIRING)
+    objective_of("attention-transfer", PAIRING)
     assert not caplog.records
-    AttentionTransfer(Pairing(PAIRING.student, (PAIRING.teacher[0], Layer(1, "fc.input", "feature", (7,), 0))))
+    pairing = Pairing(PAIRING.student, (PAIRING.teacher[0], Layer(1, "fc.input", "feature", (7,), 0)))
+    objective_of("attention-transfer", pairing)
     assert "b and fc.input meet in one: that pair teaches nothing" in caplog.text and len(caplog.records) == 1
 
 
 def test_full_fitnets_pairs_every_layer_with_every_layer() -> None:
     assert CROSSED.names == (("a", "x"), ("a", "y"), ("b", "x"), ("b", "y"))
-    student, teacher, labels = batch()
-    objective = FitNets(CROSSED).double()
+    student, teacher, labels = parts()
+    objective = objective_of("fitnets-full", CROSSED).double()
     losses = []
     for projector, (ours, theirs) in zip(objective.hints.projectors, CROSSED.names, strict=True):
         pair = projector(student.features[ours], teacher.features[theirs])
         losses.append(float(((pair.student - pair.teacher) ** 2).mean().detach()))
-    terms = objective(student, teacher, labels)
+    terms = objective(LogitBatch(student, teacher, labels))
     assert float(terms["features"].detach()) == pytest.approx(np.mean(losses), rel=1e-12)
 
 
 def test_semantic_calibration() -> None:
     torch.manual_seed(0)
-    objective = SemanticCalibration(CROSSED, batch_size=6).double().eval()
-    student, teacher, labels = batch(5)
+    objective = objective_of("semckd", CROSSED, batch_size=6).double().eval()
+    student, teacher, labels = parts(5)
     similarities = {}
     for name, features in {**student.features, **teacher.features}.items():
         flat = features.flatten(1).numpy()
@@ -229,12 +241,13 @@ def test_semantic_calibration() -> None:
                 pair = objective.hints.projectors[2 * row + column](student.features[s], teacher.features[t])
                 error = ((pair.student - pair.teacher)[image].detach().numpy() ** 2).mean()
                 expected += 400 * attention[column] * error / 5 / 2  # 5 images, 2 student layers
-    terms = objective(student, teacher, labels)
+    terms = objective(LogitBatch(student, teacher, labels))
     assert float(terms["features"].detach()) == pytest.approx(expected, rel=1e-9)
     with pytest.raises(ValueError, match="a batch of 7 images, at most 6"):
-        objective(*batch(7))
-    features = student.features["a"].clone().requires_grad_()
-    check = lambda x: objective.feature_terms({**student.features, "a": x}, teacher.features)["features"]  # noqa: E731
+        objective(batch(7))
+    features, second = student.features["a"].clone().requires_grad_(), student.features["b"]
+    targets = [teacher.features[one.name] for one in CROSSED.teacher]
+    check = lambda x: objective.feature_terms(FeatureBatch([x, x, second, second], targets))["features"]  # noqa: E731
     assert gradcheck(check, features)
 
 
@@ -259,7 +272,7 @@ MAPS = Pairing(
 
 def test_knowledge_review_goes_from_deep_to_shallow() -> None:
     torch.manual_seed(0)
-    objective = KnowledgeReview(MAPS).double().eval()
+    objective = objective_of("reviewkd", MAPS).double().eval()
     a, b, x, y = normal(5, 2, 4, 6), normal(5, 3, 2, 3, seed=1), normal(5, 5, 3, 3, seed=2), normal(5, 4, 2, 2, seed=3)
     deep, shallow = objective.fusions[1], objective.fusions[0]
     assert deep.attention is None and shallow.attention is not None
@@ -271,16 +284,17 @@ def test_knowledge_review_goes_from_deep_to_shallow() -> None:
     fused = entered * weights[:, :1] + upsampled * weights[:, 1:]
     expected = expected + hierarchical_loss(shallow.leave(resize(fused, (3, 3))), x)
     student = Captured(normal(5, 4, seed=4), {"a": a, "b": b})
-    terms = objective(student, Captured(normal(5, 4, seed=5), {"x": x, "y": y}), torch.arange(5) % 4)
+    teacher = Captured(normal(5, 4, seed=5), {"x": x, "y": y})
+    terms = objective(LogitBatch(student, teacher, torch.arange(5) % 4))
     assert set(terms) == {"cross_entropy", "review"}
     assert float(terms["review"].detach()) == pytest.approx(float(expected.detach()), rel=1e-12)
     with pytest.raises(LayerprobeError, match=r"reviewkd fuses maps, but 'y' has shape \(7, 4\)"):
-        KnowledgeReview(PAIRING)
+        objective_of("reviewkd", PAIRING)
 
 
 def contrast(pairing: Pairing, labels: Tensor) -> ContrastiveDistillation:
     torch.manual_seed(0)
-    objective = ContrastiveDistillation(pairing, negatives=7, width=4)
+    objective = objective_of("crd", pairing, negatives=7, width=4)
     objective.prepare(labels)
     return objective.double()
 
@@ -312,7 +326,7 @@ def test_contrastive_distillation(monkeypatch: pytest.MonkeyPatch) -> None:
         e = e / (e.mean() * m)
         h = e / (e + k / m)
         expected -= (np.log(h[:, 0]) + np.log(1 - h[:, 1:]).sum(axis=1)).mean()
-    terms = objective(student, teacher, labels, positions)
+    terms = objective(IndexedBatch(student, teacher, labels, positions))
     assert float(terms["contrast"].detach()) == pytest.approx(0.8 * expected, rel=1e-6)
     moved = 0.5 * banks[1][positions] + 0.5 * anchors[0]
     moved /= np.linalg.norm(moved, axis=1, keepdims=True)
@@ -320,7 +334,8 @@ def test_contrastive_distillation(monkeypatch: pytest.MonkeyPatch) -> None:
     untouched = [row for row in range(30) if row not in positions.tolist()]
     assert np.array_equal(objective.student_bank.embeddings[untouched], banks[1][untouched])
     objective.eval()
-    loss = lambda x: objective(Captured(student.logits, {"s": x}), teacher, labels, positions)["contrast"]  # noqa: E731
+    now = lambda x: IndexedBatch(Captured(student.logits, {"s": x}), teacher, labels, positions)  # noqa: E731
+    loss = lambda x: objective(now(x))["contrast"]  # noqa: E731
     assert gradcheck(loss, ours.clone().requires_grad_())
 
 
@@ -332,7 +347,7 @@ def test_contrast_is_learned() -> None:
     student, teacher = Captured(normal(12, 3, seed=2), {"s": ours}), Captured(normal(12, 3, seed=3), {"t": theirs})
     losses = []
     for _ in range(20):
-        loss = objective(student, teacher, everything, torch.arange(12))["contrast"]
+        loss = objective(IndexedBatch(student, teacher, everything, torch.arange(12)))["contrast"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -341,13 +356,14 @@ def test_contrast_is_learned() -> None:
 
 
 def test_negatives_are_as_many_as_was_said_of_any_number_of_images() -> None:
-    objective = ContrastiveDistillation(PENULTIMATE, negatives=50)
+    objective = objective_of("crd", PENULTIMATE, negatives=50)
     objective.prepare(torch.arange(12) % 3)
     assert objective.negatives == 50
     student, teacher = (
         Captured(normal(2, 3).float(), {name: normal(2, width).float()}) for name, width in (("s", 6), ("t", 9))
     )
-    assert objective(student, teacher, torch.tensor([0, 1]), torch.tensor([0, 1]))["contrast"].isfinite()
+    two = torch.tensor([0, 1])
+    assert objective(IndexedBatch(student, teacher, two, two))["contrast"].isfinite()
 
 
 def test_negatives_are_of_other_classes_and_every_one_is_drawn() -> None:
@@ -361,22 +377,22 @@ def test_negatives_are_of_other_classes_and_every_one_is_drawn() -> None:
 
 
 OBJECTIVES = [
-    KnowledgeDistillation(), StandardizedDistillation(), DecoupledDistillation(), FitNets(PAIRING),
-    FitNets(CROSSED), SimilarityPreserving(PAIRING), AttentionTransfer(PAIRING),
-    RelationalDistillation(PAIRING), SemanticCalibration(CROSSED, 8),
+    objective_of("kd"), objective_of("kd-std"), objective_of("dkd"), objective_of("fitnets", PAIRING),
+    objective_of("fitnets-full", CROSSED), objective_of("sp", PAIRING), objective_of("attention-transfer", PAIRING),
+    objective_of("rkd", PAIRING), objective_of("semckd", CROSSED, 8),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: type(objective).__name__)
-def test_twenty_steps_lower_the_loss(objective: LabelledObjective) -> None:
-    student, teacher, labels = batch(8)
+def test_twenty_steps_lower_the_loss(objective: LogitObjective) -> None:
+    student, teacher, labels = parts(8)
     features = {name: value.float().requires_grad_() for name, value in student.features.items()}
     ours = Captured(student.logits.detach().float().requires_grad_(), features)
     theirs = Captured(teacher.logits.float(), {name: value.float() for name, value in teacher.features.items()})
     optimizer = torch.optim.Adam([ours.logits, *features.values(), *objective.parameters()], lr=0.01)
     losses = []
     for _ in range(20):
-        loss = torch.stack(list(objective(ours, theirs, labels).values())).sum()
+        loss = torch.stack(list(objective(LogitBatch(ours, theirs, labels)).values())).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -385,10 +401,10 @@ def test_twenty_steps_lower_the_loss(objective: LabelledObjective) -> None:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: type(objective).__name__)
-def test_a_missing_teacher_is_a_programming_error(objective: LabelledObjective) -> None:
-    student, _, labels = batch()
+def test_a_missing_teacher_is_a_programming_error(objective: LogitObjective) -> None:
+    student, _, labels = parts()
     with pytest.raises(ValueError, match="needs a teacher"):
-        objective(student, None, labels)
+        objective(LogitBatch(student, None, labels))
 
 
 def batch_norm(x: np.ndarray) -> np.ndarray:
@@ -432,12 +448,12 @@ def test_reused_classifier() -> None:
             pooled[:, :, i, j] = ours.numpy()[:, :, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].mean(axis=(2, 3))
     objective = MatchedEnding(pairing)
     expected = ((pooled - theirs.numpy()) ** 2).mean()
-    assert float(objective([ours], [theirs])["features"]) == pytest.approx(expected, rel=1e-12)
-    assert gradcheck(lambda x: objective([x], [theirs])["features"], ours.clone().requires_grad_())
+    assert float(objective(FeatureBatch([ours], [theirs]))["features"]) == pytest.approx(expected, rel=1e-12)
+    assert gradcheck(lambda x: objective(FeatureBatch([x], [theirs]))["features"], ours.clone().requires_grad_())
     # A student without a map gives a vector, and learns from the mean of the teacher's map.
     vector = MatchedEnding(Pairing((Layer(0, "a", "feature", (5,), 0),), pairing.teacher))
     expected = ((ours.numpy()[:, :, 0, 0] - theirs.numpy().mean(axis=(2, 3))) ** 2).mean()
-    assert float(vector([ours[:, :, 0, 0]], [theirs])["features"]) == pytest.approx(expected, rel=1e-12)
+    assert float(vector(FeatureBatch([ours[:, :, 0, 0]], [theirs]))["features"]) == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_student_gets_its_teachers_classifier_behind_a_projector() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from layerprobe.distill.alignments.options import Alignment
+from layerprobe.distill.losses.feature_loss import FeatureLoss, load_feature_loss
 from layerprobe.distill.pairing import Pairing
+from layerprobe.distill.projectors import MakeProjector, load_projector
 
 
 @dataclass(frozen=True)
-class Setting:
+class ObjectiveContext:
     """What a method may want to know before its modules are made.
 
     Attributes:
@@ -23,3 +25,13 @@ class Setting:
     batch_size: int = 128
     classes: int = 10
     alignment: Alignment = field(default_factory=Alignment)
+
+    @property
+    def loss(self) -> FeatureLoss:
+        """The feature loss that was chosen."""
+        return load_feature_loss(self.alignment.loss)
+
+    @property
+    def projector(self) -> MakeProjector:
+        """What makes the projectors that were chosen, from the student's and the teacher's shape of one image."""
+        return load_projector(self.alignment.projector)

@@ -1,25 +1,29 @@
 """The alignments by axes and by moments with classes in place of all images, or clusters: labels shape their targets.
 
-They are no label-free objectives, and say so: ``uses_labels`` is true, and tables that show them mark them.
+They are no label-free objectives: they are called with labels, and results say that labels reach the backbone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 from layerprobe.distill.alignments.channel_vectors import Covariance, channel_vectors
 from layerprobe.distill.alignments.moments import moment_loss
+from layerprobe.distill.batches import LabelledFeatureBatch
 from layerprobe.distill.full_precision import in_full_precision
-from layerprobe.distill.losses import FEATURE_LOSSES, FeatureLoss
-from layerprobe.distill.objectives import ClassObjective
+from layerprobe.distill.losses.feature_loss import FeatureLoss
+from layerprobe.distill.losses.mse import mse
+from layerprobe.distill.objective_context import ObjectiveContext
+from layerprobe.distill.objectives import LabelledFeatureObjective
 from layerprobe.distill.pairing import Pairing
-from layerprobe.distill.projectors import MakeProjector, Projector, SpatialAligner, channels
+from layerprobe.distill.projectors import MakeProjector, Projector
+from layerprobe.distill.spatial import SpatialAligner, channels
 
 
-class ClassAxes(ClassObjective):
+class ClassAxes(LabelledFeatureObjective):
     """``PrincipalAxes`` with the axes of each class, as the released code of Cooper et al. has it.
 
     The target of an image of class c is V_c^T (f - m_c) + V^T (m_c - m): centred on the class's mean, along the class's
@@ -33,7 +37,7 @@ class ClassAxes(ClassObjective):
 
     needs_fit = True
 
-    def __init__(self, pairing: Pairing, classes: int, loss: FeatureLoss = FEATURE_LOSSES["mse"]) -> None:
+    def __init__(self, pairing: Pairing, classes: int, loss: FeatureLoss = mse) -> None:
         super().__init__()
         self.pairs = tuple(zip(pairing.student, pairing.teacher, strict=True))
         self.classes, self.loss = classes, loss
@@ -44,16 +48,16 @@ class ClassAxes(ClassObjective):
             self.register_buffer(f"axes_{number}", torch.zeros(classes, wide, narrow))
             self.register_buffer(f"places_{number}", torch.zeros(classes, narrow))
 
-    def fit(self, batches: Iterable[tuple[Sequence[Tensor], Tensor]]) -> None:
+    def fit(self, batches: Iterable[LabelledFeatureBatch]) -> None:
         """Find means and axes of all images, and of each class, from the teacher's features and the labels."""
         wide = [channels(theirs.shape) for _, theirs in self.pairs]
         everything = [Covariance(dimension) for dimension in wide]
         own = [[Covariance(dimension) for _ in range(self.classes)] for dimension in wide]
-        for batch, labels in batches:
-            for whole, parts, features, (_, theirs) in zip(everything, own, batch, self.pairs, strict=True):
+        for batch in batches:
+            for whole, parts, features, (_, theirs) in zip(everything, own, batch.teacher, self.pairs, strict=True):
                 whole.add(channel_vectors(features, theirs.shape))
-                for label in torch.unique(labels).tolist():
-                    parts[label].add(channel_vectors(features[labels == label], theirs.shape))
+                for label in torch.unique(batch.labels).tolist():
+                    parts[label].add(channel_vectors(features[batch.labels == label], theirs.shape))
         for number, (whole, parts, (ours, _)) in enumerate(zip(everything, own, self.pairs, strict=True)):
             narrow = channels(ours.shape)
             means = torch.stack([part.mean for part in parts])
@@ -61,12 +65,12 @@ class ClassAxes(ClassObjective):
             self.get_buffer(f"axes_{number}").copy_(torch.stack([part.axes(narrow) for part in parts]))
             self.get_buffer(f"places_{number}").copy_((means - whole.mean) @ whole.axes(narrow))
 
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, batch: LabelledFeatureBatch) -> dict[str, Tensor]:
         """The one term ``features``."""
         losses = []
-        for number, (align, ours, theirs) in enumerate(zip(self.aligners, student, teacher, strict=True)):
+        for number, (align, ours, theirs) in enumerate(zip(self.aligners, batch.student, batch.teacher, strict=True)):
             pair = align(ours, theirs)
-            losses.append(self.loss(pair.student, self.target(number, pair.teacher, labels)))
+            losses.append(self.loss(pair.student, self.target(number, pair.teacher, batch.labels)))
         return {"features": torch.stack(losses).mean()}
 
     @in_full_precision
@@ -79,7 +83,7 @@ class ClassAxes(ClassObjective):
         return carried.transpose(1, 2).reshape(len(teacher), -1, *teacher.shape[2:])
 
 
-class ClassMoments(ClassObjective):
+class ClassMoments(LabelledFeatureObjective):
     """``Moments`` with classes as groups.
 
     Args:
@@ -88,20 +92,28 @@ class ClassMoments(ClassObjective):
         projector: from student to teacher channels.
     """
 
-    def __init__(
-        self, pairing: Pairing, loss: FeatureLoss = FEATURE_LOSSES["mse"], projector: MakeProjector = Projector
-    ) -> None:
+    def __init__(self, pairing: Pairing, loss: FeatureLoss = mse, projector: MakeProjector = Projector) -> None:
         super().__init__()
         self.projectors = nn.ModuleList(
             projector(ours.shape, theirs.shape) for ours, theirs in zip(pairing.student, pairing.teacher, strict=True)
         )
         self.loss = loss
 
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, batch: LabelledFeatureBatch) -> dict[str, Tensor]:
         """The terms ``features`` and ``moments``."""
         features, moments = [], []
-        for projector, ours, theirs in zip(self.projectors, student, teacher, strict=True):
+        for projector, ours, theirs in zip(self.projectors, batch.student, batch.teacher, strict=True):
             pair = projector(ours, theirs)
             features.append(self.loss(pair.student, pair.teacher))
-            moments.append(moment_loss(pair.student, pair.teacher, labels))
+            moments.append(moment_loss(pair.student, pair.teacher, batch.labels))
         return {"features": torch.stack(features).mean(), "moments": torch.stack(moments).mean()}
+
+
+def class_axes(context: ObjectiveContext) -> ClassAxes:
+    """The alignment ``geometry``, by class."""
+    return ClassAxes(context.pairing, context.classes, context.loss)
+
+
+def class_moments(context: ObjectiveContext) -> ClassMoments:
+    """The alignment ``moments``, by class."""
+    return ClassMoments(context.pairing, context.loss, context.projector)
