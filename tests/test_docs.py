@@ -1,13 +1,16 @@
 """The examples of the documentation print what they say."""
 
 import contextlib
+import importlib.util
 import io
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-PAGES = sorted((Path(__file__).parents[1] / "docs" / "statistics").glob("*.md"))
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs" / "statistics").glob("*.md"))
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
@@ -29,3 +32,22 @@ def test_examples_print_what_they_say(page: Path) -> None:
 def test_every_page_of_a_statistic_is_linked() -> None:
     overview = (PAGES[0].parents[1] / "statistics.md").read_text(encoding="utf-8")
     assert [page.name for page in PAGES if f"statistics/{page.name}" not in overview] == []
+
+
+def _catalogues() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("catalogues", ROOT / "docs" / "catalogues.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_tables_of_catalogues_are_what_the_command_writes() -> None:
+    """``python docs/catalogues.py`` writes them."""
+    catalogues = _catalogues()
+    found: list[str] = []
+    for page in catalogues.PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert catalogues.with_tables(text) == text, f"{page}: run python docs/catalogues.py"
+        found += re.findall(r"<!-- catalogue: ([\w-]+) -->", text)
+    assert sorted(found) == sorted(catalogues.TABLES)

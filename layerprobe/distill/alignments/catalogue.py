@@ -108,7 +108,8 @@ MAPPINGS = Catalogue(
         Entry(
             ATTENTION,
             ATTENTION,
-            "likewise, and for each image and student layer learned attention says how much each teacher layer counts",
+            "every student layer learns from every teacher layer, weighted for each image by learned attention; of the "
+            "alignment `projector`",
             "layerprobe.distill.pairing:full_pairing",
         ),
     ),
