@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, kl_div, log_softmax, mse_loss
 
 from layerprobe.data.image_dataset import ImageDataset
-from layerprobe.distill.config import Training
 from layerprobe.distill.engine.images import Images, load_images
 from layerprobe.distill.engine.loop import train
 from layerprobe.distill.engine.setup import TrainingSetup
@@ -40,6 +39,7 @@ from layerprobe.records import Preprocessing
 from layerprobe.runtime.devices import resolve_device
 from layerprobe.runtime.environment import peak_memory
 from layerprobe.runtime.process_group import make_accelerator
+from layerprobe.settings.recipe import TrainingSettings
 
 SIZE, CLASSES, PAIRS = 32, 10, 4
 PREPROCESSING = Preprocessing((SIZE, SIZE), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -65,7 +65,7 @@ def random_images(setting: Case) -> Images:
     def dataset(split: str, count: int) -> ImageDataset:
         return ImageDataset("noise", split, classes, labels[:count], lambda row: Image.fromarray(pixels[row]))
 
-    training = Training(batch_size=setting.batch_size)
+    training = TrainingSettings(batch_size=setting.batch_size)
     return load_images(dataset("train", len(pixels)), dataset("test", 2), PREPROCESSING, training)
 
 
@@ -88,7 +88,7 @@ def engine_epochs(setting: Case, epochs: int) -> Iterator[float]:
         teacher,
     )
     accelerator = make_accelerator(resolve_device(setting.device))
-    recipe = Training(epochs=epochs, learning_rate=1e-3)
+    recipe = TrainingSettings(epochs=epochs, lr=1e-3)
     begun = [0.0]
     took: list[float] = []
 

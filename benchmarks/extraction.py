@@ -20,7 +20,8 @@ from pathlib import Path
 
 import torch
 
-from layerprobe import DataSpec, ExtractConfig, ModelSpec, extract
+from layerprobe import DataSettings, ExtractConfig, ModelSettings, extract
+from layerprobe.data.datasets import open_split
 from layerprobe.data.loading import Pixels, batches, make_loader
 from layerprobe.data.preprocessing import normalize
 from layerprobe.data.sampling import balanced_sample
@@ -30,7 +31,7 @@ from layerprobe.runtime.devices import resolve_device
 
 def bare_forward(config: ExtractConfig, device: torch.device) -> tuple[float, float]:
     """Seconds of the network alone over the batches of an extraction, and of the loop that decodes them as well."""
-    dataset = config.data.open(config.split)
+    dataset = open_split(config.data, config.split)
     sample = balanced_sample(dataset.labels, int(config.samples or 0), config.seed, len(dataset.classes))
     network = load_network(config.model, config.data, dataset)
     model = network.module.to(device)
@@ -75,7 +76,7 @@ def disk_bandwidth(folder: Path, count: int = 2**30) -> float:
     """Bytes per second of one sequential write that ends on the disk."""
     path, block = folder / "bandwidth.bin", os.urandom(2**24)
     start = time.perf_counter()
-    with path.open("wb") as file:
+    with open_split(path, "wb") as file:
         for _ in range(count // len(block)):
             file.write(block)
         file.flush()
@@ -125,10 +126,17 @@ def main() -> None:
         return
     device = resolve_device(arguments.device)
     config = ExtractConfig(
-        ModelSpec(arguments.model, arguments.weights), DataSpec(arguments.data), arguments.output / "benchmark.h5",
-        samples=arguments.samples, dtype="float16", amp=arguments.amp, device=arguments.device,
-        batch_size=arguments.batch_size, workers=arguments.workers, overwrite=True,
-    )  # fmt: skip
+        ModelSettings(name=arguments.model, weights=arguments.weights),
+        DataSettings(name=arguments.data),
+        arguments.output / "benchmark.h5",
+        samples=arguments.samples,
+        dtype="float16",
+        amp=arguments.amp,
+        device=arguments.device,
+        batch_size=arguments.batch_size,
+        workers=arguments.workers,
+        overwrite=True,
+    )
     print(f"{arguments.model}, {arguments.samples} images, {device}, {torch.get_num_threads()} threads")
     bare, loop, whole = [], [], []
     for _ in range(arguments.repeats):

@@ -29,13 +29,21 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from layerprobe import Alignment, DataSpec, DistillConfig, LayerprobeError, ModelSpec, Training, distill_student
+from layerprobe import (
+    AlignmentSettings,
+    DataSettings,
+    DistillSettings,
+    LayerprobeError,
+    ModelSettings,
+    TrainingSettings,
+    distill_student,
+)
 from layerprobe.data.preprocessing import normalize, to_pixels
-from layerprobe.distill.config import default_learning_rate
 from layerprobe.distill.engine.step import HEAD_TERM
 from layerprobe.distill.methods.catalogue import METHODS
 from layerprobe.models.weights import save_weights
 from layerprobe.networks import load_network
+from layerprobe.settings.recipe import default_lr
 
 
 @dataclass(frozen=True)
@@ -60,13 +68,13 @@ PAIRS = (
     Pair("timm:resnet18", "torchvision:mobilenet_v2", 64),
 )
 FORMS = {
-    "feature-only, geometry": Alignment("geometry"),
-    "feature-only, moments": Alignment("moments"),
-    "feature-only, relation": Alignment("relation"),
-    "feature-only, attention": Alignment(mapping="attention"),
+    "feature-only, geometry": AlignmentSettings(name="geometry"),
+    "feature-only, moments": AlignmentSettings(name="moments"),
+    "feature-only, relation": AlignmentSettings(name="relation"),
+    "feature-only, attention": AlignmentSettings(mapping="attention"),
 }
 CASES = {
-    **{name: (name, Alignment()) for name in METHODS},
+    **{name: (name, AlignmentSettings()) for name in METHODS},
     **{name: ("feature-only", it) for name, it in FORMS.items()},
 }
 STEPS = 20
@@ -103,9 +111,9 @@ class Outcome:
 
 def write_teacher(pair: Pair, path: Path) -> None:
     """A teacher with random weights and the digits' batch statistics."""
-    data = DataSpec("digits", image_size=pair.size)
+    data = DataSettings(name="digits", image_size=pair.size)
     dataset = data.open("train")
-    network = load_network(ModelSpec(pair.teacher, "random", num_classes=10), data, dataset)
+    network = load_network(ModelSettings(name=pair.teacher, weights="random", num_classes=10), data, dataset)
     teacher, preprocessing = network.module, network.preprocessing
     torch.manual_seed(0)
     for module in teacher.modules():
@@ -125,21 +133,21 @@ def attempt(case: str, pair: Pair, teacher: Path, batch: int) -> Outcome:
     method, alignment = CASES[case]
     first = FILLED.get(case, 0)
     with tempfile.TemporaryDirectory() as folder:
-        config = DistillConfig(
+        config = DistillSettings(
             method=method,
-            teacher=ModelSpec(pair.teacher, str(teacher), num_classes=10),
-            student=ModelSpec(pair.student, "random", num_classes=10),
-            data=DataSpec("digits", image_size=pair.size),
+            teacher=ModelSettings(name=pair.teacher, weights=str(teacher), num_classes=10),
+            student=ModelSettings(name=pair.student, weights="random", num_classes=10),
+            data=DataSettings(name="digits", image_size=pair.size),
             output=Path(folder) / "run",
             layers="even:4" if METHODS[method].layers_required else None,
             alignment=alignment,
-            training=Training(
+            training=TrainingSettings(
                 # The losses of an epoch are those before its step: one more shows what the last step gave.
                 epochs=first + STEPS + 1,
                 batch_size=batch,
                 train_samples=batch,
                 test_samples=10,
-                learning_rate=default_learning_rate(pair.student) / 10,
+                lr=default_lr(pair.student) / 10,
                 schedule="multi-step",
                 decay=1.0,
                 cache_teacher=True,

@@ -13,8 +13,6 @@ from layerprobe.records import EpochMetrics, Gram, Layer, LayerGeometry, Preproc
 from layerprobe.version import __version__
 
 if TYPE_CHECKING:
-    from layerprobe.distill.alignments.options import Alignment
-    from layerprobe.distill.config import DistillConfig, TrainConfig, Training
     from layerprobe.distill.run import distill_student, train_model
     from layerprobe.distill.students import load_student
     from layerprobe.features.config import ExtractConfig
@@ -26,23 +24,27 @@ if TYPE_CHECKING:
     from layerprobe.geometry.quality import measure
     from layerprobe.layers.capture import Capture
     from layerprobe.layers.discovery import discover_layers
-    from layerprobe.networks import DataSpec, ModelSpec
     from layerprobe.ranking.grams import extract_grams, gram_of
     from layerprobe.ranking.rank import rank
+    from layerprobe.settings.alignment import AlignmentSettings
+    from layerprobe.settings.data import DataSettings
+    from layerprobe.settings.model import ModelSettings
+    from layerprobe.settings.recipe import TrainingSettings
+    from layerprobe.settings.run import DistillSettings, TrainSettings
 
 
 _HOMES = {
-    "Alignment": "distill.alignments.options",
+    "AlignmentSettings": "settings.alignment",
     "Capture": "layers.capture",
-    "DataSpec": "networks",
-    "DistillConfig": "distill.config",
+    "DataSettings": "settings.data",
+    "DistillSettings": "settings.run",
     "ExtractConfig": "features.config",
     "FeatureDataset": "features.dataset",
     "FeatureFile": "features.hdf5.reader",
     "GramFile": "features.hdf5.gram_file",
-    "ModelSpec": "networks",
-    "TrainConfig": "distill.config",
-    "Training": "distill.config",
+    "ModelSettings": "settings.model",
+    "TrainSettings": "settings.run",
+    "TrainingSettings": "settings.recipe",
     "discover_layers": "layers.discovery",
     "distill_student": "distill.run",
     "extract": "features.extraction.extract",
@@ -56,10 +58,10 @@ _HOMES = {
 }
 
 __all__ = [
-    "Alignment",
+    "AlignmentSettings",
     "Capture",
-    "DataSpec",
-    "DistillConfig",
+    "DataSettings",
+    "DistillSettings",
     "EpochMetrics",
     "ExtractConfig",
     "FeatureDataset",
@@ -69,13 +71,13 @@ __all__ = [
     "Layer",
     "LayerGeometry",
     "LayerprobeError",
-    "ModelSpec",
+    "ModelSettings",
     "Preprocessing",
     "Ranking",
     "Run",
     "StoredLayer",
-    "TrainConfig",
-    "Training",
+    "TrainSettings",
+    "TrainingSettings",
     "__version__",
     "discover_layers",
     "distill_student",

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from layerprobe.data.datasets import open_dataset
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.preprocessing import choose_preprocessing
 from layerprobe.errors import LayerprobeError
@@ -20,61 +18,14 @@ from layerprobe.layers.tokens import TokenLayout, token_layout
 from layerprobe.models.weights import Weights, hash_weights, head_classes, load_weights, read_weights
 from layerprobe.models.zoo import build_model, model_input
 from layerprobe.records import Layer, Preprocessing
-
-_log = logging.getLogger(__name__)
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.model import ModelSettings
 
 PRETRAINED, RANDOM, AS_BUILT = "pretrained", "random", "as built"
 """Where weights come from, when it isn't a file."""
 
 PREPROCESSING_KEY = "preprocessing"
 """Weights files that layerprobe writes carry the preprocessing that they were trained with under this key."""
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """A network as the user names it.
-
-    Attributes:
-        name: ``timm:NAME``, ``torchvision:NAME``, ``cifar:NAME`` or ``FILE.py:callable``.
-        weights: a weights file, ``pretrained`` (from the hub), or ``random``. None: ``pretrained`` for timm and
-            torchvision, as built for ``FILE.py:callable``; ``cifar:`` models need a choice.
-        num_classes: size of the classifier. None: what the weights hold, else the number of the data's classes.
-        weights_sha256: hash of the weights that are expected; others are refused. None: any. Of ``random`` weights it
-            says only what they were.
-    """
-
-    name: str
-    weights: str | None = None
-    num_classes: int | None = None
-    weights_sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class DataSpec:
-    """Images as the user names them, and the user's overrides of their preprocessing.
-
-    Attributes:
-        name: a built-in data set (``digits``, ``CIFAR10``, ...) or a folder of class folders.
-        root: where torchvision's data sets lie.
-        download: whether a missing data set may be downloaded.
-        image_size: height and width in pixels.
-        mean: per-channel mean for images in [0, 1].
-        std: per-channel standard deviation.
-    """
-
-    name: str
-    root: Path | None = None
-    download: bool = False
-    image_size: int | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-
-    def open(self, split: str, tell: bool = True) -> ImageDataset:
-        """Open one split; ``tell`` the user how it was made where the data set has none of its own."""
-        dataset = open_dataset(self.name, split=split, root=self.root, download=self.download)
-        if tell and dataset.note:
-            _log.info("%s", dataset.note)
-        return dataset
 
 
 @dataclass(frozen=True)
@@ -100,7 +51,7 @@ class Network:
     outputs: int
 
 
-def load_network(spec: ModelSpec, data: DataSpec, dataset: ImageDataset, seed: int = 0) -> Network:
+def load_network(spec: ModelSettings, data: DataSettings, dataset: ImageDataset, seed: int = 0) -> Network:
     """Build a network, load its weights, choose its preprocessing and find its layers.
 
     Args:
@@ -186,7 +137,7 @@ def find_model_layers(name: str, num_classes: int | None = None, image_size: int
     return ModelLayers(discover_layers(module, pixels), token_layout(module, pixels))
 
 
-def _weights_source(spec: ModelSpec) -> str:
+def _weights_source(spec: ModelSettings) -> str:
     if spec.weights is not None:
         return spec.weights
     if spec.name.startswith(("timm:", "torchvision:")):

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 if TYPE_CHECKING:
-    from layerprobe.distill.config import DistillConfig
     from layerprobe.records import Run
+    from layerprobe.settings.run import DistillSettings
 
 
 @pytest.fixture(scope="session")
@@ -45,27 +45,38 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def digits_teacher(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A ResNet-20 after one epoch of 300 digits."""
-    from layerprobe.distill.config import TrainConfig, Training
     from layerprobe.distill.run import train_model
-    from layerprobe.networks import DataSpec, ModelSpec
+    from layerprobe.settings.data import DataSettings
+    from layerprobe.settings.model import ModelSettings
+    from layerprobe.settings.recipe import TrainingSettings
+    from layerprobe.settings.run import TrainSettings
 
     folder = tmp_path_factory.mktemp("digits") / "teacher"
-    training = Training(epochs=1, batch_size=64, train_samples=300, test_samples=100, device="cpu")
-    return train_model(TrainConfig(ModelSpec("cifar:resnet20"), DataSpec("digits"), folder, training))
+    training = TrainingSettings(epochs=1, batch_size=64, train_samples=300, test_samples=100, device="cpu")
+    return train_model(
+        TrainSettings(
+            model=ModelSettings(name="cifar:resnet20"),
+            data=DataSettings(name="digits"),
+            output=folder,
+            training=training,
+        )
+    )
 
 
 @pytest.fixture
-def small(digits_teacher: Run, tmp_path: Path) -> DistillConfig:
+def small(digits_teacher: Run, tmp_path: Path) -> DistillSettings:
     """Two epochs of feature-only on 300 digits."""
-    from layerprobe.distill.config import DistillConfig, Training
-    from layerprobe.networks import DataSpec, ModelSpec
+    from layerprobe.settings.data import DataSettings
+    from layerprobe.settings.model import ModelSettings
+    from layerprobe.settings.recipe import TrainingSettings
+    from layerprobe.settings.run import DistillSettings
 
-    return DistillConfig(
+    return DistillSettings(
         method="feature-only",
-        teacher=ModelSpec("cifar:resnet20", str(digits_teacher.weights)),
-        student=ModelSpec("cifar:resnet20"),
-        data=DataSpec("digits"),
+        teacher=ModelSettings(name="cifar:resnet20", weights=str(digits_teacher.weights)),
+        student=ModelSettings(name="cifar:resnet20"),
+        data=DataSettings(name="digits"),
         output=tmp_path / "run",
         layers="layer2.0,layer3.1",
-        training=Training(epochs=2, batch_size=64, train_samples=300, test_samples=100, device="cpu"),
+        training=TrainingSettings(epochs=2, batch_size=64, train_samples=300, test_samples=100, device="cpu"),
     )

@@ -10,33 +10,36 @@ import torch
 
 from layerprobe.data.loading import Pixels, make_loader
 from layerprobe.data.sampling import all_rows
-from layerprobe.distill.config import DistillConfig, Training
 from layerprobe.distill.engine.accuracy import accuracy
 from layerprobe.distill.run import distill_student
 from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extraction.extract import extract
-from layerprobe.networks import DataSpec, ModelSpec, load_network
+from layerprobe.networks import load_network
 from layerprobe.ranking.rank import rank
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.model import ModelSettings
+from layerprobe.settings.recipe import TrainingSettings
+from layerprobe.settings.run import DistillSettings
 
 pytestmark = pytest.mark.realdata
 
 
 @pytest.fixture(scope="module")
-def resnet56(shared: Path) -> ModelSpec:
-    return ModelSpec("cifar:resnet56", str(shared / "weights" / "resnet56-4bfd9763.th"))
+def resnet56(shared: Path) -> ModelSettings:
+    return ModelSettings(name="cifar:resnet56", weights=str(shared / "weights" / "resnet56-4bfd9763.th"))
 
 
-def unpack(shared: Path, folder: Path, *arguments: str) -> DataSpec:
+def unpack(shared: Path, folder: Path, *arguments: str) -> DataSettings:
     subprocess.run([sys.executable, shared / "data" / "unpack.py", folder, *arguments], check=True)
-    return DataSpec(str(folder))
+    return DataSettings(name=str(folder))
 
 
 @pytest.fixture(scope="module")
-def cifar10(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> DataSpec:
+def cifar10(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> DataSettings:
     return unpack(shared, tmp_path_factory.mktemp("cifar10") / "all")
 
 
-def test_every_golden_value_within_a_thousandth(shared: Path, resnet56: ModelSpec, tmp_path: Path) -> None:
+def test_every_golden_value_within_a_thousandth(shared: Path, resnet56: ModelSettings, tmp_path: Path) -> None:
     golden = json.loads((shared / "golden" / "resnet56_cifar10jpeg_50perclass.json").read_text())
     data = unpack(shared, tmp_path / "data", "--per-class", "50")
     with extract(ExtractConfig(resnet56, data, tmp_path / "f.h5", samples="all")) as file:
@@ -54,7 +57,7 @@ def test_every_golden_value_within_a_thousandth(shared: Path, resnet56: ModelSpe
         assert values["quality"] + values["self_pairs"] == pytest.approx(layer["quality_released"], rel=1e-3)
 
 
-def test_the_order_of_the_best_layers(resnet56: ModelSpec, cifar10: DataSpec, tmp_path: Path) -> None:
+def test_the_order_of_the_best_layers(resnet56: ModelSettings, cifar10: DataSettings, tmp_path: Path) -> None:
     names = tuple(f"layer3.{number}" for number in range(3, 9))
     config = ExtractConfig(resnet56, cifar10, tmp_path / "f.h5", samples=5000, layers=names)
     with extract(config) as file:
@@ -64,25 +67,30 @@ def test_the_order_of_the_best_layers(resnet56: ModelSpec, cifar10: DataSpec, tm
     assert set(order[3:5]) == {"layer3.8", "layer3.4"} and abs(quality["layer3.8"] - quality["layer3.4"]) < 0.02
 
 
-def test_published_weights_reach_their_accuracy_on_these_images(shared: Path, cifar10: DataSpec) -> None:
+def test_published_weights_reach_their_accuracy_on_these_images(shared: Path, cifar10: DataSettings) -> None:
     dataset = cifar10.open("test")
     network = load_network(
-        ModelSpec("cifar:resnet20", str(shared / "weights" / "resnet20-12fca82f.th")), cifar10, dataset
+        ModelSettings(name="cifar:resnet20", weights=str(shared / "weights" / "resnet20-12fca82f.th")), cifar10, dataset
     )
     loader = make_loader(Pixels(dataset, all_rows(dataset.labels).rows, network.preprocessing), 250)
     top1 = accuracy(network.module, loader, network.preprocessing, torch.device("cpu"))
     assert top1 == pytest.approx(81.0, abs=0.06)
 
 
-def test_feature_only_learns_from_real_features(resnet56: ModelSpec, cifar10: DataSpec, tmp_path: Path) -> None:
+def test_feature_only_learns_from_real_features(resnet56: ModelSettings, cifar10: DataSettings, tmp_path: Path) -> None:
     """Four epochs of 3,000 images are no figure to report, but far above chance."""
-    training = Training(epochs=4, batch_size=64, train_samples=3000, test_samples=500)
+    training = TrainingSettings(epochs=4, batch_size=64, train_samples=3000, test_samples=500)
     run = distill_student(
-        DistillConfig(
-            "feature-only", resnet56, ModelSpec("cifar:resnet20"), cifar10, tmp_path / "run",
-            layers="layer3.5,layer3.6,layer3.7,layer3.8", training=training,
+        DistillSettings(
+            method="feature-only",
+            teacher=resnet56,
+            student=ModelSettings(name="cifar:resnet20"),
+            data=cifar10,
+            output=tmp_path / "run",
+            layers="layer3.5,layer3.6,layer3.7,layer3.8",
+            training=training,
         )
-    )  # fmt: skip
+    )
     assert run.last_accuracy > 25
     assert run.epochs[-1].losses["features"] < 0.8 * run.epochs[0].losses["features"]
     assert run.teacher_accuracy is not None and 78 < run.teacher_accuracy < 90

@@ -114,7 +114,7 @@ def test_runs_have_the_layers_that_the_rules_choose(name: str) -> None:
         if result.run and result.cell.choice.split(":")[0] in LOOK_AT_THE_RANKING:
             config = result.run.config
             layers = page.chosen_layers(page.rankings()[config["teacher"]["weights_sha256"]], result.cell.choice)
-            assert tuple(config["teacher_layers"]) == layers, result.cell.path
+            assert tuple(config["layers"].split(",")) == layers, result.cell.path
             checked += 1
     assert checked >= 30
 
@@ -141,7 +141,7 @@ def pairs() -> Ahead:
         for result in page.read_study(name).results:
             config, pair = result.run.config, result.cell.pair
             rankings[pair] = page.rankings()[config["teacher"]["weights_sha256"]]
-            layers = reached.setdefault(pair, {}).setdefault(tuple(config["teacher_layers"]), {})
+            layers = reached.setdefault(pair, {}).setdefault(tuple(config["layers"].split(",")), {})
             accuracy = result.run.last_accuracy
             assert layers.setdefault(result.cell.seed, accuracy) == accuracy, result.cell.path
     means = {

@@ -38,11 +38,11 @@ _PLACES = {
     "student": "student.name",
     "student_weights": "student.weights",
     "method": "method",
-    "layers": "teacher_layers",
+    "layers": "layers",
     "alignment": "alignment.name",
     "by_class": "alignment.by_class",
     "projector": "alignment.projector",
-    "feature_loss": "alignment.loss",
+    "feature_loss": "alignment.feature_loss",
     "mapping": "alignment.mapping",
     "cross_entropy": "alignment.cross_entropy",
     "kl": "alignment.kl",
@@ -166,12 +166,11 @@ def distill(
     """
     values = training_options.configuration(ctx, _PLACES)
 
-    from layerprobe.distill.config_file import distill_config
     from layerprobe.distill.run import distill_student
     from layerprobe.experiments.resolve_rules import choose_layers
     from layerprobe.runtime.devices import is_main_process
 
-    plan = distill_config(values, output, overwrite, resume)
+    plan = training_options.settings_from("distill", values, output, overwrite, resume)
     with Reporter(
         TableSettings.parse({"quiet": quiet, "verbose": verbose, "format": format}), speaks=is_main_process()
     ) as reporter:

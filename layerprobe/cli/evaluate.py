@@ -20,16 +20,13 @@ def evaluate(settings: EvaluateSettings, display: TableSettings) -> None:
     """Classify images with a trained network: top-1, top-5, every class, and which are confused."""
     from layerprobe.evaluation.evaluate import EvaluateConfig
     from layerprobe.evaluation.evaluate import evaluate as run
-    from layerprobe.networks import DataSpec
     from layerprobe.report.figures.confusion import confusion_figure
     from layerprobe.report.figures.style import WIDTHS, check_figure, save_figure
     from layerprobe.report.tables.runs import evaluation_table
 
-    told = settings.data
-    data = DataSpec(told.name, told.data_root, told.download) if told else None
     config = EvaluateConfig(
-        settings.run, data, settings.split, settings.samples, settings.which, settings.device, settings.batch_size,
-        settings.workers,
+        settings.run, settings.data, settings.split, settings.samples, settings.which, settings.device,
+        settings.batch_size, settings.workers,
     )  # fmt: skip
     folder, name = settings.output or settings.run, _figure_name(settings)
     if settings.run.is_dir():

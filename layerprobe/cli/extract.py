@@ -26,14 +26,13 @@ def extract(settings: ExtractSettings, display: DisplaySettings) -> None:
     """
     from layerprobe.features.config import ExtractConfig
     from layerprobe.features.extraction.extract import extract as run
-    from layerprobe.networks import DataSpec, ModelSpec
     from layerprobe.ranking.grams import extract_grams
     from layerprobe.runtime.devices import is_main_process
 
-    model, data, memory = settings.model, settings.data, settings.memory
+    memory = settings.memory
     config = ExtractConfig(
-        model=ModelSpec(model.name, model.weights, model.num_classes),
-        data=DataSpec(data.name, data.data_root, data.download, data.image_size, data.mean, data.std),
+        model=settings.model,
+        data=settings.data,
         output=settings.output,
         split=settings.split,
         samples=settings.samples,

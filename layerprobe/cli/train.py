@@ -76,11 +76,10 @@ def train(
     """Train any model with cross entropy: a teacher."""
     values = training_options.configuration(ctx, _PLACES)
 
-    from layerprobe.distill.config_file import train_config
     from layerprobe.distill.run import train_model
     from layerprobe.runtime.devices import is_main_process
 
-    plan = train_config(values, output, overwrite, resume)
+    plan = training_options.settings_from("train", values, output, overwrite, resume)
     with Reporter(
         TableSettings.parse({"quiet": quiet, "verbose": verbose, "format": format}), speaks=is_main_process()
     ) as reporter:

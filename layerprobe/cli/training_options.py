@@ -81,14 +81,14 @@ TensorBoard = Annotated[
 
 _PLACES: Mapping[str, str] = {
     "data": "data.name",
-    "data_root": "data.root",
+    "data_root": "data.data_root",
     "download": "data.download",
     "image_size": "data.image_size",
     "mean": "data.mean",
     "std": "data.std",
     "epochs": "training.epochs",
     "batch_size": "training.batch_size",
-    "lr": "training.learning_rate",
+    "lr": "training.lr",
     "backbone_lr_factor": "training.backbone_lr_factor",
     "optimizer": "training.optimizer",
     "momentum": "training.momentum",
@@ -132,8 +132,8 @@ def configuration(ctx: typer.Context, places: Mapping[str, str]) -> dict[str, An
     }
     over = _nested(given, {**_PLACES, **places})
 
-    from layerprobe.distill.config_file import merge, read_values
-    from layerprobe.distill.presets import preset
+    from layerprobe.settings.configuration import merge, read_values
+    from layerprobe.settings.presets import preset
 
     command = str(ctx.info_name)
     file = ctx.params["config"]
@@ -144,6 +144,25 @@ def configuration(ctx: typer.Context, places: Mapping[str, str]) -> dict[str, An
     if ctx.params["preset"]:
         values = merge(values, {"training": dict(preset(ctx.params["preset"]))})
     return merge(values, over)
+
+
+def settings_from(command: str, values: dict[str, Any], output: Path, overwrite: bool, resume: bool) -> Any:
+    """The settings that a configuration means, with errors that name the flags.
+
+    Raises:
+        LayerprobeError: if a value is missing or may not stand where it does.
+    """
+    from layerprobe.settings.base import SettingsError
+    from layerprobe.settings.configuration import COMMANDS, settings_of
+    from layerprobe.settings.flags import flag_of
+
+    if resume and not any(key in values for key in ("student", "model")):
+        raise LayerprobeError(f"{output} holds no run to go on with; --output names its folder, where --resume does")
+    try:
+        return settings_of(COMMANDS[command], values, output, overwrite=overwrite, resume=resume)
+    except SettingsError as error:
+        text = error.spelled(lambda path: flag_of(COMMANDS[command], path))
+        raise LayerprobeError(f"{text}, or --config FILE" if "missing; give" in text else text) from None
 
 
 def _nested(given: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, Any]:

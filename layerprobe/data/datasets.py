@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,9 @@ from layerprobe.data.builtin import DATASETS, open_builtin
 from layerprobe.data.folder import open_folder
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.errors import LayerprobeError
+from layerprobe.settings.data import DataSettings
+
+_log = logging.getLogger(__name__)
 
 SPLITS = ("train", "test", "all")
 
@@ -37,6 +41,23 @@ def open_dataset(name: str, split: str = "train", root: Path | None = None, down
     if Path(name).is_dir():
         return open_folder(Path(name), split)
     raise LayerprobeError(f"no data set and no folder {name!r}; built in: {', '.join(DATASETS)}")
+
+
+def open_split(data: DataSettings, split: str, tell: bool = True) -> ImageDataset:
+    """Open one split of the images that settings name.
+
+    Args:
+        data: which images.
+        split: as ``open_dataset`` has it.
+        tell: whether the log says how the split was made, where the data set has none of its own.
+
+    Raises:
+        LayerprobeError: as ``open_dataset``.
+    """
+    dataset = open_dataset(data.name, split=split, root=data.data_root, download=data.download)
+    if tell and dataset.note:
+        _log.info("%s", dataset.note)
+    return dataset
 
 
 def _beside_a_folder(name: str, opened: Callable[[], ImageDataset]) -> ImageDataset:

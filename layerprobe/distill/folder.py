@@ -14,14 +14,14 @@ from typing import Any
 import yaml
 from torch import nn
 
-from layerprobe.distill.config import DistillConfig, TrainConfig
-from layerprobe.distill.config_file import differences, read_config, read_values
 from layerprobe.distill.old_runs import labels_reached_backbone
 from layerprobe.distill.resume_check import MAY_DIFFER, told_otherwise
 from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.files import append_text, is_temporary, remove_temporaries, write_json, write_text, write_yaml
 from layerprobe.models.weights import save_weights
 from layerprobe.records import EpochMetrics, Run
+from layerprobe.settings.configuration import differences, read_run_config, recorded_settings
+from layerprobe.settings.run import DistillSettings, TrainSettings
 
 CONFIG, METRICS, RESULT, CHECKPOINTS = "config.yaml", "metrics.csv", "result.json", "checkpoints"
 EVENTS = "tensorboard"
@@ -63,8 +63,6 @@ class RunFolder:
         self.path = path
         if path.exists() and not path.is_dir():
             raise LayerprobeError(f"{path} is a file; --output names the run folder to make")
-        if overwrite and resume:
-            raise LayerprobeError("--resume goes on with a run and --overwrite replaces it; give one of them")
         filled = path.is_dir() and any(not is_temporary(file) for file in path.iterdir())
         if filled and not overwrite and not resume:
             raise LayerprobeError(
@@ -96,7 +94,7 @@ class RunFolder:
         shutil.rmtree(self.path / EVENTS, ignore_errors=True)
         write_yaml(self.path / CONFIG, config)
 
-    def check_asked(self, config: DistillConfig | TrainConfig) -> None:
+    def check_asked(self, config: DistillSettings | TrainSettings) -> None:
         """Refuse to take the finished run that lies here for another one.
 
         Args:
@@ -105,7 +103,7 @@ class RunFolder:
         Raises:
             LayerprobeError: if the run was told otherwise.
         """
-        if found := told_otherwise(config, read_config(self.path / CONFIG, config)):
+        if found := told_otherwise(config, recorded_settings(self.path / CONFIG)):
             raise LayerprobeError(
                 f"{self.path} holds a finished run with {'; '.join(found)}; another run takes another --output, or "
                 "--overwrite in place of --resume"
@@ -117,7 +115,7 @@ class RunFolder:
         Raises:
             OtherRunError: if its configuration differs.
         """
-        here = read_values(self.path / CONFIG, str(config["command"]))
+        here = read_run_config(self.path / CONFIG)
         found = differences(json.loads(json.dumps(dict(config))), here, without=MAY_DIFFER)
         if found:
             raise OtherRunError(

@@ -6,62 +6,22 @@ from collections.abc import Sequence
 
 from layerprobe.distill.alignments.catalogue import MAPPINGS
 from layerprobe.distill.pairing import Pairing, distinct
-from layerprobe.errors import LayerprobeError, closest
+from layerprobe.errors import LayerprobeError
 from layerprobe.layers.selection import find_layers
 from layerprobe.networks import Network
 from layerprobe.records import Layer
+from layerprobe.settings.layer_choice import Pairs
 
 
-def is_table(mapping: str) -> bool:
-    """Whether a mapping lists its pairs, e.g. ``layer1.2=layer3.5,layer3.2=layer3.6``."""
-    return "=" in mapping
-
-
-def check_mapping(mapping: str) -> None:
-    """Refuse what is neither the name of a mapping nor a list of pairs.
-
-    Raises:
-        LayerprobeError: if so.
-    """
-    if not isinstance(mapping, str) or (mapping not in MAPPINGS and not is_table(mapping)):
-        raise LayerprobeError(
-            f"--mapping is one of {', '.join(MAPPINGS)}, or pairs STUDENT=TEACHER separated by commas; not "
-            f"{mapping!r}; {closest(str(mapping), MAPPINGS)}"
-        )
-    if is_table(mapping):
-        table_entries(mapping)
-
-
-def table_entries(table: str) -> list[tuple[str, str]]:
-    """The pairs of a table as they are written: student and teacher layer by name or index.
-
-    Raises:
-        LayerprobeError: if an entry isn't a pair.
-
-    Example:
-        >>> table_entries("layer1.2=layer3.5, 9=-1")
-        [('layer1.2', 'layer3.5'), ('9', '-1')]
-    """
-    pairs = []
-    for entry in filter(None, (part.strip() for part in table.split(","))):
-        ours, _, theirs = (part.strip() for part in entry.partition("="))
-        if not ours or not theirs or "=" in theirs:
-            raise LayerprobeError(
-                f"--mapping has pairs STUDENT=TEACHER separated by commas, e.g. layer1.2=layer3.5; not {entry!r}"
-            )
-        pairs.append((ours, theirs))
-    return pairs
-
-
-def table_pairing(table: str, student: Network, teacher: Network) -> Pairing:
+def table_pairing(pairs: Pairs, student: Network, teacher: Network) -> Pairing:
     """The pairs that a table lists, in order of the student's depth, then the teacher's; a pair may stand there twice.
 
     Raises:
         LayerprobeError: if a layer isn't in its network, or a name selects several.
     """
-    pairs = [(_one(student, ours), _one(teacher, theirs)) for ours, theirs in table_entries(table)]
-    pairs.sort(key=lambda pair: (pair[0].index, pair[1].index))
-    return Pairing(tuple(ours for ours, _ in pairs), tuple(theirs for _, theirs in pairs))
+    found = [(_one(student, ours), _one(teacher, theirs)) for ours, theirs in pairs.table]
+    found.sort(key=lambda pair: (pair[0].index, pair[1].index))
+    return Pairing(tuple(ours for ours, _ in found), tuple(theirs for _, theirs in found))
 
 
 def mapped(mapping: str, student: Sequence[Layer], teacher: Sequence[Layer]) -> Pairing:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.losses.feature_loss import FeatureLoss, load_feature_loss
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.projectors import MakeProjector, load_projector
+from layerprobe.settings.alignment import AlignmentSettings
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class ObjectiveContext:
     pairing: Pairing
     batch_size: int = 128
     classes: int = 10
-    alignment: Alignment = field(default_factory=Alignment)
+    alignment: AlignmentSettings = field(default_factory=AlignmentSettings)
 
     @property
     def loss(self) -> FeatureLoss:
         """The feature loss that was chosen."""
-        return load_feature_loss(self.alignment.loss)
+        return load_feature_loss(self.alignment.feature_loss)
 
     @property
     def projector(self) -> MakeProjector:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from layerprobe.distill.paper_layers import BASELINE_TEACHERS, STUDENTS, Place, find_places
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.selection import even_layers, find_layers
 from layerprobe.networks import Network
 from layerprobe.records import Layer, Ranking
+from layerprobe.settings.layer_choice import EVEN, LayerChoice
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ def penultimate_pairing(student: Network, teacher: Network) -> Pairing:
     return Pairing((next(last),), (next(last),))
 
 
-def student_layers(network: Network, wanted: Sequence[str] | None, count: int) -> tuple[Layer, ...]:
+def student_layers(network: Network, wanted: LayerChoice | None, count: int) -> tuple[Layer, ...]:
     """The student's layers: those named, else the paper's for its own students, else evenly spread.
 
     Raises:
@@ -76,16 +75,19 @@ def student_layers(network: Network, wanted: Sequence[str] | None, count: int) -
     return _paper_or_even(network, STUDENTS, count)
 
 
-def named_or_even(network: Network, wanted: Sequence[str]) -> tuple[Layer, ...]:
+def named_or_even(network: Network, wanted: LayerChoice) -> tuple[Layer, ...]:
     """Layers by name or index, or ``even:K``, in order of depth.
 
     Raises:
-        LayerprobeError: if there is no such layer.
+        LayerprobeError: if there is no such layer, or another rule is to choose them.
     """
-    even = re.fullmatch(r"even:([1-9]\d*)", wanted[0]) if len(wanted) == 1 else None
-    if even:
-        return even_layers(network.layers, int(even[1]), network.name)
-    return find_layers(network.layers, wanted, network.name)
+    if wanted.rule is None:
+        return find_layers(network.layers, wanted.names, network.name)
+    if wanted.rule.name == EVEN:
+        return even_layers(network.layers, wanted.rule.count, network.name)
+    raise LayerprobeError(
+        f"{wanted} is a rule, and a run takes layers by name; `layerprobe distill` and choose_layers find them"
+    )
 
 
 def baseline_teacher_layers(network: Network, count: int) -> tuple[Layer, ...]:
@@ -99,16 +101,15 @@ def _paper_or_even(network: Network, paper: Mapping[str, tuple[Place, ...]], cou
     return found or even_layers(network.layers, count, network.name)
 
 
-def teacher_layers(network: Network, choice: str) -> tuple[Layer, ...]:
-    """The teacher's layers, from a ranking file, ``even:K`` or a comma-separated list of names or indices, by depth.
+def teacher_layers(network: Network, choice: LayerChoice) -> tuple[Layer, ...]:
+    """The teacher's layers, from a ranking file, ``even:K``, or names or indices, by depth.
 
     Raises:
         LayerprobeError: if the ranking isn't one, or a layer isn't in the network.
     """
-    if not choice.endswith(".json"):
-        names = [name.strip() for name in choice.split(",") if name.strip()]
-        return named_or_even(network, names)
-    ranking = Ranking.load(Path(choice))
+    if choice.ranking is None:
+        return named_or_even(network, choice)
+    ranking = Ranking.load(choice.ranking)
     if ranking.provenance.get("model") != network.name:
         _log.warning("%s ranks %s; the teacher is %s", choice, ranking.provenance.get("model"), network.name)
     elif ranking.provenance.get("weights_sha256") != network.weights_sha256:

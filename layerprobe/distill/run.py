@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from layerprobe.distill.alignments.catalogue import ONE_TO_ONE
-from layerprobe.distill.alignments.options import Alignment
-from layerprobe.distill.config import DistillConfig, TrainConfig
 from layerprobe.distill.engine.optimizers import find_head
 from layerprobe.distill.engine.setup import TrainingSetup
-from layerprobe.distill.mappings import check_agreement, is_table, mapped, table_pairing
+from layerprobe.distill.mappings import check_agreement, mapped, table_pairing
 from layerprobe.distill.methods.catalogue import METHODS, PENULTIMATE, Method
 from layerprobe.distill.methods.scratch import Scratch
 from layerprobe.distill.methods.simkd import ReusedEnding, reuse_classifier
@@ -30,9 +29,12 @@ from layerprobe.distill.pairing import (
 )
 from layerprobe.distill.session import OnEpoch, PreparedRun, RunSession
 from layerprobe.errors import LayerprobeError
-from layerprobe.networks import ModelSpec, Network, load_network
-from layerprobe.records import EpochMetrics, Progress, Run, silent
+from layerprobe.networks import Network, load_network
+from layerprobe.records import EpochMetrics, Layer, Progress, Run, silent
 from layerprobe.runtime.subnormals import flushing_subnormals
+from layerprobe.settings.layer_choice import LayerChoice
+from layerprobe.settings.model import ModelSettings
+from layerprobe.settings.run import DistillSettings, TrainSettings
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ def _ignore_epoch(metrics: EpochMetrics) -> None:
 
 
 @flushing_subnormals()
-def train_model(config: TrainConfig, on_epoch: OnEpoch = _ignore_epoch, progress: Progress = silent) -> Run:
+def train_model(config: TrainSettings, on_epoch: OnEpoch = _ignore_epoch, progress: Progress = silent) -> Run:
     """Train a network with cross entropy; its weights go to ``model.safetensors`` in the run folder.
 
     Raises:
@@ -69,7 +71,7 @@ def train_model(config: TrainConfig, on_epoch: OnEpoch = _ignore_epoch, progress
 
 
 @flushing_subnormals()
-def distill_student(config: DistillConfig, on_epoch: OnEpoch = _ignore_epoch, progress: Progress = silent) -> Run:
+def distill_student(config: DistillSettings, on_epoch: OnEpoch = _ignore_epoch, progress: Progress = silent) -> Run:
     """Train a student with a teacher; its weights go to ``student.safetensors`` in the run folder.
 
     Both networks see the same input: the teacher's preprocessing.
@@ -79,13 +81,11 @@ def distill_student(config: DistillConfig, on_epoch: OnEpoch = _ignore_epoch, pr
             is lost.
     """
     method = METHODS.find(config.method)
-    _check_alignment(method, config)
-    _check_features(method, config)
     session = RunSession(config)
     if finished := session.finished:
         return finished
     teacher = load_network(config.teacher, config.data, session.train_split)
-    if method.needs_same_classes(config.alignment) and teacher.outputs != len(session.train_split.classes):
+    if config.needs_classes and teacher.outputs != len(session.train_split.classes):
         raise LayerprobeError(
             f"{method.name} needs a teacher of the same classes, but it has {teacher.outputs} and {config.data.name} "
             f"{len(session.train_split.classes)}; take a teacher trained on these classes"
@@ -111,13 +111,13 @@ def distill_student(config: DistillConfig, on_epoch: OnEpoch = _ignore_epoch, pr
     settings: dict[str, Any] = {
         "teacher": _described(config.teacher, teacher),
         "student": described,
-        "teacher_layers": [layer.name for layer in distinct(pairing.teacher)],
-        "student_layers": [layer.name for layer in distinct(pairing.student)],
+        "layers": _named(pairing.teacher),
+        "student_layers": _named(pairing.student),
     }
-    if is_table(config.alignment.mapping):
+    if config.alignment.mapping.table:
         settings["pairs"] = [f"{ours}={theirs}" for ours, theirs in pairing.names]
-    if config.layers and config.layers.endswith(".json"):
-        settings["layers_from"] = config.layers
+    if config.layers and config.layers.ranking:
+        settings["layers_from"] = str(config.layers)
     if ending:
         settings["ending"] = asdict(ending)
     prepared = PreparedRun(
@@ -131,33 +131,17 @@ def distill_student(config: DistillConfig, on_epoch: OnEpoch = _ignore_epoch, pr
     return session.run(prepared, on_epoch, progress)
 
 
-def _check_alignment(method: Method, config: DistillConfig) -> None:
-    """Refuse a form of feature-only for another method."""
-    if config.alignment != Alignment() and not method.takes_alignment:
-        raise LayerprobeError(
-            f"--alignment, --by-class, --projector, --feature-loss, --mapping and the ablations are forms of "
-            f"feature-only; {method.name} has its own; leave them out"
-        )
+def _named(layers: Sequence[Layer]) -> str | None:
+    """The layers of one side of a pairing, as a configuration names them."""
+    return str(LayerChoice.of(layer.name for layer in distinct(layers))) if layers else None
 
 
-def _check_features(method: Method, config: DistillConfig) -> None:
-    """Refuse a file of features for a method that asks the teacher for more, or for nothing."""
-    if config.teacher_features is None:
-        return
-    if method.needs_same_classes(config.alignment):
-        raise LayerprobeError(
-            f"{method.name} needs more of a teacher than the features that --teacher-features holds; leave it out"
-        )
-    if not method.uses_features:
-        raise LayerprobeError(f"{method.name} uses no features of a teacher; leave --teacher-features out")
-
-
-def _pair(method: Method, config: DistillConfig, teacher: Network, student: Network) -> Pairing:
+def _pair(method: Method, config: DistillSettings, teacher: Network, student: Network) -> Pairing:
     if not method.uses_features:
         return Pairing((), ())
     if method.pairs == PENULTIMATE:
         return penultimate_pairing(student, teacher)
-    if is_table(config.alignment.mapping):
+    if config.alignment.mapping.table:
         return _pair_by_table(config, teacher, student)
     if config.layers:
         chosen = teacher_layers(teacher, config.layers)
@@ -168,13 +152,13 @@ def _pair(method: Method, config: DistillConfig, teacher: Network, student: Netw
         )
     else:
         chosen = baseline_teacher_layers(teacher, PAIRS)
-    mapping = config.alignment.mapping if method.takes_alignment else method.mapping
+    mapping = config.alignment.mapping.mapping if method.takes_alignment else method.mapping
     if mapping != ONE_TO_ONE and config.student_layers is not None:
         return mapped(mapping, named_or_even(student, config.student_layers), chosen)
     return mapped(mapping, student_layers(student, config.student_layers, len(chosen)), chosen)
 
 
-def _pair_by_table(config: DistillConfig, teacher: Network, student: Network) -> Pairing:
+def _pair_by_table(config: DistillSettings, teacher: Network, student: Network) -> Pairing:
     pairing = table_pairing(config.alignment.mapping, student, teacher)
     wanted = config.student_layers
     check_agreement(
@@ -185,13 +169,13 @@ def _pair_by_table(config: DistillConfig, teacher: Network, student: Network) ->
     return pairing
 
 
-def _say_pairs(method: Method, config: DistillConfig, pairing: Pairing) -> None:
+def _say_pairs(method: Method, config: DistillSettings, pairing: Pairing) -> None:
     for ours in distinct(pairing.student):
         theirs = [other for one, other in zip(pairing.student, pairing.teacher, strict=True) if one == ours]
         shown = ", ".join(f"{layer.name} {layer.shape}" for layer in theirs)
         _log.info("student %s %s learns from teacher %s", ours.name, ours.shape, shown)
-    taken = {",".join(layer.name for layer in distinct(side)) for side in (pairing.teacher, pairing.student)}
-    wishes = {config.layers, ",".join(config.student_layers or ())} - {None, ""}
+    taken = {_named(side) for side in (pairing.teacher, pairing.student)}
+    wishes = {str(choice) for choice in (config.layers, config.student_layers) if choice}
     if wishes - taken and (method.pairs_ends or not method.uses_features):
         reason = "pairs what comes last in both networks" if method.pairs_ends else "uses no features"
         _log.warning("%s %s: --layers and --student-layers are ignored", method.name, reason)
@@ -203,7 +187,7 @@ def _seeded(method: Method, context: ObjectiveContext, seed: int) -> Objective[A
         return method.build(context)
 
 
-def _described(spec: ModelSpec, network: Network) -> dict[str, Any]:
+def _described(spec: ModelSettings, network: Network) -> dict[str, Any]:
     return {
         "name": network.name,
         "weights": network.weights,

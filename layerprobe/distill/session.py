@@ -12,27 +12,26 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from layerprobe.data.catalogue import NONE
+from layerprobe.data.datasets import open_split
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.loading import Pixels
-from layerprobe.distill.config import DistillConfig, TrainConfig, Training
-from layerprobe.distill.config_file import to_values
 from layerprobe.distill.engine.accuracy import count_correct, percent
 from layerprobe.distill.engine.checkpoints import LATEST, Checkpoints, Saved
 from layerprobe.distill.engine.event_file import EventFile
 from layerprobe.distill.engine.images import Images, load_images
 from layerprobe.distill.engine.loop import read_history, train
-from layerprobe.distill.engine.optimizers import check_recipe
-from layerprobe.distill.engine.schedules import check_schedule, describe
+from layerprobe.distill.engine.schedules import describe
 from layerprobe.distill.engine.setup import TrainingSetup
 from layerprobe.distill.engine.stored_teacher import open_stored
 from layerprobe.distill.folder import WEIGHTS, RunFolder, read_run
-from layerprobe.distill.resume_check import filled_in
 from layerprobe.errors import LayerprobeError
-from layerprobe.networks import PREPROCESSING_KEY, RANDOM, ModelSpec, Network, load_network
+from layerprobe.networks import PREPROCESSING_KEY, RANDOM, Network, load_network
 from layerprobe.records import EpochMetrics, Preprocessing, Progress, Run
 from layerprobe.runtime.environment import environment, peak_memory, start_measuring
 from layerprobe.runtime.process_group import ProcessGroup, describe_processes, meet
+from layerprobe.settings.model import ModelSettings
+from layerprobe.settings.recipe import TrainingSettings
+from layerprobe.settings.run import DistillSettings, TrainSettings
 from layerprobe.version import __version__
 
 _log = logging.getLogger(__name__)
@@ -71,21 +70,16 @@ class RunSession:
         LayerprobeError: if it asks for what isn't there, or the folder may not be written.
     """
 
-    def __init__(self, config: DistillConfig | TrainConfig) -> None:
+    def __init__(self, config: DistillSettings | TrainSettings) -> None:
         training = config.training
         self.folder = RunFolder(config.output, config.overwrite, config.resume)
-        check_recipe(training)
-        check_schedule(training)
-        if training.batch_size < 2:
-            raise LayerprobeError(f"--batch-size is at least 2, not {training.batch_size}")
-        _check_cache(config)
         self.events = EventFile(config.output) if training.tensorboard else None
         self.config = config
         self._accelerator: Accelerator = meet(training.device, training.precision)
         self._processes = ProcessGroup(self._accelerator)
         self._processes.wait()  # until every process has found the folder as it is
-        self.train_split: ImageDataset = config.data.open("train")
-        self.test_split: ImageDataset = config.data.open("test", tell=False)
+        self.train_split: ImageDataset = open_split(config.data, "train")
+        self.test_split: ImageDataset = open_split(config.data, "test", tell=False)
 
     @property
     def finished(self) -> Run | None:
@@ -100,13 +94,13 @@ class RunSession:
         _log.info("%s is finished: nothing to do", self.folder.path)
         return read_run(self.folder.path)
 
-    def build_student(self, spec: ModelSpec, like: Preprocessing | None = None) -> Network:
+    def build_student(self, spec: ModelSettings, like: Preprocessing | None = None) -> Network:
         """The network to train; with ``like`` it takes the same input as another network."""
         data, classes = self.config.data, len(self.train_split.classes)
-        spec = replace(spec, weights=spec.weights or RANDOM, num_classes=spec.num_classes or classes)
+        spec = spec.replaced(weights=spec.weights or RANDOM, num_classes=spec.num_classes or classes)
         overrides = data
         if like is not None:
-            overrides = replace(data, image_size=like.image_size[0], mean=like.mean, std=like.std)
+            overrides = data.replaced(image_size=like.image_size[0], mean=like.mean, std=like.std)
         network = load_network(spec, overrides, self.train_split, seed=self.config.training.seed)
         _log.info("%s starts from %s weights", spec.name, network.weights)
         if network.outputs != classes:
@@ -196,13 +190,13 @@ class RunSession:
         return saved
 
     def _with_stored_teacher(self, prepared: PreparedRun, images: Images) -> TrainingSetup:
-        path = self.config.teacher_features if isinstance(self.config, DistillConfig) else None
+        path = self.config.teacher_features if isinstance(self.config, DistillSettings) else None
         if path is None or prepared.teacher is None:
             return prepared.setup
         pixels = images.train.dataset
         if not isinstance(pixels, Pixels):
             raise TypeError("the loader was not made by load_images")
-        stored = open_stored(path, prepared.teacher, prepared.setup.pairing.teacher, pixels, self.config.training)
+        stored = open_stored(path, prepared.teacher, prepared.setup.pairing.teacher, pixels)
         _log.info("the teacher's features come from %s", path)
         return replace(prepared.setup, teacher=None, stored_teacher=stored)
 
@@ -210,7 +204,7 @@ class RunSession:
         """Everything that the run does, as ``config.yaml`` holds it."""
         training = self._training(prepared)
         self._say(prepared, training)
-        values = to_values(replace(self.config, training=training))
+        values = self.config.replaced(training=training).configuration()
         together = describe_processes(self._processes, (prepared.setup.student, prepared.setup.objective))
         return {
             **values,
@@ -221,17 +215,17 @@ class RunSession:
             "versions": {"layerprobe": __version__, "torch": str(torch.__version__)},
         }
 
-    def _training(self, prepared: PreparedRun) -> Training:
+    def _training(self, prepared: PreparedRun) -> TrainingSettings:
         """How to train, with what depends on the student filled in."""
-        return filled_in(self.config.training, prepared.student.name)
+        return self.config.training.resolved(prepared.student.name)
 
-    def _say(self, prepared: PreparedRun, training: Training) -> None:
+    def _say(self, prepared: PreparedRun, training: TrainingSettings) -> None:
         _log.info("preprocessing: %s", prepared.student.preprocessing.describe())
         epochs = "1 epoch" if training.epochs == 1 else f"{training.epochs} epochs"
-        _log.info("peak learning rate %g, %s, batch %d", training.learning_rate, epochs, training.batch_size)
+        _log.info("peak learning rate %g, %s, batch %d", training.lr, epochs, training.batch_size)
         _log.info("%s, augmentation %s", describe(training), training.augment)
         if training.backbone_lr_factor != 1:
-            rate = (training.learning_rate or 0.0) * training.backbone_lr_factor
+            rate = (training.lr or 0.0) * training.backbone_lr_factor
             new = " with ".join(map(repr, prepared.setup.new_modules))
             _log.info("the backbone's peak learning rate is %g; the classifier %s has the full one", rate, new)
         for key, value in describe_processes(self._processes, (prepared.setup.student,)).items():
@@ -257,15 +251,3 @@ class RunSession:
         device = self._accelerator.device
         counts = count_correct(teacher.module.to(device), images.test, images.preprocessing, device)
         return percent(self._processes.total(counts))
-
-
-def _check_cache(config: DistillConfig | TrainConfig) -> None:
-    if not config.training.cache_teacher:
-        return
-    if config.training.augment != NONE:
-        raise LayerprobeError(
-            f"--augment {config.training.augment} changes the images in every epoch, and --cache-teacher sees them "
-            "once; leave one of them out"
-        )
-    if isinstance(config, DistillConfig) and config.teacher_features:
-        raise LayerprobeError("--teacher-features stands for the teacher's passes already; leave --cache-teacher out")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import yaml
 from torch import nn
 
 from layerprobe.distill.folder import CHECKPOINTS, CONFIG, WEIGHTS
@@ -14,6 +12,7 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.models.weights import head_classes, load_weights, read_weights
 from layerprobe.models.zoo import build_model
 from layerprobe.records import Preprocessing, Run
+from layerprobe.settings.configuration import read_run_config
 
 LAST = "last"
 _WHICH = (LAST, "best", "latest")
@@ -33,7 +32,7 @@ def load_student(run: Run | Path | str, which: str = LAST) -> nn.Module:
         LayerprobeError: if the folder holds no run, or no such weights.
     """
     folder = run.folder if isinstance(run, Run) else Path(run)
-    config = read_run_config(folder)
+    config = read_run_config(folder / CONFIG)
     spec = config["student" if config["command"] == "distill" else "model"]
     path = weights_path(folder, which, config["command"])
     weights = read_weights(path)
@@ -59,23 +58,6 @@ def weights_path(folder: Path, which: str, command: str) -> Path:
         remedy = "--resume finishes the run" if which == LAST else "a run with --holdout keeps one"
         raise LayerprobeError(f"{folder} has no {which} weights ({path.relative_to(folder)}); {remedy}")
     return path
-
-
-def read_run_config(folder: Path) -> dict[str, Any]:
-    """The configuration of a run.
-
-    Raises:
-        LayerprobeError: if the folder holds none.
-    """
-    try:
-        config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise LayerprobeError(f"{folder} holds no run: it has no {CONFIG}; `layerprobe distill` makes one") from None
-    except yaml.YAMLError as error:
-        raise LayerprobeError(f"{folder / CONFIG} is not YAML ({' '.join(str(error).split())}); run it again") from None
-    if not isinstance(config, dict) or config.get("command") not in WEIGHTS:
-        raise LayerprobeError(f"{folder / CONFIG} is of no run of layerprobe; `layerprobe distill` makes one")
-    return config
 
 
 def snippet(run: Run) -> str:

@@ -11,15 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from layerprobe.data.datasets import open_split
 from layerprobe.data.loading import Pixels, make_loader
 from layerprobe.data.sampling import balanced_sample
 from layerprobe.distill.engine.accuracy import confusion
-from layerprobe.distill.students import LAST, load_student, read_run_config, weights_path
+from layerprobe.distill.folder import CONFIG
+from layerprobe.distill.students import LAST, load_student, weights_path
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.weights import read_weights
-from layerprobe.networks import DataSpec
 from layerprobe.records import Evaluation, Preprocessing, Progress, silent
 from layerprobe.runtime.devices import resolve_device
+from layerprobe.settings.configuration import read_run_config
+from layerprobe.settings.data import DataSettings
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +45,7 @@ class EvaluateConfig:
     """
 
     run: Path
-    data: DataSpec | None = None
+    data: DataSettings | None = None
     split: str = "test"
     samples: int | None = None
     which: str = LAST
@@ -57,12 +60,12 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
     Raises:
         LayerprobeError: if the folder holds no run or no such weights, or the images have other classes.
     """
-    settings = read_run_config(config.run)
+    settings = read_run_config(config.run / CONFIG)
     device = resolve_device(config.device)
     module = load_student(config.run, config.which).to(device)
     preprocessing = Preprocessing.from_dict(settings["preprocessing"])
     data = config.data or _own_data(settings["data"])
-    dataset = data.open(config.split)
+    dataset = open_split(data, config.split)
     _check_classes(dataset.classes, weights_path(config.run, config.which, settings["command"]), config.run)
     _log.info("preprocessing: %s", preprocessing.describe())
     rows = np.arange(len(dataset), dtype=np.int64)
@@ -80,9 +83,9 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
     )
 
 
-def _own_data(values: Mapping[str, Any]) -> DataSpec:
+def _own_data(values: Mapping[str, Any]) -> DataSettings:
     """The run's own images; size, mean and standard deviation come with its preprocessing."""
-    return DataSpec(values["name"], Path(values["root"]) if values.get("root") else None)
+    return DataSettings(name=values["name"], data_root=values["data_root"])
 
 
 def _check_classes(classes: tuple[str, ...], weights: Path, run: Path) -> None:

@@ -8,12 +8,10 @@ from functools import partial
 from pathlib import Path
 from statistics import mean
 
-from layerprobe.distill.config import DistillConfig, TrainConfig, Training
 from layerprobe.distill.run import distill_student, train_model
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extraction.extract import extract
-from layerprobe.networks import DataSpec, ModelSpec
 from layerprobe.ranking.file import ranking_path, save_ranking
 from layerprobe.ranking.rank import rank
 from layerprobe.records import Cell, CellResult, GridResults, Progress, Ranking, Run, silent
@@ -22,10 +20,15 @@ from layerprobe.report.figures.learning_curves import learning_curves_figure
 from layerprobe.report.figures.quality import quality_figure
 from layerprobe.report.figures.style import save_figure
 from layerprobe.runtime.devices import resolve_device
+from layerprobe.settings.data import DataSettings
 from layerprobe.settings.demo import DemoSettings
+from layerprobe.settings.layer_choice import LayerChoice
+from layerprobe.settings.model import ModelSettings
+from layerprobe.settings.recipe import TrainingSettings
+from layerprobe.settings.run import DistillSettings, TrainSettings
 
 TEACHER, STUDENT = "cifar:resnet18", "cifar:resnet20"
-DIGITS = DataSpec("digits")
+DIGITS = DataSettings(name="digits")
 METHODS = ("feature-only", "scratch", "kd")
 TEACHER_EPOCHS, STUDENT_EPOCHS = 6, 8
 
@@ -94,9 +97,12 @@ def _features(config: DemoSettings) -> Path:
 def _teach(config: DemoSettings, say: Callable[[str], None], progress: Progress) -> Run:
     folder = config.output / "teacher"
     say(f"$ layerprobe train --model {TEACHER} --data digits --epochs {TEACHER_EPOCHS} --output {folder}")
-    training = Training(epochs=TEACHER_EPOCHS, device=config.device)
+    training = TrainingSettings(epochs=TEACHER_EPOCHS, device=config.device)
     teacher = train_model(
-        TrainConfig(ModelSpec(TEACHER), DIGITS, folder, training, config.overwrite), progress=progress
+        TrainSettings(
+            model=ModelSettings(name=TEACHER), data=DIGITS, output=folder, training=training, overwrite=config.overwrite
+        ),
+        progress=progress,
     )
     say(f"  teacher: top-1 {teacher.last_accuracy:.2f} %")
     return teacher
@@ -105,7 +111,7 @@ def _teach(config: DemoSettings, say: Callable[[str], None], progress: Progress)
 def _rank(config: DemoSettings, teacher: Run, say: Callable[[str], None], progress: Progress) -> Ranking:
     features = _features(config)
     say(f"$ layerprobe extract --model {TEACHER} --weights {teacher.weights} --data digits --output {features}")
-    spec = ModelSpec(TEACHER, str(teacher.weights))
+    spec = ModelSettings(name=TEACHER, weights=str(teacher.weights))
     extraction = ExtractConfig(spec, DIGITS, features, device=config.device, overwrite=config.overwrite)
     with extract(extraction, progress) as file:
         say(f"$ layerprobe rank {features} --top 4 --output {config.output / 'figures'}")
@@ -119,27 +125,29 @@ def _distil(config: DemoSettings, teacher: Run, say: Callable[[str], None], prog
     runs = []
     for method in METHODS:
         for seed in range(config.seeds):
-            distillation = _distillation(config, method, seed, ModelSpec(TEACHER, str(teacher.weights)))
+            distillation = _distillation(
+                config, method, seed, ModelSettings(name=TEACHER, weights=str(teacher.weights))
+            )
             say(_command(distillation))
             runs.append(distill_student(distillation, progress=progress))
             say(f"  {method}, seed {seed}: top-1 {runs[-1].last_accuracy:.2f} %")
     return runs
 
 
-def _distillation(config: DemoSettings, method: str, seed: int, teacher: ModelSpec) -> DistillConfig:
-    return DistillConfig(
+def _distillation(config: DemoSettings, method: str, seed: int, teacher: ModelSettings) -> DistillSettings:
+    return DistillSettings(
         method=method,
         teacher=teacher,
-        student=ModelSpec(STUDENT),
+        student=ModelSettings(name=STUDENT),
         data=DIGITS,
         output=config.output / "runs" / f"{method}-{seed}",
-        layers=str(ranking_path(_features(config))) if method == "feature-only" else None,
-        training=Training(epochs=STUDENT_EPOCHS, seed=seed, device=config.device),
+        layers=LayerChoice(ranking=ranking_path(_features(config))) if method == "feature-only" else None,
+        training=TrainingSettings(epochs=STUDENT_EPOCHS, seed=seed, device=config.device),
         overwrite=config.overwrite,
     )
 
 
-def _command(config: DistillConfig) -> str:
+def _command(config: DistillSettings) -> str:
     layers = f"--layers {config.layers} " if config.layers else ""
     return (
         f"$ layerprobe distill --method {config.method} --teacher {config.teacher.name} "

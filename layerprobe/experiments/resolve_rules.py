@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,27 +11,29 @@ from pathlib import Path
 
 import torch
 
-from layerprobe.distill.config import DistillConfig
+from layerprobe.data.datasets import open_split
 from layerprobe.distill.pairing import student_layers
-from layerprobe.errors import LayerprobeError, closest
+from layerprobe.errors import LayerprobeError
 from layerprobe.features.config import ExtractConfig
 from layerprobe.features.hdf5.gram_file import GramFile
-from layerprobe.networks import RANDOM, ModelSpec, Network, find_model_layers, load_network
+from layerprobe.networks import RANDOM, Network, find_model_layers, load_network
 from layerprobe.ranking.choose import SCORES
 from layerprobe.ranking.grams import extract_grams
 from layerprobe.ranking.measure import layer_similarity
 from layerprobe.ranking.rank import rank
-from layerprobe.ranking.rules import RULES, Task, Wish, read_wish
+from layerprobe.ranking.rules import RULES, Task, scored_rule
 from layerprobe.records import Layer, LayerGeometry, Preprocessing, Progress, Ranking, Similarity, silent
 from layerprobe.runtime.devices import resolve_device
+from layerprobe.settings.layer_choice import LayerChoice
+from layerprobe.settings.model import ModelSettings
+from layerprobe.settings.run import DistillSettings
 
 _log = logging.getLogger(__name__)
 
-_PATTERNS = ("every",)
-"""What else is written NAME:K, see ``layerprobe.layers.selection.find_layers``."""
 
-
-def choose_layers(plan: DistillConfig, ranking: Ranking | None = None, progress: Progress = silent) -> DistillConfig:
+def choose_layers(
+    plan: DistillSettings, ranking: Ranking | None = None, progress: Progress = silent
+) -> DistillSettings:
     """A distillation with its teacher's layers by name, where it had a rule such as ``stagewise:4``.
 
     Args:
@@ -44,30 +45,30 @@ def choose_layers(plan: DistillConfig, ranking: Ranking | None = None, progress:
         The plan as it is, where its ``layers`` are no rule.
 
     Raises:
-        LayerprobeError: if the rule can't choose so many layers, or as ``check_rules``, ``check_ranking``,
-            ``rank_on_the_spot`` and ``student_similarity``.
+        LayerprobeError: if the rule can't choose so many layers, or as ``check_ranking``, ``rank_on_the_spot`` and
+            ``student_similarity``.
     """
-    check_rules(plan)
-    wish = read_wish(plan.layers) if plan.layers else None
-    if wish is None:
+    choice = plan.layers.rule if plan.layers else None
+    if choice is None:
         return plan
-    if wish.rule.score is None:
+    rule = RULES[choice.name]
+    if rule.score is None:
         ranking = _unranked(plan)
     elif ranking is None:
-        ranking = _ranked(plan, wish, progress)
+        ranking = _ranked(plan, rule.score, choice.count, progress)
     else:
         check_ranking(ranking, plan)
     student = untrained_student(plan)
-    taught = student_layers(student, plan.student_layers, wish.count)
-    similarity = _similarity(plan, taught, progress) if wish.rule.similarity else None
-    chosen = wish.rule.choose(Task(ranking, student.layers, taught, _generator(plan), similarity))
-    _log.info("chosen by %s: %s", wish.name, ", ".join(chosen))
-    if ranking.undecided and wish.rule.score and ranking.selected == chosen:
+    taught = student_layers(student, plan.student_layers, choice.count)
+    similarity = _similarity(plan, taught, progress) if rule.similarity else None
+    chosen = rule.choose(Task(ranking, student.layers, taught, _generator(plan), similarity))
+    _log.info("chosen by %s: %s", choice.name, ", ".join(chosen))
+    if ranking.undecided and rule.score and ranking.selected == chosen:
         _log.info("can't be told apart from the last of these: %s", ", ".join(ranking.undecided))
-    return replace(plan, layers=",".join(chosen))
+    return plan.replaced(layers=LayerChoice.of(chosen))
 
 
-def check_ranking(ranking: Ranking, plan: DistillConfig, name: str = "the ranking") -> None:
+def check_ranking(ranking: Ranking, plan: DistillSettings, name: str = "the ranking") -> None:
     """Make sure that a ranking is of a distillation's teacher, and holds what its rule looks at.
 
     Args:
@@ -86,31 +87,14 @@ def check_ranking(ranking: Ranking, plan: DistillConfig, name: str = "the rankin
             f"{name} is of {model} with other weights than the teacher's ({plan.teacher.weights}): SHA-256 "
             f"{str(digest)[:12]}, not {str(plan.teacher.weights_sha256)[:12]}; rank these weights"
         )
-    wish = read_wish(plan.layers) if plan.layers else None
-    score = SCORES[wish.rule.score] if wish and wish.rule.score else None
+    by = scored_rule(plan)
+    score = SCORES[by] if by else None
     if score and not all(score.statistic in geometry.statistics for geometry in ranking.geometries):
         remedy = f" --statistics {score.family}" if score.family else ""
         raise LayerprobeError(
             f"{name} has no {score.statistic}, which {plan.layers} looks at; `layerprobe rank FEATURES.h5{remedy}` "
             "measures it"
         )
-
-
-def check_rules(plan: DistillConfig) -> None:
-    """Make sure that what looks like a rule for layers, ``NAME:K``, is one.
-
-    Raises:
-        LayerprobeError: if there is no such rule, or K is no number of layers.
-    """
-    for whose, text, rules in (
-        ("teacher", plan.layers or "", (*RULES, *_PATTERNS)),
-        ("student", ",".join(plan.student_layers or ()), ("even", *_PATTERNS)),
-    ):
-        for rule, number in re.findall(r"(?:^|,) *([A-Za-z][\w-]*):(\w*)(?=,|$)", text):
-            if rule not in rules:
-                raise LayerprobeError(f"no rule {rule!r} that chooses {whose} layers; {closest(rule, rules)}")
-            if not re.fullmatch(r"[1-9]\d*", number):
-                raise LayerprobeError(f"{rule}:K chooses K {whose} layers, K a number from 1; not {number!r}")
 
 
 def rank_on_the_spot(
@@ -144,13 +128,13 @@ def rank_on_the_spot(
         return rank(grams, top, by, resamples, families=families, device=device, progress=progress)
 
 
-def teacher_sample(plan: DistillConfig) -> ExtractConfig:
+def teacher_sample(plan: DistillSettings) -> ExtractConfig:
     """The teacher and the images that its layers are ranked on: the sample that `layerprobe extract` draws."""
     return ExtractConfig(plan.teacher, plan.data, plan.output, device=plan.training.device)
 
 
 def student_similarity(
-    teacher: GramFile, sample: ExtractConfig, student: ModelSpec, layers: Sequence[str], progress: Progress = silent
+    teacher: GramFile, sample: ExtractConfig, student: ModelSettings, layers: Sequence[str], progress: Progress = silent
 ) -> Similarity:
     """What a teacher's layers have in common with those of its untrained student: linear CKA.
 
@@ -165,11 +149,11 @@ def student_similarity(
         LayerprobeError: as ``extract_grams``.
     """
     like = Preprocessing.from_dict(teacher.provenance["preprocessing"])
-    data = replace(sample.data, image_size=like.image_size[0], mean=like.mean, std=like.std)
+    data = sample.data.replaced(image_size=like.image_size[0], mean=like.mean, std=like.std)
     with tempfile.TemporaryDirectory() as folder:
         config = replace(
             sample,
-            model=replace(student, weights=RANDOM),
+            model=student.replaced(weights=RANDOM),
             data=data,
             output=Path(folder) / "student.h5",
             layers=tuple(layers),
@@ -178,27 +162,26 @@ def student_similarity(
             return layer_similarity(teacher, own, device=resolve_device(sample.device), progress=progress)
 
 
-def untrained_student(plan: DistillConfig) -> Network:
+def untrained_student(plan: DistillSettings) -> Network:
     """The student of a distillation, with random weights."""
-    dataset = plan.data.open("train")
-    spec = replace(plan.student, weights=RANDOM, num_classes=plan.student.num_classes or len(dataset.classes))
+    dataset = open_split(plan.data, "train")
+    spec = plan.student.replaced(weights=RANDOM, num_classes=plan.student.num_classes or len(dataset.classes))
     return load_network(spec, plan.data, dataset)
 
 
-def _ranked(plan: DistillConfig, wish: Wish, progress: Progress) -> Ranking:
-    score = str(wish.rule.score)
+def _ranked(plan: DistillSettings, score: str, count: int, progress: Progress) -> Ranking:
     family = SCORES[score].family
     families = (family,) if family else ()
-    return rank_on_the_spot(teacher_sample(plan), wish.count, score, families, progress=progress)
+    return rank_on_the_spot(teacher_sample(plan), count, score, families, progress=progress)
 
 
-def _generator(plan: DistillConfig) -> torch.Generator:
+def _generator(plan: DistillSettings) -> torch.Generator:
     """For a rule that draws: of the seed and the pair, so that pairs with one teacher don't draw the same sets."""
     told = f"{plan.training.seed} {plan.teacher.name} {plan.student.name}"
     return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(told.encode()).digest()[:7], "big"))
 
 
-def _similarity(plan: DistillConfig, taught: Sequence[Layer], progress: Progress) -> Similarity:
+def _similarity(plan: DistillSettings, taught: Sequence[Layer], progress: Progress) -> Similarity:
     sample = teacher_sample(plan)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -207,7 +190,7 @@ def _similarity(plan: DistillConfig, taught: Sequence[Layer], progress: Progress
         return student_similarity(grams, sample, plan.student, [layer.name for layer in taught], progress)
 
 
-def _unranked(plan: DistillConfig) -> Ranking:
+def _unranked(plan: DistillSettings) -> Ranking:
     """The teacher's layers, of which nothing is known."""
     found = find_model_layers(plan.teacher.name, plan.teacher.num_classes, plan.data.image_size)
     return Ranking(tuple(LayerGeometry(layer, {}) for layer in found.layers), "", ())

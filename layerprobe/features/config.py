@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerprobe.features.extraction.reduce import Reduction
-from layerprobe.networks import DataSpec, ModelSpec
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.model import ModelSettings
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class ExtractConfig:
         overwrite: whether an existing output may be replaced.
     """
 
-    model: ModelSpec
-    data: DataSpec
+    model: ModelSettings
+    data: DataSettings
     output: Path
     split: str = "train"
     samples: int | str | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from layerprobe.layers.discovery import is_channels_last
 from layerprobe.layers.selection import even_layers
 from layerprobe.ranking.choose import SCORES, select
 from layerprobe.records import Layer, Ranking, Similarity, body_layers
+from layerprobe.settings.run import DistillSettings
 
 _log = logging.getLogger(__name__)
 
@@ -291,32 +291,6 @@ RULES: Mapping[str, Rule] = {
 """Every rule by its name: ``NAME:K`` chooses K layers."""
 
 
-@dataclass(frozen=True)
-class Wish:
-    """A rule and how many layers it shall choose.
-
-    Attributes:
-        name: a key of ``RULES``.
-        count: k.
-    """
-
-    name: str
-    count: int
-
-    @property
-    def rule(self) -> Rule:
-        """The rule."""
-        return RULES[self.name]
-
-
-def read_wish(text: str) -> Wish | None:
-    """``RULE:K`` as a wish; None where the text is of another kind, such as layers' names.
-
-    Example:
-        >>> read_wish("stagewise:4")
-        Wish(name='stagewise', count=4)
-        >>> read_wish("every:4") is None and read_wish("layer3.6") is None
-        True
-    """
-    found = re.fullmatch(r"([a-z-]+):([1-9]\d*)", text)
-    return Wish(found[1], int(found[2])) if found and found[1] in RULES else None
+def scored_rule(plan: DistillSettings) -> str | None:
+    """The score that the rule of a distillation looks at; None where its layers are chosen in another way."""
+    return RULES[plan.layers.rule.name].score if plan.layers and plan.layers.rule else None

@@ -80,6 +80,19 @@ class Settings(BaseModel, metaclass=_OneLineErrors):
     panel: ClassVar[str] = "Options"
 
     @classmethod
+    def check_given(cls, values: Mapping[str, Any], recorded: bool = False) -> None:
+        """Check plain values that need not be complete: what is missing may come from elsewhere.
+
+        Raises:
+            SettingsError: if a key is unknown, or a value may not stand where it does.
+        """
+        try:
+            cls.model_validate(dict(values), context={_RECORDED: recorded})
+        except ValidationError as error:
+            if any(one["type"] != "missing" for one in error.errors()):
+                raise settings_error(error, cls) from None
+
+    @classmethod
     def parse(cls, values: Mapping[str, Any], recorded: bool = False) -> Self:
         """Settings from plain values, such as those of a YAML file; parts are mappings below their name.
 
@@ -118,14 +131,16 @@ def is_recorded(info: ValidationInfo) -> bool:
 def settings_error(error: ValidationError, settings: type[Any]) -> SettingsError:
     """Pydantic's complaint in one line: the field, what it must be, and what came instead.
 
-    Of several complaints the first; missing fields are named together.
+    Of several complaints the first; missing fields are named together, where nothing else is wrong.
 
     Args:
         error: pydantic's.
         settings: what was to be made.
     """
     errors = error.errors(include_url=False)
-    if missing := [_marker(_path(one["loc"], settings)) for one in errors if one["type"] == "missing"]:
+    missing = [_marker(_path(one["loc"], settings)) for one in errors if one["type"] == "missing"]
+    errors = [one for one in errors if one["type"] != "missing"]
+    if not errors:
         first, last = ", ".join(missing[:-1]), missing[-1]
         named, verb, them = (f"{first} and {last}", "are", "them") if first else (last, "is", "it")
         return SettingsError(f"{named} {verb} missing; give {them}")
@@ -156,7 +171,7 @@ def _must_be(kind: str, context: Mapping[str, Any]) -> str:
         "path_type": "a path",
         "tuple_type": "a list",
         "dict_type": "a mapping with keys below it",
-        "model_type": "a mapping with keys below it, such as 'name'",
+        "model_type": "a mapping with keys below it",
     }
     bounds = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     if kind == "literal_error":

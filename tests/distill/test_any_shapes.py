@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import gradcheck
 
-from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.alignments.projected import FeatureOnly
 from layerprobe.distill.batches import FeatureBatch
 from layerprobe.distill.losses.catalogue import FEATURE_LOSSES
@@ -28,6 +27,7 @@ from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.projectors import ThreeLayerProjector
 from layerprobe.layers.capture import Captured
 from layerprobe.records import Layer
+from layerprobe.settings.alignment import AlignmentSettings
 from tests.helpers.objectives import feature_only, loss_terms, prepare
 
 WIDE, TALL, LAST, TOKENS, SHORT, VECTOR = (2, 3, 7), (4, 5, 2), (3, 3, 4), (7, 3), (5, 6), (5,)
@@ -40,16 +40,16 @@ SHAPES = {
     "with vectors": ((TOKENS, VECTOR), (VECTOR, WIDE)),
 }
 FORMS = {
-    **{loss: Alignment(loss=loss) for loss in FEATURE_LOSSES},
-    "three layers": Alignment(projector="three-layer"),
-    "full": Alignment(mapping="full"),
-    "attention": Alignment(mapping="attention"),
-    "geometry": Alignment("geometry"),
-    "moments": Alignment("moments"),
-    "relation": Alignment("relation"),
-    "geometry by class": Alignment("geometry", by_class=True),
-    "moments by class": Alignment("moments", by_class=True),
-    "with logits": Alignment(cross_entropy=True, kl=True),
+    **{loss: AlignmentSettings(feature_loss=loss) for loss in FEATURE_LOSSES},
+    "three layers": AlignmentSettings(projector="three-layer"),
+    "full": AlignmentSettings(mapping="full"),
+    "attention": AlignmentSettings(mapping="attention"),
+    "geometry": AlignmentSettings(name="geometry"),
+    "moments": AlignmentSettings(name="moments"),
+    "relation": AlignmentSettings(name="relation"),
+    "geometry by class": AlignmentSettings(name="geometry", by_class=True),
+    "moments by class": AlignmentSettings(name="moments", by_class=True),
+    "with logits": AlignmentSettings(cross_entropy=True, kl=True),
 }
 BASELINES = ("fitnets", "fitnets-full", "sp", "semckd", "attention-transfer", "rkd", "crd")
 IMAGES, CLASSES = 5, 3
@@ -216,7 +216,7 @@ def test_three_layers_against_the_formula() -> None:
 def test_the_ablations_add_cross_entropy_and_sixteen_kl(weight: float) -> None:
     torch.manual_seed(0)
     pairing = Pairing(*(layers(name, side) for name, side in zip("st", SHAPES["map to tokens"], strict=True)))
-    ablation = Alignment(cross_entropy=True, kl=True, feature_weight=weight)
+    ablation = AlignmentSettings(cross_entropy=True, kl=True, feature_weight=weight)
     objective = feature_only(ablation, pairing, CLASSES).double()
     assert isinstance(objective, FeaturesAndLogits)
     ours, theirs = features(pairing.student), features(pairing.teacher)

@@ -1,7 +1,6 @@
 """Run folders and checkpoints that can't be read or written."""
 
 import errno
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,13 +8,14 @@ import torch
 from torch import nn
 
 from layerprobe.data.datasets import open_dataset
-from layerprobe.distill.config import DistillConfig, Training
 from layerprobe.distill.engine.checkpoints import Checkpoints
 from layerprobe.distill.engine.images import load_images
 from layerprobe.distill.folder import RunFolder, read_run
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
 from layerprobe.records import Preprocessing, Run
+from layerprobe.settings.recipe import TrainingSettings
+from layerprobe.settings.run import DistillSettings
 
 
 def test_a_run_comes_back_from_its_folder(digits_teacher: Run) -> None:
@@ -28,7 +28,7 @@ def test_a_run_comes_back_from_its_folder(digits_teacher: Run) -> None:
     assert again.to_dict() == digits_teacher.to_dict()
 
 
-def test_unfinished_and_damaged_runs(small: DistillConfig, tmp_path: Path) -> None:
+def test_unfinished_and_damaged_runs(small: DistillSettings, tmp_path: Path) -> None:
     run = distill_student(small)
     text = (run.folder / "result.json").read_text()
     (run.folder / "result.json").write_text(text[:-20])
@@ -37,10 +37,10 @@ def test_unfinished_and_damaged_runs(small: DistillConfig, tmp_path: Path) -> No
     (run.folder / "result.json").unlink()
     with pytest.raises(LayerprobeError, match=r"run is no finished run: it has no result.json; .*--resume finishes it"):
         read_run(run.folder)
-    assert distill_student(replace(small, resume=True)).epochs == run.epochs
+    assert distill_student(small.replaced(resume=True)).epochs == run.epochs
 
 
-def test_overwriting_leaves_nothing_of_the_older_run_and_everything_else(small: DistillConfig) -> None:
+def test_overwriting_leaves_nothing_of_the_older_run_and_everything_else(small: DistillSettings) -> None:
     class Stop(Exception):
         pass
 
@@ -59,7 +59,7 @@ def test_overwriting_leaves_nothing_of_the_older_run_and_everything_else(small: 
         (run.folder / name).parent.mkdir(exist_ok=True)
         (run.folder / name).write_text("")
     with pytest.raises(Stop):
-        distill_student(replace(small, overwrite=True), on_epoch=stop)
+        distill_student(small.replaced(overwrite=True), on_epoch=stop)
     left = {"checkpoints", "config.yaml", "metrics.csv", "mine.csv", "confusions.pdf"}
     assert {path.name for path in run.folder.iterdir()} == left
 
@@ -103,4 +103,4 @@ def test_fewer_images_than_processes() -> None:
     splits = [open_dataset("digits", split=split) for split in ("train", "test")]
     preprocessing = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3)
     with pytest.raises(LayerprobeError, match="10 training images for 16 processes; start fewer processes"):
-        load_images(*splits, preprocessing, Training(train_samples=10, test_samples=10), share=(0, 16))
+        load_images(*splits, preprocessing, TrainingSettings(train_samples=10, test_samples=10), share=(0, 16))

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from layerprobe.distill.alignments.catalogue import ALIGNMENTS
 from layerprobe.distill.alignments.moments import moment_loss
-from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.alignments.relation import relation
 from layerprobe.distill.mappings import mapped
 from layerprobe.distill.methods.attention_transfer import attention_map
@@ -22,6 +21,7 @@ from layerprobe.distill.objectives import Objective
 from layerprobe.distill.pairing import Pairing
 from layerprobe.layers.capture import Captured
 from layerprobe.records import Layer
+from layerprobe.settings.alignment import AlignmentSettings
 from tests.helpers.objectives import loss_terms, prepare
 
 IMAGES, CLASSES = 24, 4
@@ -29,12 +29,14 @@ LABELS = torch.arange(IMAGES) % CLASSES
 STUDENT = (Layer(0, "a", "block", (6, 4, 4), 0), Layer(1, "b", "block", (8, 3, 3), 0))
 TEACHER = (Layer(0, "x", "block", (7, 4, 4), 0), Layer(1, "y", "block", (8, 3, 3), 0))
 FORMS = [
-    *(Alignment(name) for name in ALIGNMENTS),
-    *(Alignment(name, by_class=True) for name in ("geometry", "moments")),
-    Alignment(mapping="attention"),
-    Alignment(kl=True),
+    *(AlignmentSettings(name=name) for name in ALIGNMENTS),
+    *(AlignmentSettings(name=name, by_class=True) for name in ("geometry", "moments")),
+    AlignmentSettings(mapping="attention"),
+    AlignmentSettings(kl=True),
 ]
-CASES = [(name, Alignment()) for name in METHODS if name != "feature-only"] + [("feature-only", form) for form in FORMS]
+CASES = [(name, AlignmentSettings()) for name in METHODS if name != "feature-only"] + [
+    ("feature-only", form) for form in FORMS
+]
 
 
 def alike(*shape: int, seed: int) -> Tensor:
@@ -54,7 +56,7 @@ def terms(objective: Objective[Any], pairing: Pairing, student: Captured, teache
 
 
 @pytest.mark.parametrize(("method", "form"), CASES, ids=lambda value: getattr(value, "label", value) or "default")
-def test_every_objective_under_autocast(method: str, form: Alignment) -> None:
+def test_every_objective_under_autocast(method: str, form: AlignmentSettings) -> None:
     torch.manual_seed(0)
     needs = METHODS[method]
     mapping = form.mapping if needs.takes_alignment else needs.mapping

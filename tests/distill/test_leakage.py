@@ -6,8 +6,6 @@ from torch import Tensor, nn
 
 from layerprobe.data.datasets import open_dataset
 from layerprobe.distill.alignments.catalogue import ALIGNMENTS
-from layerprobe.distill.alignments.options import Alignment
-from layerprobe.distill.config import Recipe, Training
 from layerprobe.distill.engine.images import Images, load_images
 from layerprobe.distill.engine.loop import train
 from layerprobe.distill.engine.setup import TrainingSetup
@@ -23,6 +21,8 @@ from layerprobe.models.zoo import build_model
 from layerprobe.records import Preprocessing
 from layerprobe.runtime.devices import resolve_device
 from layerprobe.runtime.process_group import make_accelerator
+from layerprobe.settings.alignment import AlignmentSettings
+from layerprobe.settings.recipe import RecipeSettings, TrainingSettings
 
 PREPROCESSING = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3)
 
@@ -30,7 +30,9 @@ PREPROCESSING = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3)
 def images(permuted: bool) -> Images:
     """120 digits to train on, with their own labels or with permuted ones."""
     splits = [open_dataset("digits", split=split) for split in ("train", "test")]
-    loaded = load_images(*splits, PREPROCESSING, Training(batch_size=32, train_samples=120, test_samples=50, seed=3))
+    loaded = load_images(
+        *splits, PREPROCESSING, TrainingSettings(batch_size=32, train_samples=120, test_samples=50, seed=3)
+    )
     if permuted:
         pixels = loaded.train.dataset
         pixels.labels[:] = pixels.labels[torch.randperm(len(pixels.labels), generator=torch.Generator().manual_seed(1))]
@@ -38,7 +40,7 @@ def images(permuted: bool) -> Images:
 
 
 def trained(
-    method: str, permuted: bool, student_name: str = "cifar:resnet20", alignment: Alignment | None = None
+    method: str, permuted: bool, student_name: str = "cifar:resnet20", alignment: AlignmentSettings | None = None
 ) -> dict[str, Tensor]:
     teacher = build_model("cifar:resnet32", num_classes=10, seed=7).eval()
     student = build_model(student_name, num_classes=10, image_size=8, seed=0)
@@ -47,7 +49,7 @@ def trained(
         even_layers(discover_layers(teacher, (8, 8)), 3, "teacher"),
     )
     torch.manual_seed(0)
-    needs, form = METHODS[method], alignment or Alignment()
+    needs, form = METHODS[method], alignment or AlignmentSettings()
     if needs.pairs == PENULTIMATE:
         pairing = Pairing(discover_layers(student, (8, 8))[-1:], discover_layers(teacher, (8, 8))[-1:])
     if needs.reuses_classifier:
@@ -56,7 +58,7 @@ def trained(
         pairing = mapped(mapping, pairing.student, pairing.teacher)
     objective = needs.build(ObjectiveContext(pairing, 32, 10, form))
     setup = TrainingSetup(student, objective, pairing if needs.uses_features else Pairing((), ()), teacher)
-    recipe = Recipe(epochs=2, learning_rate=0.005, seed=5)
+    recipe = RecipeSettings(epochs=2, lr=0.005, seed=5)
     train(setup, images(permuted), recipe, make_accelerator(resolve_device("cpu")))
     return student.state_dict()
 
@@ -78,18 +80,18 @@ def test_permuted_labels_give_a_bit_identical_backbone(student: str, head: set[s
 
 
 FORMS = [
-    *(Alignment(name) for name in ALIGNMENTS),
-    Alignment(loss="huber"),
-    Alignment(loss="cosine"),
-    Alignment(projector="three-layer"),
-    Alignment("moments", projector="three-layer", mapping="full"),
-    Alignment(mapping="attention"),
-    Alignment(mapping="attention", projector="three-layer", loss="cosine"),
+    *(AlignmentSettings(name=name) for name in ALIGNMENTS),
+    AlignmentSettings(feature_loss="huber"),
+    AlignmentSettings(feature_loss="cosine"),
+    AlignmentSettings(projector="three-layer"),
+    AlignmentSettings(name="moments", projector="three-layer", mapping="full"),
+    AlignmentSettings(mapping="attention"),
+    AlignmentSettings(mapping="attention", projector="three-layer", feature_loss="cosine"),
 ]
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.label or "default")
-def test_no_label_free_form_lets_labels_reach_the_backbone(form: Alignment) -> None:
+def test_no_label_free_form_lets_labels_reach_the_backbone(form: AlignmentSettings) -> None:
     assert not form.uses_labels and not METHODS["feature-only"].labels_reach_backbone(form)
     changed = differing(trained("feature-only", False, alignment=form), trained("feature-only", True, alignment=form))
     assert changed == {"linear.weight", "linear.bias"}
@@ -97,10 +99,14 @@ def test_no_label_free_form_lets_labels_reach_the_backbone(form: Alignment) -> N
 
 @pytest.mark.parametrize(
     "form",
-    [Alignment("geometry", by_class=True), Alignment("moments", by_class=True), Alignment(cross_entropy=True)],
+    [
+        AlignmentSettings(name="geometry", by_class=True),
+        AlignmentSettings(name="moments", by_class=True),
+        AlignmentSettings(cross_entropy=True),
+    ],
     ids=lambda form: form.label,
 )
-def test_forms_that_say_that_they_use_labels_do(form: Alignment) -> None:
+def test_forms_that_say_that_they_use_labels_do(form: AlignmentSettings) -> None:
     assert form.uses_labels and form.label.endswith("uses labels")
     assert METHODS["feature-only"].labels_reach_backbone(form)
     changed = differing(trained("feature-only", False, alignment=form), trained("feature-only", True, alignment=form))
@@ -108,7 +114,7 @@ def test_forms_that_say_that_they_use_labels_do(form: Alignment) -> None:
 
 
 def test_labels_reach_nothing_but_the_classifier_that_simkd_reuses() -> None:
-    assert not METHODS["simkd"].labels_reach_backbone(Alignment())
+    assert not METHODS["simkd"].labels_reach_backbone(AlignmentSettings())
     first, second = trained("simkd", False), trained("simkd", True)
     assert differing(first, second) == {"linear.weight", "linear.bias"}
     assert "layer3.projector.layers.0.weight" in first
@@ -116,7 +122,7 @@ def test_labels_reach_nothing_but_the_classifier_that_simkd_reuses() -> None:
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"feature-only", "simkd"}))
 def test_permuted_labels_change_the_backbone_of_every_other_method(method: str) -> None:
-    assert METHODS[method].labels_reach_backbone(Alignment())
+    assert METHODS[method].labels_reach_backbone(AlignmentSettings())
     changed = differing(trained(method, False), trained(method, True))
     assert {"conv1.weight", "layer2.1.conv1.weight"} <= changed
 
@@ -148,5 +154,5 @@ def test_a_connection_around_the_last_layer_is_found_before_training() -> None:
     setup = TrainingSetup(student, METHODS["feature-only"].build(ObjectiveContext(pairing)), pairing, teacher)
     before = {name: value.clone() for name, value in student.state_dict().items()}
     with pytest.raises(LayerprobeError, match=r"reaches the backbone at 'stem.weight'.*bypasses 'body_act'"):
-        train(setup, images(False), Recipe(1, 0.01), make_accelerator(resolve_device("cpu")))
+        train(setup, images(False), RecipeSettings(epochs=1, lr=0.01), make_accelerator(resolve_device("cpu")))
     assert not differing(before, student.state_dict())

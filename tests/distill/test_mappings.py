@@ -1,7 +1,5 @@
 """Which student layer learns from which teacher layer: tables of pairs, and attention."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -14,18 +12,21 @@ from typer.testing import CliRunner
 from layerprobe.cli.main import app
 from layerprobe.data.datasets import open_dataset
 from layerprobe.distill.alignments.attention import AttentionMapping, loss_of_each
-from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.alignments.projected import FeatureOnly
 from layerprobe.distill.batches import FeatureBatch
-from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.losses.catalogue import FEATURE_LOSSES
 from layerprobe.distill.losses.feature_loss import load_feature_loss
 from layerprobe.distill.mappings import mapped, table_pairing
 from layerprobe.distill.pairing import Pairing, full_pairing
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
-from layerprobe.networks import DataSpec, ModelSpec, Network, load_network
+from layerprobe.networks import Network, load_network
 from layerprobe.records import Layer
+from layerprobe.settings.alignment import AlignmentSettings
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.layer_choice import Pairs
+from layerprobe.settings.model import ModelSettings
+from layerprobe.settings.run import DistillSettings
 
 STUDENT = tuple(Layer(i, f"s{i}", "block", shape, 0) for i, shape in enumerate([(2, 4, 6), (6, 3)]))
 TEACHER = tuple(Layer(i, f"t{i}", "block", shape, 0) for i, shape in enumerate([(5, 3, 3), (7, 4), (9,)]))
@@ -97,7 +98,9 @@ def test_attention_takes_every_pair_once() -> None:
 
 
 def resnet20() -> Network:
-    return load_network(ModelSpec("cifar:resnet20", "random"), DataSpec("digits"), open_dataset("digits"))
+    return load_network(
+        ModelSettings(name="cifar:resnet20", weights="random"), DataSettings(name="digits"), open_dataset("digits")
+    )
 
 
 def test_pairs_by_the_name_of_a_mapping() -> None:
@@ -107,32 +110,32 @@ def test_pairs_by_the_name_of_a_mapping() -> None:
 
 def test_a_table_is_read_by_name_and_index_in_order_of_depth() -> None:
     network = resnet20()
-    pairs = table_pairing(" 9=layer2.0, layer1.2=-2,layer1.2 = 4,", network, network)
+    pairs = table_pairing(Pairs.parse(" 9=layer2.0, layer1.2=-2,layer1.2 = 4,"), network, network)
     assert pairs.names == (("layer1.2", "layer2.0"), ("layer1.2", "layer3.2"), ("layer3.2", "layer2.0"))
     with pytest.raises(LayerprobeError, match=r"'layer1.\*' in --mapping selects 3 layers of cifar:resnet20; name one"):
-        table_pairing("layer1.*=3", network, network)
+        table_pairing(Pairs.parse("layer1.*=3"), network, network)
     with pytest.raises(LayerprobeError, match="layer 'layer1.7' is not in cifar:resnet20; closest"):
-        table_pairing("3=layer1.7", network, network)
+        table_pairing(Pairs.parse("3=layer1.7"), network, network)
 
 
-def by_table(small: DistillConfig, table: str = TABLE, **changes: object) -> DistillConfig:
-    return replace(small, layers=None, alignment=Alignment(mapping=table), **changes)
+def by_table(small: DistillSettings, table: str = TABLE, **changes: object) -> DistillSettings:
+    return small.replaced(layers=None, alignment=AlignmentSettings(mapping=table), **changes)
 
 
-def test_a_table_is_what_trains_the_student(small: DistillConfig, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_table_is_what_trains_the_student(small: DistillSettings, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     run = distill_student(by_table(small, "3=layer3.1,8=4,3=4,3=4"))
     config = yaml.safe_load((run.folder / "config.yaml").read_text())
     assert config["alignment"]["mapping"] == "3=layer3.1,8=4,3=4,3=4"
     assert config["pairs"] == ["layer1.2=layer2.0", "layer1.2=layer2.0", "layer1.2=layer3.1", "layer3.1=layer2.0"]
-    assert (config["student_layers"], config["teacher_layers"]) == (["layer1.2", "layer3.1"], ["layer2.0", "layer3.1"])
+    assert (config["student_layers"], config["layers"]) == ("layer1.2,layer3.1", "layer2.0,layer3.1")
     assert run.epochs[-1].losses["features"] < run.epochs[0].losses["features"]
     assert run.method == "feature-only, table of 4 pairs"
     assert "student layer3.1 (64, 2, 2) learns from teacher layer2.0 (32, 4, 4)\n" in caplog.text
 
 
 @pytest.mark.parametrize("mapping", [TABLE, "attention", "full"])
-def test_a_mapping_survives_a_rerun_and_a_stop(small: DistillConfig, mapping: str) -> None:
+def test_a_mapping_survives_a_rerun_and_a_stop(small: DistillSettings, mapping: str) -> None:
     class Stop(Exception):
         pass
 
@@ -141,7 +144,7 @@ def test_a_mapping_survives_a_rerun_and_a_stop(small: DistillConfig, mapping: st
 
     table = mapping == TABLE
     config = by_table(small, mapping, student_layers=None if table else ("layer1.2", "layer2.2", "layer3.1"))
-    config = config if table else replace(config, layers="layer2.0,layer3.1")
+    config = config if table else config.replaced(layers="layer2.0,layer3.1")
     run = distill_student(config)
 
     def command(*arguments: object) -> None:
@@ -151,7 +154,7 @@ def test_a_mapping_survives_a_rerun_and_a_stop(small: DistillConfig, mapping: st
     again, stopped = (small.output.with_name(name) for name in ("again", "stopped"))
     command("--config", run.folder / "config.yaml", "--output", again, "--quiet")
     with pytest.raises(Stop):
-        distill_student(replace(config, output=stopped), on_epoch=stop)
+        distill_student(config.replaced(output=stopped), on_epoch=stop)
     command("--resume", "--output", stopped, "--quiet")
     for name in ("config.yaml", "metrics.csv"):
         assert (again / name).read_bytes() == (stopped / name).read_bytes() == (run.folder / name).read_bytes()
@@ -162,13 +165,13 @@ def test_a_mapping_survives_a_rerun_and_a_stop(small: DistillConfig, mapping: st
         other = small.output.with_name("other")
         command("--config", again / "config.yaml", "--mapping", "8=4", "--epochs", 1, "--output", other, "--quiet")
         written = yaml.safe_load((other / "config.yaml").read_text())
-        assert (written["student_layers"], written["teacher_layers"]) == (["layer3.1"], ["layer2.0"])
+        assert (written["student_layers"], written["layers"]) == ("layer3.1", "layer2.0")
 
 
-def test_layers_that_contradict_a_table_are_refused(small: DistillConfig) -> None:
+def test_layers_that_contradict_a_table_are_refused(small: DistillSettings) -> None:
     def refuse(message: str, **changes: object) -> None:
         with pytest.raises(LayerprobeError, match=message):
-            distill_student(replace(by_table(small), **changes))
+            distill_student(by_table(small).replaced(**changes))
 
     refuse(
         "--mapping pairs layer2.0, layer3.1, but --layers names layer2.0; leave --layers out, or give an", layers="4"
@@ -179,5 +182,5 @@ def test_layers_that_contradict_a_table_are_refused(small: DistillConfig) -> Non
     )
     refuse("are forms of feature-only; fitnets has its own", method="fitnets")
     assert not small.output.exists()
-    agreeing = replace(by_table(small), layers="layer3.1,4", student_layers=("8", "3"))
-    assert distill_student(agreeing).config["teacher_layers"] == ["layer2.0", "layer3.1"]
+    agreeing = by_table(small).replaced(layers="layer3.1,4", student_layers=("8", "3"))
+    assert distill_student(agreeing).config["layers"] == "layer2.0,layer3.1"

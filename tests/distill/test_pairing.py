@@ -8,13 +8,15 @@ from layerprobe.data.datasets import open_dataset
 from layerprobe.distill.pairing import baseline_teacher_layers, student_layers
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.selection import even_layers
-from layerprobe.networks import DataSpec, ModelSpec, Network, load_network
+from layerprobe.networks import Network, load_network
 from layerprobe.records import Layer
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.model import ModelSettings
 
 
 def network(name: str, size: int = 32) -> Network:
-    data = DataSpec("digits", image_size=size)
-    return load_network(ModelSpec(name, "random"), data, open_dataset("digits"))
+    data = DataSettings(name="digits", image_size=size)
+    return load_network(ModelSettings(name=name, weights="random"), data, open_dataset("digits"))
 
 
 def blocks(count: int) -> list[Layer]:

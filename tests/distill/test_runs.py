@@ -2,7 +2,6 @@
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,6 @@ from safetensors import safe_open
 from torch import nn
 
 from layerprobe.data.datasets import open_dataset
-from layerprobe.distill.config import DistillConfig, TrainConfig, Training, default_learning_rate
-from layerprobe.distill.config_file import distill_config, read_values
 from layerprobe.distill.methods.catalogue import METHODS
 from layerprobe.distill.methods.simkd import ReusedEnding
 from layerprobe.distill.run import distill_student, train_model
@@ -22,27 +19,34 @@ from layerprobe.distill.students import load_student
 from layerprobe.errors import LayerprobeError
 from layerprobe.evaluation.evaluate import EvaluateConfig, evaluate
 from layerprobe.layers.discovery import discover_layers
-from layerprobe.networks import DataSpec, ModelSpec, load_network
+from layerprobe.networks import load_network
 from layerprobe.ranking.file import save_ranking
 from layerprobe.records import LayerGeometry, Ranking, Run
+from layerprobe.settings.configuration import recorded_settings
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.model import ModelSettings
+from layerprobe.settings.recipe import TrainingSettings, default_lr
+from layerprobe.settings.run import DistillSettings, TrainSettings
 
-TRAINING = Training(epochs=2, batch_size=64, train_samples=300, test_samples=100)
-DIGITS = DataSpec("digits")
+TRAINING = TrainingSettings(epochs=2, batch_size=64, train_samples=300, test_samples=100)
+DIGITS = DataSettings(name="digits")
 
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("teacher") / "run"
-    training = replace(TRAINING, epochs=8, train_samples=None)
-    return train_model(TrainConfig(ModelSpec("cifar:resnet20"), DIGITS, folder, training))
+    training = TRAINING.replaced(epochs=8, train_samples=None)
+    return train_model(
+        TrainSettings(model=ModelSettings(name="cifar:resnet20"), data=DIGITS, output=folder, training=training)
+    )
 
 
 @pytest.fixture
-def config(teacher: Run, tmp_path: Path) -> DistillConfig:
-    return DistillConfig(
+def config(teacher: Run, tmp_path: Path) -> DistillSettings:
+    return DistillSettings(
         method="feature-only",
-        teacher=ModelSpec("cifar:resnet20", str(teacher.weights)),
-        student=ModelSpec("cifar:resnet20"),
+        teacher=ModelSettings(name="cifar:resnet20", weights=str(teacher.weights)),
+        student=ModelSettings(name="cifar:resnet20"),
         data=DIGITS,
         output=tmp_path / "run",
         layers="layer2.0,layer3.1,9",
@@ -60,11 +64,11 @@ def test_a_trained_teacher_knows_its_digits(teacher: Run) -> None:
 
 
 @pytest.mark.parametrize("method", list(METHODS))
-def test_every_method_makes_a_run_folder(config: DistillConfig, method: str, teacher: Run) -> None:
+def test_every_method_makes_a_run_folder(config: DistillSettings, method: str, teacher: Run) -> None:
     needs_layers = METHODS[method].layers_required
     epochs = []
     run = distill_student(
-        replace(config, method=method, layers=config.layers if needs_layers else None), on_epoch=epochs.append
+        config.replaced(method=method, layers=config.layers if needs_layers else None), on_epoch=epochs.append
     )
     assert list(run.epochs) == epochs and len(epochs) == 2
     terms = ["cross_entropy"] if method == "crd" else epochs[0].losses  # its memory starts random, and gets harder
@@ -75,23 +79,24 @@ def test_every_method_makes_a_run_folder(config: DistillConfig, method: str, tea
     result = json.loads((run.folder / "result.json").read_text())
     assert result["test_accuracy_last_epoch"] == run.last_accuracy == epochs[-1].test_accuracy
     settings = yaml.safe_load((run.folder / "config.yaml").read_text())
-    assert settings["method"] == method and settings["training"]["learning_rate"] == 0.0075
+    assert settings["method"] == method and settings["training"]["lr"] == 0.0075
     assert settings["teacher"]["weights_sha256"] and settings["versions"]["torch"] == torch.__version__
     needs = METHODS[method]
     expected = 0 if not needs.uses_features else 1 if needs.pairs_ends else 3 if needs.layers_required else 4
-    assert len(settings["teacher_layers"]) == len(settings["student_layers"]) == expected
+    assert all(len((settings[key] or "").split(",")) == max(expected, 1) for key in ("layers", "student_layers"))
+    assert bool(settings["layers"]) == bool(settings["student_layers"]) == bool(expected)
     assert run.teacher_accuracy is not None and run.teacher_accuracy > 85
 
 
-def test_the_weights_are_the_students(config: DistillConfig) -> None:
+def test_the_weights_are_the_students(config: DistillSettings) -> None:
     """Loaded again by name, the student reaches the reported accuracy, computed here without our engine."""
     run = distill_student(config)
     dataset = open_dataset("digits", split="test")
-    network = load_network(ModelSpec("cifar:resnet20", str(run.weights)), DIGITS, dataset)
+    network = load_network(ModelSettings(name="cifar:resnet20", weights=str(run.weights)), DIGITS, dataset)
     assert network.preprocessing.mean == (0.485, 0.456, 0.406)
-    full = replace(config, training=replace(TRAINING, test_samples=None), overwrite=True)
+    full = config.replaced(training=TRAINING.replaced(test_samples=None), overwrite=True)
     reported = distill_student(full).last_accuracy
-    network = load_network(ModelSpec("cifar:resnet20", str(run.weights)), DIGITS, dataset)
+    network = load_network(ModelSettings(name="cifar:resnet20", weights=str(run.weights)), DIGITS, dataset)
     mean, std = (torch.tensor(v)[:, None, None] for v in (network.preprocessing.mean, network.preprocessing.std))
     with torch.no_grad():
         grey = torch.from_numpy(np.stack([np.array(dataset.image(row))[:, :, 0] for row in range(len(dataset))]))
@@ -103,9 +108,9 @@ def test_the_weights_are_the_students(config: DistillConfig) -> None:
 
 @pytest.mark.parametrize("student", ["cifar:resnet9", pytest.param("cifar:vit-small", marks=pytest.mark.slow)])
 def test_a_student_with_the_teachers_classifier_is_built_again(
-    config: DistillConfig, student: str, teacher: Run, caplog: pytest.LogCaptureFixture
+    config: DistillSettings, student: str, teacher: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    plan = replace(config, method="simkd", student=ModelSpec(student, "random"), layers=None)
+    plan = config.replaced(method="simkd", student=ModelSettings(name=student, weights="random"), layers=None)
     run = distill_student(plan)
     module = load_student(run)
     assert type(module) is type(load_network(plan.student, DIGITS, open_dataset("digits")).module)
@@ -116,42 +121,40 @@ def test_a_student_with_the_teachers_classifier_is_built_again(
     assert classifier.weight.shape == (10, 64) and ending["width"] == 64
     caplog.clear()
     with caplog.at_level("WARNING", logger="layerprobe"):
-        once_more = distill_student(distill_config(read_values(run.folder / "config.yaml", "distill"), *elsewhere(run)))
+        once_more = distill_student(
+            recorded_settings(run.folder / "config.yaml").replaced(output=run.folder.with_name("again"))
+        )
     assert not caplog.records  # the layers that the configuration holds are those that the method takes
     assert once_more.last_accuracy == run.last_accuracy
 
 
-def elsewhere(run: Run) -> tuple[Path, bool, bool]:
-    return run.folder.with_name("again"), False, False
-
-
-def test_layers_come_from_a_ranking_file(config: DistillConfig, tmp_path: Path) -> None:
+def test_layers_come_from_a_ranking_file(config: DistillSettings, tmp_path: Path) -> None:
     model = load_network(config.teacher, DIGITS, open_dataset("digits"))
     geometries = tuple(LayerGeometry(layer, {"quality": 1.0}) for layer in model.layers)
     provenance = {"model": "cifar:resnet20", "weights_sha256": model.weights_sha256}
     save_ranking(Ranking(geometries, "quality", ("layer1.1", "layer3.0"), provenance), tmp_path / "r.json")
-    run = distill_student(replace(config, layers=str(tmp_path / "r.json")))
-    assert run.config["teacher_layers"] == ["layer1.1", "layer3.0"]
-    assert run.config["student_layers"] == ["layer2.1", "layer3.2"]
+    run = distill_student(config.replaced(layers=str(tmp_path / "r.json")))
+    assert run.config["layers"] == "layer1.1,layer3.0"
+    assert run.config["student_layers"] == "layer2.1,layer3.2"
 
 
 def test_a_ranking_of_another_teacher_is_mentioned(
-    config: DistillConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    config: DistillSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     layers = discover_layers(nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(192, 2)), (8, 8))
     ranking = Ranking((LayerGeometry(layers[0], {}),), "quality", ("layer1.1",), {"model": "other"})
     save_ranking(ranking, tmp_path / "r.json")
-    distill_student(replace(config, layers=str(tmp_path / "r.json")))
+    distill_student(config.replaced(layers=str(tmp_path / "r.json")))
     assert "ranks other; the teacher is cifar:resnet20" in caplog.text
 
 
-def test_held_out_images_choose_an_epoch(config: DistillConfig) -> None:
-    run = distill_student(replace(config, training=replace(TRAINING, holdout=0.2)))
+def test_held_out_images_choose_an_epoch(config: DistillSettings) -> None:
+    run = distill_student(config.replaced(training=TRAINING.replaced(holdout=0.2)))
     held_out = [epoch.holdout_accuracy for epoch in run.epochs]
     assert run.chosen_accuracy == run.epochs[held_out.index(max(held_out))].test_accuracy
 
 
-def test_an_existing_run_is_kept(config: DistillConfig) -> None:
+def test_an_existing_run_is_kept(config: DistillSettings) -> None:
     config.output.mkdir()
     (config.output / "student.safetensors").write_text("mine")
     with pytest.raises(LayerprobeError, match="run exists and is not empty; --overwrite replaces the run in it"):
@@ -159,22 +162,19 @@ def test_an_existing_run_is_kept(config: DistillConfig) -> None:
     assert (config.output / "student.safetensors").read_text() == "mine"
 
 
-def test_bad_requests(config: DistillConfig, tmp_path: Path) -> None:
+def test_bad_requests(config: DistillSettings, tmp_path: Path) -> None:
     def refuse(message: str, **changes: object) -> None:
         with pytest.raises(LayerprobeError, match=message):
-            distill_student(replace(config, **changes))
+            distill_student(config.replaced(**changes))
 
     refuse("no method 'fitnet'; closest: 'fitnets'", method="fitnet")
     refuse("feature-only needs the teacher's layers: --layers", layers=None)
     refuse("layer 'layer9' is not in cifar:resnet20", layers="layer9")
     refuse("2 student layers for 3 teacher layers", student_layers=("layer1.0", "layer1.1"))
     refuse("no ranking file at", layers="none.json")
-    refuse("--epochs is at least 1", training=replace(TRAINING, epochs=0))
-    refuse("--holdout is a fraction", training=replace(TRAINING, holdout=1.5))
-    refuse("--precision is no, bf16 or fp16", training=replace(TRAINING, precision="fp8"))
     refuse("kd needs a teacher of the same classes, but it has 7 and digits 10", method="kd", layers=None,
-           teacher=ModelSpec("cifar:resnet20", "random", num_classes=7))  # fmt: skip
-    refuse("the loss is not finite in epoch 1", training=replace(TRAINING, learning_rate=1e30))
+           teacher=ModelSettings(name="cifar:resnet20", weights="random", num_classes=7))  # fmt: skip
+    refuse("the loss is not finite in epoch 1", training=TRAINING.replaced(lr=1e30))
 
 
 def test_learning_rates_by_architecture() -> None:
@@ -185,4 +185,4 @@ def test_learning_rates_by_architecture() -> None:
         "cifar:vit-small",
         "timm:deit_tiny_patch16_224",
     ]
-    assert [default_learning_rate(name) for name in names] == [0.0075, 0.0075, 0.005, 0.001, 0.001]
+    assert [default_lr(name) for name in names] == [0.0075, 0.0075, 0.005, 0.001, 0.001]

@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,13 @@ from typer.testing import CliRunner, Result
 
 from layerprobe.cli.main import app
 from layerprobe.data.datasets import open_dataset
-from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.run import distill_student
 from layerprobe.distill.students import load_student, snippet
 from layerprobe.errors import LayerprobeError
 from layerprobe.evaluation.evaluate import EvaluateConfig, evaluate
-from layerprobe.networks import DataSpec
 from layerprobe.records import Run
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.run import DistillSettings
 
 
 def invoke(*arguments: object, code: int = 0) -> Result:
@@ -80,8 +79,8 @@ def test_the_command_writes_matrix_and_figure(digits_teacher: Run, tmp_path: Pat
     assert (tmp_path / "b" / "confusion-50.csv").exists()
 
 
-def test_which_weights(small: DistillConfig) -> None:
-    config = replace(small, training=replace(small.training, holdout=0.2, epochs=3))
+def test_which_weights(small: DistillSettings) -> None:
+    config = small.replaced(training=small.training.replaced(holdout=0.2, epochs=3))
     run = distill_student(config)
     assert run.chosen
     sample = {"samples": 100}
@@ -90,7 +89,7 @@ def test_which_weights(small: DistillConfig) -> None:
         assert top1 == pytest.approx(epoch.test_accuracy), which
 
 
-def test_what_cannot_be_evaluated(digits_teacher: Run, small: DistillConfig, photos: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_evaluated(digits_teacher: Run, small: DistillSettings, photos: Path, tmp_path: Path) -> None:
     def refused(*arguments: object) -> str:
         error = invoke("evaluate", *arguments, code=2).stderr
         assert error.startswith("error: ") and error.count("\n") == 1
@@ -117,12 +116,12 @@ def test_classes_are_those_of_the_weights_that_are_evaluated(digits_teacher: Run
     stopped = shutil.copytree(digits_teacher.folder, tmp_path / "stopped")
     (stopped / digits_teacher.weights.name).unlink()
     with pytest.raises(LayerprobeError, match="was trained on 10 classes .* the images have 3"):
-        evaluate(EvaluateConfig(stopped, DataSpec(str(photos)), which="latest"))
+        evaluate(EvaluateConfig(stopped, DataSettings(name=str(photos)), which="latest"))
 
 
-def test_result_says_what_it_took_and_with_what(small: DistillConfig) -> None:
-    training = replace(small.training, holdout=0.2)
-    run = distill_student(replace(small, training=training))
+def test_result_says_what_it_took_and_with_what(small: DistillSettings) -> None:
+    training = small.training.replaced(holdout=0.2)
+    run = distill_student(small.replaced(training=training))
     result = json.loads((run.folder / "result.json").read_text())
     assert result["wall_seconds"] >= sum(result["epoch_seconds"]) > 0 and result["peak_memory_bytes"] > 1e8
     assert result["epoch_chosen_on_holdout"] in (1, 2) and result["epoch_best_on_test"] in (1, 2)

@@ -154,7 +154,7 @@ def test_a_study_goes_on_with_the_ranking_that_its_grid_file_names(
     again, ran = go_on(Path("study/grid.yaml"), Path("study"))
     assert ran == [results.results[1].cell.path]
     first, second = (one.run for one in again.results)
-    assert first and second and first.config["teacher_layers"] == second.config["teacher_layers"]
+    assert first and second and first.config["layers"] == second.config["layers"]
 
 
 def test_a_validation_keeps_its_scores(write_grid: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,22 +9,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from layerprobe.distill.config import DistillConfig
-from layerprobe.distill.config_file import distill_config
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.resolve_rules import check_ranking, choose_layers, rank_on_the_spot
 from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extraction.extract import extract
-from layerprobe.networks import DataSpec, ModelSpec
 from layerprobe.ranking.grams import extract_grams
 from layerprobe.ranking.measure import layer_similarity
 from layerprobe.ranking.rank import rank
 from layerprobe.records import Layer, LayerGeometry, Ranking
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.model import ModelSettings
+from layerprobe.settings.run import DistillSettings
 
 
 def test_the_choice_is_that_of_a_feature_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = ExtractConfig(
-        ModelSpec("cifar:resnet20", "random"), DataSpec("digits"), tmp_path / "f.h5", samples=60, device="cpu"
+        ModelSettings(name="cifar:resnet20", weights="random"),
+        DataSettings(name="digits"),
+        tmp_path / "f.h5",
+        samples=60,
+        device="cpu",
     )
     with extract(config) as file:
         expected = rank(file, 3, "efficiency")
@@ -35,9 +39,16 @@ def test_the_choice_is_that_of_a_feature_file(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_ranking_that_can_not_choose_is_refused() -> None:
-    def plan(rule: str, teacher: str = "cifar:resnet56", digest: str | None = None) -> DistillConfig:
-        spec = ModelSpec(teacher, "t.th", weights_sha256=digest)
-        return DistillConfig("feature-only", spec, ModelSpec("cifar:resnet20"), DataSpec("digits"), Path("run"), rule)
+    def plan(rule: str, teacher: str = "cifar:resnet56", digest: str | None = None) -> DistillSettings:
+        spec = ModelSettings(name=teacher, weights="t.th", weights_sha256=digest)
+        return DistillSettings(
+            method="feature-only",
+            teacher=spec,
+            student=ModelSettings(name="cifar:resnet20"),
+            data=DataSettings(name="digits"),
+            output=Path("run"),
+            layers=rule,
+        )
 
     layers = (LayerGeometry(Layer(0, "layer1.0", "block", (16, 8, 8), 0), {"quality": 1.0}),)
     ranking = Ranking(layers, "quality", ("layer1.0",), {"model": "cifar:resnet56", "weights_sha256": "a" * 64})
@@ -60,23 +71,23 @@ def test_a_ranking_that_can_not_choose_is_refused() -> None:
         choose_layers(plan("probe:1"), ranking)
 
 
-def plan(layers: str, student: str = "cifar:resnet20", seed: int = 0) -> DistillConfig:
+def plan(layers: str, student: str = "cifar:resnet20", seed: int = 0) -> DistillSettings:
     told = {
         "teacher": {"name": "cifar:resnet20", "weights": "random"},
         "student": {"name": student},
         "data": {"name": "digits"},
-        "teacher_layers": layers,
+        "layers": layers,
         "training": {"seed": seed, "device": "cpu"},
     }
-    return distill_config(told, Path("out"), overwrite=False, resume=False)
+    return DistillSettings.parse({**told, "output": "out"})
 
 
 def test_what_looks_like_a_rule_is_one() -> None:
-    with pytest.raises(LayerprobeError, match="no rule 'qualty' that chooses teacher layers; closest: 'quality'"):
-        choose_layers(plan("qualty:4"))
-    with pytest.raises(LayerprobeError, match="even:K chooses K teacher layers, K a number from 1; not '0'"):
-        choose_layers(plan("even:0"))
-    assert choose_layers(plan("every:4,layer3.2,-4:,3-7")).layers == "every:4,layer3.2,-4:,3-7"
+    with pytest.raises(LayerprobeError, match="layers: no rule 'qualty' that chooses layers; closest: 'quality'"):
+        plan("qualty:4")
+    with pytest.raises(LayerprobeError, match="even:K chooses K layers, K a number from 1; not '0'"):
+        plan("even:0")
+    assert str(choose_layers(plan("every:4,layer3.2,-4:,3-7")).layers) == "every:4,layer3.2,-4:,3-7"
 
 
 def test_pairs_of_one_teacher_draw_sets_of_their_own() -> None:
@@ -111,7 +122,7 @@ def test_reach_looks_at_the_untrained_student(monkeypatch: pytest.MonkeyPatch, t
     flat = tuple(replace(one, statistics={**one.statistics, "quality": 1.0}) for one in ranking.geometries)
     chosen = choose_layers(plan("stagewise-reach:1", "cifar:resnet32"), replace(ranking, geometries=flat)).layers
     with (
-        extract_grams(replace(small_sample(plan("")), output=tmp_path / "t.h5")) as teacher,
+        extract_grams(small_sample(plan("")).replaced(output=tmp_path / "t.h5")) as teacher,
         extract_grams(replace(student_sample(tmp_path), layers=("layer3.4",))) as student,
     ):
         similarity = layer_similarity(teacher, student)
@@ -122,13 +133,17 @@ def test_reach_looks_at_the_untrained_student(monkeypatch: pytest.MonkeyPatch, t
     assert chosen == nearest.name
 
 
-def small_sample(told: DistillConfig) -> ExtractConfig:
+def small_sample(told: DistillSettings) -> ExtractConfig:
     return ExtractConfig(
-        ModelSpec("cifar:resnet20", "random"), DataSpec("digits"), Path("t.h5"), samples=60, device="cpu"
+        ModelSettings(name="cifar:resnet20", weights="random"),
+        DataSettings(name="digits"),
+        Path("t.h5"),
+        samples=60,
+        device="cpu",
     )
 
 
 def student_sample(folder: Path) -> ExtractConfig:
     """The student, which sees what its teacher sees."""
-    student = ModelSpec("cifar:resnet32", "random")
-    return replace(small_sample(plan("")), model=student, output=folder / "s.h5")
+    student = ModelSettings(name="cifar:resnet32", weights="random")
+    return small_sample(plan("")).replaced(model=student, output=folder / "s.h5")

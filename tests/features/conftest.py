@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from layerprobe.features.config import ExtractConfig
-from layerprobe.networks import DataSpec, ModelSpec
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.model import ModelSettings
 
 HOME_MADE = """
 import torch
@@ -45,5 +46,9 @@ def broken(num_classes):
 def config(photos: Path, tmp_path: Path) -> ExtractConfig:
     (tmp_path / "net.py").write_text(HOME_MADE)
     return ExtractConfig(
-        ModelSpec(f"{tmp_path / 'net.py'}:net"), DataSpec(str(photos)), tmp_path / "f.h5", samples=15, batch_size=4
+        ModelSettings(name=f"{tmp_path / 'net.py'}:net"),
+        DataSettings(name=str(photos)),
+        tmp_path / "f.h5",
+        samples=15,
+        batch_size=4,
     )

@@ -5,13 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.batches import Passes
 from layerprobe.distill.methods.catalogue import METHODS
 from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.objectives import Objective
 from layerprobe.distill.pairing import Pairing
 from layerprobe.layers.capture import Captured
+from layerprobe.settings.alignment import AlignmentSettings
 
 NO_PAIRS = Pairing((), ())
 
@@ -21,7 +21,7 @@ def objective_of(method: str, pairing: Pairing = NO_PAIRS, batch_size: int = 128
     return METHODS[method].build(ObjectiveContext(pairing, batch_size), **constants)
 
 
-def feature_only(form: Alignment, pairing: Pairing, classes: int = 10, batch_size: int = 128) -> Any:
+def feature_only(form: AlignmentSettings, pairing: Pairing, classes: int = 10, batch_size: int = 128) -> Any:
     """The objective of a form of feature-only."""
     return METHODS["feature-only"].build(ObjectiveContext(pairing, batch_size, classes, form))
 

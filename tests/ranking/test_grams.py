@@ -7,24 +7,31 @@ import numpy as np
 import pytest
 import torch
 
+from layerprobe.data.datasets import open_split
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extraction.extract import extract
 from layerprobe.features.hdf5.gram_file import GramFile, write_grams
 from layerprobe.features.hdf5.layout import FilePlan
 from layerprobe.geometry.gram import gram_matrix
-from layerprobe.networks import DataSpec, ModelSpec
 from layerprobe.ranking.grams import extract_grams, gram_of, open_source
 from layerprobe.ranking.rank import rank
 from layerprobe.records import Layer, StoredLayer
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.model import ModelSettings
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> ExtractConfig:
     return ExtractConfig(
-        ModelSpec("cifar:resnet20", "random"), DataSpec("digits"), tmp_path / "f.h5", samples=60, batch_size=16,
-        layers=("layer1.0", "layer3.*", "-1"), device="cpu",
-    )  # fmt: skip
+        ModelSettings(name="cifar:resnet20", weights="random"),
+        DataSettings(name="digits"),
+        tmp_path / "f.h5",
+        samples=60,
+        batch_size=16,
+        layers=("layer1.0", "layer3.*", "-1"),
+        device="cpu",
+    )
 
 
 def test_grams_in_one_pass_and_in_several(config: ExtractConfig, caplog: pytest.LogCaptureFixture) -> None:
@@ -73,11 +80,11 @@ def test_values_that_are_not_finite_leave_nothing(config: ExtractConfig, tmp_pat
     weights = tmp_path / "w.pth"
     from layerprobe.networks import load_network
 
-    network = load_network(config.model, config.data, config.data.open("train")).module
+    network = load_network(config.model, config.data, open_split(config.data, "train")).module
     with torch.no_grad():
         network.conv1.weight.fill_(float("nan"))
     torch.save(network.state_dict(), weights)
-    broken = replace(config, model=ModelSpec("cifar:resnet20", str(weights)))
+    broken = replace(config, model=ModelSettings(name="cifar:resnet20", weights=str(weights)))
     with pytest.raises(LayerprobeError, match="layer 'layer1.0': the features hold infinite or NaN values"):
         extract_grams(broken)
     assert [path.name for path in tmp_path.iterdir()] == ["w.pth"]

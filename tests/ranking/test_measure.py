@@ -15,7 +15,6 @@ from layerprobe.features.hdf5.layout import FilePlan
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.geometry.gram import gram_matrix
 from layerprobe.geometry.statistics import FAMILIES, VIEWS
-from layerprobe.networks import DataSpec, ModelSpec
 from layerprobe.ranking import measure as module
 from layerprobe.ranking.cache import StatisticsCache, cache_path, open_cache
 from layerprobe.ranking.choose import Choice
@@ -23,6 +22,8 @@ from layerprobe.ranking.grams import extract_grams
 from layerprobe.ranking.measure import Wanted, layer_similarity, measure_layers
 from layerprobe.ranking.rank import rank_network
 from layerprobe.records import Layer, StoredLayer
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.model import ModelSettings
 
 EVERYTHING = Wanted(tuple(FAMILIES), tuple(VIEWS), resamples=8, sizes=(2, 5), seed=3)
 
@@ -31,9 +32,13 @@ EVERYTHING = Wanted(tuple(FAMILIES), tuple(VIEWS), resamples=8, sizes=(2, 5), se
 def config(tmp_path_factory: pytest.TempPathFactory) -> ExtractConfig:
     path = tmp_path_factory.mktemp("features") / "f.h5"
     config = ExtractConfig(
-        ModelSpec("cifar:resnet20", "random"), DataSpec("digits"), path, samples=60, layers=("layer1.0", "-1"),
+        ModelSettings(name="cifar:resnet20", weights="random"),
+        DataSettings(name="digits"),
+        path,
+        samples=60,
+        layers=("layer1.0", "-1"),
         device="cpu",
-    )  # fmt: skip
+    )
     extract(config).close()
     return config
 
@@ -129,7 +134,9 @@ def test_similarity_within_and_between_files(config: ExtractConfig, features: Fe
     own = layer_similarity(features, cache=cache)
     assert own.cka.shape == (2, 2) and torch.allclose(own.cka.diagonal(), torch.ones(2, dtype=torch.float64))
     assert torch.equal(layer_similarity(features, cache=StatisticsCache(tmp_path / "kept.npz", "key")).cka, own.cka)
-    student = replace(config, model=ModelSpec("cifar:resnet32", "random"), output=tmp_path / "s.h5", layers=("1-3",))
+    student = replace(
+        config, model=ModelSettings(name="cifar:resnet32", weights="random"), output=tmp_path / "s.h5", layers=("1-3",)
+    )
     with extract(student) as file:
         both = layer_similarity(features, file)
     assert both.cka.shape == (2, 3) and both.names == ("cifar:resnet20", "cifar:resnet32")

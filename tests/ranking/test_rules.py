@@ -9,8 +9,9 @@ import torch
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.selection import even_layers
 from layerprobe.ranking.choose import SCORES
-from layerprobe.ranking.rules import RULES, Task, read_wish
+from layerprobe.ranking.rules import RULES, Task
 from layerprobe.records import Layer, LayerGeometry, Ranking, Similarity
+from layerprobe.settings.layer_choice import LayerChoice, RuleChoice
 
 
 def network(blocks: int) -> list[Layer]:
@@ -233,7 +234,9 @@ def test_too_many_layers_are_refused(rule: str) -> None:
 
 def test_rules_are_read_by_name() -> None:
     for name in RULES:
-        wish = read_wish(f"{name}:4")
-        assert wish and (wish.name, wish.count) == (name, 4)
-    for text in ("quality", "quality:0", "quality:x", "beauty:4", "every:4", "layer3.6", "3-7", "3:8", "r.json"):
-        assert read_wish(text) is None
+        assert LayerChoice.parse(f"{name}:4").rule == RuleChoice(name, 4)
+    for text in ("quality", "every:4", "layer3.6", "3-7", "3:8", "r.json"):
+        assert LayerChoice.parse(text).rule is None
+    for text in ("quality:0", "quality:x", "beauty:4"):
+        with pytest.raises(LayerprobeError):
+            LayerChoice.parse(text)

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, nullcontext
 import pytest
 import torch
 
-from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.engine import loop as trainer
 from layerprobe.distill.run import distill_student
+from layerprobe.settings.run import DistillSettings
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone gives memory back so eagerly")
 
@@ -73,7 +73,7 @@ def test_beside_a_gpu_memory_is_left_as_it_is() -> None:
     assert within * 10 > without
 
 
-def test_training_keeps_it(small: DistillConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_keeps_it(small: DistillSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     devices: list[torch.device] = []
 
     def spy(device: torch.device) -> AbstractContextManager[None]:

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,10 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import nn
 
-from layerprobe.distill.config import DistillConfig
-from layerprobe.distill.config_file import to_values
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
 from layerprobe.runtime.process_group import ProcessGroup, describe_processes
+from layerprobe.settings.run import DistillSettings
 
 NET = """
 from torch import nn
@@ -31,10 +29,10 @@ def make_net():
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
-def launch(config: DistillConfig, folder: Path, *options: object) -> str:
+def launch(config: DistillSettings, folder: Path, *options: object) -> str:
     """Two processes that talk over gloo; what they say."""
     path = folder / "plan.yaml"
-    path.write_text(yaml.safe_dump(to_values(config)))
+    path.write_text(yaml.safe_dump(config.configuration()))
     command = [
         sys.executable, "-m", *TORCHRUN, "-m", "layerprobe", "distill", "--config", path, "--output", config.output,
         *options,
@@ -48,23 +46,22 @@ def launch(config: DistillConfig, folder: Path, *options: object) -> str:
     ("student", "samples"), [("net", 200), pytest.param("cifar:vit-small", 80, marks=pytest.mark.slow)]
 )
 def test_two_processes_train_what_one_does_with_the_doubled_batch(
-    small: DistillConfig, tmp_path: Path, student: str, samples: int
+    small: DistillSettings, tmp_path: Path, student: str, samples: int
 ) -> None:
     (tmp_path / "net.py").write_text(NET)
     name = f"{tmp_path / 'net.py'}:make_net" if student == "net" else student
-    training = replace(
-        small.training,
+    training = small.training.replaced(
         batch_size=30,
         train_samples=samples,
         holdout=0.1,
         augment="crop-flip",
-        learning_rate=1e-3,
+        lr=1e-3,
         clip=1.0,
     )
-    config = replace(small, student=replace(small.student, name=name), training=training)
-    together = replace(config, output=tmp_path / "two")
+    config = small.replaced(student=small.student.replaced(name=name), training=training)
+    together = config.replaced(output=tmp_path / "two")
     log = launch(together, tmp_path)
-    one = distill_student(replace(config, training=replace(training, batch_size=60)))
+    one = distill_student(config.replaced(training=training.replaced(batch_size=60)))
     ours, theirs = load_file(one.weights), load_file(tmp_path / "two" / "student.safetensors")
     worst = max(float((ours[key].float() - theirs[key].float()).abs().max()) for key in ours)
     assert worst < 1e-4, worst
@@ -75,7 +72,7 @@ def test_two_processes_train_what_one_does_with_the_doubled_batch(
     assert len(rows) == 3 and log.count("epoch 2/2") == 1 and "batch_statistics" not in one.config
 
 
-def test_batch_statistics_are_each_processs_own_and_that_is_said(small: DistillConfig, tmp_path: Path) -> None:
+def test_batch_statistics_are_each_processs_own_and_that_is_said(small: DistillSettings, tmp_path: Path) -> None:
     options = ("--train-samples", 100, "--epochs", 1)
     log = launch(small, tmp_path, *options)
     assert "processes: 2" in log
@@ -84,8 +81,8 @@ def test_batch_statistics_are_each_processs_own_and_that_is_said(small: DistillC
     assert config["processes"] == 2 and "averaged over processes" in config["batch_statistics"]
     with pytest.raises(LayerprobeError, match="as it was, but .* has processes 2, not 1"):
         (small.output / "result.json").unlink()
-        training = replace(small.training, train_samples=100, epochs=1)
-        distill_student(replace(small, training=training, resume=True))
+        training = small.training.replaced(train_samples=100, epochs=1)
+        distill_student(small.replaced(training=training, resume=True))
 
 
 def test_one_process_says_nothing_of_others() -> None:
@@ -95,12 +92,12 @@ def test_one_process_says_nothing_of_others() -> None:
     assert describe_processes(team, [nn.BatchNorm2d(2)]) == {"processes": 1}
 
 
-def test_a_step_of_several_batches_is_that_of_one_large_batch(small: DistillConfig, tmp_path: Path) -> None:
+def test_a_step_of_several_batches_is_that_of_one_large_batch(small: DistillSettings, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(NET)
-    config = replace(small, student=replace(small.student, name=f"{tmp_path / 'net.py'}:make_net"))
-    large = distill_student(replace(config, training=replace(small.training, batch_size=80)))
-    training = replace(small.training, batch_size=20, accumulate=4)
-    parts = distill_student(replace(config, output=tmp_path / "parts", training=training))
+    config = small.replaced(student=small.student.replaced(name=f"{tmp_path / 'net.py'}:make_net"))
+    large = distill_student(config.replaced(training=small.training.replaced(batch_size=80)))
+    training = small.training.replaced(batch_size=20, accumulate=4)
+    parts = distill_student(config.replaced(output=tmp_path / "parts", training=training))
     ours, theirs = load_file(large.weights), load_file(parts.weights)
     assert max(float((ours[key] - theirs[key]).abs().max()) for key in ours) < 1e-4
     assert parts.epochs[-1].learning_rate == large.epochs[-1].learning_rate

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.run import distill_student
 from layerprobe.runtime.subnormals import flushing_subnormals
+from layerprobe.settings.run import DistillSettings
 
 
 def flushed() -> bool:
@@ -25,7 +25,7 @@ def test_subnormals_are_flushed_for_the_length_of_a_block() -> None:
     assert not flushed()
 
 
-def test_training_flushes_them(small: DistillConfig, tmp_path: Path) -> None:
+def test_training_flushes_them(small: DistillSettings, tmp_path: Path) -> None:
     seen = []
     distill_student(small, on_epoch=lambda metrics: seen.append(flushed()))
     assert seen and all(seen) and not flushed()

@@ -96,7 +96,7 @@ def test_trainings_that_can_not_be(training: dict[str, Any], message: str) -> No
     ("values", "message"),
     [
         ({"trainings": {}}, "there is no setting 'trainings'; closest: 'training'"),
-        ({"training": 3}, "training is a mapping with keys below it, such as 'name'; not 3"),
+        ({"training": 3}, "training is a mapping with keys below it, not 3"),
         ({"method": "kdd"}, "--method: no method 'kdd'; closest: 'kd', 'rkd', 'kd-std'"),
         ({"method": 3}, "--method is text, not 3"),
         ({"student": {"weights": "random"}}, "--student is missing; give it"),

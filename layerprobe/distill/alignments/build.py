@@ -26,7 +26,7 @@ def build_alignment(context: ObjectiveContext) -> Objective[Any]:
     entry = ALIGNMENTS.find(form.name)
     if form.by_class:
         target = entry.by_class
-    elif form.mapping == ATTENTION:
+    elif form.mapping.mapping == ATTENTION:
         target = entry.by_attention
     else:
         target = entry.target

@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from layerprobe.data.augmentation import AugmentedPixels
-from layerprobe.data.catalogue import AUGMENTATIONS, NONE
+from layerprobe.data.catalogue import NONE
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.loading import Batch, EpochBatches, Pixels, batch_loader, decoded, split_holdout
 from layerprobe.data.sampling import balanced_sample
-from layerprobe.distill.config import Training
 from layerprobe.errors import LayerprobeError
 from layerprobe.records import Preprocessing, Progress, silent
+from layerprobe.settings.recipe import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def load_images(
     train: ImageDataset,
     test: ImageDataset,
     preprocessing: Preprocessing,
-    training: Training,
+    training: TrainingSettings,
     progress: Progress = silent,
     share: tuple[int, int] = (0, 1),
 ) -> Images:
@@ -112,9 +112,6 @@ def load_images(
     """
     if train.classes != test.classes:
         raise LayerprobeError(f"the training and test images of {train.name} have different classes")
-    if not 0 <= training.holdout < 1:
-        raise LayerprobeError(f"--holdout is a fraction from 0 to below 1, not {training.holdout}")
-    AUGMENTATIONS.find(training.augment)
     train_rows = _rows(train, training.train_samples)
     split = split_holdout(len(train_rows), training.holdout, seed=0)
     if len(split.train) < share[1]:

@@ -15,7 +15,6 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from layerprobe.data.loading import Batch, batches
-from layerprobe.distill.config import Recipe
 from layerprobe.distill.engine.accuracy import count_correct, percent
 from layerprobe.distill.engine.catalogue import SCHEDULES
 from layerprobe.distill.engine.checkpoints import BEST, DIVERGED, LATEST, Checkpoints, Saved
@@ -28,6 +27,7 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.records import EpochMetrics, Progress, silent
 from layerprobe.runtime.heap import keeping_freed_memory
 from layerprobe.runtime.process_group import ProcessGroup
+from layerprobe.settings.recipe import RecipeSettings
 
 DIVERGENCE = 100
 """A loss this many times that of the first epoch has diverged."""
@@ -39,7 +39,7 @@ _LOOK_EVERY = 50
 def train(
     setup: TrainingSetup,
     images: Images,
-    recipe: Recipe,
+    recipe: RecipeSettings,
     accelerator: Accelerator,
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
     progress: Progress = silent,
@@ -100,7 +100,7 @@ class _Trainer:
         self,
         setup: TrainingSetup,
         images: Images,
-        recipe: Recipe,
+        recipe: RecipeSettings,
         accelerator: Accelerator,
         checkpoints: Checkpoints | None,
     ) -> None:

@@ -9,24 +9,25 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from layerprobe.distill.config import Recipe
 from layerprobe.distill.engine.catalogue import OPTIMIZERS
-from layerprobe.errors import LayerprobeError
 from layerprobe.layers.taps import Tap
 from layerprobe.records import Layer
+from layerprobe.settings.recipe import RecipeSettings
 
 
-def adamw(groups: Sequence[Any], recipe: Recipe) -> Optimizer:
+def adamw(groups: Sequence[Any], recipe: RecipeSettings) -> Optimizer:
     """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101)."""
     return torch.optim.AdamW(groups, lr=peak_rate(recipe), weight_decay=recipe.weight_decay, betas=(0.9, 0.999))
 
 
-def sgd(groups: Sequence[Any], recipe: Recipe) -> Optimizer:
+def sgd(groups: Sequence[Any], recipe: RecipeSettings) -> Optimizer:
     """Stochastic gradient descent with momentum."""
     return torch.optim.SGD(groups, lr=peak_rate(recipe), weight_decay=recipe.weight_decay, momentum=recipe.momentum)
 
 
-def make_optimizer(student: nn.Module, objective: nn.Module, new_modules: Sequence[str], recipe: Recipe) -> Optimizer:
+def make_optimizer(
+    student: nn.Module, objective: nn.Module, new_modules: Sequence[str], recipe: RecipeSettings
+) -> Optimizer:
     """An optimizer for the student and the modules that its objective adds.
 
     With a ``backbone_lr_factor`` other than 1 there are two groups of parameters: the student's backbone, and its
@@ -38,7 +39,7 @@ def make_optimizer(student: nn.Module, objective: nn.Module, new_modules: Sequen
         new_modules: dotted paths of the student's modules that are not part of its backbone.
         recipe: which optimizer, and how fast.
     """
-    made: Callable[[Sequence[Any], Recipe], Optimizer] = OPTIMIZERS[recipe.optimizer].load()
+    made: Callable[[Sequence[Any], RecipeSettings], Optimizer] = OPTIMIZERS[recipe.optimizer].load()
     if recipe.backbone_lr_factor == 1:
         return made([*student.parameters(), *objective.parameters()], recipe)
     new = {parameter for path in new_modules for parameter in student.get_submodule(path).parameters()}
@@ -60,36 +61,12 @@ def find_head(student: nn.Module, layers: Sequence[Layer]) -> str:
     return str(list(own)[-1])
 
 
-def check_recipe(recipe: Recipe) -> None:
-    """Refuse what can't be trained with.
-
-    Raises:
-        LayerprobeError: if a value is out of its range.
-    """
-    if recipe.epochs < 1 or recipe.accumulate < 1:
-        raise LayerprobeError(f"--epochs is at least 1 and --accumulate too, not {recipe.epochs}, {recipe.accumulate}")
-    OPTIMIZERS.find(recipe.optimizer)
-    if recipe.learning_rate is not None and recipe.learning_rate <= 0:
-        raise LayerprobeError(f"--lr is above 0, not {recipe.learning_rate}; leave it out for the architecture's own")
-    for option, value in (
-        ("--weight-decay", recipe.weight_decay), ("--momentum", recipe.momentum), ("--decay", recipe.decay),
-    ):  # fmt: skip
-        if value < 0:
-            raise LayerprobeError(f"{option} is 0 or above, not {value}")
-    if recipe.backbone_lr_factor < 0:
-        raise LayerprobeError(
-            f"--backbone-lr-factor is 0 (a frozen backbone) or above, not {recipe.backbone_lr_factor}; try 0.01"
-        )
-    if recipe.clip is not None and recipe.clip <= 0:
-        raise LayerprobeError(f"--clip is a norm above 0, not {recipe.clip}; leave it out for gradients of any norm")
-
-
-def peak_rate(recipe: Recipe) -> float:
+def peak_rate(recipe: RecipeSettings) -> float:
     """The learning rate of the recipe.
 
     Raises:
         ValueError: if it was not resolved for the architecture.
     """
-    if recipe.learning_rate is None:
+    if recipe.lr is None:
         raise ValueError("the learning rate is not resolved")
-    return recipe.learning_rate
+    return recipe.lr

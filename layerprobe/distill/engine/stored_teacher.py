@@ -11,9 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from layerprobe.data.catalogue import NONE
 from layerprobe.data.loading import Pixels
-from layerprobe.distill.config import Training
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.extraction.job import pixel_fingerprint
 from layerprobe.features.hdf5.reader import FeatureFile
@@ -62,20 +60,12 @@ class StoredTeacherFeatures:
         self._file.close()
 
 
-def open_stored(
-    path: Path, teacher: Network, layers: Sequence[Layer], images: Pixels, training: Training
-) -> StoredTeacherFeatures:
+def open_stored(path: Path, teacher: Network, layers: Sequence[Layer], images: Pixels) -> StoredTeacherFeatures:
     """A teacher's features from a file, if they are what the teacher would compute.
 
     Raises:
-        LayerprobeError: if they are not: images are augmented, another teacher, data set or preprocessing made them, or
-            the file is damaged.
+        LayerprobeError: if they are not: another teacher, data set or preprocessing made them, or the file is damaged.
     """
-    if training.augment != NONE:
-        raise LayerprobeError(
-            f"--augment {training.augment} changes the images in every epoch, and {path} holds features of them as "
-            "they are; leave --augment or --teacher-features out"
-        )
     file = FeatureFile(path)
     try:
         for what, theirs, ours in _compared(file.provenance, teacher, images):

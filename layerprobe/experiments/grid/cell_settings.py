@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from layerprobe.distill.config import DistillConfig
-from layerprobe.distill.config_file import differences, distill_config, read_values, to_values
 from layerprobe.distill.folder import CONFIG
 from layerprobe.distill.resume_check import MAY_DIFFER
 from layerprobe.distill.resume_check import told_otherwise as run_told_otherwise
 from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.experiments.grid.grid_file import PlannedCell, Values
 from layerprobe.files import write_yaml
-from layerprobe.ranking.rules import read_wish
+from layerprobe.ranking.rules import scored_rule
+from layerprobe.settings.configuration import differences, read_run_config, read_values, settings_of
+from layerprobe.settings.run import DistillSettings
 
 _RANKING = "ranking"
 
@@ -34,7 +34,7 @@ def ask(planned: PlannedCell, folder: Path) -> None:
     path = planned.cell.path
     if (folder / path / CONFIG).is_file() and (found := told_otherwise(planned, folder)):
         raise LayerprobeError(other_run(path, found, "unfinished"))
-    told = {**planned.values, **({_RANKING: str(planned.ranking)} if planned.ranking else {})}
+    told = planned.settings.configuration() | ({_RANKING: str(planned.ranking)} if planned.ranking else {})
     file = asked_file(folder, path)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_yaml(file, told)
@@ -48,7 +48,7 @@ def told_otherwise(planned: PlannedCell, folder: Path) -> str:
     """
     path = planned.cell.path
     told = told_values(folder, path)
-    return differing_settings(planned, told, {} if told else read_values(folder / path / CONFIG, "distill"))
+    return differing_settings(planned, told, {} if told else read_run_config(folder / path / CONFIG))
 
 
 def told_values(folder: Path, path: str) -> Values | None:
@@ -58,7 +58,7 @@ def told_values(folder: Path, path: str) -> Values | None:
         LayerprobeError: if it can't be read.
     """
     file = asked_file(folder, path)
-    return read_values(file, "distill") if file.is_file() else None
+    return read_values(file, DistillSettings.command, also=(_RANKING,)) if file.is_file() else None
 
 
 def differing_settings(planned: PlannedCell, told: Values | None, config: Values) -> str:
@@ -73,10 +73,9 @@ def differing_settings(planned: PlannedCell, told: Values | None, config: Values
         LayerprobeError: if the values are no configuration.
     """
     if told is None:
-        return first_of(run_told_otherwise(_plan(planned.values), _plan(config)))
-    values = {key: value for key, value in told.items() if key != _RANKING}
-    ours, theirs = _settings(planned.values, planned.ranking), _settings(values, told.get(_RANKING))
-    return first_of(differences(ours, theirs, MAY_DIFFER))
+        return first_of(run_told_otherwise(planned.settings, _recorded(config)))
+    run, ranking = _recorded({key: value for key, value in told.items() if key != _RANKING}), told.get(_RANKING)
+    return first_of(differences(_settings(planned.settings, planned.ranking), _settings(run, ranking), MAY_DIFFER))
 
 
 def other_run(path: str, found: str, state: str) -> str:
@@ -84,12 +83,10 @@ def other_run(path: str, found: str, state: str) -> str:
     return f"the {state} run there has {found}; name another --output for the grid, or remove {path}"
 
 
-def _plan(values: Values) -> DistillConfig:
-    return distill_config(values, Path(), overwrite=False, resume=True)
+def _recorded(values: Values) -> DistillSettings:
+    return settings_of(DistillSettings, values, Path(), recorded=True)
 
 
-def _settings(values: Values, ranking: Path | str | None) -> dict[str, Any]:
+def _settings(plan: DistillSettings, ranking: Path | str | None) -> dict[str, Any]:
     """Everything that a run is told, defaults too, and the ranking that its rule looks at."""
-    plan = _plan(values)
-    wish = read_wish(plan.layers) if plan.layers else None
-    return {**to_values(plan), _RANKING: str(ranking) if ranking and wish and wish.rule.score else None}
+    return {**plan.configuration(), _RANKING: str(ranking) if ranking and scored_rule(plan) else None}

@@ -152,7 +152,7 @@ def check_kept(grid: Grid, folder: Path) -> None:
     if text in (None, grid.text):
         return
     try:
-        there = load_grid(folder / GRID_FILE)
+        there = load_grid(folder / GRID_FILE, recorded=True)
     except LayerprobeError:
         return  # an older version wrote it, or somebody by hand: nothing can be reported of it
     kept = {planned.cell.path for planned in grid.cells}

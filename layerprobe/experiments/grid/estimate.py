@@ -7,19 +7,18 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from layerprobe.data.datasets import open_split
 from layerprobe.data.image_dataset import ImageDataset
-from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.run import distill_student
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell
 from layerprobe.experiments.grid.launchers import share_of_cores
-from layerprobe.ranking.rules import read_wish
 from layerprobe.records import CellResult, GridResults, Progress, silent
+from layerprobe.settings.layer_choice import EVEN, LayerChoice, RuleChoice
 
 BATCHES = 6
 """Training batches that are timed, after one that warms up."""
@@ -82,9 +81,8 @@ def _timed(planned: PlannedCell) -> float:
         training = whole.training
         step = training.batch_size * training.accumulate
         images = (BATCHES + 1) * step
-        train, test = (whole.data.open(split) for split in ("train", "test"))
-        some = replace(
-            training,
+        train, test = (open_split(whole.data, split) for split in ("train", "test"))
+        some = training.replaced(
             epochs=1,
             train_samples=min(images, _balanced(train)),
             test_samples=min(step, _balanced(test)),
@@ -93,7 +91,7 @@ def _timed(planned: PlannedCell) -> float:
         )
         moments = [time.perf_counter()]
         distill_student(
-            replace(whole, layers=_without_ranking(whole), training=some, resume=False),
+            whole.replaced(layers=_without_ranking(whole.layers), training=some, resume=False),
             progress=lambda what, done, total: moments.append(time.perf_counter()) if what == "train" else None,
         )
         steps = moments[1:] if moments[2:] else moments  # a first step warms up, where there is another
@@ -109,7 +107,6 @@ def _balanced(dataset: ImageDataset) -> int:
     return int(counts.min()) * len(dataset.classes)
 
 
-def _without_ranking(config: DistillConfig) -> str | None:
+def _without_ranking(choice: LayerChoice | None) -> LayerChoice | None:
     """Layers to time with: as many as a rule would choose."""
-    wish = read_wish(config.layers) if config.layers else None
-    return f"even:{wish.count}" if wish else config.layers
+    return LayerChoice(rule=RuleChoice(EVEN, choice.rule.count)) if choice and choice.rule else choice

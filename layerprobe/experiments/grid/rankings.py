@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import asdict, replace
 from pathlib import Path
 
-from layerprobe.distill.config import DistillConfig
+from layerprobe.data.datasets import open_split
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell
 from layerprobe.experiments.grid.results import claims, ranking_file
 from layerprobe.experiments.grid.study import kept_ranking
@@ -17,12 +16,18 @@ from layerprobe.files import sha256
 from layerprobe.networks import AS_BUILT, RANDOM, load_network
 from layerprobe.ranking.choose import SCORES
 from layerprobe.ranking.file import save_ranking
-from layerprobe.ranking.rules import read_wish
+from layerprobe.ranking.rules import scored_rule
 from layerprobe.records import Progress, Ranking, silent
+from layerprobe.settings.run import DistillSettings
 
 
 def ranking_of(
-    planned: PlannedCell, plan: DistillConfig, grid: Grid, folder: Path, progress: Progress = silent, poll: float = 2.0
+    planned: PlannedCell,
+    plan: DistillSettings,
+    grid: Grid,
+    folder: Path,
+    progress: Progress = silent,
+    poll: float = 2.0,
 ) -> Ranking | None:
     """The ranking that a cell's rule needs; None where it needs none.
 
@@ -41,8 +46,7 @@ def ranking_of(
         LayerprobeError: if the grid names a file that is no ranking, or not the teacher's, or without what the rule
             looks at; or the teacher can't be ranked.
     """
-    wish = read_wish(plan.layers) if plan.layers else None
-    if wish is None or wish.rule.score is None:
+    if scored_rule(plan) is None:
         return None
     if planned.ranking:
         return _named(find_ranking(planned.ranking, folder), plan)
@@ -67,32 +71,33 @@ def find_ranking(file: Path, folder: Path) -> Path:
     return kept if kept.is_file() else file
 
 
-def _named(file: Path, plan: DistillConfig) -> Ranking:
+def _named(file: Path, plan: DistillSettings) -> Ranking:
     """A ranking file that the grid names, compared with the teacher as it is loaded."""
     ranking = Ranking.load(file)
     check_ranking(ranking, plan, str(file))
-    teacher = load_network(plan.teacher, plan.data, plan.data.open("train"))
+    teacher = load_network(plan.teacher, plan.data, open_split(plan.data, "train"))
     if teacher.weights not in (RANDOM, AS_BUILT):  # these may be drawn anew
-        known = replace(plan.teacher, weights_sha256=teacher.weights_sha256)
-        check_ranking(ranking, replace(plan, teacher=known), str(file))
+        known = plan.teacher.replaced(weights_sha256=teacher.weights_sha256)
+        check_ranking(ranking, plan.replaced(teacher=known), str(file))
     return ranking
 
 
 def _families(grid: Grid) -> tuple[str, ...]:
     """The statistics, beside those always there, that the rules of a grid look at."""
-    wishes = (read_wish(str(planned.values.get("teacher_layers"))) for planned in grid.cells)
-    scores = {wish.rule.score for wish in wishes if wish and wish.rule.score}
+    scores = {score for planned in grid.cells if (score := scored_rule(planned.settings))}
     return tuple(sorted({family for score in scores if (family := SCORES[score].family)}))
 
 
-def _name(plan: DistillConfig, families: tuple[str, ...]) -> str:
+def _name(plan: DistillSettings, families: tuple[str, ...]) -> str:
     """Of a teacher, its images and what is measured: the same name is the same ranking.
 
     Weights in a file count by their content: a teacher that was trained anew is ranked anew.
     """
-    teacher = asdict(plan.teacher)
+    teacher, data = plan.teacher.plain(), plan.data.plain()
     weights = Path(plan.teacher.weights or "")
     if weights.is_file():
         teacher["weights"] = sha256(weights)
-    told = json.dumps([teacher, asdict(plan.data), families], default=str, sort_keys=True)
+    # Version 0.1.0 called it "root": its rankings keep their names.
+    data["root"] = data.pop("data_root")
+    told = json.dumps([teacher, data, families], sort_keys=True)
     return f"{plan.teacher.name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"

@@ -38,7 +38,7 @@ def read_grid(folder: Path) -> GridResults:
     """
     if not (folder / GRID_FILE).is_file():
         raise LayerprobeError(f"{folder} holds no grid: it has no {GRID_FILE}; `layerprobe compare` makes one")
-    return Lookout(load_grid(folder / GRID_FILE), folder).look()
+    return Lookout(load_grid(folder / GRID_FILE, recorded=True), folder).look()
 
 
 class Lookout:

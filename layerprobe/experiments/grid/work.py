@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 
-from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.folder import OtherRunError
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
@@ -29,6 +28,7 @@ from layerprobe.experiments.grid.results import (
 )
 from layerprobe.experiments.resolve_rules import choose_layers
 from layerprobe.records import Cell, EpochMetrics, Progress, silent
+from layerprobe.settings.run import DistillSettings
 
 _log = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ def _run(planned: PlannedCell, claim: Claim, grid: Grid, folder: Path, on_epoch:
     return True
 
 
-def _plan(planned: PlannedCell, grid: Grid, folder: Path, progress: Progress) -> DistillConfig:
+def _plan(planned: PlannedCell, grid: Grid, folder: Path, progress: Progress) -> DistillSettings:
     """The run of a cell, with its teacher's layers by name."""
     plan = planned.config(folder)
     return choose_layers(plan, ranking_of(planned, plan, grid, folder, progress), progress)

@@ -2,57 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 import yaml
 
-from layerprobe.errors import LayerprobeError, closest
-from layerprobe.experiments.grid.grid_file import Grid, parse_grid
+from layerprobe.errors import LayerprobeError
+from layerprobe.experiments.grid.grid_file import Grid, PlannedCell, parse_grid
 from layerprobe.layers.selection import find_layers
-from layerprobe.networks import DataSpec, ModelSpec, find_model_layers
+from layerprobe.networks import find_model_layers
 from layerprobe.records import Layer, body_layers
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.grid import CandidateSettings
+from layerprobe.settings.model import ModelSettings
 
 METHOD = "feature-only"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a grid file's ``validate`` says.
-
-    Attributes:
-        layers: patterns of the layers that are distilled from alone, as ``--layers`` takes them.
-        sets: how many sets of layers are drawn at random.
-        size: layers in a set.
-        seed: of the draw.
-        samples: images that scores are measured on; None: 5,000, or as many as there are.
-    """
-
-    layers: str = "all"
-    sets: int = 0
-    size: int = 4
-    seed: int = 0
-    samples: int | None = None
-
-
-def read_plan(values: Mapping[str, Any], name: str) -> Plan:
-    """Read ``validate`` of a grid file.
-
-    Raises:
-        LayerprobeError: if it has an unknown key, or a value of another kind.
-    """
-    known = {"layers": str, "sets": int, "size": int, "seed": int, "samples": int}
-    for key, value in values.items():
-        if key not in known:
-            raise LayerprobeError(f"{name}: no key 'validate.{key}'; {closest(str(key), known)}")
-        if key != "layers" and (type(value) is not int or value < (1 if key in ("size", "samples") else 0)):
-            raise LayerprobeError(f"{name}: validate.{key} is a whole number, not {value!r}")
-    layers = values.get("layers", "all")
-    text = ",".join(map(str, layers)) if isinstance(layers, list) else str(layers)
-    return Plan(**{**values, "layers": text})
 
 
 def spread_out(grid: Grid, name: str) -> Grid:
@@ -66,16 +30,12 @@ def spread_out(grid: Grid, name: str) -> Grid:
         LayerprobeError: if it has several teachers or data sets, or several students in a pair, names choices of layers
             itself, or a pattern selects no layer.
     """
-    values = yaml.safe_load(grid.text)
-    plan = read_plan(grid.validate, name)
+    values, plan = yaml.safe_load(grid.text), grid.validate or CandidateSettings()
     if values.get("choices"):
         raise LayerprobeError(f"{name}: validate makes the choices of layers itself; remove the key 'choices'")
     _check_subject(grid, name)
     layers = teacher_layers(grid)
-    values["choices"] = {
-        "+".join(chosen): {"teacher_layers": list(chosen)} for chosen in _candidates(layers, plan, name)
-    }
-    values["validate"] = {**grid.validate}
+    values["choices"] = {"+".join(chosen): {"layers": list(chosen)} for chosen in _candidates(layers, plan, name)}
     spread = parse_grid(yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=1000), name)
     if free := [planned.cell.method for planned in spread.cells if not planned.cell.choice]:
         raise LayerprobeError(f"{name}: validate takes methods whose layers are chosen, like {METHOD}; not {free[0]}")
@@ -84,18 +44,23 @@ def spread_out(grid: Grid, name: str) -> Grid:
 
 def teacher_layers(grid: Grid) -> tuple[Layer, ...]:
     """The layers of a validation's one teacher."""
-    first = grid.cells[0].config(Path())
+    first = grid.cells[0].settings
     return find_model_layers(first.teacher.name, image_size=first.data.image_size).layers
+
+
+def layers_of(planned: PlannedCell) -> tuple[str, ...]:
+    """Names of the teacher's layers that a cell's student is distilled from."""
+    return planned.settings.layers.names if planned.settings.layers else ()
 
 
 def _check_subject(grid: Grid, name: str) -> None:
     """Refuse what the scores of one teacher on one data set, and a student per pair, don't say anything about."""
-    plans = [(planned.cell.pair, planned.config(Path())) for planned in grid.cells]
+    plans = [(planned.cell.pair, planned.settings) for planned in grid.cells]
     _check_one("teacher", [_said(plan.teacher) for _, plan in plans], name)
     _check_one("data set", [_said(plan.data) for _, plan in plans], name)
     for pair in dict.fromkeys(pair for pair, _ in plans):
         students = [
-            f"{_said(plan.student)}{f' at {whose}' if (whose := ', '.join(plan.student_layers or ())) else ''}"
+            f"{_said(plan.student)}{f' at {plan.student_layers}' if plan.student_layers else ''}"
             for label, plan in plans
             if label == pair
         ]
@@ -108,24 +73,23 @@ def _check_one(what: str, said: Sequence[str], name: str) -> None:
         raise LayerprobeError(f"{name}: validate takes one {what}, not {', '.join(several)}; make a file for each")
 
 
-def _said(spec: ModelSpec | DataSpec) -> str:
+def _said(spec: ModelSettings | DataSettings) -> str:
     """A network or a data set in words, with all that sets it apart.
 
     Example:
-        >>> _said(ModelSpec("cifar:resnet20", "a.th"))
+        >>> _said(ModelSettings(name="cifar:resnet20", weights="a.th"))
         'cifar:resnet20 (weights a.th)'
     """
-    told = [f"{key} {value}" for key, value in asdict(spec).items() if value and key not in ("name", "download")]
+    told = [f"{key} {value}" for key, value in spec.plain().items() if value and key not in ("name", "download")]
     return f"{spec.name} ({', '.join(told)})" if told else spec.name
 
 
-def _candidates(layers: Sequence[Layer], plan: Plan, name: str) -> list[tuple[str, ...]]:
-    patterns = [part.strip() for part in plan.layers.split(",") if part.strip()]
-    alone = [(layer.name,) for layer in find_layers(layers, patterns, name)]
+def _candidates(layers: Sequence[Layer], plan: CandidateSettings, name: str) -> list[tuple[str, ...]]:
+    alone = [(layer.name,) for layer in find_layers(layers, plan.layers.names, name)]
     return [*alone, *_drawn(body_layers(layers), plan, name)]
 
 
-def _drawn(body: Sequence[Layer], plan: Plan, name: str) -> list[tuple[str, ...]]:
+def _drawn(body: Sequence[Layer], plan: CandidateSettings, name: str) -> list[tuple[str, ...]]:
     """Sets of blocks, no two alike."""
     if plan.sets and len(body) < plan.size:
         raise LayerprobeError(f"{name}: the teacher has {len(body)} blocks, fewer than validate.size {plan.size}")

@@ -18,7 +18,7 @@ from layerprobe.experiments.statistics import (
     spearman_difference,
     spearman_interval,
 )
-from layerprobe.experiments.validation.candidates import METHOD, teacher_layers
+from layerprobe.experiments.validation.candidates import METHOD, layers_of, teacher_layers
 from layerprobe.experiments.validation.scores import CKA, LOW_IS_BETTER, SCORE_FILE, read_scores
 from layerprobe.experiments.validation.seeds import comparable
 from layerprobe.records import Candidate, CellResult, Correlation, Difference, GridResults, Validation
@@ -38,10 +38,10 @@ def read_validation(folder: Path) -> Validation | None:
     known = read_scores(folder)
     if known is None:
         return None
-    grid = load_grid(folder / GRID_FILE)
+    grid = load_grid(folder / GRID_FILE, recorded=True)
     layers = teacher_layers(grid)
     depths = {layer.name: layer.index / max(len(layers) - 1, 1) for layer in layers}
-    chosen = {planned.cell.choice: tuple(planned.values["teacher_layers"]) for planned in grid.cells}
+    chosen = {planned.cell.choice: layers_of(planned) for planned in grid.cells}
     _check_scores(known, grid, folder)
     groups = [comparable(members) for members in _groups(_candidates(results, known, depths, chosen))]
     return Validation(
@@ -57,7 +57,7 @@ def read_validation(folder: Path) -> Validation | None:
 def _check_scores(known: Mapping[str, Any], grid: Grid, folder: Path) -> None:
     """Refuse scores that don't say of every candidate how good it should be."""
     for planned in grid.cells:
-        pair, layers = planned.cell.pair, planned.values["teacher_layers"]
+        pair, layers = planned.cell.pair, layers_of(planned)
         if not (set(layers) <= set(known["scores"]) and str(len(layers)) in known["taught"].get(pair, {})):
             raise LayerprobeError(
                 f"{folder / SCORE_FILE} has no scores of {', '.join(layers)} for {pair}, which {GRID_FILE} asks for; "

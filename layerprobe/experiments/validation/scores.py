@@ -6,23 +6,23 @@ import inspect
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from layerprobe.distill.config import DistillConfig
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.study import read_study
 from layerprobe.experiments.resolve_rules import student_similarity, teacher_sample
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.files import sha256, write_json
-from layerprobe.networks import ModelSpec
 from layerprobe.plugins import load_function
 from layerprobe.ranking.choose import SCORES
 from layerprobe.ranking.grams import extract_grams
 from layerprobe.ranking.rank import rank
 from layerprobe.records import Gram, Progress, Similarity, silent
 from layerprobe.runtime.devices import resolve_device
+from layerprobe.settings.model import ModelSettings
+from layerprobe.settings.run import DistillSettings
 
 LayerScore = Callable[[Gram], float]
 """A score of a layer: a pure function of its Gram matrix."""
@@ -60,7 +60,7 @@ class Subject:
         own: scores of the user's own, by name.
     """
 
-    plan: DistillConfig
+    plan: DistillSettings
     layers: Sequence[str]
     students: Mapping[str, Learner]
     samples: int | None
@@ -75,7 +75,7 @@ class Subject:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; not where things lie on this machine."""
-        data = {key: value for key, value in asdict(self.plan.data).items() if key not in ("root", "download")}
+        data = {key: value for key, value in self.plan.data.plain().items() if key not in ("data_root", "download")}
         told = {
             "teacher": self.plan.teacher.name,
             "weights_sha256": self.weights_sha256,
@@ -106,7 +106,7 @@ class Learner:
         taught: names of its layers that learn, by the number of teacher layers.
     """
 
-    student: ModelSpec
+    student: ModelSettings
     taught: Mapping[int, Sequence[str]]
 
     @property
@@ -166,7 +166,7 @@ def measure_scores(subject: Subject, progress: Progress = silent) -> dict[str, A
 
 
 def _scores(
-    grams: GramFile, plan: DistillConfig, own: Mapping[str, LayerScore], progress: Progress
+    grams: GramFile, plan: DistillSettings, own: Mapping[str, LayerScore], progress: Progress
 ) -> dict[str, dict[str, float]]:
     device = resolve_device(plan.training.device)
     ranking = rank(grams, 1, resamples=0, families=_FAMILIES, device=device, progress=progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from layerprobe.distill.config import DistillConfig
+from layerprobe.data.datasets import open_split
 from layerprobe.distill.pairing import student_layers
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.compare import Compared, check_kept, compare, open_grid, write_grid
@@ -13,7 +13,7 @@ from layerprobe.experiments.grid.grid_file import Grid
 from layerprobe.experiments.grid.results import GRID_FILE
 from layerprobe.experiments.grid.work import OnEpoch
 from layerprobe.experiments.resolve_rules import untrained_student
-from layerprobe.experiments.validation.candidates import read_plan, spread_out
+from layerprobe.experiments.validation.candidates import layers_of, spread_out
 from layerprobe.experiments.validation.scores import (
     LayerScore,
     Learner,
@@ -25,6 +25,7 @@ from layerprobe.experiments.validation.scores import (
 from layerprobe.networks import load_network
 from layerprobe.records import GridResults, Progress, silent
 from layerprobe.settings.compare import CompareSettings
+from layerprobe.settings.run import DistillSettings
 
 
 def prepare_validation(
@@ -97,12 +98,12 @@ def validate(
 
 def _subject(grid: Grid, config: CompareSettings, own: Mapping[str, LayerScore]) -> Subject:
     first = grid.cells[0].config(config.output)
-    teacher = load_network(first.teacher, first.data, first.data.open("train"))
+    teacher = load_network(first.teacher, first.data, open_split(first.data, "train"))
     return Subject(
         plan=first,
-        layers=list(dict.fromkeys(name for planned in grid.cells for name in planned.values["teacher_layers"])),
+        layers=list(dict.fromkeys(name for planned in grid.cells for name in layers_of(planned))),
         students=_learners(grid, config.output),
-        samples=read_plan(grid.validate, str(config.grid)).samples,
+        samples=grid.validate.samples if grid.validate else None,
         weights_sha256=teacher.weights_sha256,
         own=own,
     )
@@ -111,7 +112,7 @@ def _subject(grid: Grid, config: CompareSettings, own: Mapping[str, LayerScore])
 def _learners(grid: Grid, folder: Path) -> dict[str, Learner]:
     learners: dict[str, Learner] = {}
     for planned in grid.cells:
-        count = len(planned.values["teacher_layers"])
+        count = len(layers_of(planned))
         known = learners.get(planned.cell.pair)
         if known is None or count not in known.taught:
             plan = planned.config(folder)
@@ -120,5 +121,5 @@ def _learners(grid: Grid, folder: Path) -> dict[str, Learner]:
     return learners
 
 
-def _taught(plan: DistillConfig, count: int) -> list[str]:
+def _taught(plan: DistillSettings, count: int) -> list[str]:
     return [layer.name for layer in student_layers(untrained_student(plan), plan.student_layers, count)]

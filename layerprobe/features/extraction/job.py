@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from layerprobe.data.datasets import open_split
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.loading import Pixels, batches, make_loader
 from layerprobe.data.sampling import Sample, all_rows, balanced_sample
@@ -56,7 +57,7 @@ def prepare(config: ExtractConfig, device: torch.device) -> Job:
     Raises:
         LayerprobeError: if anything that the configuration names is wrong or not there.
     """
-    dataset = config.data.open(config.split)
+    dataset = open_split(config.data, config.split)
     sample = _draw(config, dataset)
     network = load_network(config.model, config.data, dataset)
     layers = find_layers(network.layers, config.layers, network.name)

@@ -46,7 +46,7 @@ _MUST_AGREE: dict[str, Callable[[Run], str]] = {
     "share of held-out images": lambda run: f"{run.config.get('training', {}).get('holdout') or 0:g}",
     **{
         key.replace("_", " "): _setting(key)
-        for key in ("optimizer", "learning_rate", "schedule", "weight_decay", "batch_size", "augment", "precision")
+        for key in ("optimizer", "lr", "schedule", "weight_decay", "batch_size", "augment", "precision")
     },
     "teacher's top-1": lambda run: "unknown" if run.teacher_accuracy is None else f"{run.teacher_accuracy:.2f} %",
 }

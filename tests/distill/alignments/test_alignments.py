@@ -13,7 +13,6 @@ from layerprobe.distill.alignments.catalogue import ALIGNMENTS
 from layerprobe.distill.alignments.channel_vectors import Covariance, channel_vectors
 from layerprobe.distill.alignments.geometry import PrincipalAxes
 from layerprobe.distill.alignments.moments import Moments, moment_loss
-from layerprobe.distill.alignments.options import Alignment
 from layerprobe.distill.alignments.projected import FeatureOnly
 from layerprobe.distill.alignments.relation import relation
 from layerprobe.distill.batches import FeatureBatch, LabelledFeatureBatch
@@ -21,6 +20,7 @@ from layerprobe.distill.losses.catalogue import FEATURE_LOSSES
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.projectors import ThreeLayerProjector
 from layerprobe.records import Layer
+from layerprobe.settings.alignment import AlignmentSettings
 from tests.helpers.objectives import feature_only
 
 SHAPES = (((2, 4, 6), (5, 3, 3)), ((6, 2, 3), (7, 4)), ((4,), (9,)))
@@ -200,7 +200,7 @@ FORMS = [(name, loss) for name in ALIGNMENTS for loss in (["mse"] if name == "re
 @pytest.mark.parametrize(("name", "loss"), FORMS)
 def test_twenty_steps_lower_the_loss(name: str, loss: str) -> None:
     torch.manual_seed(0)
-    objective = feature_only(Alignment(name, loss=loss), PAIRING)
+    objective = feature_only(AlignmentSettings(name=name, feature_loss=loss), PAIRING)
     student, teacher = ([f.float() for f in side] for side in features())
     student = [f.requires_grad_() for f in student]
     if objective.needs_fit:

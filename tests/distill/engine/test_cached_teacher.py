@@ -1,27 +1,26 @@
 """A teacher that sees every training image once."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.engine.cached_teacher import CachedTeacherFeatures
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.capture import Capture, Captured
+from layerprobe.settings.run import DistillSettings
 
 
-def cached(config: DistillConfig, **changes: object) -> DistillConfig:
-    training = replace(config.training, cache_teacher=True, **changes)
-    return replace(config, output=config.output.with_name("cached"), training=training)
+def cached(config: DistillSettings, **changes: object) -> DistillSettings:
+    training = config.training.replaced(cache_teacher=True, **changes)
+    return config.replaced(output=config.output.with_name("cached"), training=training)
 
 
 @pytest.mark.parametrize("method", ["feature-only", "kd", "simkd", "crd"])
-def test_it_trains_as_on_the_fly(small: DistillConfig, method: str) -> None:
-    config = replace(small, method=method, layers=small.layers if method == "feature-only" else None)
+def test_it_trains_as_on_the_fly(small: DistillSettings, method: str) -> None:
+    config = small.replaced(method=method, layers=small.layers if method == "feature-only" else None)
     live, kept = distill_student(config), distill_student(cached(config))
     for one, other in zip(live.epochs, kept.epochs, strict=True):
         assert other.losses == pytest.approx(one.losses, rel=1e-4)
@@ -29,7 +28,7 @@ def test_it_trains_as_on_the_fly(small: DistillConfig, method: str) -> None:
     assert all(torch.allclose(ours[name].float(), theirs[name].float(), atol=2e-3) for name in ours)
 
 
-def test_the_teacher_sees_every_image_once(small: DistillConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_teacher_sees_every_image_once(small: DistillSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     call = Capture.__call__
 
@@ -58,8 +57,8 @@ def test_images_are_found_by_their_position() -> None:
         CachedTeacherFeatures([], 0).outputs(torch.tensor([0]))
 
 
-def test_what_does_not_go_together_is_refused(small: DistillConfig, tmp_path: Path) -> None:
+def test_what_does_not_go_together_is_refused(small: DistillSettings, tmp_path: Path) -> None:
     with pytest.raises(LayerprobeError, match="--augment crop-flip changes the images in every epoch"):
         distill_student(cached(small, augment="crop-flip"))
     with pytest.raises(LayerprobeError, match="stands for the teacher's passes already; leave --cache-teacher out"):
-        distill_student(replace(cached(small), teacher_features=tmp_path / "t.h5"))
+        distill_student(cached(small).replaced(teacher_features=tmp_path / "t.h5"))

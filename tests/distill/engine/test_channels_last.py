@@ -1,6 +1,5 @@
 """Maps with their channels last in memory: the same training, and the same files."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,12 +7,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from layerprobe.distill.config import DistillConfig, TrainConfig
 from layerprobe.distill.engine.checkpoints import Checkpoints
 from layerprobe.distill.run import distill_student, train_model
 from layerprobe.distill.students import load_student
 from layerprobe.models.channels_last import prefer_channels_last
 from layerprobe.models.zoo import build_model
+from layerprobe.settings.run import DistillSettings, TrainSettings
 
 VIEWING = """
 from torch import nn
@@ -67,17 +66,17 @@ def watch_layout(monkeypatch: pytest.MonkeyPatch) -> list[list[bool]]:
     ],
 )
 def test_a_student_learns_the_same(
-    small: DistillConfig, method: str, student: str, monkeypatch: pytest.MonkeyPatch
+    small: DistillSettings, method: str, student: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layers = small.layers if method == "feature-only" else None
-    training = replace(small.training, epochs=1, learning_rate=1e-3, train_samples=200)
-    config = replace(
-        small, method=method, student=replace(small.student, name=student), layers=layers, training=training
+    training = small.training.replaced(epochs=1, lr=1e-3, train_samples=200)
+    config = small.replaced(
+        method=method, student=small.student.replaced(name=student), layers=layers, training=training
     )
     plain = distill_student(config)
     seen = watch_layout(monkeypatch)
     last = distill_student(
-        replace(config, output=small.output.with_name("last"), training=replace(training, channels_last=True))
+        config.replaced(output=small.output.with_name("last"), training=training.replaced(channels_last=True))
     )
     assert len(seen) == 2 and all(map(all, seen)) and any(seen)  # student and teacher
     assert last.epochs[0].losses == pytest.approx(plain.epochs[0].losses, rel=1e-3)
@@ -89,13 +88,13 @@ def test_a_student_learns_the_same(
     assert last.config["training"]["channels_last"] and not any(laid_last(load_student(last)))
 
 
-def test_a_teacher_is_trained_the_same(small: DistillConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    training = replace(small.training, epochs=1, learning_rate=1e-3, train_samples=200)
-    config = TrainConfig(small.student, small.data, small.output, training)
+def test_a_teacher_is_trained_the_same(small: DistillSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = small.training.replaced(epochs=1, lr=1e-3, train_samples=200)
+    config = TrainSettings(model=small.student, data=small.data, output=small.output, training=training)
     plain = train_model(config)
     seen = watch_layout(monkeypatch)
     last = train_model(
-        replace(config, output=small.output.with_name("last"), training=replace(training, channels_last=True))
+        config.replaced(output=small.output.with_name("last"), training=training.replaced(channels_last=True))
     )
     assert len(seen) == 1 and all(seen[0])
     assert last.epochs[0].losses == pytest.approx(plain.epochs[0].losses, rel=1e-3)
@@ -103,15 +102,15 @@ def test_a_teacher_is_trained_the_same(small: DistillConfig, monkeypatch: pytest
 
 
 def test_a_network_that_cannot_take_it_stays_as_it_is(
-    small: DistillConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: DistillSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "net.py").write_text(VIEWING)
-    student = replace(small.student, name=f"{tmp_path / 'net.py'}:make_net")
-    training = replace(small.training, epochs=1)
-    config = replace(small, student=student, training=training)
+    student = small.student.replaced(name=f"{tmp_path / 'net.py'}:make_net")
+    training = small.training.replaced(epochs=1)
+    config = small.replaced(student=student, training=training)
     plain = distill_student(config)
     seen = watch_layout(monkeypatch)
-    last = distill_student(replace(config, output=tmp_path / "last", training=replace(training, channels_last=True)))
+    last = distill_student(config.replaced(output=tmp_path / "last", training=training.replaced(channels_last=True)))
     assert seen[0] == [False, False] and all(seen[1])
     assert last.epochs[0].losses == pytest.approx(plain.epochs[0].losses, rel=1e-3)
     check_same(plain.weights, last.weights)

@@ -1,14 +1,13 @@
 """Compiled networks learn what the others learn."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
+from layerprobe.settings.run import DistillSettings
 
 NET = """
 from torch import nn
@@ -22,7 +21,7 @@ def make_net():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("method", "layers"), [("feature-only", "2,5"), ("kd", None)])
 def test_compiled_networks_learn_the_same(
-    small: DistillConfig, tmp_path: Path, method: str, layers: str | None, monkeypatch: pytest.MonkeyPatch
+    small: DistillSettings, tmp_path: Path, method: str, layers: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compile = torch.nn.Module.compile
     # The compiler that writes C++ takes a minute; this one traces the same graphs and runs them as they are.
@@ -35,18 +34,18 @@ def test_compiled_networks_learn_the_same(
 
     monkeypatch.setattr(torch.autograd, "grad", walked_once)
     (tmp_path / "net.py").write_text(NET)
-    student = replace(small.student, name=f"{tmp_path / 'net.py'}:make_net")
-    config = replace(small, method=method, layers=layers, student=student)
+    student = small.student.replaced(name=f"{tmp_path / 'net.py'}:make_net")
+    config = small.replaced(method=method, layers=layers, student=student)
     plain = distill_student(config)
     torch._dynamo.reset()
-    config = replace(config, output=tmp_path / "compiled", training=replace(config.training, compile=True))
+    config = config.replaced(output=tmp_path / "compiled", training=config.training.replaced(compile=True))
     compiled = distill_student(config)
     for one, other in zip(plain.epochs, compiled.epochs, strict=True):
         assert other.losses == pytest.approx(one.losses, rel=1e-3)
     torch._dynamo.reset()
 
 
-def test_functions_that_compiling_hides_are_refused(small: DistillConfig, tmp_path: Path) -> None:
+def test_functions_that_compiling_hides_are_refused(small: DistillSettings, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(
         "from torch import nn\nfrom torch.nn.functional import relu\nimport torch.nn.functional as F\n"
         "class Net(nn.Module):\n"
@@ -58,8 +57,8 @@ def test_functions_that_compiling_hides_are_refused(small: DistillConfig, tmp_pa
         "def make_net():\n"
         "    return Net()\n"
     )
-    student = replace(small.student, name=f"{tmp_path / 'net.py'}:make_net")
-    training = replace(small.training, compile=True)
-    config = replace(small, student=student, layers="3", student_layers=("F.relu",), training=training)
+    student = small.student.replaced(name=f"{tmp_path / 'net.py'}:make_net")
+    training = small.training.replaced(compile=True)
+    config = small.replaced(student=student, layers="3", student_layers=("F.relu",), training=training)
     with pytest.raises(LayerprobeError, match=r"layer 'F.relu' is the result of a function, which --compile hides"):
         distill_student(config)

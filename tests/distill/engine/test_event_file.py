@@ -2,26 +2,25 @@
 
 import sys
 import types
-from dataclasses import replace
 
 import pytest
 
-from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.engine import event_file
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
+from layerprobe.settings.run import DistillSettings
 
 
 def test_without_tensorboard_it_is_refused_before_any_work(
-    small: DistillConfig, monkeypatch: pytest.MonkeyPatch
+    small: DistillSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_file, "find_spec", lambda name: None)
     with pytest.raises(LayerprobeError, match="--tensorboard needs TensorBoard, which isn't installed; `pip install"):
-        distill_student(replace(small, training=replace(small.training, tensorboard=True)))
+        distill_student(small.replaced(training=small.training.replaced(tensorboard=True)))
     assert not small.output.exists()
 
 
-def test_every_number_of_every_epoch_is_written(small: DistillConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_number_of_every_epoch_is_written(small: DistillSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     written = {}
 
     class SummaryWriter:
@@ -38,7 +37,7 @@ def test_every_number_of_every_epoch_is_written(small: DistillConfig, monkeypatc
     module.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
     monkeypatch.setattr(event_file, "find_spec", lambda name: object())
-    run = distill_student(replace(small, training=replace(small.training, tensorboard=True, holdout=0.1)))
+    run = distill_student(small.replaced(training=small.training.replaced(tensorboard=True, holdout=0.1)))
     assert written["folder"] == str(run.folder / "tensorboard")
     for epoch in run.epochs:
         assert written["loss/features", epoch.epoch] == epoch.losses["features"]

@@ -1,25 +1,23 @@
 """Whatever the recipe, labels never reach a backbone that learns from features."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from layerprobe.data.loading import Pixels
-from layerprobe.distill.alignments.options import Alignment
-from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.run import distill_student
+from layerprobe.settings.alignment import AlignmentSettings
+from layerprobe.settings.run import DistillSettings
 
 RECIPES = [
     {"clip": 0.05},
-    {"optimizer": "sgd", "schedule": "cosine", "learning_rate": 0.05, "accumulate": 2, "clip": 0.05},
+    {"optimizer": "sgd", "schedule": "cosine", "lr": 0.05, "accumulate": 2, "clip": 0.05},
     {"augment": "trivial", "backbone_lr_factor": 0.1, "holdout": 0.2},
     {"precision": "bf16", "check": False, "clip": 0.05},  # slow where the CPU has no bfloat16
 ]
 
 
-def with_permuted_labels_differ(config: DistillConfig, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+def with_permuted_labels_differ(config: DistillSettings, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The names of the student's tensors that the labels reach."""
     ours = load_file(distill_student(config).weights)
     begin = Pixels.__init__
@@ -29,7 +27,7 @@ def with_permuted_labels_differ(config: DistillConfig, monkeypatch: pytest.Monke
         self.labels = self.labels[torch.randperm(len(self.labels), generator=torch.Generator().manual_seed(1))]
 
     monkeypatch.setattr(Pixels, "__init__", permuted)
-    theirs = load_file(distill_student(replace(config, output=config.output.with_name("permuted"))).weights)
+    theirs = load_file(distill_student(config.replaced(output=config.output.with_name("permuted"))).weights)
     return {name for name in ours if not torch.equal(ours[name], theirs[name])}
 
 
@@ -38,21 +36,20 @@ def with_permuted_labels_differ(config: DistillConfig, monkeypatch: pytest.Monke
     [pytest.param(one, id=next(iter(one)), marks=[pytest.mark.slow] if "precision" in one else []) for one in RECIPES],
 )
 def test_permuted_labels_give_a_bit_identical_backbone(
-    small: DistillConfig, recipe: dict[str, object], monkeypatch: pytest.MonkeyPatch
+    small: DistillSettings, recipe: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = replace(small, training=replace(small.training, **recipe))
+    config = small.replaced(training=small.training.replaced(**recipe))
     assert with_permuted_labels_differ(config, monkeypatch) == {"linear.weight", "linear.bias"}
 
 
 @pytest.mark.parametrize("mapping", ["attention", "layer3.1=layer2.0,layer1.2=layer3.1"])
 def test_labels_reach_nothing_up_to_the_deepest_layer_of_a_mapping(
-    small: DistillConfig, mapping: str, monkeypatch: pytest.MonkeyPatch
+    small: DistillSettings, mapping: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = replace(
-        small,
+    config = small.replaced(
         layers="layer2.0,layer3.1" if mapping == "attention" else None,
         student_layers=("layer1.2", "layer2.2", "layer3.1") if mapping == "attention" else None,
-        alignment=Alignment(mapping=mapping),
+        alignment=AlignmentSettings(mapping=mapping),
     )
     reached = with_permuted_labels_differ(config, monkeypatch)
     assert {"linear.weight", "layer3.2.conv1.weight"} <= reached
@@ -62,7 +59,7 @@ def test_labels_reach_nothing_up_to_the_deepest_layer_of_a_mapping(
     }
 
 
-def test_every_part_is_clipped(small: DistillConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_part_is_clipped(small: DistillSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     norms = []
     clip = torch.nn.utils.clip_grad_norm_
 
@@ -73,10 +70,10 @@ def test_every_part_is_clipped(small: DistillConfig, monkeypatch: pytest.MonkeyP
         return norm
 
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", watched)
-    distill_student(replace(small, training=replace(small.training, clip=0.05, epochs=1)))
+    distill_student(small.replaced(training=small.training.replaced(clip=0.05, epochs=1)))
     assert {count for count, _, _ in norms} == {2, 59}  # the classifier; the rest of the network and 2 projectors
     assert all(after <= 0.0501 for _, _, after in norms) and max(before for _, before, _ in norms) > 0.05
     distill_student(
-        replace(small, method="kd", layers=None, overwrite=True, training=replace(small.training, clip=0.05))
+        small.replaced(method="kd", layers=None, overwrite=True, training=small.training.replaced(clip=0.05))
     )
     assert norms[-1][0] == 59

@@ -7,8 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from layerprobe.data.datasets import open_dataset
-from layerprobe.distill.alignments.options import Alignment
-from layerprobe.distill.config import Recipe, Training
 from layerprobe.distill.engine.checkpoints import LATEST, Checkpoints
 from layerprobe.distill.engine.images import Images, load_images
 from layerprobe.distill.engine.loop import train
@@ -21,6 +19,8 @@ from layerprobe.layers.discovery import discover_layers
 from layerprobe.records import EpochMetrics, Preprocessing
 from layerprobe.runtime.devices import resolve_device
 from layerprobe.runtime.process_group import make_accelerator
+from layerprobe.settings.alignment import AlignmentSettings
+from layerprobe.settings.recipe import RecipeSettings, TrainingSettings
 
 PREPROCESSING = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3)
 BATCH = 8
@@ -36,9 +36,9 @@ def network(seed: int) -> nn.Sequential:
     )  # fmt: skip
 
 
-def setup(student: nn.Module, alignment: Alignment | None = None) -> TrainingSetup:
+def setup(student: nn.Module, alignment: AlignmentSettings | None = None) -> TrainingSetup:
     """Feature-only from one such network to another, at both non-linearities."""
-    form, layers = alignment or Alignment(), discover_layers(student, (8, 8))[:2]
+    form, layers = alignment or AlignmentSettings(), discover_layers(student, (8, 8))[:2]
     assert [layer.name for layer in layers] == ["2", "5"]
     teacher, pairing = network(7).eval(), mapped(form.mapping, layers, layers)
     return TrainingSetup(
@@ -48,7 +48,7 @@ def setup(student: nn.Module, alignment: Alignment | None = None) -> TrainingSet
 
 def images(count: int = 30, share: tuple[int, int] = (0, 1)) -> Images:
     splits = [open_dataset("digits", split=split) for split in ("train", "test")]
-    training = Training(batch_size=BATCH, train_samples=count, test_samples=20)
+    training = TrainingSettings(batch_size=BATCH, train_samples=count, test_samples=20)
     return load_images(*splits, PREPROCESSING, training, share=share)
 
 
@@ -63,7 +63,7 @@ def test_gradients_that_are_clipped_in_parts_are_unscaled_once_a_step() -> None:
         accelerator.scaler.unscale_(accelerator._optimizers[0].optimizer)
 
     accelerator.unscale_gradients = unscale  # with float16 alone it does something, and a CPU has none
-    train(setup(network(0)), images(), Recipe(1, 0.01, clip=0.05), accelerator)
+    train(setup(network(0)), images(), RecipeSettings(epochs=1, lr=0.01, clip=0.05), accelerator)
     assert len(unscaled) == 4  # 30 images in batches of 8
 
 
@@ -73,9 +73,9 @@ def test_a_rehearsal_takes_no_more_than_one_processs_batch() -> None:
     assert both.order.sizes() == [16, 16, 8] and both.order.largest == BATCH
     assert [images(10, share=(part, 4)).order.largest for part in (0, 1)] == [3, 3]
     train(
-        setup(network(0), Alignment(mapping="attention")),
+        setup(network(0), AlignmentSettings(mapping="attention")),
         both,
-        Recipe(1, 0.01),
+        RecipeSettings(epochs=1, lr=0.01),
         make_accelerator(resolve_device("cpu")),
     )
 
@@ -107,7 +107,7 @@ def test_a_training_that_goes_on_is_the_one_that_was_not_stopped(tmp_path: Path)
     whole, part, rest = network(0), network(0), network(0)
     accelerator, recipe, checkpoints = (
         make_accelerator(resolve_device("cpu")),
-        Recipe(2, 0.01),
+        RecipeSettings(epochs=2, lr=0.01),
         Checkpoints(tmp_path, {}),
     )
     train(setup(whole), images(), recipe, accelerator)
@@ -125,6 +125,8 @@ def test_what_is_frozen_stays_as_it_is(frozen: list[str] | None) -> None:
     for name in names:
         student.get_parameter(name).requires_grad_(False)
     before = {name: value.detach().clone() for name, value in student.named_parameters()}
-    train(setup(student), images(), Recipe(1, 0.01, clip=1.0), make_accelerator(resolve_device("cpu")))
+    train(
+        setup(student), images(), RecipeSettings(epochs=1, lr=0.01, clip=1.0), make_accelerator(resolve_device("cpu"))
+    )
     same = {name for name, value in student.named_parameters() if torch.equal(value, before[name])}
     assert same == set(names)

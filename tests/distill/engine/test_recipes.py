@@ -1,27 +1,26 @@
 """Optimizers, schedules, parameter groups and presets."""
 
 import logging
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
 from torch import nn
 
-from layerprobe.distill.config import DistillConfig, Recipe, Training
 from layerprobe.distill.engine.catalogue import SCHEDULES
-from layerprobe.distill.engine.optimizers import check_recipe, find_head, make_optimizer
-from layerprobe.distill.engine.schedules import check_schedule
-from layerprobe.distill.presets import PRESETS, preset
+from layerprobe.distill.engine.optimizers import find_head, make_optimizer
 from layerprobe.distill.run import distill_student
 from layerprobe.distill.session import PreparedRun, RunSession
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.discovery import discover_layers
+from layerprobe.settings.presets import PRESETS, preset
+from layerprobe.settings.recipe import RecipeSettings, TrainingSettings
+from layerprobe.settings.run import DistillSettings
 
 
-def rates(recipe: Recipe, steps: int = 5) -> list[float]:
+def rates(recipe: RecipeSettings, steps: int = 5) -> list[float]:
     parameter = nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([parameter], lr=recipe.learning_rate or 0.0)
+    optimizer = torch.optim.SGD([parameter], lr=recipe.lr or 0.0)
     schedule = SCHEDULES[recipe.schedule].load()(optimizer, recipe, steps)
     seen = []
     for _ in range(recipe.epochs * steps):
@@ -32,22 +31,22 @@ def rates(recipe: Recipe, steps: int = 5) -> list[float]:
 
 
 def test_onecycle_rises_for_three_tenths_and_falls() -> None:
-    seen = rates(Recipe(epochs=20, learning_rate=0.5))
+    seen = rates(RecipeSettings(epochs=20, lr=0.5))
     peak = seen.index(max(seen))
     assert max(seen) == pytest.approx(0.5) and peak == 29 and seen[0] == pytest.approx(0.02) and seen[-1] < 1e-4
     assert all(one < other for one, other in pairwise(seen[: peak + 1]))
 
 
 def test_cosine_is_the_formula() -> None:
-    seen = rates(Recipe(epochs=4, learning_rate=0.5, schedule="cosine"))
+    seen = rates(RecipeSettings(epochs=4, lr=0.5, schedule="cosine"))
     assert seen[0] == 0.5 and seen[10] == pytest.approx(0.25) and seen[15] == pytest.approx(0.25 * (1 - 0.5**0.5))
 
 
 def test_multi_step_falls_after_its_epochs() -> None:
-    seen = rates(Recipe(epochs=8, learning_rate=1.0, schedule="multi-step"))
+    seen = rates(RecipeSettings(epochs=8, lr=1.0, schedule="multi-step"))
     per_epoch = [seen[epoch * 5] for epoch in range(8)]
     assert per_epoch == pytest.approx([1, 1, 1, 1, 1, 0.1, 0.01, 0.001]) and seen[24] == 1.0
-    given = rates(Recipe(epochs=4, learning_rate=1.0, schedule="multi-step", milestones=(2,), decay=0.5))
+    given = rates(RecipeSettings(epochs=4, lr=1.0, schedule="multi-step", milestones=(2,), decay=0.5))
     assert given == [1.0] * 10 + [0.5] * 10
 
 
@@ -57,25 +56,25 @@ def test_the_backbone_of_a_pretrained_network_learns_at_its_own_rate(optimizer: 
     head = find_head(student, discover_layers(student, (2, 2)))
     assert head == "3"
     objective = nn.Linear(3, 3)
-    recipe = Recipe(learning_rate=0.2, optimizer=optimizer, backbone_lr_factor=0.01, weight_decay=0.3, momentum=0.5)
+    recipe = RecipeSettings(lr=0.2, optimizer=optimizer, backbone_lr_factor=0.01, weight_decay=0.3, momentum=0.5)
     groups = make_optimizer(student, objective, (head,), recipe).param_groups
     assert [group["lr"] for group in groups] == [0.2, pytest.approx(0.002)]
     assert set(groups[0]["params"]) == {*student[3].parameters(), *objective.parameters()}
     assert set(groups[1]["params"]) == set(student[1].parameters())
     assert {group["weight_decay"] for group in groups} == {0.3}
-    one = make_optimizer(student, objective, (head,), replace(recipe, backbone_lr_factor=1.0)).param_groups
+    one = make_optimizer(student, objective, (head,), recipe.replaced(backbone_lr_factor=1.0)).param_groups
     assert len(one) == 1 and len(one[0]["params"]) == 6
-    recipe = replace(recipe, schedule="onecycle", epochs=10)
+    recipe = recipe.replaced(schedule="onecycle", epochs=10)
     two = make_optimizer(student, objective, (head,), recipe)
     SCHEDULES["onecycle"].load()(two, recipe, 10)
     assert two.param_groups[0]["lr"] == pytest.approx(100 * two.param_groups[1]["lr"])
 
 
-def test_a_projector_within_the_student_is_no_backbone(small: DistillConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_projector_within_the_student_is_no_backbone(small: DistillSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[PreparedRun] = []
     monkeypatch.setattr(RunSession, "run", lambda self, prepared, *more: seen.append(prepared))
-    training = replace(small.training, backbone_lr_factor=0.1, learning_rate=0.2)
-    distill_student(replace(small, method="simkd", layers=None, training=training))
+    training = small.training.replaced(backbone_lr_factor=0.1, lr=0.2)
+    distill_student(small.replaced(method="simkd", layers=None, training=training))
     setup = seen[0].setup
     groups = make_optimizer(setup.student, setup.objective, setup.new_modules, training).param_groups
     names = {parameter: name for name, parameter in setup.student.named_parameters()}
@@ -91,12 +90,10 @@ def test_a_network_without_a_flat_feature_has_its_last_module_as_head() -> None:
 
 def test_presets_are_values_of_a_training() -> None:
     for name in PRESETS:
-        training = Training(**preset(name))
-        check_recipe(training)
-        check_schedule(training)
-    assert Training(**preset("paper-50")) == Training()
-    long = Training(**preset("paper-240"))
-    assert (long.epochs, long.optimizer, long.learning_rate, long.momentum) == (240, "sgd", 0.05, 0.9)
+        assert TrainingSettings(**preset(name)).resolved("cifar:resnet20").lr
+    assert TrainingSettings(**preset("paper-50")) == TrainingSettings()
+    long = TrainingSettings(**preset("paper-240"))
+    assert (long.epochs, long.optimizer, long.lr, long.momentum) == (240, "sgd", 0.05, 0.9)
     assert (long.weight_decay, long.schedule, long.milestones, long.decay) == (5e-4, "multi-step", (150, 180, 210), 0.1)
 
 
@@ -105,23 +102,23 @@ def test_presets_are_values_of_a_training() -> None:
     [
         ({"optimizer": "adam"}, "no optimizer 'adam'; closest: 'adamw'"),
         ({"schedule": "one-cycle"}, "no schedule 'one-cycle'; closest: 'onecycle'"),
-        ({"milestones": (3,)}, "--milestones belong to --schedule multi-step, not to onecycle"),
-        ({"schedule": "multi-step", "milestones": (1, 2)}, "ascending epochs below --epochs 2, not '1,2'; e.g. 1"),
-        ({"clip": 0.0}, "--clip is a norm above 0, not 0.0"),
-        ({"learning_rate": 0.0}, "--lr is above 0, not 0.0; leave it out"),
-        ({"learning_rate": -1.0}, "--lr is above 0, not -1.0"),
-        ({"weight_decay": -0.1}, "--weight-decay is 0 or above, not -0.1"),
-        ({"momentum": -0.1, "optimizer": "sgd"}, "--momentum is 0 or above, not -0.1"),
-        ({"decay": -1.0}, "--decay is 0 or above, not -1.0"),
-        ({"accumulate": 0}, "--accumulate too, not 2, 0"),
-        ({"backbone_lr_factor": -1.0}, "--backbone-lr-factor is 0 .* or above, not -1.0"),
-        ({"batch_size": 1}, "--batch-size is at least 2, not 1"),
+        ({"milestones": (3,)}, "milestones belong to schedule multi-step, not to onecycle"),
+        ({"schedule": "multi-step", "milestones": (1, 2)}, "ascending epochs below epochs 2, not '1,2'; e.g. 1"),
+        ({"clip": 0.0}, "clip is above 0, not 0.0"),
+        ({"lr": 0.0}, "lr is above 0, not 0.0"),
+        ({"lr": -1.0}, "lr is above 0, not -1.0"),
+        ({"weight_decay": -0.1}, "weight_decay is at least 0, not -0.1"),
+        ({"momentum": -0.1, "optimizer": "sgd"}, "momentum is at least 0, not -0.1"),
+        ({"decay": -1.0}, "decay is at least 0, not -1.0"),
+        ({"accumulate": 0}, "accumulate is at least 1, not 0"),
+        ({"backbone_lr_factor": -1.0}, "backbone_lr_factor is at least 0, not -1.0"),
+        ({"batch_size": 1}, "batch_size is at least 2, not 1"),
         ({"augment": "flip"}, "no augmentation 'flip'; closest: 'crop-flip'"),
     ],
 )
-def test_recipes_that_cannot_be_are_refused(small: DistillConfig, changes: dict[str, object], message: str) -> None:
+def test_recipes_that_cannot_be_are_refused(small: DistillSettings, changes: dict[str, object], message: str) -> None:
     with pytest.raises(LayerprobeError, match=message):
-        distill_student(replace(small, training=replace(small.training, **changes)))
+        distill_student(small.replaced(training=small.training.replaced(**changes)))
     assert not small.output.exists()
 
 
@@ -130,13 +127,13 @@ def test_an_unknown_preset() -> None:
         preset("paper-24")
 
 
-def test_every_part_of_a_recipe_reaches_the_training(small: DistillConfig, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_part_of_a_recipe_reaches_the_training(small: DistillSettings, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    training = replace(
-        small.training, optimizer="sgd", schedule="multi-step", clip=1.0, accumulate=2, backbone_lr_factor=0.5,
-        augment="crop-flip", learning_rate=0.1, epochs=3,
+    training = small.training.replaced(
+        optimizer="sgd", schedule="multi-step", clip=1.0, accumulate=2, backbone_lr_factor=0.5, augment="crop-flip",
+        lr=0.1, epochs=3,
     )  # fmt: skip
-    run = distill_student(replace(small, training=training))
+    run = distill_student(small.replaced(training=training))
     assert run.epochs[-1].losses["features"] < run.epochs[0].losses["features"]
     assert [epoch.learning_rate for epoch in run.epochs] == pytest.approx([0.01, 0.001, 0.001])
     assert run.config["training"]["milestones"] == [1, 2]

@@ -3,17 +3,16 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.engine.checkpoints import Checkpoints
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
+from layerprobe.settings.run import DistillSettings
 
 KILLED = """
 import os, signal, sys, pickle
@@ -38,7 +37,7 @@ distill_student(pickle.loads(bytes.fromhex(sys.argv[1])), on_epoch, progress)
 """
 
 
-def killed(config: DistillConfig, moment: str, number: int) -> None:
+def killed(config: DistillSettings, moment: str, number: int) -> None:
     import pickle
 
     command = [sys.executable, "-c", KILLED, pickle.dumps(config).hex(), moment, str(number)]
@@ -46,10 +45,9 @@ def killed(config: DistillConfig, moment: str, number: int) -> None:
 
 
 @pytest.fixture
-def config(small: DistillConfig) -> DistillConfig:
+def config(small: DistillSettings) -> DistillSettings:
     """Dropout, augmentation, held-out images, accumulation: everything that draws or that has a state."""
-    training = replace(
-        small.training,
+    training = small.training.replaced(
         epochs=3,
         train_samples=200,
         batch_size=32,
@@ -59,7 +57,7 @@ def config(small: DistillConfig) -> DistillConfig:
         clip=1.0,
         channels_last=True,
     )
-    return replace(small, layers="3,6", training=training)
+    return small.replaced(layers="3,6", training=training)
 
 
 def content(folder: Path) -> dict[str, object]:
@@ -99,32 +97,32 @@ def make_net():
     ],
 )
 def test_killed_runs_go_on_to_the_same_end(
-    config: DistillConfig, tmp_path: Path, student: str, cached: bool, moments: list[tuple[str, int]]
+    config: DistillSettings, tmp_path: Path, student: str, cached: bool, moments: list[tuple[str, int]]
 ) -> None:
     """160 images make 3 steps an epoch; the second epoch's end is renames 3 (best), 4 and 5 or so."""
     (tmp_path / "net.py").write_text(NET)
     name = f"{tmp_path / 'net.py'}:make_net" if student == "net" else student
-    training = replace(config.training, cache_teacher=cached, augment="none" if cached else "trivial")
-    config = replace(config, student=replace(config.student, name=name), training=training)
+    training = config.training.replaced(cache_teacher=cached, augment="none" if cached else "trivial")
+    config = config.replaced(student=config.student.replaced(name=name), training=training)
     whole = content(distill_student(config).folder)
     for number, (moment, when) in enumerate(moments):
-        broken = replace(config, output=tmp_path / str(number))
+        broken = config.replaced(output=tmp_path / str(number))
         killed(broken, moment, when)
         assert not (broken.output / "result.json").exists()
-        run = distill_student(replace(broken, resume=True))
+        run = distill_student(broken.replaced(resume=True))
         assert content(broken.output) == whole, (moment, when)
         assert len(run.resumed_after) == int((moment, when) != ("step", 2))
 
 
-def test_the_same_seed_gives_the_same_run_and_another_seed_another(small: DistillConfig, tmp_path: Path) -> None:
-    runs = [distill_student(replace(small, output=tmp_path / name)) for name in ("a", "b")]
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(small: DistillSettings, tmp_path: Path) -> None:
+    runs = [distill_student(small.replaced(output=tmp_path / name)) for name in ("a", "b")]
     assert content(runs[0].folder) == content(runs[1].folder)
-    other = distill_student(replace(small, output=tmp_path / "c", training=replace(small.training, seed=1)))
+    other = distill_student(small.replaced(output=tmp_path / "c", training=small.training.replaced(seed=1)))
     assert not torch.equal(load_file(other.weights)["conv1.weight"], load_file(runs[0].weights)["conv1.weight"])
 
 
-def test_the_best_checkpoint_is_chosen_on_held_out_images(config: DistillConfig) -> None:
-    run = distill_student(replace(config, student=replace(config.student, name="cifar:resnet20")))
+def test_the_best_checkpoint_is_chosen_on_held_out_images(config: DistillSettings) -> None:
+    run = distill_student(config.replaced(student=config.student.replaced(name="cifar:resnet20")))
     checkpoints = Checkpoints(run.folder / "checkpoints", {})
     best, latest = checkpoints.load("best"), checkpoints.load("latest")
     assert best and latest and run.chosen
@@ -133,37 +131,37 @@ def test_the_best_checkpoint_is_chosen_on_held_out_images(config: DistillConfig)
     assert all(torch.equal(value, load_file(run.weights)[name]) for name, value in latest.weights.items())
 
 
-def test_without_held_out_images_there_is_no_best(small: DistillConfig) -> None:
+def test_without_held_out_images_there_is_no_best(small: DistillSettings) -> None:
     run = distill_student(small)
     assert [path.name for path in (run.folder / "checkpoints").iterdir()] == ["latest"]
 
 
-def test_a_finished_run_has_nothing_left_to_do(small: DistillConfig, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_finished_run_has_nothing_left_to_do(small: DistillSettings, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     run = distill_student(small)
     before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
-    again = distill_student(replace(small, resume=True))
+    again = distill_student(small.replaced(resume=True))
     assert "is finished: nothing to do" in caplog.text
     assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")} == before
     assert (again.epochs, again.to_dict(), again.files) == (run.epochs, run.to_dict(), run.files)
-    indices = replace(small, resume=True, layers="0,-1")  # which layers these are, only the network tells
+    indices = small.replaced(resume=True, layers="0,-1")  # which layers these are, only the network tells
     assert distill_student(indices).epochs == run.epochs
-    other = {"training": replace(small.training, epochs=9), "layers": "layer1.0,layer3.1"}
+    other = {"training": small.training.replaced(epochs=9), "layers": "layer1.0,layer3.1"}
     with pytest.raises(LayerprobeError, match="finished run with .*; another run takes another --output") as told:
-        distill_student(replace(small, resume=True, **other))
+        distill_student(small.replaced(resume=True, **other))
     assert "training.epochs 2, not 9" in str(told.value)
-    assert "teacher_layers 'layer2.0,layer3.1', not 'layer1.0,layer3.1'" in str(told.value)
+    assert "layers 'layer2.0,layer3.1', not 'layer1.0,layer3.1'" in str(told.value)
 
 
-def test_another_run_is_not_gone_on_with(small: DistillConfig, tmp_path: Path) -> None:
+def test_another_run_is_not_gone_on_with(small: DistillSettings, tmp_path: Path) -> None:
     killed(small, "epoch", 1)
-    going_on = replace(small, resume=True)
+    going_on = small.replaced(resume=True)
 
     def refuse(message: str, **changes: object) -> None:
         with pytest.raises(LayerprobeError, match=message):
-            distill_student(replace(going_on, **changes))
+            distill_student(going_on.replaced(**changes))
 
-    refuse("as it was, but .* has training.epochs 2, not 4", training=replace(small.training, epochs=4))
+    refuse("as it was, but .* has training.epochs 2, not 4", training=small.training.replaced(epochs=4))
     refuse("as it was, but .* has method 'feature-only', not 'kd'", method="kd", layers=None)
     refuse("--resume goes on with a run and --overwrite replaces it", overwrite=True)
     (tmp_path / "else").mkdir()
@@ -176,11 +174,11 @@ def test_another_run_is_not_gone_on_with(small: DistillConfig, tmp_path: Path) -
     refuse("checkpoint .*latest can't be read .*; start anew with --overwrite")
 
 
-def test_going_on_where_nothing_is_starts(small: DistillConfig) -> None:
-    assert len(distill_student(replace(small, resume=True)).epochs) == 2
+def test_going_on_where_nothing_is_starts(small: DistillSettings) -> None:
+    assert len(distill_student(small.replaced(resume=True)).epochs) == 2
 
 
-def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, small: DistillConfig) -> None:
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, small: DistillSettings) -> None:
     class Bomb:
         def __reduce__(self) -> object:
             return Path.touch, (tmp_path / "ran",)
@@ -188,20 +186,20 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, small: DistillConfig) -
     killed(small, "epoch", 1)
     torch.save({"history": [Bomb()]}, small.output / "checkpoints" / "latest" / "state.pt")
     with pytest.raises(LayerprobeError, match="can't be read"):
-        distill_student(replace(small, resume=True))
+        distill_student(small.replaced(resume=True))
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_loss_that_is_lost_stops_with_its_state_saved(small: DistillConfig) -> None:
+def test_a_loss_that_is_lost_stops_with_its_state_saved(small: DistillSettings) -> None:
     with pytest.raises(
         LayerprobeError, match=r"not finite in epoch 1 \(.*diverged; try a smaller --lr, --clip 1, with --overwrite$"
     ):
-        distill_student(replace(small, training=replace(small.training, learning_rate=1e30)))
+        distill_student(small.replaced(training=small.training.replaced(lr=1e30)))
     assert [path.name for path in (small.output / "checkpoints").iterdir()] == ["diverged"]
     assert not (small.output / "result.json").exists()
 
 
-def test_a_loss_that_diverges_stops(small: DistillConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_diverges_stops(small: DistillSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("layerprobe.distill.engine.loop.DIVERGENCE", 0.01)
     with pytest.raises(LayerprobeError, match=r"diverges: in epoch 2 .* in .*diverged, that of epoch 1 in latest; try"):
         distill_student(small)

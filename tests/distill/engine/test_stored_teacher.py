@@ -1,6 +1,5 @@
 """A teacher's features from a file in place of its forward passes."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +7,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extraction.extract import extract
 from layerprobe.features.hdf5.reader import FeatureFile
-from layerprobe.networks import ModelSpec
+from layerprobe.settings.model import ModelSettings
+from layerprobe.settings.run import DistillSettings
 
 
 @pytest.fixture
-def file(small: DistillConfig, tmp_path: Path) -> Path:
+def file(small: DistillSettings, tmp_path: Path) -> Path:
     path = tmp_path / "teacher.h5"
     extract(ExtractConfig(small.teacher, small.data, path, samples="all", layers=("layer2.0", "layer3.1"))).close()
     return path
@@ -32,11 +31,11 @@ def test_a_mapped_layer_is_the_layer(file: Path) -> None:
             assert mapped.shape[0] == 1160 or mapped.shape[0] == len(opened.labels)
 
 
-def test_it_trains_as_on_the_fly(small: DistillConfig, file: Path, tmp_path: Path) -> None:
-    training = replace(small.training, holdout=0.1)
-    small = replace(small, training=training)
+def test_it_trains_as_on_the_fly(small: DistillSettings, file: Path, tmp_path: Path) -> None:
+    training = small.training.replaced(holdout=0.1)
+    small = small.replaced(training=training)
     live = distill_student(small)
-    stored = distill_student(replace(small, output=tmp_path / "stored", teacher_features=file))
+    stored = distill_student(small.replaced(output=tmp_path / "stored", teacher_features=file))
     for one, other in zip(live.epochs, stored.epochs, strict=True):
         assert other.losses == pytest.approx(one.losses, rel=1e-4)
     ours, theirs = load_file(live.weights), load_file(stored.weights)
@@ -44,7 +43,7 @@ def test_it_trains_as_on_the_fly(small: DistillConfig, file: Path, tmp_path: Pat
     assert stored.config["teacher_features"] == str(file) and stored.teacher_accuracy == live.teacher_accuracy
 
 
-def test_the_teacher_does_not_run(small: DistillConfig, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_teacher_does_not_run(small: DistillSettings, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from layerprobe.distill.engine.step import TrainingStep
 
     begin = TrainingStep.__init__
@@ -54,15 +53,15 @@ def test_the_teacher_does_not_run(small: DistillConfig, file: Path, monkeypatch:
         assert self._teacher is None and self._teacher_capture is None
 
     monkeypatch.setattr(TrainingStep, "__init__", checked)
-    distill_student(replace(small, teacher_features=file))
+    distill_student(small.replaced(teacher_features=file))
 
 
-def test_what_does_not_belong_together_is_refused(small: DistillConfig, file: Path, tmp_path: Path) -> None:
-    config = replace(small, teacher_features=file)
+def test_what_does_not_belong_together_is_refused(small: DistillSettings, file: Path, tmp_path: Path) -> None:
+    config = small.replaced(teacher_features=file)
 
     def refuse(message: str, **changes: object) -> None:
         with pytest.raises(LayerprobeError, match=message):
-            distill_student(replace(config, **changes))
+            distill_student(config.replaced(**changes))
 
     def extracted(name: str, **changes: object) -> Path:
         settings = {"samples": "all", "layers": ("layer2.0", "layer3.1"), **changes}
@@ -71,10 +70,10 @@ def test_what_does_not_belong_together_is_refused(small: DistillConfig, file: Pa
 
     refuse("kd needs more of a teacher than the features that --teacher-features holds", method="kd", layers=None)
     refuse("scratch uses no features of a teacher", method="scratch", layers=None)
-    refuse("--augment trivial changes the images in every epoch", training=replace(small.training, augment="trivial"))
-    refuse("another weights hash", teacher=ModelSpec("cifar:resnet20", "random"))
-    refuse("another model", teacher=ModelSpec("cifar:resnet32", "random"), layers="3,5")
-    refuse("another preprocessing", data=replace(small.data, mean=(0.5,), std=(0.5,)))
+    refuse("--augment trivial changes the images in every epoch", training=small.training.replaced(augment="trivial"))
+    refuse("another weights hash", teacher=ModelSettings(name="cifar:resnet20", weights="random"))
+    refuse("another model", teacher=ModelSettings(name="cifar:resnet32", weights="random"), layers="3,5")
+    refuse("another preprocessing", data=small.data.replaced(mean=(0.5,), std=(0.5,)))
     refuse("no layer 'layer1.0' in", layers="layer1.0")
     refuse("no feature file at", teacher_features=tmp_path / "none.h5")
     few = extracted("few.h5", samples=100)
@@ -87,8 +86,8 @@ def test_what_does_not_belong_together_is_refused(small: DistillConfig, file: Pa
 
 
 def test_other_images_under_the_same_name_are_refused(
-    small: DistillConfig, file: Path, monkeypatch: pytest.MonkeyPatch
+    small: DistillSettings, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("layerprobe.distill.engine.stored_teacher.pixel_fingerprint", lambda images: "other")
     with pytest.raises(LayerprobeError, match="the images of digits are not those that .*teacher.h5 was made from"):
-        distill_student(replace(small, teacher_features=file))
+        distill_student(small.replaced(teacher_features=file))

@@ -24,7 +24,7 @@ def cell(choice: object = "quality:4", ranking: str = "r.json", **training: obje
             }
         },
         "methods": ["feature-only"],
-        "choices": {"mine": {"teacher_layers": choice}},
+        "choices": {"mine": {"layers": choice}},
     }
     return parse_grid(yaml.safe_dump(values), "g.yaml").cells[0]
 
@@ -38,16 +38,16 @@ def begin(planned: PlannedCell, folder: Path) -> None:
 
 def test_every_planned_value_counts(tmp_path: Path) -> None:
     """Also how layers are chosen, which ranking chooses them, and values that were taken out of the file."""
-    begin(cell(learning_rate=0.01), tmp_path)
+    begin(cell(lr=0.01), tmp_path)
     for now, found in (
-        (cell(learning_rate=0.01), ""),
-        (cell(learning_rate="1e-2"), ""),
-        (cell(learning_rate=0.01, workers=3, device="cuda", epochs=50), ""),  # may differ; usual
-        (cell(), "training.learning_rate 0.01, not None"),
-        (cell("stagewise:4", learning_rate=0.01), "teacher_layers 'quality:4', not 'stagewise:4'"),
-        (cell(ranking="s.json", learning_rate=0.01), "ranking 'r.json', not 's.json'"),
-        (cell("last:4", "s.json", epochs=3, learning_rate=0.01),
-         "teacher_layers 'quality:4', not 'last:4' (and 2 more)"),
+        (cell(lr=0.01), ""),
+        (cell(lr="1e-2"), ""),
+        (cell(lr=0.01, workers=3, device="cuda", epochs=50), ""),  # may differ; usual
+        (cell(), "training.lr 0.01, not None"),
+        (cell("stagewise:4", lr=0.01), "layers 'quality:4', not 'stagewise:4'"),
+        (cell(ranking="s.json", lr=0.01), "ranking 'r.json', not 's.json'"),
+        (cell("last:4", "s.json", epochs=3, lr=0.01),
+         "layers 'quality:4', not 'last:4' (and 2 more)"),
     ):  # fmt: skip
         assert told_otherwise(now, tmp_path) == found
 
@@ -85,5 +85,5 @@ def test_runs_whose_settings_were_not_kept_are_compared_by_their_configuration()
         ((key, value),) = edit.items()
         edited = parse_grid(grid.text.replace(f"    {key}: {str(value).lower()}\n", ""), "g.yaml")
         assert {found(planned) for planned in edited.cells} == differs
-    rate = parse_grid(grid.text.replace("epochs: 15", "epochs: 15\n    learning_rate: 0.02"), "g.yaml").cells[0]
-    assert found(rate) == "training.learning_rate 0.0075, not 0.02"
+    rate = parse_grid(grid.text.replace("epochs: 15", "epochs: 15\n    lr: 0.02"), "g.yaml").cells[0]
+    assert found(rate) == "training.lr 0.0075, not 0.02"

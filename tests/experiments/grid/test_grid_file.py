@@ -36,21 +36,23 @@ def test_patches_are_laid_over_each_other() -> None:
             "small": {"training": {"epochs": 2}, "pairs": {"T to S": {"teacher": {"weights": "small.th"}}}},
             "large": {"data": {"name": "CIFAR100"}},
         },
-        methods={"huber": {"method": "feature-only", "alignment": {"loss": "huber"}, "training": {"clip": 1.0}}},
-        choices={"two": {"teacher_layers": ["layer3.7", "layer3.8"], "student_layers": ["6", "9"]}},
+        methods={
+            "huber": {"method": "feature-only", "alignment": {"feature_loss": "huber"}, "training": {"clip": 1.0}}
+        },
+        choices={"two": {"layers": ["layer3.7", "layer3.8"], "student_layers": ["6", "9"]}},
         seeds=[5],
     ).cells
     small, large = (planned.config(Path("f")) for planned in cells)
     assert (small.training.epochs, small.teacher.weights, small.data.name) == (2, "small.th", "digits")
     assert (large.training.epochs, large.teacher.weights, large.data.name) == (7, "t.th", "CIFAR100")
-    assert small.alignment.loss == "huber" and small.training.clip == 1.0 and small.training.seed == 5
-    assert small.layers == "layer3.7,layer3.8" and small.student_layers == ("6", "9") and small.resume
+    assert small.alignment.feature_loss == "huber" and small.training.clip == 1.0 and small.training.seed == 5
+    assert str(small.layers) == "layer3.7,layer3.8" and small.student_layers.names == ("6", "9") and small.resume
     assert small.output == Path("f/runs/t-to-s/small/huber/two/seed-5")
 
 
 def test_choices_are_for_methods_that_need_one() -> None:
     cells = grid(
-        methods={"kd": {}, "feature-only": {}, "fixed": {"method": "feature-only", "teacher_layers": "25"},
+        methods={"kd": {}, "feature-only": {}, "fixed": {"method": "feature-only", "layers": "25"},
                  "fitnets": {"choices": ["last:4"]}},
         choices=["quality:4", "last:4"],
         seeds=1,
@@ -58,38 +60,37 @@ def test_choices_are_for_methods_that_need_one() -> None:
     assert [planned.cell.label for planned in cells] == [
         "kd", "feature-only (quality:4)", "feature-only (last:4)", "fixed", "fitnets (last:4)",
     ]  # fmt: skip
-    assert [planned.config(Path()).layers for planned in cells] == [None, "quality:4", "last:4", "25", "last:4"]
+    assert [str(planned.settings.layers) for planned in cells] == ["None", "quality:4", "last:4", "25", "last:4"]
 
 
 def test_a_ranking_is_no_key_of_a_run() -> None:
-    (planned,) = grid(
-        methods=["feature-only"], choices={"q": {"teacher_layers": "quality:4", "ranking": "r.json"}}
-    ).cells
-    assert planned.ranking == Path("r.json") and "ranking" not in planned.values
+    (planned,) = grid(methods=["feature-only"], choices={"q": {"layers": "quality:4", "ranking": "r.json"}}).cells
+    assert planned.ranking == Path("r.json") and str(planned.settings.layers) == "quality:4"
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"methods": ["kd"], "colour": 1}, "no key 'colour' in a grid file"),
-        ({"methods": []}, "names no methods; a grid has pairs and methods at least"),
-        ({"methods": ["kdd"]}, "g.yaml: kdd: no method 'kdd'; closest: 'kd'"),
-        ({"methods": {"kd": {"training": {"epoch": 3}}}}, "kd: no key 'training.epoch' in a configuration; closest"),
-        ({"methods": {"kd": 3}}, "methods.kd has keys below it, not 3"),
+        ({"methods": ["kd"], "colour": 1}, "g.yaml: there is no setting 'colour'; known: 'title'"),
+        ({"methods": []}, "g.yaml: methods is empty; a grid has pairs and methods at least"),
+        ({"methods": ["kdd"]}, "g.yaml: kdd: method: no method 'kdd'; closest: 'kd'"),
+        ({"methods": {"kd": {"training": {"epoch": 3}}}}, "kd: there is no setting 'training.epoch'; closest"),
+        ({"methods": {"kd": 3}}, "g.yaml: methods.kd is a mapping with keys below it, not 3"),
         ({"methods": ["kd"], "seeds": 0}, "seeds is a number of seeds or a list of whole numbers, not 0"),
         ({"methods": ["kd"], "seeds": ["a"]}, "seeds is a number"),
         ({"methods": ["kd"], "reference": "scratch"}, "the reference 'scratch' is no method of it; known: 'kd'"),
         ({"methods": {"k d": {"method": "kd"}, "k-d": {"method": "kd"}}}, "two cells would be runs/t-to-s/k-d/seed-0"),
         ({"methods": {"kd": {"choices": ["even"]}}, "choices": ["even:4"]}, "names a choice 'even'; closest: 'even:4'"),
-        ({"methods": {"kd": {"data": {"name": ""}}}}, "kd: the configuration names no data"),
+        ({"methods": {"kd": {"data": {"name": ""}}}}, "kd: data.name is not empty, not ''"),
         ({"methods": ["kd"], "datasets": {"d": {"pairs": {"T to Z": {}}}}},
          "g.yaml: datasets.d.pairs names a pair 'T to Z' that is none; closest: 'T to S'"),
         ({"methods": ["kd"], "datasets": {"d": {"pairs": ["T to S"]}}}, "datasets.d.pairs has keys below it, not"),
-        ({"methods": ["kd"], "validate": True}, "g.yaml: validate has keys below it, not True"),
+        ({"methods": ["kd"], "validate": True}, "g.yaml: validate is a mapping with keys below it, not True"),
         ({"methods": ["feature-only"], "choices": ["qualty:4"]},
-         "no rule 'qualty' that chooses teacher layers; closest: 'quality'"),
-        ({"methods": ["feature-only"], "choices": ["quality:0"]}, "quality:K chooses K teacher layers, K a number"),
-        ({"methods": {"fitnets": {"student_layers": "evn:4"}}}, "no rule 'evn' that chooses student layers"),
+         "layers: no rule 'qualty' that chooses layers; closest: 'quality'"),
+        ({"methods": ["feature-only"], "choices": ["quality:0"]}, "quality:K chooses K layers, K a number"),
+        ({"methods": {"fitnets": {"student_layers": "evn:4"}}},
+         "student_layers: no rule 'evn' that chooses layers; closest: 'even'"),
         ({"methods": {"kd": {"choices": "even:4"}}, "choices": ["even:4"]}, "kd.choices is a list of choices, not 'e"),
         ({"methods": {"kd": {"ranking": 3}}}, "the ranking of T to S is a path, not 3"),
     ],
@@ -102,10 +103,10 @@ def test_what_can_not_be_is_refused(values: dict[str, object], message: str) -> 
 def test_layers_that_look_like_rules_and_ways_to_name_none() -> None:
     """Strides and slices select layers, and a table of pairs names them."""
     for layers in ("every:4", "0:8:2", "layer3.7, layer3.8", [25, 26]):
-        assert grid(methods={"f": {"method": "feature-only", "teacher_layers": layers}}).cells
+        assert grid(methods={"f": {"method": "feature-only", "layers": layers}}).cells
     (table,) = grid(methods={"f": {"method": "feature-only", "alignment": {"mapping": "layer1.2=layer3.5"}}}).cells
     assert not lacks_layers(table)
-    for methods, lacks in (["feature-only"], True), ({"f": {"method": "feature-only", "teacher_layers": "25"}}, False):
+    for methods, lacks in (["feature-only"], True), ({"f": {"method": "feature-only", "layers": "25"}}, False):
         assert [lacks_layers(planned) for planned in grid(methods=methods).cells] == [lacks]
 
 

@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from layerprobe.data.datasets import open_split
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.grid_file import Grid, parse_grid
 from layerprobe.experiments.grid.rankings import _name, ranking_of
-from layerprobe.networks import DataSpec, ModelSpec, load_network
+from layerprobe.networks import load_network
 from layerprobe.ranking.file import save_ranking
 from layerprobe.records import Layer, LayerGeometry, Ranking, Run
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.model import ModelSettings
 
 
 def grid(weights: Path, ranking: Path | None = None) -> Grid:
@@ -27,8 +30,8 @@ def grid(weights: Path, ranking: Path | None = None) -> Grid:
 
 
 def test_a_named_ranking_is_of_the_weights_that_the_teacher_has(digits_teacher: Run, tmp_path: Path) -> None:
-    spec, data = ModelSpec("cifar:resnet20", str(digits_teacher.weights)), DataSpec("digits")
-    digest = load_network(spec, data, data.open("train")).weights_sha256
+    spec, data = ModelSettings(name="cifar:resnet20", weights=str(digits_teacher.weights)), DataSettings(name="digits")
+    digest = load_network(spec, data, open_split(data, "train")).weights_sha256
     layers = (LayerGeometry(Layer(0, "layer1.0", "block", (16, 8, 8), 0), {"quality": 1.0}),)
     told = grid(digits_teacher.weights, tmp_path / "r.json")
     (planned,) = told.cells

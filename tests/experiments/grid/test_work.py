@@ -13,7 +13,6 @@ import pytest
 import torch
 import yaml
 
-from layerprobe.distill.config import DistillConfig
 from layerprobe.distill.folder import OtherRunError
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.compare import compare, open_grid, plan_grid, write_grid
@@ -26,6 +25,7 @@ from layerprobe.experiments.grid.worker import run_worker
 from layerprobe.files import is_temporary, temporary_name
 from layerprobe.records import GridResults
 from layerprobe.settings.compare import CompareSettings
+from layerprobe.settings.run import DistillSettings
 
 
 def run(grid: Path, folder: Path, **options: object) -> GridResults:
@@ -88,7 +88,7 @@ def explode(*args: object) -> None:
     raise ZeroDivisionError("of a kind")
 
 
-def touch_result(plan: DistillConfig, *args: object) -> None:
+def touch_result(plan: DistillSettings, *args: object) -> None:
     """What a grid needs to see of a run that came to its end."""
     plan.output.mkdir(parents=True)
     (plan.output / "result.json").touch()
@@ -239,7 +239,7 @@ def test_the_ranking_of_a_teacher_is_made_once(
     results = Lookout(grid, tmp_path / "grid").look()
     assert states(results) == ["done"] * 6 and len(made) == 1
     layers = {
-        (result.cell.choice, result.cell.seed): tuple(result.run.config["teacher_layers"])
+        (result.cell.choice, result.cell.seed): tuple(result.run.config["layers"].split(","))
         for result in results.results
         if result.run
     }

@@ -18,14 +18,15 @@ from layerprobe.experiments.validation.scores import LayerScore, Subject, load_s
 from layerprobe.experiments.validation.validate import prepare_validation, validate
 from layerprobe.features.config import ExtractConfig
 from layerprobe.models.zoo import build_model
-from layerprobe.networks import DataSpec, ModelSpec
 from layerprobe.ranking.grams import extract_grams
 from layerprobe.ranking.measure import layer_similarity
 from layerprobe.ranking.rank import rank
 from layerprobe.records import Gram, Progress, Run
 from layerprobe.settings.compare import CompareSettings
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.model import ModelSettings
 
-DIGITS = DataSpec("digits", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+DIGITS = DataSettings(name="digits", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
 def values(teacher: Run | None = None, **changes: object) -> dict[str, object]:
@@ -61,11 +62,11 @@ def test_students_of_every_candidate_and_the_scores_that_foretold_them(digits_te
     for candidate in found.candidates:
         runs = [one.run for one in done.results.results if one.cell.choice == "+".join(candidate.layers)]
         assert candidate.accuracies == {run.config["training"]["seed"]: run.last_accuracy for run in runs if run}
-        assert all(run and run.config["teacher_layers"] == list(candidate.layers) for run in runs)
+        assert all(run and run.config["layers"] == ",".join(candidate.layers) for run in runs)
 
     # the scores are those of `layerprobe rank`, and the CKA that of `layerprobe compare-layers`
-    teacher = ModelSpec("cifar:resnet20", str(digits_teacher.weights))
-    student = ModelSpec("cifar:resnet20", "random")
+    teacher = ModelSettings(name="cifar:resnet20", weights=str(digits_teacher.weights))
+    student = ModelSettings(name="cifar:resnet20", weights="random")
     with (
         extract_grams(ExtractConfig(teacher, DIGITS, tmp_path / "t.h5", samples=60, device="cpu")) as ours,
         extract_grams(ExtractConfig(student, DIGITS, tmp_path / "s.h5", samples=60, device="cpu")) as theirs,
@@ -219,8 +220,8 @@ def test_scores_that_lack_a_candidate_are_refused(digits_teacher: Run, tmp_path:
     pair = whole["pairs"]["A to B"]
     for changes, missing in (
         ({"pairs": {"A to B": pair, "A to C": pair}}, "linear.input for A to C"),
-        ({"choices": {"a": {"teacher_layers": ["layer1.0"]}}}, "layer1.0 for A to B"),
-        ({"choices": {"a": {"teacher_layers": ["linear.input", "linear.input"]}}}, "linear.input for A to B"),
+        ({"choices": {"a": {"layers": ["layer1.0"]}}}, "layer1.0 for A to B"),
+        ({"choices": {"a": {"layers": ["linear.input", "linear.input"]}}}, "linear.input for A to B"),
     ):
         file.write_text(yaml.safe_dump({**whole, **changes}))
         with pytest.raises(LayerprobeError, match=f"no scores of .*{missing}, which grid.yaml asks for; run"):

@@ -15,7 +15,8 @@ from layerprobe.features.extraction import reduce
 from layerprobe.features.extraction.extract import extract
 from layerprobe.features.extraction.job import prepare
 from layerprobe.features.extraction.reduce import Project
-from layerprobe.networks import ModelSpec, load_network
+from layerprobe.networks import load_network
+from layerprobe.settings.model import ModelSettings
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -69,7 +70,7 @@ def test_float16_holds_what_fits_and_stops_at_what_does_not(config: ExtractConfi
         exact = file.features(0)
     with extract(replace(config, dtype="float16", overwrite=True)) as file:
         assert torch.equal(file.features(0), exact.half())
-    loud = ModelSpec(config.model.name.replace(":net", ":loud"))
+    loud = ModelSettings(name=config.model.name.replace(":net", ":loud"))
     with pytest.raises(LayerprobeError, match=r"layer 'act' has values beyond float16 \(65504\); use --dtype float32"):
         extract(replace(config, model=loud, dtype="float16", overwrite=True))
     assert not config.output.exists()
@@ -86,7 +87,7 @@ def test_a_run_in_16_bits_says_so_and_is_close(config: ExtractConfig) -> None:
 
 
 def test_values_that_are_not_finite_are_named(config: ExtractConfig, caplog: pytest.LogCaptureFixture) -> None:
-    nan = replace(config, model=ModelSpec(config.model.name.replace(":net", ":broken")))
+    nan = replace(config, model=ModelSettings(name=config.model.name.replace(":net", ":broken")))
     extract(nan).close()
     assert caplog.text.count("layer 'act' has values that are not finite: look at the weights") == 1
     with pytest.raises(LayerprobeError, match="layer 'act' has values that are not finite; leave --amp out"):
@@ -116,7 +117,7 @@ def test_bad_requests(config: ExtractConfig, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(LayerprobeError, match="layer 'lair' is not in"):
         extract(replace(config, layers=("lair",)))
     with pytest.raises(LayerprobeError, match="cifar:resnet20 comes without weights"):
-        extract(replace(config, model=ModelSpec("cifar:resnet20")))
+        extract(replace(config, model=ModelSettings(name="cifar:resnet20")))
     with pytest.raises(LayerprobeError, match="--device is one of auto, cpu"):
         extract(replace(config, device="tpu"))
     usage = module.shutil.disk_usage(config.output.parent)

@@ -26,10 +26,11 @@ from layerprobe.features.extraction.job import prepare
 from layerprobe.features.hdf5.layout import create_file
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.features.hdf5.writer import FeatureFileWriter
-from layerprobe.networks import DataSpec, ModelSpec
 from layerprobe.records import Progress
 from layerprobe.runtime import processes
 from layerprobe.runtime.processes import Processes
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.model import ModelSettings
 
 COMMAND = (
     "layerprobe", "extract", "--model", "cifar:resnet20", "--weights", "random", "--data", "digits", "--device", "cpu",
@@ -208,7 +209,7 @@ def test_another_extraction_is_refused(
     if "mean" in change:
         change = {"data": replace(config.data, mean=change["mean"], std=(0.2,))}
     elif "model" in change:
-        change = {"model": ModelSpec(config.model.name.replace(":net", ":loud"))}
+        change = {"model": ModelSettings(name=config.model.name.replace(":net", ":loud"))}
     state = "exists" if finished else "is unfinished"
     with pytest.raises(
         LayerprobeError, match=rf"f.h5 {state}, and is another extraction \(.*{difference}.*--overwrite"
@@ -444,10 +445,14 @@ def test_a_full_disk(tmp_path: Path) -> None:
     assert "make room and run the same command again" in result.stderr
     whole = extract(
         ExtractConfig(
-            ModelSpec("cifar:resnet20", "random"), DataSpec("digits"), tmp_path / "whole.h5", samples=100, batch_size=4,
+            ModelSettings(name="cifar:resnet20", weights="random"),
+            DataSettings(name="digits"),
+            tmp_path / "whole.h5",
+            samples=100,
+            batch_size=4,
             device="cpu",
         )
-    )  # fmt: skip
+    )
     with whole, FeatureFile(tmp_path / "finished.h5") as file:
         assert not file.damaged().any()
         for stored in whole.layers:

@@ -1,7 +1,6 @@
 """config.yaml repeats a run, and any key of it can be changed."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,20 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from layerprobe.cli.main import app
-from layerprobe.distill.config import DistillConfig, TrainConfig, Training
-from layerprobe.distill.config_file import distill_config, merge, read_values, to_values, train_config
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
-from layerprobe.networks import DataSpec, ModelSpec
 from layerprobe.records import Run
+from layerprobe.settings.configuration import (
+    merge,
+    read_run_config,
+    read_values,
+    recorded_settings,
+    settings_of,
+)
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.model import ModelSettings
+from layerprobe.settings.recipe import TrainingSettings
+from layerprobe.settings.run import DistillSettings, TrainSettings
 
 
 def invoke(*arguments: object, code: int = 0) -> Result:
@@ -28,22 +35,34 @@ def settings(run: Path) -> dict[str, Any]:
     return yaml.safe_load((run / "config.yaml").read_text())
 
 
+def written(values: object, path: Path) -> Path:
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
 def test_values_and_back(tmp_path: Path) -> None:
-    training = Training(schedule="multi-step", milestones=(3, 5), epochs=9, learning_rate=0.1, clip=2.0, seed=4)
-    data = DataSpec("photos", Path("root"), False, 32, (0.5,), (0.25,))
-    distill = DistillConfig(
-        "kd", ModelSpec("cifar:resnet56", "w.th"), ModelSpec("cifar:resnet20"), data, tmp_path, "a,b", ("c", "d"),
-        Path("f.h5"), training,
-    )  # fmt: skip
-    train = TrainConfig(ModelSpec("timm:resnet18", num_classes=3), data, tmp_path, training)
-    for config, read in ((distill, distill_config), (train, train_config)):
-        path = tmp_path / "config.yaml"
-        path.write_text(yaml.safe_dump(to_values(config)))
-        values = read_values(path, "distill" if config is distill else "train")
-        assert read(values, tmp_path, False, False) == config
+    training = TrainingSettings(schedule="multi-step", milestones=(3, 5), epochs=9, lr=0.1, clip=2.0, seed=4)
+    data = DataSettings(name="photos", data_root=Path("root"), image_size=32, mean=(0.5,), std=(0.25,))
+    distill = DistillSettings(
+        method="fitnets",
+        teacher=ModelSettings(name="cifar:resnet56", weights="w.th"),
+        student=ModelSettings(name="cifar:resnet20"),
+        data=data,
+        output=tmp_path,
+        layers="a,b",
+        student_layers=("c", "d"),
+        training=training,
+    )
+    train = TrainSettings(
+        model=ModelSettings(name="timm:resnet18", num_classes=3), data=data, output=tmp_path, training=training
+    )
+    for config in (distill, train):
+        path = written(config.configuration(), tmp_path / "config.yaml")
+        assert settings_of(type(config), read_values(path, config.command), tmp_path) == config
+        assert recorded_settings(path) == config
 
 
-def test_a_config_file_repeats_a_run(small: DistillConfig, tmp_path: Path) -> None:
+def test_a_config_file_repeats_a_run(small: DistillSettings, tmp_path: Path) -> None:
     run = distill_student(small)
     invoke("distill", "--config", run.folder / "config.yaml", "--output", tmp_path / "again", "--quiet")
     for name in ("config.yaml", "metrics.csv"):
@@ -55,9 +74,7 @@ def test_a_config_file_repeats_a_run(small: DistillConfig, tmp_path: Path) -> No
     ours, theirs = settings(run.folder), settings(tmp_path / "other")
     assert theirs["training"] == {**ours["training"], "seed": 1, "epochs": 1}
     assert theirs["student"]["name"] == "cifar:resnet32" and theirs["teacher"] == ours["teacher"]
-    assert (
-        (theirs["teacher_layers"], theirs["student_layers"]) == (["layer1.2"], ["layer1.3"]) != ours["teacher_layers"]
-    )
+    assert (theirs["layers"], theirs["student_layers"]) == ("layer1.2", "layer1.3") != ours["layers"]
 
 
 def test_presets_lie_between_the_file_and_the_command_line(digits_teacher: Run, tmp_path: Path) -> None:
@@ -70,14 +87,14 @@ def test_presets_lie_between_the_file_and_the_command_line(digits_teacher: Run, 
     )  # fmt: skip
     training = settings(tmp_path / "b")["training"]
     expected = {
-        "optimizer": "sgd", "learning_rate": 0.01, "weight_decay": 5e-4, "clip": 3, "milestones": [1, 2],
+        "optimizer": "sgd", "lr": 0.01, "weight_decay": 5e-4, "clip": 3, "milestones": [1, 2],
         "batch_size": 64,
         "augment": "crop-flip", "train_samples": 100, "epochs": 3,
     }  # fmt: skip
     assert {key: training[key] for key in expected} == expected
 
 
-def test_going_on_needs_the_folder_alone(small: DistillConfig) -> None:
+def test_going_on_needs_the_folder_alone(small: DistillSettings) -> None:
     class Stop(Exception):
         pass
 
@@ -93,12 +110,12 @@ def test_going_on_needs_the_folder_alone(small: DistillConfig) -> None:
     assert "nothing to do" in invoke("distill", "--resume", "--output", small.output).stderr
 
 
-def test_another_files_weights_are_refused(small: DistillConfig, tmp_path: Path) -> None:
+def test_another_files_weights_are_refused(small: DistillSettings, tmp_path: Path) -> None:
     run = distill_student(small)
     values = merge(settings(run.folder), {"training": {"seed": 2}})
     values["teacher"]["weights"] = str(run.weights)
     with pytest.raises(LayerprobeError, match="not those of the configuration: .*student.safetensors has SHA-256"):
-        distill_student(distill_config(values, tmp_path / "other", False, False))
+        distill_student(settings_of(DistillSettings, values, tmp_path / "other"))
     values = merge(settings(run.folder), {"teacher": {"weights": str(run.weights)}})
     assert "weights_sha256" not in values["teacher"] and "weights_sha256" in values["student"]
 
@@ -106,58 +123,61 @@ def test_another_files_weights_are_refused(small: DistillConfig, tmp_path: Path)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"trainings": {}}, "no key 'trainings' in a configuration; closest: 'training'"),
-        ({"training": {"epoch": 3}}, "no key 'training.epoch' in a configuration; closest: 'epochs'"),
-        ({"layers": "a"}, "no key 'layers' in a configuration; closest: '.*layers'"),
+        ({"trainings": {}}, "there is no setting 'trainings'; closest: 'training'"),
+        ({"training": {"epoch": 3}}, "there is no setting 'training.epoch'; closest: 'epochs'"),
         ({"training": {"epochs": "many"}}, "training.epochs is a whole number, not 'many'"),
-        ({"training": {"weight_decay": "1e-"}}, "training.weight_decay is a number, not '1e-'"),
-        ({"training": {"compile": 1}}, "training.compile is true or false, not 1"),
-        ({"training": {"epochs": True}}, "training.epochs is a whole number, not True"),
-        ({"training": {"seed": None}}, "training.seed is a whole number, not None"),
-        ({"training": {"milestones": 3}}, "training.milestones is a list, not 3"),
-        ({"training": {"milestones": ["a"]}}, "training.milestones is a whole number, not 'a'"),
-        ({"data": {"name": "digits", "image_size": "big"}}, "data.image_size is a whole number, not 'big'"),
-        ({"data": {"name": "digits", "mean": 0.5}}, "data.mean is a list, not 0.5"),
-        ({"student": {"name": "cifar:resnet20", "num_classes": "ten"}}, "num_classes is a whole number, not 'ten'"),
-        ({"alignment": {"by_class": "no"}}, "alignment.by_class is true or false, not 'no'"),
-        ({"alignment": {"loss": None}}, "alignment.loss is a word, not None"),
-        ({"alignment": {"mapping": [["a", "x"]]}}, "alignment.mapping is a word, not .*'x'"),
-        ({"method": 3}, "the configuration's method is a word, not 3"),
-        ({"teacher_layers": 5}, "teacher_layers is a list of layers by name or index, not 5"),
-        ({"student_layers": [["a"]]}, "student_layers is a list of layers by name or index, not .*'a'"),
-        ({"teacher_features": 3}, "teacher_features is a path, not 3"),
-        ({"data": "digits"}, "'data' has keys below it, e.g. 'name'; not 'digits'"),
-        ({"student": {"weights": "random"}}, "names no student; give student.name, or --student"),
+        ({"training": {"seed": 2**70}}, "training.seed is below 9223372036854775808, not 1180591620717411303424"),
+        ({"data": "digits", "alignment": {"loss": "msd"}}, "alignment.feature_loss: no feature loss 'msd'"),
+        ({"training": {"learning_rate": 0}}, "training.lr is above 0, not 0"),
+        ({"training": {"learning_rate": 1, "lr": 1}}, "training.learning_rate is called training.lr now, and both are"),
+        ({"teacher_layers": 5}, "layers: layers are a list of names and indices, .*; not 5"),
+        ({"preprocessing": {"image_size": 32}}, "preprocessing.image_size is a list, not 32"),
+        ({"preprocessing": 3}, "preprocessing is a mapping with keys below it"),
+        ({"versions": ["0.1.0"]}, "versions is a mapping with keys below it, not"),
+        ({"processes": 0}, "processes is at least 1, not 0"),
     ],
 )
-def test_what_is_no_configuration_is_refused(change: dict[str, Any], message: str) -> None:
-    values = {"teacher": {"name": "cifar:resnet20"}, "student": {"name": "cifar:resnet20"}, "data": {"name": "digits"}}
-    with pytest.raises(LayerprobeError, match=message):
-        distill_config({**values, **change}, Path("run"), False, False)
+def test_a_malformed_value_is_named_with_its_file(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """Files need not be whole: a command adds what is missing. Of a run nothing may be missing."""
+    values = {"command": "distill", "teacher": {"name": "a"}, "student": {"name": "b"}, "data": {"name": "c"}}
+    for read in (lambda path: read_values(path, "distill"), read_run_config):
+        with pytest.raises(LayerprobeError, match=f"^{tmp_path}/config.yaml: {message}"):
+            read(written({**values, **change}, tmp_path / "config.yaml"))
+    path = written({key: value for key, value in values.items() if key != "data"}, tmp_path / "config.yaml")
+    assert read_values(path, "distill")["teacher"] == {"name": "a"}
+    with pytest.raises(LayerprobeError, match="config.yaml: data is missing; give it"):
+        read_run_config(path)
 
 
-def test_a_training_has_no_layers() -> None:
-    with pytest.raises(LayerprobeError, match="no key 'teacher_layers' in a configuration"):
-        train_config({"model": {"name": "m"}, "data": {"name": "d"}, "teacher_layers": []}, Path("run"), False, False)
+def test_a_training_has_no_layers(tmp_path: Path) -> None:
+    path = written({"model": "m", "data": "d", "teacher_layers": []}, tmp_path / "config.yaml")
+    with pytest.raises(LayerprobeError, match="there is no setting 'layers'"):
+        read_values(path, "train")
 
 
-def test_layers_are_a_list_or_one_text() -> None:
-    names = {"teacher": {"name": "cifar:resnet20"}, "student": {"name": "cifar:resnet20"}, "data": {"name": "digits"}}
+def test_layers_are_a_list_or_one_text(tmp_path: Path) -> None:
+    names = {"teacher": "cifar:resnet20", "student": "cifar:resnet20", "data": "digits"}
 
-    def layers(**values: object) -> tuple[object, object]:
-        config = distill_config({**names, **values}, Path("run"), False, False)
-        return config.layers, config.student_layers
+    def layers(**values: object) -> tuple[str, str]:
+        path = written({**names, **values}, tmp_path / "config.yaml")
+        config = settings_of(DistillSettings, read_values(path, "distill"), tmp_path)
+        return str(config.layers), str(config.student_layers)
 
-    assert layers(teacher_layers=["a", 3, -1], student_layers="b, 4") == ("a,3,-1", ("b", "4"))
-    assert layers(teacher_layers="r.ranking.json", student_layers=[]) == ("r.ranking.json", None)
-    assert layers(teacher_layers=None) == layers() == (None, None)
+    assert layers(teacher_layers=["a", 3, -1], student_layers="b, 4") == ("a,3,-1", "b,4")
+    assert layers(layers=["a", 3, -1]) == layers(layers="a, 3, -1") == ("a,3,-1", "None")
+    assert layers(teacher_layers="r.ranking.json", student_layers=[]) == ("r.ranking.json", "None")
+    assert layers(teacher_layers=None) == layers() == ("None", "None")
 
 
-def test_yaml_reads_some_numbers_as_words(tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text("model: {name: m}\ndata: {name: digits}\ntraining: {weight_decay: 1e-4, clip: 2}\n")
-    training = train_config(read_values(path, "train"), tmp_path, False, False).training
-    assert (training.weight_decay, training.clip) == (1e-4, 2)
+def test_what_is_laid_over_values() -> None:
+    values = {"teacher": {"name": "a", "weights_sha256": "x"}, "layers": "1", "student_layers": "2", "data": "digits"}
+    assert merge(values, {"teacher": {"name": "a"}}) == {**values, "data": "digits"}
+    assert merge(values, {"teacher": "b"})["teacher"] == {"name": "b"}
+    assert merge(values, {"data": {"download": True}})["data"] == {"name": "digits", "download": True}
+    table = {"alignment": {"mapping": "a=b"}}
+    assert merge(values, table) == {"teacher": values["teacher"], "data": "digits", **table}
+    assert merge(values, {**table, "layers": "3"})["layers"] == "3"
+    assert merge(values, {"alignment": {"mapping": "full"}})["layers"] == "1"
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
@@ -175,8 +195,8 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert "holds no keys" in refused("--config", path)
     path.write_text("command: train\n")
     assert "is of `layerprobe train`; run that" in refused("--config", path)
-    assert "--teacher and --student and --data missing; give them, or --config FILE" in refused()
-    assert "--model missing; give it, or --config FILE" in refused("--data", "digits", command="train")
+    assert "--teacher, --student and --data are missing; give them, or --config FILE" in refused()
+    assert "--model is missing; give it, or --config FILE" in refused("--data", "digits", command="train")
     assert "run holds no run to go on with; --output names its folder" in refused("--resume")
     path.write_text('{"format": "layerprobe-ranking"}')
     assert "is a ranking; --layers takes it" in refused("--config", path)
@@ -185,7 +205,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert "no preset 'paper'" in refused("--preset", "paper")
 
 
-def test_what_a_file_turns_on_the_command_line_turns_off(small: DistillConfig, tmp_path: Path) -> None:
+def test_what_a_file_turns_on_the_command_line_turns_off(small: DistillSettings, tmp_path: Path) -> None:
     import typer
 
     from layerprobe.cli import distill as distill_command
@@ -196,8 +216,10 @@ def test_what_a_file_turns_on_the_command_line_turns_off(small: DistillConfig, t
         for option in group.commands[name].params:  # type: ignore[attr-defined]
             if option.name in {**_PLACES, **distill_command._PLACES} and getattr(option, "is_flag", False):
                 assert option.secondary_opts, option.name
-    training = replace(small.training, channels_last=True, epochs=1, train_samples=100)
-    values = merge(to_values(replace(small, training=training)), {"alignment": {"cross_entropy": True, "kl": True}})
+    training = small.training.replaced(channels_last=True, epochs=1, train_samples=100)
+    values = merge(
+        small.replaced(training=training).configuration(), {"alignment": {"cross_entropy": True, "kl": True}}
+    )
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(values))
     invoke(
         "distill", "--config", tmp_path / "plan.yaml", "--no-channels-last", "--no-kl", "--feature-weight", 10,
@@ -225,4 +247,4 @@ def test_defaults_of_the_command_line_are_those_of_the_configuration() -> None:
         for option, place in _PLACES.items():
             part, _, key = place.partition(".")
             if part == "training" and option in defaults:
-                assert defaults[option] == getattr(Training(), key), option
+                assert defaults[option] == getattr(TrainingSettings(), key), option

@@ -1,0 +1,225 @@
+"""Configurations of runs as plain values: what ``config.yaml`` holds, read, merged and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import BeforeValidator, Field
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.files import read_yaml
+from layerprobe.plugins import file_sha256, split_file_name
+from layerprobe.settings.base import Count, Number, Settings
+from layerprobe.settings.layer_choice import Pairs
+from layerprobe.settings.legacy import with_new_keys
+from layerprobe.settings.run import DistillSettings, RunSettings, TrainSettings
+
+Values = dict[str, Any]
+Told = TypeVar("Told", bound=RunSettings)
+
+COMMANDS: Mapping[str, type[TrainSettings] | type[DistillSettings]] = {
+    kind.command: kind for kind in (TrainSettings, DistillSettings)
+}
+
+_HASH = "weights_sha256"
+_NAMED = ("model", "teacher", "student", "data")
+"""Parts that a name may stand for."""
+
+
+def _listed(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class PreprocessingRecord(Settings):
+    """How images became the input of a run's networks."""
+
+    image_size: Annotated[tuple[Count, Count], BeforeValidator(_listed)]
+    mean: Annotated[tuple[Number, Number, Number], BeforeValidator(_listed)]
+    std: Annotated[tuple[Number, Number, Number], BeforeValidator(_listed)]
+    resize: Count | None = None
+    interpolation: str = "bilinear"
+    source: str = ""
+
+
+class Information(Settings):
+    """What a run says about itself beside its configuration; a rerun finds it anew."""
+
+    preprocessing: PreprocessingRecord | None = None
+    """How images became the input of both networks."""
+    recipe: str | None = None
+    """Optimizer and schedule in a few words."""
+    processes: Count | None = None
+    """How many processes trained together."""
+    batch_statistics: str | None = None
+    """What was done about batch normalization in several processes."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    """Versions of layerprobe and PyTorch."""
+    layers_from: str | None = None
+    """The ranking file that the layers were read from."""
+    pairs: Annotated[tuple[str, ...] | None, BeforeValidator(_listed)] = None
+    """The pairs of a table, STUDENT=TEACHER, by the layers' names."""
+    ending: dict[str, Any] | None = None
+    """How a student ends that reuses the teacher's classifier."""
+    plugins: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of the files that plug-ins came from, by the plug-in's name."""
+
+    panel: ClassVar[str] = "Information"
+
+
+def read_values(path: Path, command: str, also: Collection[str] = ()) -> Values:
+    """The values of a configuration file, by the keys of this version; it need not be complete.
+
+    Args:
+        path: of the file.
+        command: whose configuration it must be.
+        also: further keys that it may have; they are not looked at.
+
+    Raises:
+        LayerprobeError: if it isn't there, isn't YAML, is another command's, or a value may not stand where it does.
+    """
+    values = _read(path, "configuration", "--config names the config.yaml of a run")
+    if values.get("command", command) != command:
+        raise LayerprobeError(f"{path} is of `layerprobe {values['command']}`; run that, or name another --config")
+    others = {key: values.pop(key) for key in also if key in values}
+    told, _ = _checked(values, COMMANDS[command], path)
+    return {"command": command, **told, **others}
+
+
+def read_run_config(path: Path) -> Values:
+    """The whole configuration of a run, with defaults filled in, and what the run says about itself.
+
+    Raises:
+        LayerprobeError: if it isn't there, isn't YAML, is no run's, or is damaged.
+    """
+    if not path.is_file():
+        raise LayerprobeError(f"{path.parent} holds no run: it has no {path.name}; `layerprobe distill` makes one")
+    values = _read(path, "run configuration", "run it again")
+    return complete_config(values, path)
+
+
+def complete_config(values: Mapping[str, Any], where: Path) -> Values:
+    """The whole configuration of a run by the keys of this version, with defaults filled in.
+
+    Args:
+        values: as some version wrote them.
+        where: they were read, for messages.
+
+    Raises:
+        LayerprobeError: if they are no run's, or one of them may not stand where it does.
+    """
+    kind = COMMANDS.get(str(values.get("command")))
+    if kind is None:
+        raise LayerprobeError(f"{where} is of no run of layerprobe; `layerprobe distill` makes one")
+    told, about = _checked(values, kind, where)
+    try:
+        settings = kind.parse({**told, "output": where.parent}, recorded=True)
+    except LayerprobeError as error:
+        raise LayerprobeError(f"{where}: {error}") from None
+    return {**settings.configuration(), **about}
+
+
+def recorded_settings(path: Path) -> TrainSettings | DistillSettings:
+    """The settings of a run, from its ``config.yaml``.
+
+    Raises:
+        LayerprobeError: as ``read_run_config``.
+    """
+    values = read_run_config(path)
+    return settings_of(COMMANDS[values["command"]], values, path.parent, recorded=True)
+
+
+def settings_of(
+    kind: type[Told], values: Mapping[str, Any], output: Path, recorded: bool = False, **others: bool
+) -> Told:
+    """The settings that the values of a configuration mean, without what a run says about itself.
+
+    Args:
+        kind: of the settings.
+        values: as ``read_values`` and ``merge`` give them.
+        output: the run's folder.
+        recorded: whether they tell what was done once.
+        others: values of ``overwrite`` and ``resume``.
+
+    Raises:
+        SettingsError: if a value is missing, or may not stand where it does.
+    """
+    told = {key: value for key, value in values.items() if key not in ("command", *Information.model_fields)}
+    return kind.parse({**told, "output": output, **others}, recorded)
+
+
+def _read(path: Path, what: str, remedy: str) -> Values:
+    values = read_yaml(path, what, remedy)
+    if values.get("format") == "layerprobe-ranking":
+        raise LayerprobeError(f"{path} is a ranking; --layers takes it, and --config the config.yaml of a run")
+    return values
+
+
+def _checked(values: Mapping[str, Any], kind: type[RunSettings], path: Path) -> tuple[Values, Values]:
+    """What a run is told, and what it says about itself; every value that is there may stand where it does."""
+    about = {key: value for key, value in values.items() if key in Information.model_fields}
+    told = {key: value for key, value in values.items() if key not in ("command", *about)}
+    try:
+        told = with_new_keys(told)
+        kind.check_given(told, recorded=True)
+        known = Information.parse(about).plain()
+    except LayerprobeError as error:
+        raise LayerprobeError(f"{path}: {error}") from None
+    return told, {key: known[key] for key in about}
+
+
+def merge(values: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
+    """Values with others laid over them, part by part.
+
+    A model's hash goes where its name or weights are replaced, and layers where a table of pairs names others.
+    """
+    merged = dict(values)
+    for key, value in over.items():
+        new, part = _as_part(key, value), _as_part(key, merged.get(key))
+        if isinstance(new, Mapping) and isinstance(part, Mapping):
+            changed = {name for name in new if new[name] != part.get(name)}
+            kept = {name: old for name, old in part.items() if not (name == _HASH and changed & {"name", "weights"})}
+            merged[key] = {**kept, **new}
+        else:
+            merged[key] = new
+    mapping = (over.get("alignment") or {}).get("mapping")
+    if mapping is not None and Pairs.parse(mapping).table:
+        for key in {"layers", "student_layers"} - set(over):
+            merged.pop(key, None)
+    return merged
+
+
+def _as_part(key: str, value: Any) -> Any:
+    """A name that stands for a network or for images, as the part that it means."""
+    return {"name": value} if key in _NAMED and isinstance(value, str) else value
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], without: Iterable[str] = ()) -> list[str]:
+    """Dotted keys whose values differ, each with both values: the other's, then ours."""
+    ours, theirs, left_out = flat(one), flat(other), set(without)
+    keys = [key for key in {**ours, **theirs} if not {key, key.partition(".")[0]} & left_out]
+    return [f"{key} {theirs.get(key)!r}, not {ours.get(key)!r}" for key in keys if ours.get(key) != theirs.get(key)]
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Values:
+    """Values by dotted keys."""
+    found: Values = {}
+    for key, value in values.items():
+        found.update(flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value})
+    return found
+
+
+def plugin_hashes(settings: Settings) -> dict[str, str]:
+    """SHA-256 of the file of every plug-in that settings name, by the plug-in's name.
+
+    Raises:
+        LayerprobeError: if a file is not there.
+    """
+    return {name: file_sha256(name) for name in _plugins(settings.plain())}
+
+
+def _plugins(values: Mapping[str, Any]) -> Iterator[str]:
+    for value in flat(values).values():
+        if isinstance(value, str) and ".py:" in value and split_file_name(value):
+            yield value

@@ -1,0 +1,100 @@
+"""What a grid file says: pairs, data sets, methods, choices of layers and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.settings.base import Count, RefusedError, Seed, Settings, Whole
+from layerprobe.settings.layer_choice import ALL, LayerChoice, NamedLayers
+from layerprobe.settings.legacy import with_new_keys
+
+Patch = dict[str, Any]
+"""Values of a run's configuration, by its keys; beside them, ``ranking`` and, of a method, ``choices``."""
+
+
+def _patch(values: Any) -> Any:
+    """What one label says of its runs, by the keys of this version; nothing says nothing."""
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        raise ValueError("a mapping with keys below it")
+    try:
+        return with_new_keys(values)
+    except LayerprobeError as error:
+        raise RefusedError(f"<>: {error}") from None
+
+
+def _labelled(values: Any) -> Any:
+    """Labels that YAML reads as numbers are words, too."""
+    if values is None:
+        return {}
+    return {str(label): patch for label, patch in values.items()} if isinstance(values, Mapping) else values
+
+
+def _methods(values: Any) -> Any:
+    """A list of methods, or what each label stands for."""
+    return _labelled(dict.fromkeys(values) if isinstance(values, list) else values)
+
+
+def _choices(values: Any) -> Any:
+    """A list of choices that say themselves how layers are chosen, or what each label stands for."""
+    return _labelled({str(label): {"layers": str(label)} for label in values} if isinstance(values, list) else values)
+
+
+def _seeds(value: Any) -> Any:
+    seeds = list(range(value)) if type(value) is int else value
+    if not isinstance(seeds, list) or not seeds or any(type(seed) is not int or seed < 0 for seed in seeds):
+        raise ValueError("a number of seeds or a list of whole numbers")
+    return tuple(seeds)
+
+
+def _not_empty(values: dict[str, Patch]) -> dict[str, Patch]:
+    if not values:
+        raise RefusedError("<> is empty; a grid has pairs and methods at least")
+    return values
+
+
+OnePatch = Annotated[Patch, BeforeValidator(_patch)]
+Labelled = Annotated[dict[str, OnePatch], BeforeValidator(_labelled)]
+
+
+class CandidateSettings(Settings):
+    """Which layers ``layerprobe validate`` distils from, and what scores are measured on."""
+
+    layers: NamedLayers = LayerChoice.of([ALL])
+    """The layers that students are distilled from one by one, as --layers of `layerprobe extract` takes them."""
+    sets: Annotated[Whole, Field(ge=0)] = 0
+    """How many sets of layers are drawn at random."""
+    size: Count = 4
+    """Layers in a set."""
+    seed: Seed = 0
+    """Seed of the draw."""
+    samples: Count | None = None
+    """Images that scores are measured on; without it 5,000, or as many as there are."""
+
+
+class GridSettings(Settings):
+    """A grid of distillations. Every cell's configuration is laid together from what its labels say."""
+
+    title: str | None = None
+    """What the grid is about."""
+    reference: str | None = None
+    """Label of the method that others are compared with."""
+    common: OnePatch = Field(default_factory=dict)
+    """What all runs are told."""
+    pairs: Annotated[Labelled, AfterValidator(_not_empty)]
+    """Teachers and students, by label."""
+    datasets: Labelled = Field(default_factory=dict)
+    """Data sets, by label; the key ``pairs`` of one says what it tells the runs of one pair alone."""
+    methods: Annotated[dict[str, OnePatch], BeforeValidator(_methods), AfterValidator(_not_empty)]
+    """Methods: a list of names, or what each label stands for."""
+    choices: Annotated[dict[str, OnePatch], BeforeValidator(_choices)] = Field(default_factory=dict)
+    """Choices of the teacher's layers: a list such as [quality:4, even:4], or what each label stands for."""
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_seeds)] = (0,)
+    """Seeds: how many, or a list."""
+    validation: Annotated[CandidateSettings | None, Field(alias="validate")] = None
+    """What ``layerprobe validate`` does; without it the grid is one of ``layerprobe compare``."""
