@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from layerprobe import DataSettings, ExtractConfig, ModelSettings, extract
+from layerprobe import DataSettings, ExtractSettings, ModelSettings, extract
 from layerprobe.data.datasets import open_split
 from layerprobe.data.loading import Pixels, batches, make_loader
 from layerprobe.data.preprocessing import normalize
@@ -29,7 +29,7 @@ from layerprobe.networks import load_network
 from layerprobe.runtime.devices import resolve_device
 
 
-def bare_forward(config: ExtractConfig, device: torch.device) -> tuple[float, float]:
+def bare_forward(config: ExtractSettings, device: torch.device) -> tuple[float, float]:
     """Seconds of the network alone over the batches of an extraction, and of the loop that decodes them as well."""
     dataset = open_split(config.data, config.split)
     sample = balanced_sample(dataset.labels, int(config.samples or 0), config.seed, len(dataset.classes))
@@ -60,7 +60,7 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def whole_extraction(config: ExtractConfig) -> float:
+def whole_extraction(config: ExtractSettings) -> float:
     """Seconds from the first image to the finished file."""
     begun: list[float] = []
 
@@ -125,10 +125,10 @@ def main() -> None:
             print(f"{samples} images: peak resident memory {peak_memory(arguments, samples):.3f} GB", flush=True)
         return
     device = resolve_device(arguments.device)
-    config = ExtractConfig(
-        ModelSettings(name=arguments.model, weights=arguments.weights),
-        DataSettings(name=arguments.data),
-        arguments.output / "benchmark.h5",
+    config = ExtractSettings(
+        model=ModelSettings(name=arguments.model, weights=arguments.weights),
+        data=DataSettings(name=arguments.data),
+        output=arguments.output / "benchmark.h5",
         samples=arguments.samples,
         dtype="float16",
         amp=arguments.amp,

@@ -15,7 +15,6 @@ from layerprobe.version import __version__
 if TYPE_CHECKING:
     from layerprobe.distill.run import distill_student, train_model
     from layerprobe.distill.students import load_student
-    from layerprobe.features.config import ExtractConfig
     from layerprobe.features.dataset import FeatureDataset
     from layerprobe.features.extraction.extract import extract
     from layerprobe.features.hdf5.gram_file import GramFile
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from layerprobe.ranking.rank import rank
     from layerprobe.settings.alignment import AlignmentSettings
     from layerprobe.settings.data import DataSettings
+    from layerprobe.settings.extract import ExtractSettings
     from layerprobe.settings.model import ModelSettings
     from layerprobe.settings.recipe import TrainingSettings
     from layerprobe.settings.run import DistillSettings, TrainSettings
@@ -38,7 +38,7 @@ _HOMES = {
     "Capture": "layers.capture",
     "DataSettings": "settings.data",
     "DistillSettings": "settings.run",
-    "ExtractConfig": "features.config",
+    "ExtractSettings": "settings.extract",
     "FeatureDataset": "features.dataset",
     "FeatureFile": "features.hdf5.reader",
     "GramFile": "features.hdf5.gram_file",
@@ -63,7 +63,7 @@ __all__ = [
     "DataSettings",
     "DistillSettings",
     "EpochMetrics",
-    "ExtractConfig",
+    "ExtractSettings",
     "FeatureDataset",
     "FeatureFile",
     "Gram",

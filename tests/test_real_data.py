@@ -12,11 +12,11 @@ from layerprobe.data.loading import Pixels, make_loader
 from layerprobe.data.sampling import all_rows
 from layerprobe.distill.engine.accuracy import accuracy
 from layerprobe.distill.run import distill_student
-from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extraction.extract import extract
 from layerprobe.networks import load_network
 from layerprobe.ranking.rank import rank
 from layerprobe.settings.data import DataSettings
+from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.recipe import TrainingSettings
 from layerprobe.settings.run import DistillSettings
@@ -42,7 +42,7 @@ def cifar10(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> DataSetti
 def test_every_golden_value_within_a_thousandth(shared: Path, resnet56: ModelSettings, tmp_path: Path) -> None:
     golden = json.loads((shared / "golden" / "resnet56_cifar10jpeg_50perclass.json").read_text())
     data = unpack(shared, tmp_path / "data", "--per-class", "50")
-    with extract(ExtractConfig(resnet56, data, tmp_path / "f.h5", samples="all")) as file:
+    with extract(ExtractSettings(model=resnet56, data=data, output=tmp_path / "f.h5", samples="all")) as file:
         ranking = rank(file)
     ours = {geometry.layer.name: geometry.statistics for geometry in ranking.geometries}
     assert len(golden["layers"]) == 27
@@ -59,7 +59,7 @@ def test_every_golden_value_within_a_thousandth(shared: Path, resnet56: ModelSet
 
 def test_the_order_of_the_best_layers(resnet56: ModelSettings, cifar10: DataSettings, tmp_path: Path) -> None:
     names = tuple(f"layer3.{number}" for number in range(3, 9))
-    config = ExtractConfig(resnet56, cifar10, tmp_path / "f.h5", samples=5000, layers=names)
+    config = ExtractSettings(model=resnet56, data=cifar10, output=tmp_path / "f.h5", samples=5000, layers=names)
     with extract(config) as file:
         quality = {g.layer.name: g.statistics["quality"] for g in rank(file).geometries}
     order = sorted(quality, key=quality.__getitem__, reverse=True)

@@ -24,35 +24,15 @@ def extract(settings: ExtractSettings, display: DisplaySettings) -> None:
     One forward pass over a class-balanced sample of images, with labels and provenance. Stopped at any moment, the same
     command goes on from there.
     """
-    from layerprobe.features.config import ExtractConfig
     from layerprobe.features.extraction.extract import extract as run
     from layerprobe.ranking.grams import extract_grams
     from layerprobe.runtime.devices import is_main_process
 
-    memory = settings.memory
-    config = ExtractConfig(
-        model=settings.model,
-        data=settings.data,
-        output=settings.output,
-        split=settings.split,
-        samples=settings.samples,
-        layers=settings.layers.names if settings.layers else None,
-        dtype=settings.dtype,
-        pool=settings.pool,
-        tokens=settings.tokens,
-        project=settings.project,
-        amp=settings.amp,
-        device=settings.device,
-        batch_size=settings.batch_size,
-        workers=settings.workers,
-        seed=settings.seed,
-        overwrite=settings.overwrite,
-    )
     with Reporter(display, speaks=is_main_process()) as reporter:
         if settings.stats_only:
-            extract_grams(config, memory and memory * 1e9, reporter.progress).close()
+            extract_grams(settings, progress=reporter.progress).close()
         else:
-            run(config, progress=reporter.progress).close()
+            run(settings, reporter.progress).close()
         reporter.wrote([settings.output], f"layerprobe rank {settings.output}")
 
 

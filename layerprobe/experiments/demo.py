@@ -10,7 +10,6 @@ from statistics import mean
 
 from layerprobe.distill.run import distill_student, train_model
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extraction.extract import extract
 from layerprobe.ranking.file import ranking_path, save_ranking
 from layerprobe.ranking.rank import rank
@@ -22,6 +21,7 @@ from layerprobe.report.figures.style import save_figure
 from layerprobe.runtime.devices import resolve_device
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.demo import DemoSettings
+from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.layer_choice import LayerChoice
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.recipe import TrainingSettings
@@ -112,7 +112,9 @@ def _rank(config: DemoSettings, teacher: Run, say: Callable[[str], None], progre
     features = _features(config)
     say(f"$ layerprobe extract --model {TEACHER} --weights {teacher.weights} --data digits --output {features}")
     spec = ModelSettings(name=TEACHER, weights=str(teacher.weights))
-    extraction = ExtractConfig(spec, DIGITS, features, device=config.device, overwrite=config.overwrite)
+    extraction = ExtractSettings(
+        model=spec, data=DIGITS, output=features, device=config.device, overwrite=config.overwrite
+    )
     with extract(extraction, progress) as file:
         say(f"$ layerprobe rank {features} --top 4 --output {config.output / 'figures'}")
         ranking = rank(file, top=4, device=resolve_device(config.device), progress=progress)

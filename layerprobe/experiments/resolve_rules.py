@@ -6,7 +6,6 @@ import hashlib
 import logging
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,7 +13,6 @@ import torch
 from layerprobe.data.datasets import open_split
 from layerprobe.distill.pairing import student_layers
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.config import ExtractConfig
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.networks import RANDOM, Network, find_model_layers, load_network
 from layerprobe.ranking.choose import SCORES
@@ -24,6 +22,7 @@ from layerprobe.ranking.rank import rank
 from layerprobe.ranking.rules import RULES, Task, scored_rule
 from layerprobe.records import Layer, LayerGeometry, Preprocessing, Progress, Ranking, Similarity, silent
 from layerprobe.runtime.devices import resolve_device
+from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.layer_choice import LayerChoice
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.run import DistillSettings
@@ -98,7 +97,7 @@ def check_ranking(ranking: Ranking, plan: DistillSettings, name: str = "the rank
 
 
 def rank_on_the_spot(
-    config: ExtractConfig,
+    config: ExtractSettings,
     top: int = 4,
     by: str = "quality",
     families: Sequence[str] = (),
@@ -123,18 +122,22 @@ def rank_on_the_spot(
     device = resolve_device(config.device)
     with (
         tempfile.TemporaryDirectory() as folder,
-        extract_grams(replace(config, output=Path(folder) / "grams.h5"), progress=progress) as grams,
+        extract_grams(config.replaced(output=Path(folder) / "grams.h5"), progress=progress) as grams,
     ):
         return rank(grams, top, by, resamples, families=families, device=device, progress=progress)
 
 
-def teacher_sample(plan: DistillSettings) -> ExtractConfig:
+def teacher_sample(plan: DistillSettings) -> ExtractSettings:
     """The teacher and the images that its layers are ranked on: the sample that `layerprobe extract` draws."""
-    return ExtractConfig(plan.teacher, plan.data, plan.output, device=plan.training.device)
+    return ExtractSettings(model=plan.teacher, data=plan.data, output=plan.output, device=plan.training.device)
 
 
 def student_similarity(
-    teacher: GramFile, sample: ExtractConfig, student: ModelSettings, layers: Sequence[str], progress: Progress = silent
+    teacher: GramFile,
+    sample: ExtractSettings,
+    student: ModelSettings,
+    layers: Sequence[str],
+    progress: Progress = silent,
 ) -> Similarity:
     """What a teacher's layers have in common with those of its untrained student: linear CKA.
 
@@ -151,12 +154,11 @@ def student_similarity(
     like = Preprocessing.from_dict(teacher.provenance["preprocessing"])
     data = sample.data.replaced(image_size=like.image_size[0], mean=like.mean, std=like.std)
     with tempfile.TemporaryDirectory() as folder:
-        config = replace(
-            sample,
+        config = sample.replaced(
             model=student.replaced(weights=RANDOM),
             data=data,
             output=Path(folder) / "student.h5",
-            layers=tuple(layers),
+            layers=LayerChoice.of(layers),
         )
         with extract_grams(config, progress=progress) as own:
             return layer_similarity(teacher, own, device=resolve_device(sample.device), progress=progress)
@@ -185,7 +187,7 @@ def _similarity(plan: DistillSettings, taught: Sequence[Layer], progress: Progre
     sample = teacher_sample(plan)
     with (
         tempfile.TemporaryDirectory() as folder,
-        extract_grams(replace(sample, output=Path(folder) / "teacher.h5"), progress=progress) as grams,
+        extract_grams(sample.replaced(output=Path(folder) / "teacher.h5"), progress=progress) as grams,
     ):
         return student_similarity(grams, sample, plan.student, [layer.name for layer in taught], progress)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extraction.job import Job, prepare
 from layerprobe.features.extraction.memory import features_of, half_of_free_memory, layer_groups
 from layerprobe.features.hdf5.gram_file import FORMAT as GRAM_FORMAT
@@ -20,6 +19,7 @@ from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.geometry.gram import gram_matrix
 from layerprobe.records import Gram, Progress, StoredLayer, silent
 from layerprobe.runtime.devices import resolve_device
+from layerprobe.settings.extract import BYTES_PER_GB, ExtractSettings
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def gram_of(source: FeatureFile | GramFile, stored: StoredLayer, device: torch.d
         raise LayerprobeError(f"layer {stored.layer.name!r} of {source.path}: {error}; extract it again") from None
 
 
-def extract_grams(config: ExtractConfig, memory: float | None = None, progress: Progress = silent) -> GramFile:
+def extract_grams(config: ExtractSettings, memory: float | None = None, progress: Progress = silent) -> GramFile:
     """Compute the Gram matrix of every layer in a forward pass, and write no features.
 
     The features of all images must be at hand for their products. They are kept in memory, as many layers at a time as
@@ -67,7 +67,7 @@ def extract_grams(config: ExtractConfig, memory: float | None = None, progress: 
 
     Args:
         config: what to extract.
-        memory: bytes that features may take; None: half of what is free.
+        memory: bytes that features may take; None: what the settings say, else half of what is free.
         progress: told while images pass through.
 
     Returns:
@@ -80,7 +80,8 @@ def extract_grams(config: ExtractConfig, memory: float | None = None, progress: 
         raise LayerprobeError(f"{config.output} exists; --overwrite replaces it, or name another --output")
     device = resolve_device(config.device)
     job = prepare(config, device)
-    groups = layer_groups(job, memory or half_of_free_memory())
+    own = config.memory * BYTES_PER_GB if config.memory else None
+    groups = layer_groups(job, memory or own or half_of_free_memory())
     passes = "1 pass" if len(groups) == 1 else f"{len(groups)} passes"
     n = len(job.plan.labels)
     size = format_size(len(job.plan.layers) * n * (n + 1) * 2)

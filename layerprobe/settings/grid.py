@@ -46,7 +46,7 @@ def _choices(values: Any) -> Any:
 
 
 def _seeds(value: Any) -> Any:
-    seeds = list(range(value)) if type(value) is int else value
+    seeds = list(range(value)) if type(value) is int else list(value) if isinstance(value, tuple) else value
     if not isinstance(seeds, list) or not seeds or any(type(seed) is not int or seed < 0 for seed in seeds):
         raise ValueError("a number of seeds or a list of whole numbers")
     return tuple(seeds)

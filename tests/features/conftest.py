@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from layerprobe.features.config import ExtractConfig
 from layerprobe.settings.data import DataSettings
+from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.model import ModelSettings
 
 HOME_MADE = """
@@ -43,12 +43,12 @@ def broken(num_classes):
 
 
 @pytest.fixture
-def config(photos: Path, tmp_path: Path) -> ExtractConfig:
+def config(photos: Path, tmp_path: Path) -> ExtractSettings:
     (tmp_path / "net.py").write_text(HOME_MADE)
-    return ExtractConfig(
-        ModelSettings(name=f"{tmp_path / 'net.py'}:net"),
-        DataSettings(name=str(photos)),
-        tmp_path / "f.h5",
+    return ExtractSettings(
+        model=ModelSettings(name=f"{tmp_path / 'net.py'}:net"),
+        data=DataSettings(name=str(photos)),
+        output=tmp_path / "f.h5",
         samples=15,
         batch_size=4,
     )

@@ -1,6 +1,5 @@
 """Gram matrices without a feature file are those of the feature file."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ import torch
 
 from layerprobe.data.datasets import open_split
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extraction.extract import extract
 from layerprobe.features.hdf5.gram_file import GramFile, write_grams
 from layerprobe.features.hdf5.layout import FilePlan
@@ -18,15 +16,16 @@ from layerprobe.ranking.grams import extract_grams, gram_of, open_source
 from layerprobe.ranking.rank import rank
 from layerprobe.records import Layer, StoredLayer
 from layerprobe.settings.data import DataSettings
+from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.model import ModelSettings
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> ExtractConfig:
-    return ExtractConfig(
-        ModelSettings(name="cifar:resnet20", weights="random"),
-        DataSettings(name="digits"),
-        tmp_path / "f.h5",
+def config(tmp_path: Path) -> ExtractSettings:
+    return ExtractSettings(
+        model=ModelSettings(name="cifar:resnet20", weights="random"),
+        data=DataSettings(name="digits"),
+        output=tmp_path / "f.h5",
         samples=60,
         batch_size=16,
         layers=("layer1.0", "layer3.*", "-1"),
@@ -34,14 +33,14 @@ def config(tmp_path: Path) -> ExtractConfig:
     )
 
 
-def test_grams_in_one_pass_and_in_several(config: ExtractConfig, caplog: pytest.LogCaptureFixture) -> None:
+def test_grams_in_one_pass_and_in_several(config: ExtractSettings, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "layerprobe")
     with extract(config) as file:
         expected = {stored: gram_of(file, stored) for stored in file.layers}
         best = rank(file, top=2)
     largest = max(stored.dimension for stored in expected) * 60 * 4
     for name, memory, passes in (("one.h5", None, "1 pass"), ("more.h5", largest, "2 passes")):
-        with extract_grams(replace(config, output=config.output.with_name(name)), memory) as grams:
+        with extract_grams(config.replaced(output=config.output.with_name(name)), memory) as grams:
             assert passes in caplog.text
             assert tuple(expected) == grams.layers and grams.provenance["model"] == "cifar:resnet20"
             for stored, gram in expected.items():
@@ -59,7 +58,7 @@ def test_grams_in_one_pass_and_in_several(config: ExtractConfig, caplog: pytest.
     assert sorted(path.name for path in config.output.parent.iterdir()) == ["f.h5", "more.h5", "one.h5"]
 
 
-def test_what_is_refused(config: ExtractConfig, tmp_path: Path) -> None:
+def test_what_is_refused(config: ExtractSettings, tmp_path: Path) -> None:
     with pytest.raises(LayerprobeError, match=r"layer 'layer1.0' takes .* MB, more than the 0.0 MB of memory"):
         extract_grams(config, 1000)
     assert not config.output.exists()
@@ -69,14 +68,14 @@ def test_what_is_refused(config: ExtractConfig, tmp_path: Path) -> None:
     with open_source(config.output) as grams:
         assert isinstance(grams, GramFile)
     with pytest.raises(LayerprobeError, match="not a layerprobe feature file"):
-        extract(replace(config))
+        extract(config.replaced())
     with pytest.raises(LayerprobeError, match="no feature file at"):
         open_source(tmp_path / "none.h5")
     with pytest.raises(LayerprobeError, match="no Gram file at"):
         GramFile(tmp_path / "none.h5")
 
 
-def test_values_that_are_not_finite_leave_nothing(config: ExtractConfig, tmp_path: Path) -> None:
+def test_values_that_are_not_finite_leave_nothing(config: ExtractSettings, tmp_path: Path) -> None:
     weights = tmp_path / "w.pth"
     from layerprobe.networks import load_network
 
@@ -84,7 +83,7 @@ def test_values_that_are_not_finite_leave_nothing(config: ExtractConfig, tmp_pat
     with torch.no_grad():
         network.conv1.weight.fill_(float("nan"))
     torch.save(network.state_dict(), weights)
-    broken = replace(config, model=ModelSettings(name="cifar:resnet20", weights=str(weights)))
+    broken = config.replaced(model=ModelSettings(name="cifar:resnet20", weights=str(weights)))
     with pytest.raises(LayerprobeError, match="layer 'layer1.0': the features hold infinite or NaN values"):
         extract_grams(broken)
     assert [path.name for path in tmp_path.iterdir()] == ["w.pth"]

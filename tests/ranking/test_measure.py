@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extraction.extract import extract
 from layerprobe.features.hdf5.gram_file import GramFile, write_grams
 from layerprobe.features.hdf5.layout import FilePlan
@@ -23,18 +22,19 @@ from layerprobe.ranking.measure import Wanted, layer_similarity, measure_layers
 from layerprobe.ranking.rank import rank_network
 from layerprobe.records import Layer, StoredLayer
 from layerprobe.settings.data import DataSettings
+from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.model import ModelSettings
 
 EVERYTHING = Wanted(tuple(FAMILIES), tuple(VIEWS), resamples=8, sizes=(2, 5), seed=3)
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> ExtractConfig:
+def config(tmp_path_factory: pytest.TempPathFactory) -> ExtractSettings:
     path = tmp_path_factory.mktemp("features") / "f.h5"
-    config = ExtractConfig(
-        ModelSettings(name="cifar:resnet20", weights="random"),
-        DataSettings(name="digits"),
-        path,
+    config = ExtractSettings(
+        model=ModelSettings(name="cifar:resnet20", weights="random"),
+        data=DataSettings(name="digits"),
+        output=path,
         samples=60,
         layers=("layer1.0", "-1"),
         device="cpu",
@@ -44,7 +44,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> ExtractConfig:
 
 
 @pytest.fixture
-def features(config: ExtractConfig) -> FeatureFile:
+def features(config: ExtractSettings) -> FeatureFile:
     return FeatureFile(config.output)
 
 
@@ -118,24 +118,24 @@ def test_a_place_that_cannot_be_written_keeps_nothing(features: FeatureFile, tmp
     assert not list(tmp_path.iterdir())
 
 
-def test_the_fingerprint_is_that_of_the_content(config: ExtractConfig, features: FeatureFile, tmp_path: Path) -> None:
+def test_the_fingerprint_is_that_of_the_content(config: ExtractSettings, features: FeatureFile, tmp_path: Path) -> None:
     same, other = tmp_path / "same.h5", tmp_path / "other.h5"
-    with extract(replace(config, output=same)) as again, extract(replace(config, output=other, seed=1)) as different:
+    with extract(config.replaced(output=same)) as again, extract(config.replaced(output=other, seed=1)) as different:
         assert again.fingerprint == features.fingerprint != different.fingerprint
     with (
-        extract_grams(replace(config, output=tmp_path / "g.h5")) as grams,
-        extract_grams(replace(config, output=tmp_path / "o.h5", seed=1)) as others,
+        extract_grams(config.replaced(output=tmp_path / "g.h5")) as grams,
+        extract_grams(config.replaced(output=tmp_path / "o.h5", seed=1)) as others,
     ):
         assert grams.fingerprint not in (features.fingerprint, others.fingerprint)
 
 
-def test_similarity_within_and_between_files(config: ExtractConfig, features: FeatureFile, tmp_path: Path) -> None:
+def test_similarity_within_and_between_files(config: ExtractSettings, features: FeatureFile, tmp_path: Path) -> None:
     cache = StatisticsCache(tmp_path / "kept.npz", "key")
     own = layer_similarity(features, cache=cache)
     assert own.cka.shape == (2, 2) and torch.allclose(own.cka.diagonal(), torch.ones(2, dtype=torch.float64))
     assert torch.equal(layer_similarity(features, cache=StatisticsCache(tmp_path / "kept.npz", "key")).cka, own.cka)
-    student = replace(
-        config, model=ModelSettings(name="cifar:resnet32", weights="random"), output=tmp_path / "s.h5", layers=("1-3",)
+    student = config.replaced(
+        model=ModelSettings(name="cifar:resnet32", weights="random"), output=tmp_path / "s.h5", layers=("1-3",)
     )
     with extract(student) as file:
         both = layer_similarity(features, file)
@@ -143,9 +143,11 @@ def test_similarity_within_and_between_files(config: ExtractConfig, features: Fe
     assert [layer.index for layer in both.second] == [1, 2, 3]
 
 
-def test_layers_of_other_images_are_not_compared(config: ExtractConfig, features: FeatureFile, tmp_path: Path) -> None:
+def test_layers_of_other_images_are_not_compared(
+    config: ExtractSettings, features: FeatureFile, tmp_path: Path
+) -> None:
     with (
-        extract(replace(config, output=tmp_path / "o.h5", seed=1)) as other,
+        extract(config.replaced(output=tmp_path / "o.h5", seed=1)) as other,
         pytest.raises(LayerprobeError, match="hold other images, or the same in another order; extract both"),
     ):
         layer_similarity(features, other)

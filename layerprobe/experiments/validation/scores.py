@@ -6,7 +6,7 @@ import inspect
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from layerprobe.ranking.grams import extract_grams
 from layerprobe.ranking.rank import rank
 from layerprobe.records import Gram, Progress, Similarity, silent
 from layerprobe.runtime.devices import resolve_device
+from layerprobe.settings.layer_choice import LayerChoice
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.run import DistillSettings
 
@@ -152,8 +153,8 @@ def measure_scores(subject: Subject, progress: Progress = silent) -> dict[str, A
     """
     plan = subject.plan
     with tempfile.TemporaryDirectory() as folder:
-        sample = replace(teacher_sample(plan), samples=subject.samples, output=Path(folder) / "teacher.h5")
-        with extract_grams(replace(sample, layers=tuple(subject.layers)), progress=progress) as grams:
+        sample = teacher_sample(plan).replaced(samples=subject.samples, output=Path(folder) / "teacher.h5")
+        with extract_grams(sample.replaced(layers=LayerChoice.of(subject.layers)), progress=progress) as grams:
             scores = _scores(grams, plan, subject.own, progress)
             cka = {
                 pair: _cka(student_similarity(grams, sample, learner.student, learner.layers, progress))

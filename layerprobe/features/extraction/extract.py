@@ -9,21 +9,21 @@ import shutil
 from pathlib import Path
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extraction.forward import missing_rows, write_rows
 from layerprobe.features.extraction.job import Job, prepare
-from layerprobe.features.hdf5.layout import check_dtype, format_size
+from layerprobe.features.hdf5.layout import format_size
 from layerprobe.features.hdf5.reader import FeatureFile, what_follows
 from layerprobe.features.hdf5.resume import file_state, open_existing, recheck_rows
 from layerprobe.features.hdf5.writer import FeatureFileWriter
 from layerprobe.records import Progress, silent
 from layerprobe.runtime.devices import resolve_device
 from layerprobe.runtime.processes import Processes, join_processes
+from layerprobe.settings.extract import ExtractSettings
 
 _log = logging.getLogger(__name__)
 
 
-def extract(config: ExtractConfig, progress: Progress = silent) -> FeatureFile:
+def extract(config: ExtractSettings, progress: Progress = silent) -> FeatureFile:
     """Run a class-balanced sample of images through a model and write the features of its layers.
 
     An unfinished file of the same extraction is gone on with, a complete one is left as it is. Under
@@ -50,8 +50,7 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> FeatureFile:
     return FeatureFile(config.output)
 
 
-def _check_output(config: ExtractConfig) -> None:
-    check_dtype(config.dtype)
+def _check_output(config: ExtractSettings) -> None:
     if config.output.is_dir():
         raise LayerprobeError(f"{config.output} is a folder; --output names the HDF5 file to write")
     if config.output.exists() and not config.overwrite:
@@ -63,7 +62,7 @@ def _is_complete(path: Path) -> bool:
         return file.complete
 
 
-def _prepare_file(config: ExtractConfig, job: Job, progress: Progress) -> FeatureFileWriter | None:
+def _prepare_file(config: ExtractSettings, job: Job, progress: Progress) -> FeatureFileWriter | None:
     """Lay the file out, or go on with the one that is there; None where that is complete.
 
     Until the writer is closed, no other run can write, replace or delete the file.
@@ -88,7 +87,7 @@ def _prepare_file(config: ExtractConfig, job: Job, progress: Progress) -> Featur
     return None
 
 
-def _announce(config: ExtractConfig, job: Job) -> None:
+def _announce(config: ExtractSettings, job: Job) -> None:
     """Say what will be written, and refuse what doesn't fit the disk."""
     network, plan = job.network, job.plan
     _log.info("model: %s, weights: %s", network.name, network.weights)
@@ -123,7 +122,9 @@ def _allocated(path: Path) -> int:
     return getattr(status, "st_blocks", 0) * 512 or status.st_size
 
 
-def _fill(config: ExtractConfig, job: Job, writer: FeatureFileWriter, processes: Processes, progress: Progress) -> None:
+def _fill(
+    config: ExtractSettings, job: Job, writer: FeatureFileWriter, processes: Processes, progress: Progress
+) -> None:
     """Write the rows that the file lacks; say how far it got if it can't."""
     rows = len(job.plan.labels)
     try:

@@ -13,14 +13,13 @@ from layerprobe.data.datasets import open_split
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.loading import Pixels, batches, make_loader
 from layerprobe.data.sampling import Sample, all_rows, balanced_sample
-from layerprobe.errors import LayerprobeError
-from layerprobe.features.config import ExtractConfig
-from layerprobe.features.extraction.reduce import Step, plan_reduction
+from layerprobe.features.extraction.reduce import Reduction, Step, plan_reduction
 from layerprobe.features.hdf5.layout import FilePlan
 from layerprobe.layers.selection import find_layers
 from layerprobe.layers.tokens import token_layout
 from layerprobe.networks import Network, load_network
 from layerprobe.records import StoredLayer
+from layerprobe.settings.extract import ExtractSettings
 
 _SMALL = 64
 """Images up to this height and width make a batch of 128 on a CPU too."""
@@ -51,7 +50,7 @@ class Job:
     batch_size: int
 
 
-def prepare(config: ExtractConfig, device: torch.device) -> Job:
+def prepare(config: ExtractSettings, device: torch.device) -> Job:
     """Open the images, load the network, choose layers and lay out what will be written.
 
     Raises:
@@ -60,9 +59,9 @@ def prepare(config: ExtractConfig, device: torch.device) -> Job:
     dataset = open_split(config.data, config.split)
     sample = _draw(config, dataset)
     network = load_network(config.model, config.data, dataset)
-    layers = find_layers(network.layers, config.layers, network.name)
+    layers = find_layers(network.layers, config.layers.names if config.layers else None, network.name)
     tokens = token_layout(network.module, network.preprocessing.image_size)
-    stored = plan_reduction(layers, config.reduction, tokens)
+    stored = plan_reduction(layers, _reduction(config), tokens)
     images = Pixels(dataset, sample.rows, network.preprocessing)
     precision = _precision(config.amp, device)
     plan = FilePlan(
@@ -90,11 +89,14 @@ def prepare(config: ExtractConfig, device: torch.device) -> Job:
     return Job(images, network, sample, stored, plan, device, precision, batch_size)
 
 
-def _draw(config: ExtractConfig, dataset: ImageDataset) -> Sample:
+def _reduction(config: ExtractSettings) -> Reduction:
+    """What is done to large features."""
+    return Reduction(config.pool, config.tokens, config.project, config.seed)
+
+
+def _draw(config: ExtractSettings, dataset: ImageDataset) -> Sample:
     if config.samples == "all":
         return all_rows(dataset.labels)
-    if isinstance(config.samples, str):
-        raise LayerprobeError(f"--samples is a number of images or 'all', not {config.samples!r}")
     return balanced_sample(dataset.labels, config.samples, seed=config.seed, num_classes=len(dataset.classes))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -143,23 +142,12 @@ class Reduction:
         tokens: of the tokens of transformer layers, ``cls``, ``mean`` (of the patch tokens) or ``all``.
         project: layers of more features than this are projected to so many.
         seed: of the projection.
-
-    Raises:
-        LayerprobeError: if one of them is malformed.
     """
 
     pool: str | None = None
     tokens: str = "all"
     project: int | None = None
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.pool is not None and not re.fullmatch(r"(avg|max):[1-9]\d*", self.pool):
-            raise LayerprobeError(f"--pool is avg:H or max:H, with H pixels of height and width; not {self.pool!r}")
-        if self.tokens not in TOKENS:
-            raise LayerprobeError(f"--tokens is one of {', '.join(TOKENS)}; not {self.tokens!r}")
-        if self.project is not None and self.project < 1:
-            raise LayerprobeError(f"--project is a number of features, at least 1; not {self.project}")
 
 
 def plan_steps(layer: Layer, reduction: Reduction, tokens: TokenLayout) -> tuple[Step, ...]:

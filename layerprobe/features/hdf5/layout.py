@@ -23,7 +23,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.locks import give_name, open_alone
 from layerprobe.files import temporary_name
 from layerprobe.records import StoredLayer
@@ -68,16 +67,6 @@ class FilePlan:
     def size(self) -> int:
         """Bytes of features that the file will hold."""
         return len(self.labels) * bytes_per_image(self.layers, self.dtype)
-
-
-def check_dtype(dtype: str) -> None:
-    """Refuse a type that features aren't stored in.
-
-    Raises:
-        LayerprobeError: if it is neither ``float16`` nor ``float32``.
-    """
-    if dtype not in ("float16", "float32"):
-        raise LayerprobeError(f"--dtype is float16 or float32, not {dtype!r}")
 
 
 def bytes_per_image(layers: Sequence[StoredLayer], dtype: str) -> int:

@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extraction.extract import extract
 from layerprobe.features.hdf5.reader import FeatureFile
+from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.run import DistillSettings
 
@@ -19,7 +19,11 @@ from layerprobe.settings.run import DistillSettings
 @pytest.fixture
 def file(small: DistillSettings, tmp_path: Path) -> Path:
     path = tmp_path / "teacher.h5"
-    extract(ExtractConfig(small.teacher, small.data, path, samples="all", layers=("layer2.0", "layer3.1"))).close()
+    extract(
+        ExtractSettings(
+            model=small.teacher, data=small.data, output=path, samples="all", layers=("layer2.0", "layer3.1")
+        )
+    ).close()
     return path
 
 
@@ -65,7 +69,7 @@ def test_what_does_not_belong_together_is_refused(small: DistillSettings, file: 
 
     def extracted(name: str, **changes: object) -> Path:
         settings = {"samples": "all", "layers": ("layer2.0", "layer3.1"), **changes}
-        extract(ExtractConfig(small.teacher, small.data, tmp_path / name, **settings)).close()
+        extract(ExtractSettings(model=small.teacher, data=small.data, output=tmp_path / name, **settings)).close()
         return tmp_path / name
 
     refuse("kd needs more of a teacher than the features that --teacher-features holds", method="kd", layers=None)

@@ -71,7 +71,7 @@ def test_a_ranking_is_no_key_of_a_run() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"methods": ["kd"], "colour": 1}, "g.yaml: there is no setting 'colour'; known: 'title'"),
+        ({"methods": ["kd"], "colour": 1}, "g.yaml: there is no setting 'colour'; closest: 'common'"),
         ({"methods": []}, "g.yaml: methods is empty; a grid has pairs and methods at least"),
         ({"methods": ["kdd"]}, "g.yaml: kdd: method: no method 'kdd'; closest: 'kd'"),
         ({"methods": {"kd": {"training": {"epoch": 3}}}}, "kd: there is no setting 'training.epoch'; closest"),
@@ -118,5 +118,5 @@ def test_files_that_are_no_grid(tmp_path: Path) -> None:
     with pytest.raises(LayerprobeError, match="no grid file at"):
         load_grid(tmp_path / "none.yaml")
     (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(LayerprobeError, match="is not a text file"):
+    with pytest.raises(LayerprobeError, match="is not text in UTF-8"):
         load_grid(tmp_path / "b.yaml")

@@ -16,7 +16,6 @@ from layerprobe.experiments.validation.candidates import spread_out
 from layerprobe.experiments.validation.results import read_validation
 from layerprobe.experiments.validation.scores import LayerScore, Subject, load_scores, measure_scores, read_scores
 from layerprobe.experiments.validation.validate import prepare_validation, validate
-from layerprobe.features.config import ExtractConfig
 from layerprobe.models.zoo import build_model
 from layerprobe.ranking.grams import extract_grams
 from layerprobe.ranking.measure import layer_similarity
@@ -24,6 +23,7 @@ from layerprobe.ranking.rank import rank
 from layerprobe.records import Gram, Progress, Run
 from layerprobe.settings.compare import CompareSettings
 from layerprobe.settings.data import DataSettings
+from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.model import ModelSettings
 
 DIGITS = DataSettings(name="digits", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -68,8 +68,12 @@ def test_students_of_every_candidate_and_the_scores_that_foretold_them(digits_te
     teacher = ModelSettings(name="cifar:resnet20", weights=str(digits_teacher.weights))
     student = ModelSettings(name="cifar:resnet20", weights="random")
     with (
-        extract_grams(ExtractConfig(teacher, DIGITS, tmp_path / "t.h5", samples=60, device="cpu")) as ours,
-        extract_grams(ExtractConfig(student, DIGITS, tmp_path / "s.h5", samples=60, device="cpu")) as theirs,
+        extract_grams(
+            ExtractSettings(model=teacher, data=DIGITS, output=tmp_path / "t.h5", samples=60, device="cpu")
+        ) as ours,
+        extract_grams(
+            ExtractSettings(model=student, data=DIGITS, output=tmp_path / "s.h5", samples=60, device="cpu")
+        ) as theirs,
     ):
         ranking = {one.layer.name: one.statistics for one in rank(ours, resamples=0, families=("logme",)).geometries}
         similarity = layer_similarity(ours, theirs)

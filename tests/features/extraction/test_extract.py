@@ -1,7 +1,5 @@
 """Extraction: every row is the right image's, in every layer."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -9,21 +7,21 @@ from torch import nn
 
 from layerprobe.data.datasets import open_dataset
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extraction import extract as module
 from layerprobe.features.extraction import reduce
 from layerprobe.features.extraction.extract import extract
 from layerprobe.features.extraction.job import prepare
 from layerprobe.features.extraction.reduce import Project
 from layerprobe.networks import load_network
+from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.model import ModelSettings
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_rows_are_the_images_features(config: ExtractConfig, workers: int) -> None:
+def test_rows_are_the_images_features(config: ExtractSettings, workers: int) -> None:
     dataset = open_dataset(config.data.name)
     network = load_network(config.model, config.data, dataset)
-    with extract(replace(config, workers=workers)) as file:
+    with extract(config.replaced(workers=workers)) as file:
         assert torch.bincount(file.labels).tolist() == [5, 5, 5]
         assert [stored.layer for stored in file.layers] == list(network.layers)
         assert [stored.layer.name for stored in file.layers] == ["act", "head.input"]
@@ -37,8 +35,8 @@ def test_rows_are_the_images_features(config: ExtractConfig, workers: int) -> No
             assert torch.allclose(file.features(1, position, position + 1)[0], expected.mean(dim=(1, 2)), atol=1e-5)
 
 
-def test_provenance(config: ExtractConfig) -> None:
-    with extract(replace(config, seed=3)) as file:
+def test_provenance(config: ExtractSettings) -> None:
+    with extract(config.replaced(seed=3)) as file:
         source = file.provenance
     assert source["model"] == config.model.name and source["split"] == "train" and source["population"] == 36
     assert source["sample"]["seed"] == 3 and source["sample"]["per_class"] == 5
@@ -46,80 +44,80 @@ def test_provenance(config: ExtractConfig) -> None:
     assert len(source["weights_sha256"]) == 64
 
 
-def test_chosen_layers_and_every_image(config: ExtractConfig) -> None:
-    with extract(replace(config, layers=("-1",), samples="all", split="test")) as file:
+def test_chosen_layers_and_every_image(config: ExtractSettings) -> None:
+    with extract(config.replaced(layers=("-1",), samples="all", split="test")) as file:
         assert [stored.layer.index for stored in file.layers] == [1]
         assert file.provenance["rows"] == 12 and file.features(1).shape == (12, 4)
 
 
 def test_a_huge_map_is_pooled_and_says_so(
-    config: ExtractConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    config: ExtractSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with extract(config) as file:
         whole = file.features(0)
     monkeypatch.setattr(reduce, "LARGEST_DIMENSION", 4 * 8 * 8)
-    with extract(replace(config, overwrite=True)) as file:
+    with extract(config.replaced(overwrite=True)) as file:
         stored = file.layers[0]
         assert (stored.layer.shape, stored.shape, stored.reduction) == ((4, 32, 32), (4, 8, 8), "avg:8x8")
         assert torch.allclose(file.features(0), nn.functional.avg_pool2d(whole, 4), atol=1e-6)
     assert "act has 4096 features: pooled (avg:8x8)" in caplog.text
 
 
-def test_float16_holds_what_fits_and_stops_at_what_does_not(config: ExtractConfig) -> None:
+def test_float16_holds_what_fits_and_stops_at_what_does_not(config: ExtractSettings) -> None:
     with extract(config) as file:
         exact = file.features(0)
-    with extract(replace(config, dtype="float16", overwrite=True)) as file:
+    with extract(config.replaced(dtype="float16", overwrite=True)) as file:
         assert torch.equal(file.features(0), exact.half())
     loud = ModelSettings(name=config.model.name.replace(":net", ":loud"))
     with pytest.raises(LayerprobeError, match=r"layer 'act' has values beyond float16 \(65504\); use --dtype float32"):
-        extract(replace(config, model=loud, dtype="float16", overwrite=True))
+        extract(config.replaced(model=loud, dtype="float16", overwrite=True))
     assert not config.output.exists()
 
 
-def test_a_run_in_16_bits_says_so_and_is_close(config: ExtractConfig) -> None:
+def test_a_run_in_16_bits_says_so_and_is_close(config: ExtractSettings) -> None:
     with extract(config) as file:
         exact = file.features("head.input")
         assert file.provenance["precision"] == "float32"
-    with extract(replace(config, amp=True, overwrite=True)) as file:
+    with extract(config.replaced(amp=True, overwrite=True)) as file:
         assert file.provenance["precision"] == "bfloat16"
         rounded = file.features("head.input")
     assert not torch.equal(rounded, exact) and torch.allclose(rounded, exact, rtol=0.05, atol=0.05)
 
 
-def test_values_that_are_not_finite_are_named(config: ExtractConfig, caplog: pytest.LogCaptureFixture) -> None:
-    nan = replace(config, model=ModelSettings(name=config.model.name.replace(":net", ":broken")))
+def test_values_that_are_not_finite_are_named(config: ExtractSettings, caplog: pytest.LogCaptureFixture) -> None:
+    nan = config.replaced(model=ModelSettings(name=config.model.name.replace(":net", ":broken")))
     extract(nan).close()
     assert caplog.text.count("layer 'act' has values that are not finite: look at the weights") == 1
     with pytest.raises(LayerprobeError, match="layer 'act' has values that are not finite; leave --amp out"):
-        extract(replace(nan, amp=True, overwrite=True))
+        extract(nan.replaced(amp=True, overwrite=True))
 
 
-def test_reduced_layers(config: ExtractConfig) -> None:
+def test_reduced_layers(config: ExtractSettings) -> None:
     with extract(config) as file:
         whole = file.features("act")
-    with extract(replace(config, pool="max:4", project=40, overwrite=True)) as file:
+    with extract(config.replaced(pool="max:4", project=40, overwrite=True)) as file:
         assert [stored.shape for stored in file.layers] == [(40,), (4,)]
         assert file.layers[0].reduction == "max:4x4; sparse-projection:40 seed 0"
         expected = Project(40, 0, 0)(nn.functional.max_pool2d(whole, 8))
         assert torch.allclose(file.features("act"), expected, atol=1e-5)
 
 
-def test_a_projection_of_features_in_16_bits_is_in_32(config: ExtractConfig) -> None:
-    with extract(replace(config, amp=True)) as file:
+def test_a_projection_of_features_in_16_bits_is_in_32(config: ExtractSettings) -> None:
+    with extract(config.replaced(amp=True)) as file:
         whole = file.features("act")
-    with extract(replace(config, amp=True, project=40, overwrite=True)) as file:
+    with extract(config.replaced(amp=True, project=40, overwrite=True)) as file:
         assert torch.allclose(file.features("act"), Project(40, 0, 0)(whole), rtol=1e-5, atol=1e-5)
 
 
-def test_bad_requests(config: ExtractConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(LayerprobeError, match="--dtype is float16 or float32, not 'int8'"):
-        extract(replace(config, dtype="int8"))
+def test_bad_requests(config: ExtractSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LayerprobeError, match="dtype is one of 'float32', 'float16'; not 'int8'"):
+        extract(config.replaced(dtype="int8"))
     with pytest.raises(LayerprobeError, match="layer 'lair' is not in"):
-        extract(replace(config, layers=("lair",)))
+        extract(config.replaced(layers=("lair",)))
     with pytest.raises(LayerprobeError, match="cifar:resnet20 comes without weights"):
-        extract(replace(config, model=ModelSettings(name="cifar:resnet20")))
-    with pytest.raises(LayerprobeError, match="--device is one of auto, cpu"):
-        extract(replace(config, device="tpu"))
+        extract(config.replaced(model=ModelSettings(name="cifar:resnet20")))
+    with pytest.raises(LayerprobeError, match="device is one of auto, cpu"):
+        extract(config.replaced(device="tpu"))
     usage = module.shutil.disk_usage(config.output.parent)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(
@@ -128,9 +126,9 @@ def test_bad_requests(config: ExtractConfig, monkeypatch: pytest.MonkeyPatch) ->
         extract(config)
 
 
-def test_batches_of_large_images_are_smaller_on_a_cpu(config: ExtractConfig) -> None:
+def test_batches_of_large_images_are_smaller_on_a_cpu(config: ExtractSettings) -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    default = replace(config, batch_size=None)
-    large = replace(default, data=replace(default.data, image_size=224))
+    default = config.replaced(batch_size=None)
+    large = default.replaced(data=default.data.replaced(image_size=224))
     sizes = [prepare(one, device).batch_size for one in (config, default, large) for device in (cpu, cuda)]
     assert sizes == [4, 4, 128, 128, 32, 128]

@@ -95,20 +95,6 @@ def test_what_fits_no_layer_is_refused() -> None:
         plan_reduction([TOKENS], Reduction(pool="avg:4"), CLASS_TOKEN)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"pool": "mean:4"}, r"--pool is avg:H or max:H, .*; not 'mean:4'"),
-        ({"pool": "avg:0"}, "--pool is avg:H or max:H"),
-        ({"tokens": "first"}, "--tokens is one of cls, mean, all; not 'first'"),
-        ({"project": 0}, "--project is a number of features, at least 1; not 0"),
-    ],
-)
-def test_malformed_reductions_are_refused(wrong: dict[str, object], message: str) -> None:
-    with pytest.raises(LayerprobeError, match=message):
-        Reduction(**wrong)
-
-
 def test_projection_follows_the_documented_law() -> None:
     """Squared lengths are kept on average, with the variance of Li, Hastie and Church (KDD 2006, lemma 4)."""
     dimension, target, draws = 400, 20, 400

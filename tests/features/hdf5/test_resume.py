@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,7 +18,6 @@ import torch
 from PIL import Image
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extraction import extract as module
 from layerprobe.features.extraction.extract import extract
 from layerprobe.features.extraction.job import prepare
@@ -30,6 +28,7 @@ from layerprobe.records import Progress
 from layerprobe.runtime import processes
 from layerprobe.runtime.processes import Processes
 from layerprobe.settings.data import DataSettings
+from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.model import ModelSettings
 
 COMMAND = (
@@ -69,9 +68,9 @@ def file_is_complete(path: Path) -> bool:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_an_interrupted_run_goes_on(config: ExtractConfig, dtype: str, caplog: pytest.LogCaptureFixture) -> None:
-    config = replace(config, dtype=dtype)
-    extract(replace(config, output=config.output.with_name("whole.h5"))).close()
+def test_an_interrupted_run_goes_on(config: ExtractSettings, dtype: str, caplog: pytest.LogCaptureFixture) -> None:
+    config = config.replaced(dtype=dtype)
+    extract(config.replaced(output=config.output.with_name("whole.h5"))).close()
     caplog.set_level("INFO", "layerprobe")
     for rows in (4, 8):
         with pytest.raises(KeyboardInterrupt):
@@ -86,7 +85,7 @@ def test_an_interrupted_run_goes_on(config: ExtractConfig, dtype: str, caplog: p
     assert contents(config.output) == contents(config.output.with_name("whole.h5"))
 
 
-def test_a_run_that_wrote_nothing_leaves_nothing(config: ExtractConfig) -> None:
+def test_a_run_that_wrote_nothing_leaves_nothing(config: ExtractSettings) -> None:
     with pytest.raises(KeyboardInterrupt):
         extract(config, _stop_at_once)
     assert not config.output.exists()
@@ -97,18 +96,18 @@ def _stop_at_once(what: str, done: int, total: int) -> None:
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_another_runs_file_is_left_alone(config: ExtractConfig, overwrite: bool) -> None:
+def test_another_runs_file_is_left_alone(config: ExtractSettings, overwrite: bool) -> None:
     """Also while it has no row yet."""
 
     def start_another(what: str, done: int, total: int) -> None:
         with pytest.raises(LayerprobeError, match="f.h5 is being written by another process"):
-            extract(replace(config, overwrite=overwrite))
+            extract(config.replaced(overwrite=overwrite))
 
     extract(config, start_another).close()
     assert file_is_complete(config.output)
 
 
-def test_a_file_is_not_replaced_while_its_rows_are_checked(config: ExtractConfig) -> None:
+def test_a_file_is_not_replaced_while_its_rows_are_checked(config: ExtractSettings) -> None:
     with pytest.raises(KeyboardInterrupt):
         extract(config, stop_after(8))
     seen = []
@@ -117,7 +116,7 @@ def test_a_file_is_not_replaced_while_its_rows_are_checked(config: ExtractConfig
         seen.append(what)
         if what == "verify":
             with pytest.raises(LayerprobeError, match="f.h5 is being written by another process"):
-                extract(replace(config, overwrite=True))
+                extract(config.replaced(overwrite=True))
 
     extract(config, start_another).close()
     assert "verify" in seen and file_is_complete(config.output)
@@ -129,7 +128,7 @@ class _Alone(Processes):
 
 
 def test_a_run_that_lacks_the_last_mark_alone_says_so(
-    config: ExtractConfig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    config: ExtractSettings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(writer: FeatureFileWriter) -> None:
         raise KeyboardInterrupt
@@ -142,7 +141,7 @@ def test_a_run_that_lacks_the_last_mark_alone_says_so(
 
 
 def test_another_process_of_the_run_does_not_remove_the_file(
-    config: ExtractConfig, monkeypatch: pytest.MonkeyPatch
+    config: ExtractSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_file(config.output, prepare(config, torch.device("cpu")).plan)
     monkeypatch.setattr(module, "join_processes", lambda device: _Alone(1, 2))
@@ -151,7 +150,7 @@ def test_another_process_of_the_run_does_not_remove_the_file(
     assert config.output.exists()
 
 
-def test_what_stopped_a_run_is_said_though_its_file_is_gone(config: ExtractConfig) -> None:
+def test_what_stopped_a_run_is_said_though_its_file_is_gone(config: ExtractSettings) -> None:
     def stop(what: str, done: int, total: int) -> None:
         config.output.unlink()
         config.output.write_text("mine")
@@ -162,7 +161,7 @@ def test_what_stopped_a_run_is_said_though_its_file_is_gone(config: ExtractConfi
     assert config.output.read_text() == "mine"
 
 
-def test_an_error_on_leaving_hides_nothing(config: ExtractConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_on_leaving_hides_nothing(config: ExtractSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(writer: FeatureFileWriter) -> None:
         raise OSError("no such disk")
 
@@ -171,13 +170,13 @@ def test_an_error_on_leaving_hides_nothing(config: ExtractConfig, monkeypatch: p
         extract(config, _stop_at_once)
 
 
-def test_a_finished_file_is_left_as_it_is(config: ExtractConfig, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_finished_file_is_left_as_it_is(config: ExtractSettings, caplog: pytest.LogCaptureFixture) -> None:
     extract(config).close()
     before = config.output.read_bytes()
     caplog.set_level("INFO", "layerprobe")
     extract(config).close()
     assert "is complete: nothing to do" in caplog.text and config.output.read_bytes() == before
-    extract(replace(config, overwrite=True)).close()
+    extract(config.replaced(overwrite=True)).close()
     assert "going on" not in caplog.text
 
 
@@ -198,7 +197,7 @@ def test_a_finished_file_is_left_as_it_is(config: ExtractConfig, caplog: pytest.
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_another_extraction_is_refused(
-    config: ExtractConfig, change: Mapping[str, object], difference: str, finished: bool
+    config: ExtractSettings, change: Mapping[str, object], difference: str, finished: bool
 ) -> None:
     if finished:
         extract(config).close()
@@ -207,18 +206,18 @@ def test_another_extraction_is_refused(
             extract(config, stop_after(4))
     before = config.output.read_bytes()
     if "mean" in change:
-        change = {"data": replace(config.data, mean=change["mean"], std=(0.2,))}
+        change = {"data": config.data.replaced(mean=change["mean"], std=(0.2,))}
     elif "model" in change:
         change = {"model": ModelSettings(name=config.model.name.replace(":net", ":loud"))}
     state = "exists" if finished else "is unfinished"
     with pytest.raises(
         LayerprobeError, match=rf"f.h5 {state}, and is another extraction \(.*{difference}.*--overwrite"
     ):
-        extract(replace(config, **change))
+        extract(config.replaced(**change))
     assert config.output.read_bytes() == before
 
 
-def test_other_weights_and_other_pixels_are_refused(config: ExtractConfig, photos: Path) -> None:
+def test_other_weights_and_other_pixels_are_refused(config: ExtractSettings, photos: Path) -> None:
     extract(config).close()
     source = config.output.parent / "net.py"
     source.write_text(source.read_text().replace("manual_seed(0)", "manual_seed(1)"))
@@ -232,21 +231,21 @@ def test_other_weights_and_other_pixels_are_refused(config: ExtractConfig, photo
         extract(config)
 
 
-def test_what_is_not_a_feature_file_is_kept(config: ExtractConfig) -> None:
+def test_what_is_not_a_feature_file_is_kept(config: ExtractSettings) -> None:
     config.output.write_text("mine")
     with pytest.raises(LayerprobeError, match=r"f.h5 exists \(.* is not an HDF5 file.*\); --overwrite replaces it"):
         extract(config)
     assert config.output.read_text() == "mine"
-    extract(replace(config, overwrite=True)).close()
+    extract(config.replaced(overwrite=True)).close()
     with pytest.raises(LayerprobeError, match="is a folder; --output names the HDF5 file"):
-        extract(replace(config, output=config.output.parent))
+        extract(config.replaced(output=config.output.parent))
 
 
 def test_rows_that_a_power_failure_lost_are_computed_again(
-    config: ExtractConfig, caplog: pytest.LogCaptureFixture
+    config: ExtractSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Marks and checksums reached the disk, the features of two rows did not."""
-    extract(replace(config, output=config.output.with_name("whole.h5"))).close()
+    extract(config.replaced(output=config.output.with_name("whole.h5"))).close()
     with pytest.raises(KeyboardInterrupt):
         extract(config, stop_after(12))
     with h5py.File(config.output, "r+") as file:
@@ -257,8 +256,8 @@ def test_rows_that_a_power_failure_lost_are_computed_again(
     assert contents(config.output) == contents(config.output.with_name("whole.h5"))
 
 
-def test_an_image_that_cannot_be_read_stops_the_run_and_no_more(config: ExtractConfig, photos: Path) -> None:
-    config = replace(config, samples="all", batch_size=1)
+def test_an_image_that_cannot_be_read_stops_the_run_and_no_more(config: ExtractSettings, photos: Path) -> None:
+    config = config.replaced(samples="all", batch_size=1)
     path = photos / "train" / "cat" / "01.png"
     whole = path.read_bytes()
     path.write_bytes(whole[:200])
@@ -270,7 +269,7 @@ def test_an_image_that_cannot_be_read_stops_the_run_and_no_more(config: ExtractC
 
 
 @pytest.mark.slow
-def test_ten_kills(config: ExtractConfig, tmp_path: Path) -> None:
+def test_ten_kills(config: ExtractSettings, tmp_path: Path) -> None:
     """SIGKILL at ten random moments of a real process; the last run finishes the file."""
     count = 1200
     for row, pixels in enumerate(np.random.default_rng(0).integers(0, 255, (count, 8, 8, 3), np.uint8)):
@@ -301,7 +300,7 @@ def test_ten_kills(config: ExtractConfig, tmp_path: Path) -> None:
     assert contents(path) == contents(whole)
 
 
-def test_a_run_can_begin_right_after_a_kill(config: ExtractConfig, tmp_path: Path) -> None:
+def test_a_run_can_begin_right_after_a_kill(config: ExtractSettings, tmp_path: Path) -> None:
     """Workers that decode images live on for seconds; they must not hold the killed run's lock."""
     (tmp_path / "slow.py").write_text(SLOW_IMAGES)
     command = (
@@ -444,10 +443,10 @@ def test_a_full_disk(tmp_path: Path) -> None:
     assert f"error: the disk is full: {done} of 100 rows are in" in result.stderr
     assert "make room and run the same command again" in result.stderr
     whole = extract(
-        ExtractConfig(
-            ModelSettings(name="cifar:resnet20", weights="random"),
-            DataSettings(name="digits"),
-            tmp_path / "whole.h5",
+        ExtractSettings(
+            model=ModelSettings(name="cifar:resnet20", weights="random"),
+            data=DataSettings(name="digits"),
+            output=tmp_path / "whole.h5",
             samples=100,
             batch_size=4,
             device="cpu",
