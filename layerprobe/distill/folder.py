@@ -15,7 +15,7 @@ import yaml
 from torch import nn
 
 from layerprobe.distill.old_runs import labels_reached_backbone
-from layerprobe.distill.resume_check import MAY_DIFFER, told_otherwise
+from layerprobe.distill.resume_check import MAY_DIFFER, changed_plugin, told_otherwise
 from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.files import append_text, is_temporary, remove_temporaries, write_json, write_text, write_yaml
 from layerprobe.models.weights import save_weights
@@ -107,6 +107,20 @@ class RunFolder:
             raise LayerprobeError(
                 f"{self.path} holds a finished run with {'; '.join(found)}; another run takes another --output, or "
                 "--overwrite in place of --resume"
+            )
+
+    def check_plugins(self, settings: DistillSettings | TrainSettings) -> None:
+        """Refuse to go on with a run whose plug-ins have changed since it was begun.
+
+        Raises:
+            OtherRunError: if the file of one is another one.
+        """
+        name = changed_plugin(settings, read_run_config(self.path / CONFIG).get("plugins", {}))
+        if name is not None:
+            raise OtherRunError(
+                f"{name} is another file than when the run in {self.path} was begun; put that file back, or start "
+                "another run with another --output",
+                f"another {name}",
             )
 
     def check_same(self, config: Mapping[str, Any]) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from layerprobe.networks import AS_BUILT, PRETRAINED, RANDOM
-from layerprobe.settings.configuration import Values, differences, flat
+from layerprobe.settings.configuration import Values, differences, flat, plugin_hashes
 from layerprobe.settings.layer_choice import LayerChoice
 from layerprobe.settings.run import DistillSettings, TrainSettings
 
 MAY_DIFFER = (
-    "versions", "recipe", "layers_from", "preprocessing.source", "data.download", "training.device",
+    "versions", "recipe", "layers_from", "plugins", "preprocessing.source", "data.download", "training.device",
     "training.workers", "training.tensorboard", "training.check", "training.cache_teacher",
 )  # fmt: skip
-"""What a run that goes on may do otherwise."""
+"""What a run that goes on may do otherwise; plug-ins are compared by ``changed_plugin``."""
 
 
 def told_otherwise(asked: DistillSettings | TrainSettings, run: DistillSettings | TrainSettings) -> list[str]:
@@ -41,3 +41,16 @@ def _left_open(asked: DistillSettings | TrainSettings, ours: Values, theirs: Val
         choice: LayerChoice | None = getattr(asked, key, None)
         if choice is None or not choice.is_exact:
             yield key
+
+
+def changed_plugin(asked: DistillSettings | TrainSettings, stored: Mapping[str, str]) -> str | None:
+    """The first plug-in whose file is another one than when a run was begun; None: there is none.
+
+    Args:
+        asked: as it was given.
+        stored: SHA-256 of the files by the plug-ins' names, as ``config.yaml`` holds them. Version 0.1.0 stored none.
+
+    Raises:
+        LayerprobeError: if a file is not there.
+    """
+    return next((name for name, digest in plugin_hashes(asked).items() if stored.get(name, digest) != digest), None)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from layerprobe.data.datasets import open_split
-from layerprobe.distill.pairing import student_layers
+from layerprobe.distill.layer_pairs import choose_student_layers
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.networks import RANDOM, Network, find_model_layers, load_network
@@ -58,7 +58,7 @@ def choose_layers(
     else:
         check_ranking(ranking, plan)
     student = untrained_student(plan)
-    taught = student_layers(student, plan.student_layers, choice.count)
+    taught = choose_student_layers(student, plan.student_layers, choice.count)
     similarity = _similarity(plan, taught, progress) if rule.similarity else None
     chosen = rule.choose(Task(ranking, student.layers, taught, _generator(plan), similarity))
     _log.info("chosen by %s: %s", choice.name, ", ".join(chosen))

@@ -21,8 +21,8 @@ BATCH_STATISTICS = (
 """What is done about batch normalization in several processes; recorded with the run."""
 
 
-def meet(device: str, precision: str = "no") -> Accelerator:
-    """Meet the other processes, if there are any, on a device.
+def start_accelerator(device: str, precision: str = "no") -> Accelerator:
+    """Accelerate's view of a device, after meeting the other processes where there are any.
 
     Raises:
         LayerprobeError: if there is no such device, or it can't compute in this precision.
@@ -99,10 +99,10 @@ class ProcessGroup:
         return summed
 
 
-def describe_processes(team: ProcessGroup, modules: Iterable[nn.Module]) -> Mapping[str, object]:
+def describe_processes(processes: ProcessGroup, modules: Iterable[nn.Module]) -> Mapping[str, object]:
     """How many there are, and what that means for batch statistics, ready for a run's configuration."""
-    if team.count == 1:
+    if processes.count == 1:
         return {"processes": 1}
     norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     has_norm = any(isinstance(module, norms) for top in modules for module in top.modules())
-    return {"processes": team.count, **({"batch_statistics": BATCH_STATISTICS} if has_norm else {})}
+    return {"processes": processes.count, **({"batch_statistics": BATCH_STATISTICS} if has_norm else {})}

@@ -15,9 +15,9 @@ from torch.autograd import gradcheck
 
 from layerprobe.distill.alignments.projected import FeatureOnly
 from layerprobe.distill.batches import FeatureBatch
+from layerprobe.distill.layer_pairs import pair_by_mapping
 from layerprobe.distill.losses.catalogue import FEATURE_LOSSES
 from layerprobe.distill.losses.feature_loss import load_feature_loss
-from layerprobe.distill.mappings import mapped
 from layerprobe.distill.methods.catalogue import METHODS, PENULTIMATE
 from layerprobe.distill.methods.feature_only import FeaturesAndLogits
 from layerprobe.distill.methods.simkd import MatchedEnding
@@ -102,7 +102,7 @@ def check_gradients(objective: Objective[Any], pairing: Pairing, taught: slice =
 def test_every_form_of_feature_only(form: str, shapes: str) -> None:
     torch.manual_seed(0)
     ours, theirs = SHAPES[shapes]
-    pairing = mapped(FORMS[form].mapping, layers("s", ours), layers("t", theirs))
+    pairing = pair_by_mapping(FORMS[form].mapping, layers("s", ours), layers("t", theirs))
     check_gradients(feature_only(FORMS[form], pairing, CLASSES, batch_size=IMAGES + 1), pairing)
 
 
@@ -116,7 +116,9 @@ def test_every_baseline(method: str, shapes: str) -> None:
         sides, taught = ((*sides[0], WIDE), (*sides[1], TOKENS)), slice(2, None)
     ours, theirs = (layers(name, side) for name, side in zip("st", sides, strict=True))
     needs = METHODS[method]
-    pairing = Pairing(ours[-1:], theirs[-1:]) if needs.pairs == PENULTIMATE else mapped(needs.mapping, ours, theirs)
+    pairing = (
+        Pairing(ours[-1:], theirs[-1:]) if needs.pairs == PENULTIMATE else pair_by_mapping(needs.mapping, ours, theirs)
+    )
     check_gradients(needs.build(ObjectiveContext(pairing, IMAGES + 1, CLASSES)), pairing, taught)
 
 

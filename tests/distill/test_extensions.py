@@ -1,4 +1,4 @@
-"""A dummy of each kind that distillation knows: one function and one catalogue entry, from the command line to the table.
+"""A dummy of each kind that distillation knows: a function and a catalogue entry, from the command line to the table.
 
 And the same from outside: ``FILE.py:name`` stands wherever the name of a loss, a projector or an alignment may.
 """

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from layerprobe.distill.alignments.catalogue import ALIGNMENTS
 from layerprobe.distill.alignments.moments import moment_loss
 from layerprobe.distill.alignments.relation import relation
-from layerprobe.distill.mappings import mapped
+from layerprobe.distill.layer_pairs import pair_by_mapping
 from layerprobe.distill.methods.attention_transfer import attention_map
 from layerprobe.distill.methods.catalogue import METHODS
 from layerprobe.distill.methods.rkd import angle_potentials, distance_potentials
@@ -60,7 +60,7 @@ def test_every_objective_under_autocast(method: str, form: AlignmentSettings) ->
     torch.manual_seed(0)
     needs = METHODS[method]
     mapping = form.mapping if needs.takes_alignment else needs.mapping
-    pairing = mapped(mapping, STUDENT, TEACHER)
+    pairing = pair_by_mapping(mapping, STUDENT, TEACHER)
     if needs.pairs_ends:
         pairing = Pairing(STUDENT[-1:], TEACHER[-1:])
     student, teacher = captured(STUDENT, 1), captured(TEACHER, 11)

@@ -9,7 +9,7 @@ from layerprobe.distill.alignments.catalogue import ALIGNMENTS
 from layerprobe.distill.engine.images import Images, load_images
 from layerprobe.distill.engine.loop import train
 from layerprobe.distill.engine.setup import TrainingSetup
-from layerprobe.distill.mappings import mapped
+from layerprobe.distill.layer_pairs import pair_by_mapping
 from layerprobe.distill.methods.catalogue import METHODS, PENULTIMATE
 from layerprobe.distill.methods.simkd import reuse_classifier
 from layerprobe.distill.objective_context import ObjectiveContext
@@ -55,7 +55,7 @@ def trained(
     if needs.reuses_classifier:
         _, pairing = reuse_classifier(student, teacher, (8, 8), seed=0)
     elif (mapping := form.mapping if needs.takes_alignment else needs.mapping) != "one-to-one":
-        pairing = mapped(mapping, pairing.student, pairing.teacher)
+        pairing = pair_by_mapping(mapping, pairing.student, pairing.teacher)
     objective = needs.build(ObjectiveContext(pairing, 32, 10, form))
     setup = TrainingSetup(student, objective, pairing if needs.uses_features else Pairing((), ()), teacher)
     recipe = RecipeSettings(epochs=2, lr=0.005, seed=5)

@@ -14,9 +14,9 @@ from layerprobe.data.datasets import open_dataset
 from layerprobe.distill.alignments.attention import AttentionMapping, loss_of_each
 from layerprobe.distill.alignments.projected import FeatureOnly
 from layerprobe.distill.batches import FeatureBatch
+from layerprobe.distill.layer_pairs import pair_by_mapping, pair_by_table
 from layerprobe.distill.losses.catalogue import FEATURE_LOSSES
 from layerprobe.distill.losses.feature_loss import load_feature_loss
-from layerprobe.distill.mappings import mapped, table_pairing
 from layerprobe.distill.pairing import Pairing, full_pairing
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
@@ -104,18 +104,18 @@ def resnet20() -> Network:
 
 
 def test_pairs_by_the_name_of_a_mapping() -> None:
-    assert mapped("one-to-one", STUDENT, TEACHER[:2]).names == (("s0", "t0"), ("s1", "t1"))
-    assert mapped("full", STUDENT, TEACHER) == mapped("attention", STUDENT, TEACHER) == CROSSED
+    assert pair_by_mapping("one-to-one", STUDENT, TEACHER[:2]).names == (("s0", "t0"), ("s1", "t1"))
+    assert pair_by_mapping("full", STUDENT, TEACHER) == pair_by_mapping("attention", STUDENT, TEACHER) == CROSSED
 
 
 def test_a_table_is_read_by_name_and_index_in_order_of_depth() -> None:
     network = resnet20()
-    pairs = table_pairing(Pairs.parse(" 9=layer2.0, layer1.2=-2,layer1.2 = 4,"), network, network)
+    pairs = pair_by_table(Pairs.parse(" 9=layer2.0, layer1.2=-2,layer1.2 = 4,"), network, network)
     assert pairs.names == (("layer1.2", "layer2.0"), ("layer1.2", "layer3.2"), ("layer3.2", "layer2.0"))
     with pytest.raises(LayerprobeError, match=r"'layer1.\*' in --mapping selects 3 layers of cifar:resnet20; name one"):
-        table_pairing(Pairs.parse("layer1.*=3"), network, network)
+        pair_by_table(Pairs.parse("layer1.*=3"), network, network)
     with pytest.raises(LayerprobeError, match="layer 'layer1.7' is not in cifar:resnet20; closest"):
-        table_pairing(Pairs.parse("3=layer1.7"), network, network)
+        pair_by_table(Pairs.parse("3=layer1.7"), network, network)
 
 
 def by_table(small: DistillSettings, table: str = TABLE, **changes: object) -> DistillSettings:

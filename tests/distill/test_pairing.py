@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from layerprobe.data.datasets import open_dataset
-from layerprobe.distill.pairing import baseline_teacher_layers, student_layers
+from layerprobe.distill.layer_pairs import choose_student_layers, default_teacher_layers
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.selection import even_layers
 from layerprobe.networks import Network, load_network
@@ -38,9 +38,9 @@ def test_too_few_blocks() -> None:
 
 
 def test_as_many_student_layers_as_teacher_layers() -> None:
-    assert [layer.index for layer in student_layers(network("cifar:resnet9"), ("even:2",), 2)] == [2, 4]
+    assert [layer.index for layer in choose_student_layers(network("cifar:resnet9"), ("even:2",), 2)] == [2, 4]
     with pytest.raises(LayerprobeError, match="2 student layers for 3 teacher layers; name as many"):
-        student_layers(network("cifar:resnet9"), ("even:2",), 3)
+        choose_student_layers(network("cifar:resnet9"), ("even:2",), 3)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_as_many_student_layers_as_teacher_layers() -> None:
     ],
 )
 def test_the_papers_students(name: str, expected: tuple[int, ...]) -> None:
-    assert tuple(layer.index for layer in student_layers(network(name), None, 4)) == expected
+    assert tuple(layer.index for layer in choose_student_layers(network(name), None, 4)) == expected
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_the_papers_students(name: str, expected: tuple[int, ...]) -> None:
     ],
 )
 def test_the_papers_baseline_teachers(name: str, expected: tuple[int, ...]) -> None:
-    assert tuple(layer.index for layer in baseline_teacher_layers(network(name), 4)) == expected
+    assert tuple(layer.index for layer in default_teacher_layers(network(name), 4)) == expected
 
 
 def test_a_network_that_only_has_the_name_of_the_papers_gets_evenly_spread_layers(tmp_path: Path) -> None:
@@ -77,4 +77,4 @@ def test_a_network_that_only_has_the_name_of_the_papers_gets_evenly_spread_layer
         "    layers += [nn.Conv2d(4, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10)]\n"
         "    return nn.Sequential(*layers)\n"
     )
-    assert [layer.name for layer in student_layers(network(f"{file}:vgg11"), None, 4)] == ["1", "3", "5", "7"]
+    assert [layer.name for layer in choose_student_layers(network(f"{file}:vgg11"), None, 4)] == ["1", "3", "5", "7"]

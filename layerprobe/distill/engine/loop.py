@@ -41,7 +41,7 @@ def train(
     images: Images,
     recipe: RecipeSettings,
     accelerator: Accelerator,
-    on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
+    on_epoch: Callable[[EpochMetrics], None] | None = None,
     progress: Progress = silent,
     checkpoints: Checkpoints | None = None,
     saved: Saved | None = None,
@@ -87,7 +87,8 @@ def train(
             while len(trainer.history) < recipe.epochs:
                 metrics = trainer.run_epoch(progress)
                 trainer.save()
-                on_epoch(metrics)
+                if on_epoch is not None:
+                    on_epoch(metrics)
         finally:
             trainer.step.close()
     return tuple(trainer.history)

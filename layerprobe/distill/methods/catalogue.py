@@ -92,9 +92,10 @@ class Method(Entry):
         """Whether the teacher must have the classes of the data, with this form of feature-only where it takes one."""
         return LOGITS in self.teacher or self.reuses_classifier or (self.takes_alignment and form.kl)
 
-    def labels_reach_backbone(self, form: _Form) -> bool:
+    def labels_reach_backbone(self, form: _Form | None = None) -> bool:
         """Whether labels influence the student's backbone, with this form of feature-only where it takes one."""
-        return LABELS in self.reaches_backbone or (self.takes_alignment and (form.by_class or form.cross_entropy))
+        shaped = form is not None and self.takes_alignment and (form.by_class or form.cross_entropy)
+        return shaped or LABELS in self.reaches_backbone
 
     def build(self, context: ObjectiveContext, **constants: Any) -> Objective[Any]:
         """The objective; constants replace those of the method."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from layerprobe.data.datasets import open_split
-from layerprobe.distill.pairing import student_layers
+from layerprobe.distill.layer_pairs import choose_student_layers
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.compare import Compared, check_kept, compare, open_grid, write_grid
 from layerprobe.experiments.grid.grid_file import Grid
@@ -122,4 +122,4 @@ def _learners(grid: Grid, folder: Path) -> dict[str, Learner]:
 
 
 def _taught(plan: DistillSettings, count: int) -> list[str]:
-    return [layer.name for layer in student_layers(untrained_student(plan), plan.student_layers, count)]
+    return [layer.name for layer in choose_student_layers(untrained_student(plan), plan.student_layers, count)]

@@ -12,7 +12,7 @@ from layerprobe.distill.engine.images import Images, load_images
 from layerprobe.distill.engine.loop import train
 from layerprobe.distill.engine.setup import TrainingSetup
 from layerprobe.distill.engine.step import TrainingStep
-from layerprobe.distill.mappings import mapped
+from layerprobe.distill.layer_pairs import pair_by_mapping
 from layerprobe.distill.methods.catalogue import METHODS
 from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.layers.discovery import discover_layers
@@ -40,7 +40,7 @@ def setup(student: nn.Module, alignment: AlignmentSettings | None = None) -> Tra
     """Feature-only from one such network to another, at both non-linearities."""
     form, layers = alignment or AlignmentSettings(), discover_layers(student, (8, 8))[:2]
     assert [layer.name for layer in layers] == ["2", "5"]
-    teacher, pairing = network(7).eval(), mapped(form.mapping, layers, layers)
+    teacher, pairing = network(7).eval(), pair_by_mapping(form.mapping, layers, layers)
     return TrainingSetup(
         student, METHODS["feature-only"].build(ObjectiveContext(pairing, BATCH, 10, form)), pairing, teacher
     )

@@ -9,8 +9,8 @@ from torch import nn
 
 from layerprobe.distill.engine.catalogue import SCHEDULES
 from layerprobe.distill.engine.optimizers import find_head, make_optimizer
+from layerprobe.distill.prepare import PreparedRun
 from layerprobe.distill.run import distill_student
-from layerprobe.distill.session import PreparedRun, RunSession
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.discovery import discover_layers
 from layerprobe.settings.presets import PRESETS, preset
@@ -72,7 +72,7 @@ def test_the_backbone_of_a_pretrained_network_learns_at_its_own_rate(optimizer: 
 
 def test_a_projector_within_the_student_is_no_backbone(small: DistillSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[PreparedRun] = []
-    monkeypatch.setattr(RunSession, "run", lambda self, prepared, *more: seen.append(prepared))
+    monkeypatch.setattr("layerprobe.distill.run.train_prepared", lambda session, prepared, *more: seen.append(prepared))
     training = small.training.replaced(backbone_lr_factor=0.1, lr=0.2)
     distill_student(small.replaced(method="simkd", layers=None, training=training))
     setup = seen[0].setup

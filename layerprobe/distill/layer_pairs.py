@@ -1,0 +1,183 @@
+"""Which layers of a teacher and a student are paired, from what the user says and what the method pairs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from layerprobe.distill.alignments.catalogue import MAPPINGS, ONE_TO_ONE
+from layerprobe.distill.methods.catalogue import PENULTIMATE, Method
+from layerprobe.distill.pairing import NO_PAIRS, Pairing, distinct
+from layerprobe.distill.paper_layers import BASELINE_TEACHERS, STUDENTS, Place, find_places
+from layerprobe.errors import LayerprobeError
+from layerprobe.layers.selection import even_layers, find_layers
+from layerprobe.networks import Network
+from layerprobe.records import Layer, Ranking
+from layerprobe.settings.layer_choice import EVEN, LayerChoice, Pairs
+from layerprobe.settings.run import DistillSettings
+
+_log = logging.getLogger(__name__)
+
+BASELINE_PAIRS = 4
+"""Layers that a baseline pairs, unless the user names them (k = 4 in the paper)."""
+
+
+def pair_layers(method: Method, settings: DistillSettings, teacher: Network, student: Network) -> Pairing:
+    """The pairs of layers of a distillation.
+
+    Raises:
+        LayerprobeError: if layers are missing or aren't there, their numbers differ, or the user contradicts a table.
+    """
+    if not method.uses_features:
+        return NO_PAIRS
+    if method.pairs == PENULTIMATE:
+        return pair_penultimate(student, teacher)
+    if settings.alignment.mapping.table:
+        return _pair_by_table(settings, teacher, student)
+    chosen = _teacher_layers(method, settings, teacher)
+    mapping = settings.alignment.mapping.mapping if method.takes_alignment else method.mapping
+    if mapping != ONE_TO_ONE and settings.student_layers is not None:
+        return pair_by_mapping(mapping, find_choice(student, settings.student_layers), chosen)
+    return pair_by_mapping(mapping, choose_student_layers(student, settings.student_layers, len(chosen)), chosen)
+
+
+def pair_by_mapping(mapping: str, student: Sequence[Layer], teacher: Sequence[Layer]) -> Pairing:
+    """The pairs of chosen layers, by the name of a mapping; an objective weighs those of ``attention``.
+
+    Args:
+        mapping: a key of ``MAPPINGS``.
+        student: layers in order of depth; one to one takes as many of them as of the teacher's.
+        teacher: layers in order of depth.
+    """
+    pair: Callable[[Sequence[Layer], Sequence[Layer]], Pairing] = MAPPINGS[mapping].load()
+    return pair(student, teacher)
+
+
+def pair_penultimate(student: Network, teacher: Network) -> Pairing:
+    """What enters the two classifiers: the flattened feature, or the last layer of a network that has none."""
+    ours, theirs = (
+        next((layer for layer in reversed(network.layers) if layer.kind == "feature"), network.layers[-1])
+        for network in (student, teacher)
+    )
+    return Pairing((ours,), (theirs,))
+
+
+def pair_by_table(pairs: Pairs, student: Network, teacher: Network) -> Pairing:
+    """The pairs that a table lists, in order of the student's depth, then the teacher's; a pair may stand there twice.
+
+    Raises:
+        LayerprobeError: if a layer isn't in its network, or a name selects several.
+    """
+    found = [(_find_one(student, ours), _find_one(teacher, theirs)) for ours, theirs in pairs.table]
+    found.sort(key=lambda pair: (pair[0].index, pair[1].index))
+    return Pairing(tuple(ours for ours, _ in found), tuple(theirs for _, theirs in found))
+
+
+def choose_student_layers(network: Network, wanted: LayerChoice | None, count: int) -> tuple[Layer, ...]:
+    """The student's layers: those named, else the paper's for its own students, else evenly spread.
+
+    Raises:
+        LayerprobeError: if a name isn't there, or the number isn't the teacher's.
+    """
+    if wanted is None:
+        return _paper_or_even(network, STUDENTS, count)
+    chosen = find_choice(network, wanted)
+    if len(chosen) != count:
+        raise LayerprobeError(
+            f"{len(chosen)} student layers for {count} teacher layers; name as many with --student-layers"
+        )
+    return chosen
+
+
+def default_teacher_layers(network: Network, count: int) -> tuple[Layer, ...]:
+    """The teacher layers of the baselines: the paper's for its own teachers, else evenly spread."""
+    return _paper_or_even(network, BASELINE_TEACHERS, count)
+
+
+def find_choice(network: Network, choice: LayerChoice) -> tuple[Layer, ...]:
+    """Layers by name or index, from a ranking file, or ``even:K``, in order of depth.
+
+    Raises:
+        LayerprobeError: if there is no such layer, the ranking isn't one, or another rule is to choose them.
+    """
+    if choice.ranking is not None:
+        return _find_ranked(network, choice)
+    if choice.rule is None:
+        return find_layers(network.layers, choice.names, network.name)
+    if choice.rule.name == EVEN:
+        return even_layers(network.layers, choice.rule.count, network.name)
+    raise LayerprobeError(
+        f"{choice} is a rule, and a run takes layers by name; `layerprobe distill` and choose_layers find them"
+    )
+
+
+def describe_choice(layers: Sequence[Layer]) -> str | None:
+    """The layers of one side of a pairing, as a configuration names them."""
+    return str(LayerChoice.of(layer.name for layer in distinct(layers))) if layers else None
+
+
+def log_pairs(method: Method, settings: DistillSettings, pairing: Pairing) -> None:
+    """Tell which layer learns from which, and what the user named in vain."""
+    for ours in distinct(pairing.student):
+        theirs = [other for one, other in zip(pairing.student, pairing.teacher, strict=True) if one == ours]
+        shown = ", ".join(f"{layer.name} {layer.shape}" for layer in theirs)
+        _log.info("student %s %s learns from teacher %s", ours.name, ours.shape, shown)
+    taken = {describe_choice(side) for side in (pairing.teacher, pairing.student)}
+    named = {str(choice) for choice in (settings.layers, settings.student_layers) if choice}
+    if named - taken and (method.pairs_ends or not method.uses_features):
+        reason = "pairs what comes last in both networks" if method.pairs_ends else "uses no features"
+        _log.warning("%s %s: --layers and --student-layers are ignored", method.name, reason)
+
+
+def _teacher_layers(method: Method, settings: DistillSettings, teacher: Network) -> tuple[Layer, ...]:
+    if settings.layers:
+        return find_choice(teacher, settings.layers)
+    if method.layers_required:
+        raise LayerprobeError(
+            f"{method.name} needs the teacher's layers: --layers NAME.ranking.json (`layerprobe rank` writes one), "
+            "NAME,NAME,..., quality:4 or even:4; or pairs with --mapping"
+        )
+    return default_teacher_layers(teacher, BASELINE_PAIRS)
+
+
+def _pair_by_table(settings: DistillSettings, teacher: Network, student: Network) -> Pairing:
+    """The pairs of a table; layers that are named beside it must be its own."""
+    pairing = pair_by_table(settings.alignment.mapping, student, teacher)
+    for option, network, choice, paired in (
+        ("--layers", teacher, settings.layers, pairing.teacher),
+        ("--student-layers", student, settings.student_layers, pairing.student),
+    ):
+        if choice is None:
+            continue
+        named, theirs = find_choice(network, choice), [layer.name for layer in distinct(paired)]
+        if [layer.name for layer in named] != theirs:
+            raise LayerprobeError(
+                f"--mapping pairs {', '.join(theirs)}, but {option} names {', '.join(layer.name for layer in named)}; "
+                f"leave {option} out, or give another --mapping"
+            )
+    return pairing
+
+
+def _find_one(network: Network, wanted: str) -> Layer:
+    found = find_layers(network.layers, [wanted], network.name)
+    if len(found) > 1:
+        raise LayerprobeError(
+            f"{wanted!r} in --mapping selects {len(found)} layers of {network.name}; name one layer on either side of ="
+        )
+    return found[0]
+
+
+def _find_ranked(network: Network, choice: LayerChoice) -> tuple[Layer, ...]:
+    assert choice.ranking is not None
+    ranking = Ranking.load(choice.ranking)
+    if ranking.provenance.get("model") != network.name:
+        _log.warning("%s ranks %s; the teacher is %s", choice, ranking.provenance.get("model"), network.name)
+    elif ranking.provenance.get("weights_sha256") != network.weights_sha256:
+        _log.warning("%s was made from other weights than the teacher's", choice)
+    return find_layers(network.layers, ranking.selected, network.name)
+
+
+def _paper_or_even(network: Network, paper: Mapping[str, tuple[Place, ...]], count: int) -> tuple[Layer, ...]:
+    places = paper.get(network.name.partition(":")[2], ())
+    found = find_places(network.layers, places) if len(places) == count else None
+    return found or even_layers(network.layers, count, network.name)

@@ -1,0 +1,148 @@
+"""The networks and the objective of a run, built from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from layerprobe.distill.engine.optimizers import find_head
+from layerprobe.distill.engine.setup import TrainingSetup
+from layerprobe.distill.layer_pairs import describe_choice, log_pairs, pair_layers
+from layerprobe.distill.methods.catalogue import METHODS, Method
+from layerprobe.distill.methods.simkd import ReusedEnding, reuse_classifier
+from layerprobe.distill.objective_context import ObjectiveContext
+from layerprobe.distill.objectives import Objective
+from layerprobe.distill.pairing import NO_PAIRS, Pairing
+from layerprobe.distill.session import RunSession
+from layerprobe.errors import LayerprobeError
+from layerprobe.networks import Network, load_network
+from layerprobe.settings.model import ModelSettings
+from layerprobe.settings.run import DistillSettings, TrainSettings
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run whose networks are built, ready to train.
+
+    Attributes:
+        method: the method with its form, as tables name it.
+        labels_reach_backbone: whether labels have any influence on the student's backbone.
+        setup: the student, its objective and its teacher.
+        student: the network to train.
+        teacher: None in a run without one.
+        resolved: what was found out of the settings: values by key, laid over those of the configuration.
+    """
+
+    method: str
+    labels_reach_backbone: bool
+    setup: TrainingSetup
+    student: Network
+    teacher: Network | None
+    resolved: Mapping[str, Any]
+
+
+def prepare_training(session: RunSession, settings: TrainSettings) -> PreparedRun:
+    """The network of supervised training.
+
+    Raises:
+        LayerprobeError: if it can't be built.
+    """
+    scratch = METHODS["scratch"]
+    network = session.build_student(settings.model)
+    setup = TrainingSetup(
+        network.module,
+        _seeded_objective(scratch, ObjectiveContext(NO_PAIRS), settings.training.seed),
+        NO_PAIRS,
+        teacher=None,
+        new_modules=(find_head(network.module, network.layers),),
+    )
+    return PreparedRun(
+        method=scratch.label,
+        labels_reach_backbone=scratch.labels_reach_backbone(),
+        setup=setup,
+        student=network,
+        teacher=None,
+        resolved={"model": _describe(settings.model, network)},
+    )
+
+
+def prepare_distillation(session: RunSession, settings: DistillSettings) -> PreparedRun:
+    """Student, teacher and objective of a distillation. Both networks see the same input: the teacher's.
+
+    Raises:
+        LayerprobeError: if a network can't be built, the method can't use such a teacher, or layers can't be paired.
+    """
+    method, seed = METHODS.find(settings.method), settings.training.seed
+    teacher = _load_teacher(session, settings, method)
+    student = session.build_student(settings.student, like=teacher.preprocessing)
+    # Before the method changes it.
+    resolved = {"teacher": _describe(settings.teacher, teacher), "student": _describe(settings.student, student)}
+    ending: ReusedEnding | None = None
+    if method.reuses_classifier:
+        size = student.preprocessing.image_size
+        ending, pairing = reuse_classifier(student.module, teacher.module, size, seed)
+    else:
+        pairing = pair_layers(method, settings, teacher, student)
+    log_pairs(method, settings, pairing)
+    context = ObjectiveContext(pairing, settings.training.batch_size, len(session.classes), settings.alignment)
+    setup = TrainingSetup(
+        student.module,
+        _seeded_objective(method, context, seed),
+        pairing,
+        teacher=teacher.module if method.needs_teacher else None,
+        new_modules=_new_modules(student, ending),
+    )
+    return PreparedRun(
+        method=", ".join(filter(None, (method.label, settings.alignment.label))),
+        labels_reach_backbone=method.labels_reach_backbone(settings.alignment),
+        setup=setup,
+        student=student,
+        teacher=teacher,
+        resolved={**resolved, **_describe_pairs(settings, pairing), **({"ending": asdict(ending)} if ending else {})},
+    )
+
+
+def _load_teacher(session: RunSession, settings: DistillSettings, method: Method) -> Network:
+    teacher, classes = load_network(settings.teacher, settings.data, session.train_split), len(session.classes)
+    if settings.needs_classes and teacher.outputs != classes:
+        raise LayerprobeError(
+            f"{method.name} needs a teacher of the same classes, but it has {teacher.outputs} and {settings.data.name} "
+            f"{classes}; take a teacher trained on these classes"
+        )
+    return teacher
+
+
+def _new_modules(student: Network, ending: ReusedEnding | None) -> tuple[str, ...]:
+    """Dotted paths of the student's modules that are not part of its backbone."""
+    return (ending.head, ending.projector) if ending else (find_head(student.module, student.layers),)
+
+
+def _describe_pairs(settings: DistillSettings, pairing: Pairing) -> dict[str, Any]:
+    """The layers of a run, as its configuration names them."""
+    described: dict[str, Any] = {
+        "layers": describe_choice(pairing.teacher),
+        "student_layers": describe_choice(pairing.student),
+    }
+    if settings.alignment.mapping.table:
+        described["pairs"] = [f"{ours}={theirs}" for ours, theirs in pairing.names]
+    if settings.layers and settings.layers.ranking:
+        described["layers_from"] = str(settings.layers)
+    return described
+
+
+def _seeded_objective(method: Method, context: ObjectiveContext, seed: int) -> Objective[Any]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return method.build(context)
+
+
+def _describe(spec: ModelSettings, network: Network) -> dict[str, Any]:
+    return {
+        "name": network.name,
+        "weights": network.weights,
+        "num_classes": spec.num_classes,
+        "weights_sha256": network.weights_sha256,
+    }

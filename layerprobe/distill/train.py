@@ -1,0 +1,163 @@
+"""Trains a prepared run and writes its folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from layerprobe.data.loading import Pixels
+from layerprobe.distill.engine.accuracy import count_correct, percent
+from layerprobe.distill.engine.checkpoints import LATEST, Checkpoints, Saved
+from layerprobe.distill.engine.images import Images
+from layerprobe.distill.engine.loop import read_history, train
+from layerprobe.distill.engine.stored_teacher import open_stored
+from layerprobe.distill.folder import WEIGHTS
+from layerprobe.distill.prepare import PreparedRun
+from layerprobe.distill.run_values import log_recipe, run_values
+from layerprobe.distill.session import RunSession
+from layerprobe.networks import PREPROCESSING_KEY, Network
+from layerprobe.records import EpochMetrics, Progress, Run
+from layerprobe.runtime.environment import environment, peak_memory, start_measuring
+from layerprobe.settings.run import DistillSettings
+from layerprobe.version import __version__
+
+_log = logging.getLogger(__name__)
+
+OnEpoch = Callable[[EpochMetrics], None]
+
+
+def train_prepared(session: RunSession, prepared: PreparedRun, on_epoch: OnEpoch | None, progress: Progress) -> Run:
+    """Read the images, train, and write the folder.
+
+    Args:
+        session: the run's folder, device and images.
+        prepared: the networks and what they are trained for.
+        on_epoch: told of every epoch.
+        progress: told of every step.
+
+    Raises:
+        LayerprobeError: if the folder holds another run, an image can't be read, or the loss is lost.
+    """
+    started = time.perf_counter()
+    start_measuring(session.accelerator.device)
+    training = session.settings.training.resolved(prepared.student.name)
+    log_recipe(prepared, training, session.processes)
+    config = run_values(session, prepared, training)
+    if session.folder.goes_on:
+        session.folder.check_same(config)
+    images = session.load_images(prepared.student.preprocessing, progress)
+    with _teacher_from_file(session, prepared, images) as ready:
+        metadata = _weights_metadata(session, prepared.student)
+        checkpoints = Checkpoints(session.folder.checkpoints, metadata)
+        saved = _begin(session, checkpoints, config)
+        teacher_accuracy = _teacher_accuracy(session, prepared.teacher, images) if prepared.teacher else None
+        writing = _writing(session, on_epoch)
+        epochs = train(ready.setup, images, training, session.accelerator, writing, progress, checkpoints, saved)
+        run = _result(session, prepared, config, epochs, teacher_accuracy, time.perf_counter() - started, saved)
+        if session.processes.is_main:
+            session.folder.finish(run, prepared.setup.student, metadata)
+        session.processes.wait()
+        return run
+
+
+def _writing(session: RunSession, on_epoch: OnEpoch | None) -> OnEpoch:
+    """Writes every epoch into the folder, then tells of it."""
+
+    def write(metrics: EpochMetrics) -> None:
+        if session.processes.is_main:
+            session.folder.add_epoch(metrics)
+            if session.events:
+                session.events.add(metrics)
+        if on_epoch is not None:
+            on_epoch(metrics)
+
+    return write
+
+
+def _begin(session: RunSession, checkpoints: Checkpoints, config: Mapping[str, Any]) -> Saved | None:
+    """Make the folder ready; the state to go on from, if there is one."""
+    folder, processes = session.folder, session.processes
+    saved = checkpoints.load(LATEST) if folder.goes_on else None
+    processes.wait()
+    if saved:
+        history = read_history(saved)
+        _log.info("going on after epoch %d of %d", len(history), session.settings.training.epochs)
+        if processes.is_main:
+            folder.write_epochs(history)
+    elif processes.is_main:
+        checkpoints.remove()
+        folder.start(config)
+    processes.wait()
+    return saved
+
+
+def _result(
+    session: RunSession,
+    prepared: PreparedRun,
+    config: Mapping[str, Any],
+    epochs: tuple[EpochMetrics, ...],
+    teacher_accuracy: float | None,
+    seconds: float,
+    saved: Saved | None,
+) -> Run:
+    folder, weights, device = session.folder, WEIGHTS[config["command"]], session.accelerator.device
+    return Run(
+        folder=folder.path,
+        weights=folder.path / weights,
+        files=folder.files(weights),
+        method=prepared.method,
+        config=config,
+        epochs=epochs,
+        labels_reach_backbone=prepared.labels_reach_backbone,
+        teacher_accuracy=teacher_accuracy,
+        wall_seconds=seconds,
+        peak_memory=peak_memory(device),
+        resumed_after=(*saved.state["resumed_after"], len(read_history(saved))) if saved else (),
+        environment=environment(device, session.processes.count),
+    )
+
+
+@contextmanager
+def _teacher_from_file(session: RunSession, prepared: PreparedRun, images: Images) -> Iterator[PreparedRun]:
+    """For the length of a block, a run whose teacher's features come from a file, where the settings name one."""
+    settings = session.settings
+    path = settings.teacher_features if isinstance(settings, DistillSettings) else None
+    if path is None or prepared.teacher is None:
+        yield prepared
+        return
+    pixels = images.train.dataset
+    if not isinstance(pixels, Pixels):
+        raise TypeError("the loader was not made by load_images")
+    stored = open_stored(path, prepared.teacher, prepared.setup.pairing.teacher, pixels)
+    _log.info("the teacher's features come from %s", path)
+    try:
+        yield replace(prepared, setup=replace(prepared.setup, teacher=None, stored_teacher=stored))
+    finally:
+        stored.close()
+
+
+def _weights_metadata(session: RunSession, student: Network) -> dict[str, str]:
+    return {
+        "layerprobe_version": __version__,
+        "model": student.name,
+        "classes": json.dumps(session.classes),
+        PREPROCESSING_KEY: json.dumps(student.preprocessing.to_dict()),
+    }
+
+
+def _teacher_accuracy(session: RunSession, teacher: Network, images: Images) -> float | None:
+    if teacher.outputs != len(session.classes):
+        _log.info(
+            "the teacher has %d classes, the data %d: its accuracy is not measured",
+            teacher.outputs,
+            len(session.classes),
+        )
+        return None
+    device = session.accelerator.device
+    counts = count_correct(teacher.module.to(device), images.test, images.preprocessing, device)
+    return percent(session.processes.total(counts))
