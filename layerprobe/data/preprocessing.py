@@ -30,7 +30,7 @@ def choose_preprocessing(
     override_mean: tuple[float, ...] | None = None,
     override_std: tuple[float, ...] | None = None,
 ) -> Preprocessing:
-    """Choose between the user's wish, the model's, the data set's, and ImageNet's, in this order.
+    """Choose the user's values, else the model's, the data set's, or ImageNet's.
 
     Args:
         dataset: the images, for their size and statistics.
@@ -39,7 +39,7 @@ def choose_preprocessing(
         std: per-channel standard deviation.
         resize: shorter side before the centre crop.
         interpolation: PIL filter.
-        source: where the model's wish comes from, for people.
+        source: where the model's values come from, for people.
         override_size: what the user asks for, like the two that follow. ``resize`` is scaled along.
         override_mean: one value or three.
         override_std: one value or three.
@@ -75,12 +75,12 @@ def choose_preprocessing(
 
 
 def _size(
-    dataset: ImageDataset, wish: tuple[int, int] | None, override: int | None, source: str
+    dataset: ImageDataset, size: tuple[int, int] | None, override: int | None, source: str
 ) -> tuple[tuple[int, int], str]:
     if override:
         return (override, override), "--image-size"
-    if wish and (dataset.native_size is None or wish != (dataset.native_size, dataset.native_size)):
-        return wish, source or "the model"
+    if size and (dataset.native_size is None or size != (dataset.native_size, dataset.native_size)):
+        return size, source or "the model"
     if dataset.native_size:
         return (dataset.native_size, dataset.native_size), "the images"
     return (DEFAULT_SIZE, DEFAULT_SIZE), "default"

@@ -15,7 +15,7 @@ import yaml
 from torch import nn
 
 from layerprobe.distill.old_runs import labels_reached_backbone
-from layerprobe.distill.resume_check import MAY_DIFFER, changed_plugin, told_otherwise
+from layerprobe.distill.resume_check import MAY_DIFFER, changed_plugin, differing_settings
 from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.files import append_text, is_temporary, remove_temporaries, write_json, write_text, write_yaml
 from layerprobe.models.weights import save_weights
@@ -85,7 +85,7 @@ class RunFolder:
         return (self.path / RESULT).is_file()
 
     def start(self, config: Mapping[str, Any]) -> None:
-        """Write the resolved configuration; what an older run left is removed, and other files are let alone."""
+        """Write the resolved configuration; what an older run left is removed, and other files stay."""
         self.path.mkdir(parents=True, exist_ok=True)
         remove_temporaries(self.path)
         for pattern in (METRICS, RESULT, *WEIGHTS.values(), *_DRAWN):
@@ -94,16 +94,16 @@ class RunFolder:
         shutil.rmtree(self.path / EVENTS, ignore_errors=True)
         write_yaml(self.path / CONFIG, config)
 
-    def check_asked(self, config: DistillSettings | TrainSettings) -> None:
+    def check_settings(self, settings: DistillSettings | TrainSettings) -> None:
         """Refuse to take the finished run that lies here for another one.
 
         Args:
-            config: what is asked for.
+            settings: that are given now.
 
         Raises:
-            LayerprobeError: if the run was told otherwise.
+            LayerprobeError: if the run has others.
         """
-        if found := told_otherwise(config, recorded_settings(self.path / CONFIG)):
+        if found := differing_settings(settings, recorded_settings(self.path / CONFIG)):
             raise LayerprobeError(
                 f"{self.path} holds a finished run with {'; '.join(found)}; another run takes another --output, or "
                 "--overwrite in place of --resume"
@@ -151,7 +151,7 @@ class RunFolder:
         append_text(path, _metrics_text([metrics], header=not path.exists()))
 
     def files(self, weights: str) -> tuple[Path, ...]:
-        """Every file of a finished run whose weights have this name, checkpoints aside."""
+        """Every file of a finished run whose weights have this name, without checkpoints."""
         return tuple(self.path / name for name in (CONFIG, METRICS, weights, RESULT))
 
     def finish(self, run: Run, model: nn.Module, metadata: dict[str, str]) -> None:

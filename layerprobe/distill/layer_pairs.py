@@ -1,4 +1,4 @@
-"""Which layers of a teacher and a student are paired, from what the user says and what the method pairs."""
+"""Chooses and pairs layers of a teacher and a student, by the settings and by what the method pairs."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def describe_choice(layers: Sequence[Layer]) -> str | None:
 
 
 def log_pairs(method: Method, settings: DistillSettings, pairing: Pairing) -> None:
-    """Tell which layer learns from which, and what the user named in vain."""
+    """Log which layer learns from which, and warn of layers that the user names and the method ignores."""
     for ours in distinct(pairing.student):
         theirs = [other for one, other in zip(pairing.student, pairing.teacher, strict=True) if one == ours]
         shown = ", ".join(f"{layer.name} {layer.shape}" for layer in theirs)

@@ -13,7 +13,7 @@ from layerprobe.plugins import one_line
 
 @contextmanager
 def errors_in_one_line(what: str, given: str) -> Iterator[None]:
-    """Have what a user's code raises, or its attempt to exit, told in one line.
+    """Report in one line what a user's code raises, and its attempt to exit.
 
     Args:
         what: the plug-in, such as ``the feature loss mine.py:loss``.

@@ -1,4 +1,4 @@
-"""Whether a run that lies in a folder is the one that is asked for."""
+"""Whether a run that is to go on has the settings that it was begun with."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ MAY_DIFFER = (
 """What a run that goes on may do otherwise; plug-ins are compared by ``changed_plugin``."""
 
 
-def told_otherwise(asked: DistillSettings | TrainSettings, run: DistillSettings | TrainSettings) -> list[str]:
-    """What a run was told otherwise than is asked for, e.g. ``training.epochs 3, not 4``.
+def differing_settings(given: DistillSettings | TrainSettings, recorded: DistillSettings | TrainSettings) -> list[str]:
+    """The settings of a run that differ from those that are given now, e.g. ``training.epochs 3, not 4``.
 
     Args:
-        asked: as it was given. What a run finds out, like the hash of weights, is compared where it is given; layers
-            where they are given by name.
-        run: as ``config.yaml`` holds it.
+        given: by the user. What a run finds out by itself, like the hash of weights, is compared only where the user
+            gives it, and layers only where they are given by name.
+        recorded: in the run's ``config.yaml``.
     """
-    resolved = asked.replaced(training=asked.training.resolved(asked.network.name))
-    ours, theirs = resolved.configuration(), run.configuration()
-    return differences(ours, theirs, (*MAY_DIFFER, *_left_open(asked, flat(ours), flat(theirs))))
+    resolved = given.replaced(training=given.training.resolved(given.network.name))
+    ours, theirs = resolved.configuration(), recorded.configuration()
+    return differences(ours, theirs, (*MAY_DIFFER, *_left_open(given, flat(ours), flat(theirs))))
 
 
-def _left_open(asked: DistillSettings | TrainSettings, ours: Values, theirs: Values) -> Iterator[str]:
-    """Keys that say nothing in what is asked for, and in a run what it found."""
+def _left_open(given: DistillSettings | TrainSettings, ours: Values, theirs: Values) -> Iterator[str]:
+    """Keys that the user left open, so that the run found their values."""
     for network in ("teacher", "student", "model"):
         weights, sha256 = f"{network}.weights", f"{network}.weights_sha256"
         if ours.get(weights) is None and theirs.get(weights) in (AS_BUILT, PRETRAINED, RANDOM):
@@ -38,19 +38,19 @@ def _left_open(asked: DistillSettings | TrainSettings, ours: Values, theirs: Val
         if ours.get(sha256) is None:
             yield sha256
     for key in ("layers", "student_layers"):
-        choice: LayerChoice | None = getattr(asked, key, None)
+        choice: LayerChoice | None = getattr(given, key, None)
         if choice is None or not choice.is_exact:
             yield key
 
 
-def changed_plugin(asked: DistillSettings | TrainSettings, stored: Mapping[str, str]) -> str | None:
+def changed_plugin(given: DistillSettings | TrainSettings, stored: Mapping[str, str]) -> str | None:
     """The first plug-in whose file is another one than when a run was begun; None: there is none.
 
     Args:
-        asked: as it was given.
+        given: by the user.
         stored: SHA-256 of the files by the plug-ins' names, as ``config.yaml`` holds them. Version 0.1.0 stored none.
 
     Raises:
         LayerprobeError: if a file is not there.
     """
-    return next((name for name, digest in plugin_hashes(asked).items() if stored.get(name, digest) != digest), None)
+    return next((name for name, digest in plugin_hashes(given).items() if stored.get(name, digest) != digest), None)

@@ -43,7 +43,7 @@ def run_values(session: RunSession, prepared: PreparedRun, training: TrainingSet
 
 
 def log_recipe(prepared: PreparedRun, training: TrainingSettings, processes: ProcessGroup) -> None:
-    """Tell how images are prepared and how the student is trained."""
+    """Log how images are prepared and how the student is trained."""
     _log.info("preprocessing: %s", prepared.student.preprocessing.describe())
     epochs = "1 epoch" if training.epochs == 1 else f"{training.epochs} epochs"
     _log.info("peak learning rate %g, %s, batch %d", training.lr, epochs, training.batch_size)

@@ -26,7 +26,7 @@ class RunSession:
     """What every run needs, whatever it trains.
 
     Attributes:
-        settings: what the run is told.
+        settings: of the run.
         folder: of the run.
         events: TensorBoard's event files; None: none are wanted.
         accelerator: Accelerate's view of the device.
@@ -35,10 +35,10 @@ class RunSession:
         test_split: the test images.
 
     Args:
-        settings: what the run is told.
+        settings: of the run.
 
     Raises:
-        LayerprobeError: if it asks for what isn't there, or the folder may not be written.
+        LayerprobeError: if the device or the images aren't there, or the folder may not be written.
     """
 
     def __init__(self, settings: DistillSettings | TrainSettings) -> None:
@@ -61,14 +61,14 @@ class RunSession:
         """The run that lies in the folder, where there is nothing left to do; None: there is something left.
 
         Raises:
-            LayerprobeError: if another run was asked for, or a plug-in of the run has changed since.
+            LayerprobeError: if it has other settings, or a plug-in of the run has changed since.
         """
         if not self.folder.goes_on:
             return None
         self.folder.check_plugins(self.settings)
         if not self.folder.finished:
             return None
-        self.folder.check_asked(self.settings)
+        self.folder.check_settings(self.settings)
         _log.info("%s is finished: nothing to do", self.folder.path)
         return read_run(self.folder.path)
 

@@ -37,8 +37,8 @@ def train_prepared(session: RunSession, prepared: PreparedRun, on_epoch: OnEpoch
     Args:
         session: the run's folder, device and images.
         prepared: the networks and what they are trained for.
-        on_epoch: told of every epoch.
-        progress: told of every step.
+        on_epoch: called with the metrics of every epoch.
+        progress: called after every step.
 
     Raises:
         LayerprobeError: if the folder holds another run, an image can't be read, or the loss is lost.
@@ -66,7 +66,7 @@ def train_prepared(session: RunSession, prepared: PreparedRun, on_epoch: OnEpoch
 
 
 def _writing(session: RunSession, on_epoch: OnEpoch | None) -> OnEpoch:
-    """Writes every epoch into the folder, then tells of it."""
+    """A function that writes an epoch's metrics into the folder, then calls ``on_epoch``."""
 
     def write(metrics: EpochMetrics) -> None:
         if session.processes.is_main:

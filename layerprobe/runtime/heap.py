@@ -15,7 +15,13 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _NEVER = -1
 _USUAL = 2**25
 """The largest block, in bytes, that glibc comes to take from its heap by itself; twice as much stays free there."""
-_TOLD = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES")
+_VARIABLES = (
+    "MALLOC_TRIM_THRESHOLD_",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_MMAP_MAX_",
+    "MALLOC_TOP_PAD_",
+    "GLIBC_TUNABLES",
+)
 
 
 @contextmanager
@@ -24,13 +30,13 @@ def keeping_freed_memory(device: torch.device) -> Iterator[None]:
 
     A step on a CPU frees all its activations at once, and glibc gives memory at the end of its heap back to the system:
     the next step would take every page anew. Afterwards glibc's thresholds are those that it comes to by itself where
-    large blocks are freed, and stay there. Another C library, and one that was told otherwise by a variable of the
-    environment, is left as it is, and so is the memory beside a GPU.
+    large blocks are freed, and stay there. Nothing is changed with another C library, where a variable of the
+    environment sets one of these thresholds, or where the device is a GPU.
 
     Args:
         device: where the block computes.
     """
-    if device.type != "cpu" or platform.libc_ver()[0] != "glibc" or any(name in os.environ for name in _TOLD):
+    if device.type != "cpu" or platform.libc_ver()[0] != "glibc" or any(name in os.environ for name in _VARIABLES):
         yield
         return
     libc = ctypes.CDLL(None)

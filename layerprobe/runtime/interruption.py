@@ -1,4 +1,4 @@
-"""Being asked to end is being interrupted."""
+"""SIGTERM interrupts a command as Ctrl-C does."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from layerprobe.layers.selection import even_layers
 from layerprobe.networks import Network, load_network
 from layerprobe.records import Layer
 from layerprobe.settings.data import DataSettings
+from layerprobe.settings.layer_choice import LayerChoice
 from layerprobe.settings.model import ModelSettings
 
 
@@ -38,9 +39,11 @@ def test_too_few_blocks() -> None:
 
 
 def test_as_many_student_layers_as_teacher_layers() -> None:
-    assert [layer.index for layer in choose_student_layers(network("cifar:resnet9"), ("even:2",), 2)] == [2, 4]
+    assert [
+        layer.index for layer in choose_student_layers(network("cifar:resnet9"), LayerChoice.parse("even:2"), 2)
+    ] == [2, 4]
     with pytest.raises(LayerprobeError, match="2 student layers for 3 teacher layers; name as many"):
-        choose_student_layers(network("cifar:resnet9"), ("even:2",), 3)
+        choose_student_layers(network("cifar:resnet9"), LayerChoice.parse("even:2"), 3)
 
 
 @pytest.mark.parametrize(

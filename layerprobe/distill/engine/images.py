@@ -97,14 +97,14 @@ def load_images(
     """Draw the samples, hold some out, and decode once what fits into memory.
 
     Which images are held out is the same whatever the seed; in which order the others come depends on it. Neither
-    depends on the labels. A class-balanced ``train_samples`` is drawn by label, as its name says, whatever the seed.
+    depends on the labels. A class-balanced sample (``train_samples``) is drawn by label, whatever the seed.
 
     Args:
         train: the training split.
         test: the test split.
         preprocessing: of both.
         training: samples, batch size, augmentation and seed.
-        progress: told while images are decoded.
+        progress: called while images are decoded.
         share: this process and how many there are.
 
     Raises:

@@ -60,8 +60,8 @@ def train(
         images: loaders.
         recipe: how; its learning rate is resolved.
         accelerator: where.
-        on_epoch: told the metrics of every epoch that is trained.
-        progress: told after every step.
+        on_epoch: called with the metrics of every epoch that is trained.
+        progress: called after every step.
         checkpoints: where states are saved after every epoch; None: nowhere.
         saved: the state to go on from; None: from the start.
 

@@ -11,7 +11,7 @@ from layerprobe.runtime.process_group import ProcessGroup
 
 
 class LossMeans:
-    """Loss terms of an epoch; they stay on the device until somebody asks."""
+    """Loss terms of an epoch; they stay on the device until their means are needed."""
 
     def __init__(self) -> None:
         self._values: dict[str, Tensor] = {}

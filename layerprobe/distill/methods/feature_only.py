@@ -52,7 +52,7 @@ class FeaturesAndLogits(LogitObjective):
         self.features.fit(batches)
 
     def forward(self, batch: LogitBatch) -> dict[str, Tensor]:
-        """The weighted terms of the features, and ``cross_entropy`` and ``kl`` where they are asked for.
+        """The weighted terms of the features, and ``cross_entropy`` and ``kl`` where the form has them.
 
         Raises:
             ValueError: without a teacher.

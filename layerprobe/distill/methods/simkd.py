@@ -71,7 +71,7 @@ class BottleneckProjector(nn.Module):
 
 @dataclass(frozen=True)
 class ReusedEnding:
-    """Everything that a student's new ending is built from, its weights aside.
+    """Everything but the weights that a student's new ending is built from.
 
     Attributes:
         classifier: dotted path of the student's classifier, which is replaced.

@@ -7,7 +7,7 @@ from typing import Any
 
 from layerprobe.distill.folder import CONFIG
 from layerprobe.distill.resume_check import MAY_DIFFER
-from layerprobe.distill.resume_check import told_otherwise as run_told_otherwise
+from layerprobe.distill.resume_check import differing_settings as differing_run_settings
 from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.experiments.grid.grid_file import PlannedCell, Values
 from layerprobe.files import write_yaml
@@ -73,7 +73,7 @@ def differing_settings(planned: PlannedCell, told: Values | None, config: Values
         LayerprobeError: if the values are no configuration.
     """
     if told is None:
-        return first_of(run_told_otherwise(planned.settings, _recorded(config)))
+        return first_of(differing_run_settings(planned.settings, _recorded(config)))
     run, ranking = _recorded({key: value for key, value in told.items() if key != _RANKING}), told.get(_RANKING)
     return first_of(differences(_settings(planned.settings, planned.ranking), _settings(run, ranking), MAY_DIFFER))
 
