@@ -18,7 +18,7 @@ import torch
 
 from layerprobe.experiments.grid.results import read_grid
 from layerprobe.experiments.validation.results import read_validation
-from layerprobe.ranking.rules import Task, read_wish
+from layerprobe.ranking.rules import RULES, Task
 from layerprobe.records import GridResults, Layer, Ranking, Validation
 from layerprobe.report.grid.notes import state_note
 from layerprobe.report.grid.paired import paired_difference
@@ -26,6 +26,7 @@ from layerprobe.report.grid.pairs import pairs_table
 from layerprobe.report.grid.tables import grid_table
 from layerprobe.report.tables.table import Column, Table, render
 from layerprobe.report.tables.validation import candidates_table, correlations_table
+from layerprobe.settings.layer_choice import LayerChoice
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "results.md"
@@ -36,7 +37,7 @@ STUDIES_OF_RULES = ("cpu-rules", "cpu-new-teachers", "cpu-unseen-teachers")
 UNSEEN = "cpu-unseen-teachers"
 """The study whose teachers no rule was made from."""
 REFERENCE = "quality:4"
-RULES = ("even:4", "even-quality:4", "even-information:4")
+COMPARED_RULES = ("even:4", "even-quality:4", "even-information:4")
 SEEDS = (0, 1, 2)
 
 _BLOCK = re.compile(r"<!-- table: (\S+) (\S+) -->\n.*?<!-- end of table -->", re.DOTALL)
@@ -65,10 +66,10 @@ def rankings() -> Mapping[str, Ranking]:
 
 def chosen_layers(ranking: Ranking, choice: str) -> tuple[str, ...]:
     """The layers that a rule chooses which looks at nothing but the ranking and how many layers there shall be."""
-    wish = read_wish(choice)
-    assert wish is not None, f"{choice} is no rule"
-    student = [Layer(index, "", "block", (), 0) for index in range(wish.count)]
-    return wish.rule.choose(Task(ranking, student, student, torch.Generator()))
+    rule = LayerChoice.parse(choice).rule
+    assert rule is not None, f"{choice} is no rule"
+    student = [Layer(index, "", "block", (), 0) for index in range(rule.count)]
+    return RULES[rule.name].choose(Task(ranking, student, student, torch.Generator()))
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def all_pairs() -> tuple[Pair, ...]:
             assert result.run is not None, f"{result.cell.path} is not finished"
             config, pair = result.run.config, result.cell.pair
             teachers[pair] = rankings()[config["teacher"]["weights_sha256"]]
-            by_seed = reached.setdefault(pair, {}).setdefault(tuple(config["teacher_layers"]), {})
+            by_seed = reached.setdefault(pair, {}).setdefault(tuple(config["layers"].split(",")), {})
             by_seed[result.cell.seed] = result.run.last_accuracy
     unseen = {result.cell.pair for result in read_study(UNSEEN).results}
 
@@ -120,7 +121,7 @@ def all_pairs() -> tuple[Pair, ...]:
         Pair(
             pair,
             ranking,
-            {rule: mean_top1(pair, rule) - mean_top1(pair, REFERENCE) for rule in RULES},
+            {rule: mean_top1(pair, rule) - mean_top1(pair, REFERENCE) for rule in COMPARED_RULES},
             pair in unseen,
         )
         for pair, ranking in teachers.items()
@@ -142,7 +143,7 @@ def teachers_table() -> Table:
             "teacher": teacher,
             "kept": pairs[0].ranking.information_kept,
             "pairs": len(pairs),
-            **{rule: mean(pair.ahead[rule] for pair in pairs) for rule in RULES},
+            **{rule: mean(pair.ahead[rule] for pair in pairs) for rule in COMPARED_RULES},
         }
         for teacher, pairs in by_teacher(all_pairs()).items()
     ]
@@ -150,7 +151,7 @@ def teachers_table() -> Table:
         Column("teacher", "teacher", "left"),
         Column("kept", "kept", digits=2),
         Column("pairs", "pairs"),
-        *(Column(rule, rule, digits=1, signed=True) for rule in RULES),
+        *(Column(rule, rule, digits=1, signed=True) for rule in COMPARED_RULES),
     )
     return Table("Teachers", columns, tuple(rows))
 
@@ -170,7 +171,7 @@ def groups_of_pairs() -> dict[str, list[Mapping[str, float]]]:
         ],
         "those where it has less than half": [pair.ahead for pair in pairs if not pair.kept_half],
         f"the {len(teachers)} teachers, each the mean of its pairs": [
-            {rule: mean(pair.ahead[rule] for pair in own) for rule in RULES} for own in teachers.values()
+            {rule: mean(pair.ahead[rule] for pair in own) for rule in COMPARED_RULES} for own in teachers.values()
         ],
     }
 
@@ -180,14 +181,14 @@ def groups_table() -> Table:
     rows = []
     for group, members in groups_of_pairs().items():
         row: dict[str, Any] = {"group": group, "number": len(members)}
-        for rule in RULES:
+        for rule in COMPARED_RULES:
             ahead = dict(enumerate(member[rule] for member in members))
             row |= paired_difference(ahead, dict.fromkeys(ahead, 0.0)).cells(rule)
         rows.append(row)
     columns = (
         Column("group", "pairs", "left"),
         Column("number", "number"),
-        *(Column(rule, rule, digits=1, signed=True, interval=True) for rule in RULES),
+        *(Column(rule, rule, digits=1, signed=True, interval=True) for rule in COMPARED_RULES),
     )
     return Table("Groups of pairs", columns, tuple(rows))
 

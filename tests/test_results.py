@@ -147,10 +147,10 @@ def pairs() -> Ahead:
     means = {
         (pair, choice): np.mean([reached[pair][page.chosen_layers(ranking, choice)][seed] for seed in range(3)])
         for pair, ranking in rankings.items()
-        for choice in ("quality:4", *page.RULES)
+        for choice in ("quality:4", *page.COMPARED_RULES)
     }
     return {
-        pair: (ranking, [float(means[pair, choice] - means[pair, "quality:4"]) for choice in page.RULES])
+        pair: (ranking, [float(means[pair, choice] - means[pair, "quality:4"]) for choice in page.COMPARED_RULES])
         for pair, ranking in rankings.items()
     }
 
@@ -163,7 +163,7 @@ def test_teachers_have_the_means_of_their_pairs(pairs: Ahead) -> None:
         own = [found for pair, found in pairs.items() if pair.startswith(f"{teacher} to")]
         assert (row["kept"], row["pairs"]) == (own[0][0].information_kept, len(own))
         means = np.mean([ahead for _, ahead in own], axis=0)
-        assert [row[rule] for rule in page.RULES] == pytest.approx(means.tolist(), abs=1e-12)
+        assert [row[rule] for rule in page.COMPARED_RULES] == pytest.approx(means.tolist(), abs=1e-12)
 
 
 def test_groups_of_pairs_have_the_intervals_of_t_tests(pairs: Ahead) -> None:
@@ -187,7 +187,7 @@ def test_groups_of_pairs_have_the_intervals_of_t_tests(pairs: Ahead) -> None:
         (row,) = (one for one in rows if title in one["group"])
         means, test = np.mean(members, axis=0), ttest_1samp(members, 0).confidence_interval()
         assert row["number"] == len(members)
-        for column, rule in enumerate(page.RULES):
+        for column, rule in enumerate(page.COMPARED_RULES):
             found = (row[rule], row[f"{rule}_low"], row[f"{rule}_high"])
             assert found == pytest.approx((means[column], test.low[column], test.high[column]), abs=1e-9), title
             assert not any(map(math.isnan, found))

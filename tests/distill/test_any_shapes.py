@@ -102,7 +102,7 @@ def check_gradients(objective: Objective[Any], pairing: Pairing, taught: slice =
 def test_every_form_of_feature_only(form: str, shapes: str) -> None:
     torch.manual_seed(0)
     ours, theirs = SHAPES[shapes]
-    pairing = pair_by_mapping(FORMS[form].mapping, layers("s", ours), layers("t", theirs))
+    pairing = pair_by_mapping(FORMS[form].mapping.mapping, layers("s", ours), layers("t", theirs))
     check_gradients(feature_only(FORMS[form], pairing, CLASSES, batch_size=IMAGES + 1), pairing)
 
 

@@ -59,7 +59,7 @@ def terms(objective: Objective[Any], pairing: Pairing, student: Captured, teache
 def test_every_objective_under_autocast(method: str, form: AlignmentSettings) -> None:
     torch.manual_seed(0)
     needs = METHODS[method]
-    mapping = form.mapping if needs.takes_alignment else needs.mapping
+    mapping = form.mapping.mapping if needs.takes_alignment else needs.mapping
     pairing = pair_by_mapping(mapping, STUDENT, TEACHER)
     if needs.pairs_ends:
         pairing = Pairing(STUDENT[-1:], TEACHER[-1:])

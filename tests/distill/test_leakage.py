@@ -54,7 +54,7 @@ def trained(
         pairing = Pairing(discover_layers(student, (8, 8))[-1:], discover_layers(teacher, (8, 8))[-1:])
     if needs.reuses_classifier:
         _, pairing = reuse_classifier(student, teacher, (8, 8), seed=0)
-    elif (mapping := form.mapping if needs.takes_alignment else needs.mapping) != "one-to-one":
+    elif (mapping := form.mapping.mapping if needs.takes_alignment else needs.mapping) != "one-to-one":
         pairing = pair_by_mapping(mapping, pairing.student, pairing.teacher)
     objective = needs.build(ObjectiveContext(pairing, 32, 10, form))
     setup = TrainingSetup(student, objective, pairing if needs.uses_features else Pairing((), ()), teacher)

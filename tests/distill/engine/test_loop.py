@@ -40,7 +40,7 @@ def setup(student: nn.Module, alignment: AlignmentSettings | None = None) -> Tra
     """Feature-only from one such network to another, at both non-linearities."""
     form, layers = alignment or AlignmentSettings(), discover_layers(student, (8, 8))[:2]
     assert [layer.name for layer in layers] == ["2", "5"]
-    teacher, pairing = network(7).eval(), pair_by_mapping(form.mapping, layers, layers)
+    teacher, pairing = network(7).eval(), pair_by_mapping(form.mapping.mapping, layers, layers)
     return TrainingSetup(
         student, METHODS["feature-only"].build(ObjectiveContext(pairing, BATCH, 10, form)), pairing, teacher
     )

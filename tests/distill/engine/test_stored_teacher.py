@@ -72,9 +72,9 @@ def test_what_does_not_belong_together_is_refused(small: DistillSettings, file: 
         extract(ExtractSettings(model=small.teacher, data=small.data, output=tmp_path / name, **settings)).close()
         return tmp_path / name
 
-    refuse("kd needs more of a teacher than the features that --teacher-features holds", method="kd", layers=None)
+    refuse("kd needs more of a teacher than the features that teacher_features holds", method="kd", layers=None)
     refuse("scratch uses no features of a teacher", method="scratch", layers=None)
-    refuse("--augment trivial changes the images in every epoch", training=small.training.replaced(augment="trivial"))
+    refuse("augment trivial changes the images in every epoch", training=small.training.replaced(augment="trivial"))
     refuse("another weights hash", teacher=ModelSettings(name="cifar:resnet20", weights="random"))
     refuse("another model", teacher=ModelSettings(name="cifar:resnet32", weights="random"), layers="3,5")
     refuse("another preprocessing", data=small.data.replaced(mean=(0.5,), std=(0.5,)))

@@ -125,7 +125,7 @@ def test_candidates_are_layers_alone_and_sets_no_two_alike() -> None:
     grid = spread(validate={"layers": "layer3.*", "sets": 30, "size": 3}, seeds=1)
     choices = [planned.cell.choice for planned in grid.cells]
     assert choices[:3] == ["layer3.0", "layer3.1", "layer3.2"] and len(set(choices)) == 33
-    assert all(len(planned.config(Path()).layers.split(",")) == 3 for planned in grid.cells[3:])
+    assert all(len(planned.settings.layers.names) == 3 for planned in grid.cells[3:])
     everything = spread(validate={"sets": 500, "size": 8}, seeds=1)  # there are 9 sets of 8 of 9 blocks
     assert len(everything.cells) == 11 + 9
 
@@ -135,7 +135,7 @@ def test_candidates_are_layers_alone_and_sets_no_two_alike() -> None:
     [
         ({"choices": ["even:4"]}, "validate makes the choices of layers itself; remove the key 'choices'"),
         ({"methods": ["feature-only", "kd"]}, "takes methods whose layers are chosen, like feature-only; not kd"),
-        ({"validate": {"layer": "all"}}, "no key 'validate.layer'; closest: 'layers'"),
+        ({"validate": {"layer": "all"}}, "there is no setting 'validate.layer'; closest: 'layers'"),
         ({"validate": {"sets": "many"}}, "validate.sets is a whole number, not 'many'"),
         ({"validate": {"sets": 1, "size": 10}}, "the teacher has 9 blocks, fewer than validate.size 10"),
         ({"validate": {"layers": "layer9"}}, "layer 'layer9' is not in v.yaml"),
