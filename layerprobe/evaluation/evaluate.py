@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,57 +15,33 @@ from layerprobe.data.loading import Pixels, make_loader
 from layerprobe.data.sampling import balanced_sample
 from layerprobe.distill.engine.accuracy import confusion
 from layerprobe.distill.folder import CONFIG
-from layerprobe.distill.students import LAST, load_student, weights_path
+from layerprobe.distill.students import load_student, weights_path
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.weights import read_weights
 from layerprobe.records import Evaluation, Preprocessing, Progress, silent
 from layerprobe.runtime.devices import resolve_device
 from layerprobe.settings.configuration import read_run_config
 from layerprobe.settings.data import DataSettings
+from layerprobe.settings.evaluate import EvaluateSettings
 
 _log = logging.getLogger(__name__)
 
 TOP = 5
 
 
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """What is evaluated, and on what.
-
-    Attributes:
-        run: the run's folder.
-        data: the images; None: those of the run.
-        split: of them.
-        samples: a class-balanced sample of so many images; None: all.
-        which: which of the run's weights: ``last``, ``best`` or ``latest``.
-        device: as in every command.
-        batch_size: images per forward pass.
-        workers: processes that decode images.
-    """
-
-    run: Path
-    data: DataSettings | None = None
-    split: str = "test"
-    samples: int | None = None
-    which: str = LAST
-    device: str = "auto"
-    batch_size: int = 128
-    workers: int = 0
-
-
-def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
+def evaluate(config: EvaluateSettings, progress: Progress = silent) -> Evaluation:
     """Classify images with the network that a run trained, under the run's own preprocessing.
 
     Raises:
         LayerprobeError: if the folder holds no run or no such weights, or the images have other classes.
     """
-    settings = read_run_config(config.run / CONFIG)
+    told = read_run_config(config.run / CONFIG)
     device = resolve_device(config.device)
     module = load_student(config.run, config.which).to(device)
-    preprocessing = Preprocessing.from_dict(settings["preprocessing"])
-    data = config.data or _own_data(settings["data"])
+    preprocessing = Preprocessing.from_dict(told["preprocessing"])
+    data = config.data or _own_data(told["data"])
     dataset = open_split(data, config.split)
-    _check_classes(dataset.classes, weights_path(config.run, config.which, settings["command"]), config.run)
+    _check_classes(dataset.classes, weights_path(config.run, config.which, told["command"]), config.run)
     _log.info("preprocessing: %s", preprocessing.describe())
     rows = np.arange(len(dataset), dtype=np.int64)
     if config.samples is not None:

@@ -17,13 +17,14 @@ from layerprobe.distill.methods.simkd import ReusedEnding
 from layerprobe.distill.run import distill_student, train_model
 from layerprobe.distill.students import load_student
 from layerprobe.errors import LayerprobeError
-from layerprobe.evaluation.evaluate import EvaluateConfig, evaluate
+from layerprobe.evaluation.evaluate import evaluate
 from layerprobe.layers.discovery import discover_layers
 from layerprobe.networks import load_network
 from layerprobe.ranking.file import save_ranking
 from layerprobe.records import LayerGeometry, Ranking, Run
 from layerprobe.settings.configuration import recorded_settings
 from layerprobe.settings.data import DataSettings
+from layerprobe.settings.evaluate import EvaluateSettings
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.recipe import TrainingSettings, default_lr
 from layerprobe.settings.run import DistillSettings, TrainSettings
@@ -114,7 +115,7 @@ def test_a_student_with_the_teachers_classifier_is_built_again(
     run = distill_student(plan)
     module = load_student(run)
     assert type(module) is type(load_network(plan.student, DIGITS, open_dataset("digits")).module)
-    again = evaluate(EvaluateConfig(run.folder, samples=100))
+    again = evaluate(EvaluateSettings(run=run.folder, samples=100))
     assert again.top1 == pytest.approx(run.last_accuracy, abs=1e-6)
     ending = run.config["ending"]
     classifier = module.get_submodule(ReusedEnding(**ending).head)

@@ -15,9 +15,9 @@ from layerprobe.data.datasets import open_dataset
 from layerprobe.distill.run import distill_student
 from layerprobe.distill.students import load_student, snippet
 from layerprobe.errors import LayerprobeError
-from layerprobe.evaluation.evaluate import EvaluateConfig, evaluate
+from layerprobe.evaluation.evaluate import evaluate
 from layerprobe.records import Run
-from layerprobe.settings.data import DataSettings
+from layerprobe.settings.evaluate import EvaluateSettings
 from layerprobe.settings.run import DistillSettings
 
 
@@ -42,13 +42,13 @@ def test_the_snippet_loads_the_network(digits_teacher: Run) -> None:
     names = {"images": images}
     with torch.no_grad():
         exec(code, names)
-    expected = evaluate(EvaluateConfig(digits_teacher.folder))
+    expected = evaluate(EvaluateSettings(run=digits_teacher.folder))
     assert expected.top1 == pytest.approx(100 * float(np.mean(names["logits"].argmax(dim=1).numpy() == labels)))
     assert not names["model"].training and type(names["model"]).__module__.startswith("layerprobe.models")
 
 
 def test_counts_against_a_loop(digits_teacher: Run) -> None:
-    evaluation = evaluate(EvaluateConfig(digits_teacher.folder))
+    evaluation = evaluate(EvaluateSettings(run=digits_teacher.folder))
     images, labels = pixels_and_labels(digits_teacher)
     with torch.no_grad():
         logits = load_student(digits_teacher)(images).numpy()
@@ -85,7 +85,7 @@ def test_which_weights(small: DistillSettings) -> None:
     assert run.chosen
     sample = {"samples": 100}
     for which, epoch in (("last", run.epochs[-1]), ("latest", run.epochs[-1]), ("best", run.chosen)):
-        top1 = evaluate(EvaluateConfig(run.folder, which=which, **sample)).top1
+        top1 = evaluate(EvaluateSettings(run=run.folder, which=which, **sample)).top1
         assert top1 == pytest.approx(epoch.test_accuracy), which
 
 
@@ -99,7 +99,7 @@ def test_what_cannot_be_evaluated(digits_teacher: Run, small: DistillSettings, p
     new = ("--output", tmp_path / "new")
     assert "holds no run: it has no config.yaml" in refused(tmp_path / "none", *new)
     assert "has no best weights (checkpoints/best/" in refused(folder, "--which", "best", *new)
-    assert "the weights of a run are last, best, latest; not 'first'" in refused(folder, "--which", "first", *new)
+    assert "--which is one of 'last', 'best', 'latest'; not 'first'" in refused(folder, "--which", "first", *new)
     other = refused(folder, "--data", photos, *new)
     assert "was trained on 10 classes (0, 1, 2, ...), the images have 3 (cat, dog, eel)" in other
     assert not (tmp_path / "new").exists()
@@ -116,7 +116,7 @@ def test_classes_are_those_of_the_weights_that_are_evaluated(digits_teacher: Run
     stopped = shutil.copytree(digits_teacher.folder, tmp_path / "stopped")
     (stopped / digits_teacher.weights.name).unlink()
     with pytest.raises(LayerprobeError, match="was trained on 10 classes .* the images have 3"):
-        evaluate(EvaluateConfig(stopped, DataSettings(name=str(photos)), which="latest"))
+        evaluate(EvaluateSettings(run=stopped, data=str(photos), which="latest"))
 
 
 def test_result_says_what_it_took_and_with_what(small: DistillSettings) -> None:

@@ -60,7 +60,5 @@ def test_images_are_found_by_their_position() -> None:
 def test_what_does_not_go_together_is_refused(small: DistillSettings, tmp_path: Path) -> None:
     with pytest.raises(LayerprobeError, match="augment crop-flip changes the images in every epoch"):
         distill_student(cached(small, augment="crop-flip"))
-    with pytest.raises(
-        LayerprobeError, match="for the teacher.s passes already; leave training.cache_teacher out"
-    ):
+    with pytest.raises(LayerprobeError, match="for the teacher.s passes already; leave training.cache_teacher out"):
         distill_student(cached(small).replaced(teacher_features=tmp_path / "t.h5"))
