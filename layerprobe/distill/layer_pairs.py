@@ -34,7 +34,7 @@ def pair_layers(method: Method, settings: DistillSettings, teacher: Network, stu
         return pair_penultimate(student, teacher)
     if settings.alignment.mapping.table:
         return _pair_by_table(settings, teacher, student)
-    chosen = _teacher_layers(method, settings, teacher)
+    chosen = _teacher_layers(settings, teacher)
     mapping = settings.alignment.mapping.mapping if method.takes_alignment else method.mapping
     if mapping != ONE_TO_ONE and settings.student_layers is not None:
         return pair_by_mapping(mapping, find_choice(student, settings.student_layers), chosen)
@@ -111,6 +111,19 @@ def find_choice(network: Network, choice: LayerChoice) -> tuple[Layer, ...]:
     )
 
 
+def check_layers_are_chosen(settings: DistillSettings) -> None:
+    """Refuse a method that needs layers of the teacher where nothing says which.
+
+    Raises:
+        LayerprobeError: if so.
+    """
+    if settings.lacks_layers:
+        raise LayerprobeError(
+            f"{settings.method} needs the teacher's layers: --layers NAME.ranking.json (`layerprobe rank` writes "
+            "one), NAME,NAME,..., quality:4 or even:4; or pairs with --mapping"
+        )
+
+
 def describe_choice(layers: Sequence[Layer]) -> str | None:
     """The layers of one side of a pairing, as a configuration names them."""
     return str(LayerChoice.of(layer.name for layer in distinct(layers))) if layers else None
@@ -129,14 +142,9 @@ def log_pairs(method: Method, settings: DistillSettings, pairing: Pairing) -> No
         _log.warning("%s %s: --layers and --student-layers are ignored", method.name, reason)
 
 
-def _teacher_layers(method: Method, settings: DistillSettings, teacher: Network) -> tuple[Layer, ...]:
+def _teacher_layers(settings: DistillSettings, teacher: Network) -> tuple[Layer, ...]:
     if settings.layers:
         return find_choice(teacher, settings.layers)
-    if method.layers_required:
-        raise LayerprobeError(
-            f"{method.name} needs the teacher's layers: --layers NAME.ranking.json (`layerprobe rank` writes one), "
-            "NAME,NAME,..., quality:4 or even:4; or pairs with --mapping"
-        )
     return default_teacher_layers(teacher, BASELINE_PAIRS)
 
 

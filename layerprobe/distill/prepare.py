@@ -10,7 +10,7 @@ import torch
 
 from layerprobe.distill.engine.optimizers import find_head
 from layerprobe.distill.engine.setup import TrainingSetup
-from layerprobe.distill.layer_pairs import describe_choice, log_pairs, pair_layers
+from layerprobe.distill.layer_pairs import check_layers_are_chosen, describe_choice, log_pairs, pair_layers
 from layerprobe.distill.methods.catalogue import METHODS, Method
 from layerprobe.distill.methods.simkd import ReusedEnding, reuse_classifier
 from layerprobe.distill.objective_context import ObjectiveContext
@@ -75,6 +75,7 @@ def prepare_distillation(session: RunSession, settings: DistillSettings) -> Prep
     Raises:
         LayerprobeError: if a network can't be built, the method can't use such a teacher, or layers can't be paired.
     """
+    check_layers_are_chosen(settings)
     method, seed = METHODS.find(settings.method), settings.training.seed
     teacher = _load_teacher(session, settings, method)
     student = session.build_student(settings.student, like=teacher.preprocessing)

@@ -98,6 +98,11 @@ class DistillSettings(RunSettings):
         return self.student
 
     @property
+    def lacks_layers(self) -> bool:
+        """Whether the method needs layers of the teacher, and nothing says which."""
+        return METHODS[self.method].layers_required and self.layers is None and not self.alignment.mapping.table
+
+    @property
     def needs_classes(self) -> bool:
         """Whether the teacher must have the same classes as the data."""
         return METHODS[self.method].needs_same_classes(self.alignment)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerprobe.errors import LayerprobeError, first_of
-from layerprobe.experiments.grid.grid_file import RUNS, Grid, lacks_layers, load_grid
+from layerprobe.experiments.grid.grid_file import RUNS, Grid, load_grid
 from layerprobe.experiments.grid.launchers import LAUNCHERS, Launch, Launched
 from layerprobe.experiments.grid.results import (
     DONE,
@@ -65,7 +65,7 @@ def plan_grid(settings: CompareSettings) -> Grid:
             the folder would vanish.
     """
     grid = open_grid(settings)
-    lacking = next((planned.cell.label for planned in grid.cells if lacks_layers(planned)), None)
+    lacking = next((planned.cell.label for planned in grid.cells if planned.settings.lacks_layers), None)
     if lacking and grid.validate:
         raise LayerprobeError(
             f"{settings.grid} has a key 'validate' and leaves the choice of layers to it; `layerprobe validate` runs it"

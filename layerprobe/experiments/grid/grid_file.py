@@ -186,12 +186,6 @@ def _merged(*patches: Values) -> dict[str, Any]:
     return merged
 
 
-def lacks_layers(planned: PlannedCell) -> bool:
-    """Whether a cell's method needs layers of the teacher, and nothing says which."""
-    plan = planned.settings
-    return METHODS[plan.method].layers_required and plan.layers is None and not plan.alignment.mapping.table
-
-
 def slug(label: str) -> str:
     """A label as the name of a folder.
 

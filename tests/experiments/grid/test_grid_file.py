@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.experiments.grid.grid_file import lacks_layers, load_grid, parse_grid
+from layerprobe.experiments.grid.grid_file import load_grid, parse_grid
 
 COMMON = {
     "pairs": {
@@ -105,9 +105,9 @@ def test_layers_that_look_like_rules_and_ways_to_name_none() -> None:
     for layers in ("every:4", "0:8:2", "layer3.7, layer3.8", [25, 26]):
         assert grid(methods={"f": {"method": "feature-only", "layers": layers}}).cells
     (table,) = grid(methods={"f": {"method": "feature-only", "alignment": {"mapping": "layer1.2=layer3.5"}}}).cells
-    assert not lacks_layers(table)
+    assert not table.settings.lacks_layers
     for methods, lacks in (["feature-only"], True), ({"f": {"method": "feature-only", "layers": "25"}}, False):
-        assert [lacks_layers(planned) for planned in grid(methods=methods).cells] == [lacks]
+        assert [planned.settings.lacks_layers for planned in grid(methods=methods).cells] == [lacks]
 
 
 def test_files_that_are_no_grid(tmp_path: Path) -> None:
