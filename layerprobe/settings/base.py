@@ -1,4 +1,4 @@
-"""The frozen record that every group of settings is, and the one-line error for what may not stand in it."""
+"""The frozen record that every group of settings is, and the one-line error for a value that is not allowed."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _RECORDED = "recorded"
 
 
 class SettingsError(LayerprobeError):
-    """A value that may not stand where it does.
+    """A value that is not allowed for a setting.
 
     Messages name fields as ``<training.lr>``. A Python user reads ``training.lr``, a command's user ``--lr``: the
-    command line spells the message anew with ``spelled``.
+    command line replaces the names with ``spelled``.
 
     Args:
         message: one line, with fields in angle brackets.
@@ -47,7 +47,7 @@ class SettingsError(LayerprobeError):
 
 
 class RefusedError(ValueError):
-    """A validator's whole message, where more is to be said than what a value must be.
+    """A validator's whole message, where it is more than what a value must be.
 
     In the message ``<>`` stands for the field itself, and ``<name>`` for another field of the same settings.
     """
@@ -81,10 +81,10 @@ class Settings(BaseModel, metaclass=_OneLineErrors):
 
     @classmethod
     def check_given(cls, values: Mapping[str, Any], recorded: bool = False) -> None:
-        """Check plain values that need not be complete: what is missing may come from elsewhere.
+        """Check plain values that need not be complete, such as those of a file that flags add to.
 
         Raises:
-            SettingsError: if a key is unknown, or a value may not stand where it does.
+            SettingsError: if a key is unknown or a value is not allowed.
         """
         try:
             cls.model_validate(dict(values), context={_RECORDED: recorded})
@@ -98,10 +98,10 @@ class Settings(BaseModel, metaclass=_OneLineErrors):
 
         Args:
             values: by the fields' names.
-            recorded: whether they tell what was done once. A plug-in's file need not be there any more, then.
+            recorded: whether they describe a run that was made before, whose plug-ins' files may be gone.
 
         Raises:
-            SettingsError: if a key is unknown or missing, or a value may not stand where it does.
+            SettingsError: if a key is unknown or missing, or a value is not allowed.
         """
         try:
             return cls.model_validate(dict(values), context={_RECORDED: recorded})
@@ -124,7 +124,7 @@ def part_of(field: FieldInfo) -> type[Settings] | None:
 
 
 def is_recorded(info: ValidationInfo) -> bool:
-    """Whether the values that are parsed tell what was done once."""
+    """Whether the values that are parsed describe a run that was made before."""
     return bool((info.context or {}).get(_RECORDED))
 
 
@@ -202,7 +202,7 @@ def _steps(place: Sequence[int | str], settings: type[Any]) -> Iterator[tuple[st
 
 
 def _no_setting(place: Sequence[int | str], settings: type[Any]) -> str:
-    """The message on a key that is none, with the names most like it."""
+    """The message about an unknown key, with the names that are most like it."""
     *above, key = place
     inside = settings
     for _, found in _steps(above, settings):
@@ -226,12 +226,12 @@ def _replaced_markers(message: str, path: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True)
 class OneOf:
-    """Lets the names of a catalogue pass, and its plug-ins; it is looked up when a value is parsed.
+    """Accepts the names of a catalogue, and its plug-ins. The catalogue is looked up when a value is parsed.
 
     Stands in ``Annotated``, where the command line finds the names to complete.
 
     Attributes:
-        catalogue: of what may be named.
+        catalogue: of the names.
     """
 
     catalogue: Catalogue[Any]

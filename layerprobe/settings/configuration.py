@@ -11,13 +11,14 @@ from pydantic import BeforeValidator, Field
 from layerprobe.errors import LayerprobeError
 from layerprobe.files import read_yaml
 from layerprobe.plugins import file_sha256, split_file_name
+from layerprobe.records import RANKING_FORMAT
 from layerprobe.settings.base import Count, Number, Settings
 from layerprobe.settings.layer_choice import Pairs
 from layerprobe.settings.legacy import with_new_keys
 from layerprobe.settings.run import DistillSettings, RunSettings, TrainSettings
 
 Values = dict[str, Any]
-Told = TypeVar("Told", bound=RunSettings)
+RunKind = TypeVar("RunKind", bound=RunSettings)
 
 COMMANDS: Mapping[str, type[TrainSettings] | type[DistillSettings]] = {
     kind.command: kind for kind in (TrainSettings, DistillSettings)
@@ -43,8 +44,20 @@ class PreprocessingRecord(Settings):
     source: str = ""
 
 
+class EndingRecord(Settings):
+    """How a student ends that reuses the teacher's classifier: the last map, projected, and the classifier's size."""
+
+    classifier: str
+    last_map: str
+    channels: Count
+    width: Count
+    classes: Count
+    bias: bool
+    signed: bool
+
+
 class Information(Settings):
-    """What a run says about itself beside its configuration; a rerun finds it anew."""
+    """What a run adds to its configuration: it describes the run, and another run finds it out by itself."""
 
     preprocessing: PreprocessingRecord | None = None
     """How images became the input of both networks."""
@@ -60,7 +73,7 @@ class Information(Settings):
     """The ranking file that the layers were read from."""
     pairs: Annotated[tuple[str, ...] | None, BeforeValidator(_listed)] = None
     """The pairs of a table, STUDENT=TEACHER, by the layers' names."""
-    ending: dict[str, Any] | None = None
+    ending: EndingRecord | None = None
     """How a student ends that reuses the teacher's classifier."""
     plugins: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of the files that plug-ins came from, by the plug-in's name."""
@@ -77,21 +90,21 @@ def read_values(path: Path, command: str, also: Collection[str] = ()) -> Values:
         also: further keys that it may have; they are not looked at.
 
     Raises:
-        LayerprobeError: if it isn't there, isn't YAML, is another command's, or a value may not stand where it does.
+        LayerprobeError: if the file isn't there, isn't YAML, is another command's, or a value is not allowed.
     """
     values = _read(path, "configuration", "--config names the config.yaml of a run")
     if values.get("command", command) != command:
         raise LayerprobeError(f"{path} is of `layerprobe {values['command']}`; run that, or name another --config")
     others = {key: values.pop(key) for key in also if key in values}
-    told, _ = _checked(values, COMMANDS[command], path)
-    return {"command": command, **told, **others}
+    given, _ = _checked(values, COMMANDS[command], path)
+    return {"command": command, **given, **others}
 
 
 def read_run_config(path: Path) -> Values:
     """The whole configuration of a run, with defaults filled in, and what the run says about itself.
 
     Raises:
-        LayerprobeError: if it isn't there, isn't YAML, is no run's, or is damaged.
+        LayerprobeError: if the file isn't there, isn't YAML, or isn't the configuration of a run.
     """
     if not path.is_file():
         raise LayerprobeError(f"{path.parent} holds no run: it has no {path.name}; `layerprobe distill` makes one")
@@ -103,18 +116,18 @@ def complete_config(values: Mapping[str, Any], where: Path) -> Values:
     """The whole configuration of a run by the keys of this version, with defaults filled in.
 
     Args:
-        values: as some version wrote them.
-        where: they were read, for messages.
+        values: as this version or 0.1.0 wrote them.
+        where: the file that they come from, for messages.
 
     Raises:
-        LayerprobeError: if they are no run's, or one of them may not stand where it does.
+        LayerprobeError: if they aren't the configuration of a run, or a value is not allowed.
     """
     kind = COMMANDS.get(str(values.get("command")))
     if kind is None:
-        raise LayerprobeError(f"{where} is of no run of layerprobe; `layerprobe distill` makes one")
-    told, about = _checked(values, kind, where)
+        raise LayerprobeError(f"{where} is not the configuration of a run; `layerprobe distill` makes one")
+    given, about = _checked(values, kind, where)
     try:
-        settings = kind.parse({**told, "output": where.parent}, recorded=True)
+        settings = kind.parse({**given, "output": where.parent}, recorded=True)
     except LayerprobeError as error:
         raise LayerprobeError(f"{where}: {error}") from None
     return {**settings.configuration(), **about}
@@ -131,42 +144,42 @@ def recorded_settings(path: Path) -> TrainSettings | DistillSettings:
 
 
 def settings_of(
-    kind: type[Told], values: Mapping[str, Any], output: Path, recorded: bool = False, **others: bool
-) -> Told:
+    kind: type[RunKind], values: Mapping[str, Any], output: Path, recorded: bool = False, **others: bool
+) -> RunKind:
     """The settings that the values of a configuration mean, without what a run says about itself.
 
     Args:
         kind: of the settings.
         values: as ``read_values`` and ``merge`` give them.
         output: the run's folder.
-        recorded: whether they tell what was done once.
+        recorded: whether they describe a run that was made before.
         others: values of ``overwrite`` and ``resume``.
 
     Raises:
-        SettingsError: if a value is missing, or may not stand where it does.
+        SettingsError: if a value is missing or not allowed.
     """
-    told = {key: value for key, value in values.items() if key not in ("command", *Information.model_fields)}
-    return kind.parse({**told, "output": output, **others}, recorded)
+    given = {key: value for key, value in values.items() if key not in ("command", *Information.model_fields)}
+    return kind.parse({**given, "output": output, **others}, recorded)
 
 
 def _read(path: Path, what: str, remedy: str) -> Values:
     values = read_yaml(path, what, remedy)
-    if values.get("format") == "layerprobe-ranking":
+    if values.get("format") == RANKING_FORMAT:
         raise LayerprobeError(f"{path} is a ranking; --layers takes it, and --config the config.yaml of a run")
     return values
 
 
 def _checked(values: Mapping[str, Any], kind: type[RunSettings], path: Path) -> tuple[Values, Values]:
-    """What a run is told, and what it says about itself; every value that is there may stand where it does."""
+    """The values of a run's settings and those of its information, each of them checked."""
     about = {key: value for key, value in values.items() if key in Information.model_fields}
-    told = {key: value for key, value in values.items() if key not in ("command", *about)}
+    given = {key: value for key, value in values.items() if key not in ("command", *about)}
     try:
-        told = with_new_keys(told)
-        kind.check_given(told, recorded=True)
+        given = with_new_keys(given)
+        kind.check_given(given, recorded=True)
         known = Information.parse(about).plain()
     except LayerprobeError as error:
         raise LayerprobeError(f"{path}: {error}") from None
-    return told, {key: known[key] for key in about}
+    return given, {key: known[key] for key in about}
 
 
 def merge(values: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
@@ -196,7 +209,7 @@ def _as_part(key: str, value: Any) -> Any:
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], without: Iterable[str] = ()) -> list[str]:
-    """Dotted keys whose values differ, each with both values: the other's, then ours."""
+    """Dotted keys whose values differ, each with the other's value and then with the first one's."""
     ours, theirs, left_out = flat(one), flat(other), set(without)
     keys = [key for key in {**ours, **theirs} if not {key, key.partition(".")[0]} & left_out]
     return [f"{key} {theirs.get(key)!r}, not {ours.get(key)!r}" for key in keys if ours.get(key) != theirs.get(key)]

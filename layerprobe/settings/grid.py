@@ -1,4 +1,4 @@
-"""What a grid file says: pairs, data sets, methods, choices of layers and seeds."""
+"""The schema of a grid file: pairs, data sets, methods, choices of layers and seeds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Patch = dict[str, Any]
 
 
 def _patch(values: Any) -> Any:
-    """What one label says of its runs, by the keys of this version; nothing says nothing."""
+    """What is said under one label, by the keys of this version; empty where nothing is."""
     if values is None:
         return {}
     if not isinstance(values, Mapping):
@@ -29,7 +29,7 @@ def _patch(values: Any) -> Any:
 
 
 def _labelled(values: Any) -> Any:
-    """Labels that YAML reads as numbers are words, too."""
+    """Labels as text, also where YAML reads a number."""
     if values is None:
         return {}
     return {str(label): patch for label, patch in values.items()} if isinstance(values, Mapping) else values
@@ -41,7 +41,7 @@ def _methods(values: Any) -> Any:
 
 
 def _choices(values: Any) -> Any:
-    """A list of choices that say themselves how layers are chosen, or what each label stands for."""
+    """A list of choices such as ``quality:4``, whose text is also their label, or what each label stands for."""
     return _labelled({str(label): {"layers": str(label)} for label in values} if isinstance(values, list) else values)
 
 
@@ -78,18 +78,18 @@ class CandidateSettings(Settings):
 
 
 class GridSettings(Settings):
-    """A grid of distillations. Every cell's configuration is laid together from what its labels say."""
+    """A grid of distillations. The configuration of a cell is merged from what is said under its labels."""
 
     title: str | None = None
     """What the grid is about."""
     reference: str | None = None
     """Label of the method that others are compared with."""
     common: OnePatch = Field(default_factory=dict)
-    """What all runs are told."""
+    """Settings of all runs."""
     pairs: Annotated[Labelled, AfterValidator(_not_empty)]
     """Teachers and students, by label."""
     datasets: Labelled = Field(default_factory=dict)
-    """Data sets, by label; the key ``pairs`` of one says what it tells the runs of one pair alone."""
+    """Data sets, by label; the key ``pairs`` of a data set has settings of one pair alone."""
     methods: Annotated[dict[str, OnePatch], BeforeValidator(_methods), AfterValidator(_not_empty)]
     """Methods: a list of names, or what each label stands for."""
     choices: Annotated[dict[str, OnePatch], BeforeValidator(_choices)] = Field(default_factory=dict)

@@ -13,7 +13,7 @@ RENAMED: Mapping[str, str] = {
     "data.root": "data.data_root",
     "alignment.loss": "alignment.feature_loss",
 }
-"""Of run configurations, and of what a grid file tells its runs: the old key, and the new one."""
+"""Old keys and new ones, of run configurations and of what grid files say of their runs."""
 
 
 def with_new_keys(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def _renamed(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         new = RENAMED.get(f"{prefix}{key}", key).removeprefix(prefix)
         if new != key and new in values:
             raise LayerprobeError(
-                f"{prefix}{key} is called {prefix}{new} now, and both are there; remove {prefix}{key}"
+                f"{prefix}{key} is called {prefix}{new} now, and both are given; remove {prefix}{key}"
             )
         found[new] = _renamed(value, f"{key}.") if isinstance(value, Mapping) and not prefix else value
     return found

@@ -104,7 +104,7 @@ def test_what_cannot_be_evaluated(digits_teacher: Run, small: DistillSettings, p
     assert "was trained on 10 classes (0, 1, 2, ...), the images have 3 (cat, dog, eel)" in other
     assert not (tmp_path / "new").exists()
     (tmp_path / "config.yaml").write_text("command: rank\n")
-    with pytest.raises(LayerprobeError, match="is of no run of layerprobe"):
+    with pytest.raises(LayerprobeError, match="is not the configuration of a run"):
         load_student(tmp_path)
     (tmp_path / "config.yaml").write_text("command: [")
     with pytest.raises(LayerprobeError, match="is not YAML"):

@@ -129,7 +129,10 @@ def test_another_files_weights_are_refused(small: DistillSettings, tmp_path: Pat
         ({"training": {"seed": 2**70}}, "training.seed is below 9223372036854775808, not 1180591620717411303424"),
         ({"data": "digits", "alignment": {"loss": "msd"}}, "alignment.feature_loss: no feature loss 'msd'"),
         ({"training": {"learning_rate": 0}}, "training.lr is above 0, not 0"),
-        ({"training": {"learning_rate": 1, "lr": 1}}, "training.learning_rate is called training.lr now, and both are"),
+        (
+            {"training": {"learning_rate": 1, "lr": 1}},
+            "training.learning_rate is called training.lr now, and both are given",
+        ),
         ({"teacher_layers": 5}, "layers: layers are a list of names and indices, .*; not 5"),
         ({"preprocessing": {"image_size": 32}}, "preprocessing.image_size is a list, not 32"),
         ({"preprocessing": 3}, "preprocessing is a mapping with keys below it"),
