@@ -22,11 +22,13 @@ import torch
 from torch import Tensor
 
 from layerprobe import FeatureFile, gram_matrix, measure
-from layerprobe.geometry.resampling import SCORES, interval, score_deviations
+from layerprobe.geometry.catalogue import resampled
+from layerprobe.geometry.resampling import interval, score_deviations
 from layerprobe.report.figures.style import COLOURS, COLUMN_WIDTH, MARKERS, Drawing, new_figure, save_figure
 from layerprobe.report.tables.table import data_table
 
 DIVISIONS = 3
+SCORES = tuple(score.name for score in resampled())
 
 
 @dataclass(frozen=True)

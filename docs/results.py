@@ -18,7 +18,8 @@ import torch
 
 from layerprobe.experiments.grid.results import read_grid
 from layerprobe.experiments.validation.results import read_validation
-from layerprobe.ranking.rules import RULES, Task
+from layerprobe.ranking.catalogue import RULES
+from layerprobe.ranking.problem import SelectionProblem, apply_rule
 from layerprobe.records import GridResults, Layer, Ranking, Validation
 from layerprobe.report.grid.notes import state_note
 from layerprobe.report.grid.paired import paired_difference
@@ -69,7 +70,7 @@ def chosen_layers(ranking: Ranking, choice: str) -> tuple[str, ...]:
     rule = LayerChoice.parse(choice).rule
     assert rule is not None, f"{choice} is no rule"
     student = [Layer(index, "", "block", (), 0) for index in range(rule.count)]
-    return RULES[rule.name].choose(Task(ranking, student, student, torch.Generator()))
+    return apply_rule(RULES[rule.name], SelectionProblem(ranking, student, student, torch.Generator()))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from layerprobe.features.hdf5.gram_file import GramFile
     from layerprobe.features.hdf5.reader import FeatureFile
     from layerprobe.geometry.gram import gram_matrix
-    from layerprobe.geometry.quality import measure
+    from layerprobe.geometry.measure import measure
     from layerprobe.layers.capture import Capture
     from layerprobe.layers.discovery import discover_layers
     from layerprobe.ranking.grams import extract_grams, gram_of
@@ -52,7 +52,7 @@ _HOMES = {
     "gram_matrix": "geometry.gram",
     "gram_of": "ranking.grams",
     "load_student": "distill.students",
-    "measure": "geometry.quality",
+    "measure": "geometry.measure",
     "rank": "ranking.rank",
     "train_model": "distill.run",
 }

@@ -89,13 +89,16 @@ class Catalogue(Mapping[str, E], Generic[E]):
         self._plugin = plugin
 
     def __getitem__(self, name: str) -> E:
-        return self._entries[name]
+        return self._all()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(self._all())
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._all())
+
+    def _all(self) -> Mapping[str, E]:
+        return self._entries
 
     @property
     def takes_plugins(self) -> bool:
@@ -108,12 +111,13 @@ class Catalogue(Mapping[str, E], Generic[E]):
         Raises:
             LayerprobeError: if there is none.
         """
-        if name in self._entries:
-            return self._entries[name]
+        entries = self._all()
+        if name in entries:
+            return entries[name]
         if self._plugin is not None and split_file_name(name) is not None:
             return self._plugin(name)
         own = ", or FILE.py:name" if self._plugin is not None else ""
-        raise LayerprobeError(f"no {self.kind} {name!r}; {closest(name, self._entries, 3)}{own}")
+        raise LayerprobeError(f"no {self.kind} {name!r}; {closest(name, entries, 3)}{own}")
 
     @contextmanager
     def registered(self, entry: E) -> Iterator[E]:
@@ -122,10 +126,27 @@ class Catalogue(Mapping[str, E], Generic[E]):
         Raises:
             ValueError: if there is an entry of this name already.
         """
-        if entry.name in self._entries:
+        if entry.name in self._all():
             raise ValueError(f"there is a {self.kind} {entry.name!r} already")
         self._entries[entry.name] = entry
         try:
             yield entry
         finally:
             del self._entries[entry.name]
+
+
+class DerivedCatalogue(Catalogue[E]):
+    """A catalogue whose entries follow from others: looked up anew each time, so that what is registered there is here.
+
+    Args:
+        kind: what an entry is, in the singular, for messages.
+        entries: gives them, in the order in which they are listed.
+        plugin: makes the entry of ``FILE.py:name``; None: this kind has no plug-ins.
+    """
+
+    def __init__(self, kind: str, entries: Callable[[], Iterable[E]], plugin: Callable[[str], E] | None = None) -> None:
+        super().__init__(kind, (), plugin)
+        self._derive = entries
+
+    def _all(self) -> Mapping[str, E]:
+        return {**{entry.name: entry for entry in self._derive()}, **self._entries}

@@ -47,6 +47,25 @@ def load_function(name: str) -> Callable[..., Any]:
         return _find(_run(path), path, function)
 
 
+def call(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a user's function gives.
+
+    Args:
+        name: of it, for messages.
+        function: from ``load_function``.
+        arguments: what it is given.
+
+    Raises:
+        LayerprobeError: if it fails, or ends the program.
+    """
+    try:
+        return function(*arguments)
+    except LayerprobeError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise LayerprobeError(f"{name} failed ({one_line(error)}); correct the function") from error
+
+
 def file_sha256(name: str) -> str:
     """SHA-256 of the file that ``FILE.py:callable`` names.
 

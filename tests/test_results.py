@@ -12,7 +12,7 @@ from scipy.stats import ttest_1samp
 
 from layerprobe.experiments.grid.grid_file import Grid, load_grid
 from layerprobe.experiments.validation.candidates import spread_out
-from layerprobe.ranking.choose import SCORES
+from layerprobe.geometry.catalogue import SCORES
 from layerprobe.records import Ranking
 
 ROOT = Path(__file__).parents[1]

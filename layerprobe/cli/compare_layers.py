@@ -23,7 +23,7 @@ def compare_layers(settings: CompareLayersSettings, display: TableSettings) -> N
     --seed write them; the networks and their preprocessing may differ.
     """
     from layerprobe.ranking.grams import open_source
-    from layerprobe.ranking.measure import layer_similarity
+    from layerprobe.ranking.similarity import layer_similarity
     from layerprobe.report.figures.similarity import similarity_figure
     from layerprobe.report.figures.style import WIDTHS, check_figure, paper_style, save_figure
     from layerprobe.report.tables.ranking import similarity_table

@@ -167,14 +167,14 @@ def distill(
     values = training_options.configuration(ctx, _PLACES)
 
     from layerprobe.distill.run import distill_student
-    from layerprobe.experiments.resolve_rules import choose_layers
+    from layerprobe.experiments.resolve_rules import resolve_rules
     from layerprobe.runtime.devices import is_main_process
 
     plan = training_options.settings_from("distill", values, output, overwrite, resume)
     with Reporter(
         TableSettings.parse({"quiet": quiet, "verbose": verbose, "format": format}), speaks=is_main_process()
     ) as reporter:
-        plan = choose_layers(plan, progress=reporter.progress)
+        plan = resolve_rules(plan, progress=reporter.progress)
         run = distill_student(plan, lambda metrics: reporter.epoch(metrics, plan.training.epochs), reporter.progress)
         if is_main_process():
             show_run(run, reporter, f"layerprobe evaluate {run.folder} --data {plan.data.name}")

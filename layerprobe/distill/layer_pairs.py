@@ -107,7 +107,7 @@ def find_choice(network: Network, choice: LayerChoice) -> tuple[Layer, ...]:
     if choice.rule.name == EVEN:
         return even_layers(network.layers, choice.rule.count, network.name)
     raise LayerprobeError(
-        f"{choice} is a rule, and a run takes layers by name; `layerprobe distill` and choose_layers find them"
+        f"{choice} is a rule, and a run takes layers by name; `layerprobe distill` and resolve_rules find them"
     )
 
 

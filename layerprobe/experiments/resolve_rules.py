@@ -1,4 +1,4 @@
-"""A teacher's layers chosen by a rule, for a distillation that names the rule and not the layers."""
+"""Rules resolved: a teacher's layers by name, for a distillation that names a rule."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from layerprobe.data.datasets import open_split
 from layerprobe.distill.layer_pairs import choose_student_layers
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
+from layerprobe.geometry.catalogue import ALWAYS, SCORES, UNMEASURED
 from layerprobe.networks import RANDOM, Network, find_model_layers, load_network
-from layerprobe.ranking.choose import SCORES
+from layerprobe.plugins import file_sha256, split_file_name
+from layerprobe.ranking.catalogue import RULES, Rule
 from layerprobe.ranking.grams import extract_grams
-from layerprobe.ranking.measure import layer_similarity
-from layerprobe.ranking.rank import rank
-from layerprobe.ranking.rules import RULES, Task, scored_rule
+from layerprobe.ranking.problem import SelectionProblem, apply_rule
+from layerprobe.ranking.rank import rank_model
+from layerprobe.ranking.similarity import layer_similarity
 from layerprobe.records import Layer, LayerGeometry, Preprocessing, Progress, Ranking, Similarity, silent
 from layerprobe.runtime.devices import resolve_device
 from layerprobe.settings.extract import ExtractSettings
@@ -30,7 +32,7 @@ from layerprobe.settings.run import DistillSettings
 _log = logging.getLogger(__name__)
 
 
-def choose_layers(
+def resolve_rules(
     plan: DistillSettings, ranking: Ranking | None = None, progress: Progress = silent
 ) -> DistillSettings:
     """A distillation with its teacher's layers by name, where it had a rule such as ``stagewise:4``.
@@ -44,27 +46,42 @@ def choose_layers(
         The plan as it is, where its ``layers`` are no rule.
 
     Raises:
-        LayerprobeError: if the rule can't choose so many layers, or as ``check_ranking``, ``rank_on_the_spot`` and
+        LayerprobeError: if the rule can't choose so many layers, or as ``check_ranking``, ``rank_model`` and
             ``student_similarity``.
     """
     choice = plan.layers.rule if plan.layers else None
     if choice is None:
         return plan
-    rule = RULES[choice.name]
-    if rule.score is None:
-        ranking = _unranked(plan)
-    elif ranking is None:
-        ranking = _ranked(plan, rule.score, choice.count, progress)
-    else:
-        check_ranking(ranking, plan)
+    rule = RULES.find(choice.name)
+    ranking = _ranking_for(rule, choice.count, plan, ranking, progress)
     student = untrained_student(plan)
-    taught = choose_student_layers(student, plan.student_layers, choice.count)
-    similarity = _similarity(plan, taught, progress) if rule.similarity else None
-    chosen = rule.choose(Task(ranking, student.layers, taught, _generator(plan), similarity))
-    _log.info("chosen by %s: %s", choice.name, ", ".join(chosen))
+    learning = choose_student_layers(student, plan.student_layers, choice.count)
+    similarity = _similarity(plan, learning, progress) if rule.similarity else None
+    chosen = apply_rule(rule, SelectionProblem(ranking, student.layers, learning, _generator(plan), similarity))
+    _log.info("chosen by %s: %s", rule.name, ", ".join(chosen))
     if ranking.undecided and rule.score and ranking.selected == chosen:
         _log.info("can't be told apart from the last of these: %s", ", ".join(ranking.undecided))
     return plan.replaced(layers=LayerChoice.of(chosen))
+
+
+def scored_rule(plan: DistillSettings) -> str:
+    """The score that the rule of a distillation looks at; empty where its layers are chosen in another way.
+
+    Raises:
+        LayerprobeError: if the rule is a user's own, and its file can't be run.
+    """
+    return RULES.find(plan.layers.rule.name).score if plan.layers and plan.layers.rule else ""
+
+
+def _ranking_for(rule: Rule, count: int, plan: DistillSettings, ranking: Ranking | None, progress: Progress) -> Ranking:
+    """The ranking that is given, or a new one; of a rule that looks at no score the teacher's layers alone."""
+    if not rule.score:
+        found = find_model_layers(plan.teacher.name, plan.teacher.num_classes, plan.data.image_size)
+        return Ranking(tuple(LayerGeometry(layer, {}) for layer in found.layers), "", ())
+    if ranking is not None:
+        check_ranking(ranking, plan)
+        return ranking
+    return rank_model(teacher_sample(plan), count, rule.score, progress=progress)
 
 
 def check_ranking(ranking: Ranking, plan: DistillSettings, name: str = "the ranking") -> None:
@@ -86,45 +103,15 @@ def check_ranking(ranking: Ranking, plan: DistillSettings, name: str = "the rank
             f"{name} is of {model} with other weights than the teacher's ({plan.teacher.weights}): SHA-256 "
             f"{str(digest)[:12]}, not {str(plan.teacher.weights_sha256)[:12]}; rank these weights"
         )
-    by = scored_rule(plan)
-    score = SCORES[by] if by else None
-    if score and not all(score.statistic in geometry.statistics for geometry in ranking.geometries):
-        remedy = f" --statistics {score.family}" if score.family else ""
+    score = scored_rule(plan)
+    if score and not all(score in geometry.statistics for geometry in ranking.geometries):
+        family = SCORES.find(score).family
+        remedy = f" --statistics {family}" if family not in (ALWAYS, UNMEASURED) else ""
         raise LayerprobeError(
-            f"{name} has no {score.statistic}, which {plan.layers} looks at; `layerprobe rank FEATURES.h5{remedy}` "
-            "measures it"
+            f"{name} has no {score}, which {plan.layers} looks at; `layerprobe rank FEATURES.h5{remedy}` measures it"
         )
-
-
-def rank_on_the_spot(
-    config: ExtractSettings,
-    top: int = 4,
-    by: str = "quality",
-    families: Sequence[str] = (),
-    resamples: int = 200,
-    progress: Progress = silent,
-) -> Ranking:
-    """Rank the layers of a network without a feature file.
-
-    The Gram matrices lie in a temporary folder meanwhile: 50 MB per layer for 5,000 images.
-
-    Args:
-        config: the network and the images; its ``output`` is not used.
-        top: how many layers to choose.
-        by: a key of ``SCORES``.
-        families: further statistics.
-        resamples: draws for the intervals; 0: none.
-        progress: told while images pass through, and before every layer.
-
-    Raises:
-        LayerprobeError: as ``extract_grams`` and ``rank``.
-    """
-    device = resolve_device(config.device)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        extract_grams(config.replaced(output=Path(folder) / "grams.h5"), progress=progress) as grams,
-    ):
-        return rank(grams, top, by, resamples, families=families, device=device, progress=progress)
+    if score and split_file_name(score) and ranking.provenance.get("plugins", {}).get(score) != file_sha256(score):
+        raise LayerprobeError(f"{name} has {score} as its file was before it changed; rank the teacher again")
 
 
 def teacher_sample(plan: DistillSettings) -> ExtractSettings:
@@ -171,28 +158,16 @@ def untrained_student(plan: DistillSettings) -> Network:
     return load_network(spec, plan.data, dataset)
 
 
-def _ranked(plan: DistillSettings, score: str, count: int, progress: Progress) -> Ranking:
-    family = SCORES[score].family
-    families = (family,) if family else ()
-    return rank_on_the_spot(teacher_sample(plan), count, score, families, progress=progress)
-
-
 def _generator(plan: DistillSettings) -> torch.Generator:
     """For a rule that draws: of the seed and the pair, so that pairs with one teacher don't draw the same sets."""
     told = f"{plan.training.seed} {plan.teacher.name} {plan.student.name}"
     return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(told.encode()).digest()[:7], "big"))
 
 
-def _similarity(plan: DistillSettings, taught: Sequence[Layer], progress: Progress) -> Similarity:
+def _similarity(plan: DistillSettings, learning: Sequence[Layer], progress: Progress) -> Similarity:
     sample = teacher_sample(plan)
     with (
         tempfile.TemporaryDirectory() as folder,
         extract_grams(sample.replaced(output=Path(folder) / "teacher.h5"), progress=progress) as grams,
     ):
-        return student_similarity(grams, sample, plan.student, [layer.name for layer in taught], progress)
-
-
-def _unranked(plan: DistillSettings) -> Ranking:
-    """The teacher's layers, of which nothing is known."""
-    found = find_model_layers(plan.teacher.name, plan.teacher.num_classes, plan.data.image_size)
-    return Ranking(tuple(LayerGeometry(layer, {}) for layer in found.layers), "", ())
+        return student_similarity(grams, sample, plan.student, [layer.name for layer in learning], progress)

@@ -30,11 +30,6 @@ class CosineStatistics:
     inter: float
     self_pairs: float
 
-    @property
-    def separation(self) -> float:
-        """S = intra - inter, in [-1, 1]. The released code's value is larger by ``self_pairs``."""
-        return self.intra - self.inter
-
 
 def cosine_statistics(gram: Gram) -> CosineStatistics:
     """Intra-class and inter-class cosines of one layer.
@@ -62,3 +57,23 @@ def cosine_statistics(gram: Gram) -> CosineStatistics:
         inter=float(inter),
         self_pairs=float(((1 - per_class) / sizes).mean()),
     )
+
+
+def intra_cosine(cosines: CosineStatistics) -> float:
+    """mean_c intra_c."""
+    return cosines.intra
+
+
+def inter_cosine(cosines: CosineStatistics) -> float:
+    """inter."""
+    return cosines.inter
+
+
+def min_intra_cosine(cosines: CosineStatistics) -> float:
+    """mean_c minintra_c."""
+    return cosines.min_intra
+
+
+def self_pairs(cosines: CosineStatistics) -> float:
+    """mean_c (1 - intra_c) / n_c."""
+    return cosines.self_pairs

@@ -165,3 +165,8 @@ def squared_distances(gram: Gram, rows: Tensor | slice = slice(None)) -> Tensor:
 def class_members(labels: Tensor) -> list[Tensor]:
     """Row numbers of each class's images, one (n_c,) tensor per class that occurs, in order of class."""
     return [torch.nonzero(labels == label).flatten() for label in torch.unique(labels)]
+
+
+def feature_count(gram: Gram) -> float:
+    """D, the number of features per image."""
+    return float(gram.dimension)

@@ -13,11 +13,36 @@ from layerprobe.records import Gram
 
 _log = logging.getLogger(__name__)
 
+NEIGHBOURS = 20
+"""Neighbours of an image that the maximum-likelihood dimension looks at, fewer in small samples."""
+VOTES = 10
+"""Neighbours of an image that vote for its class."""
 _ROWS = 256
 """Rows of the distance matrix that are searched at a time."""
 
+Neighbourhood = tuple[Tensor, Tensor]
+"""Of every image the distances to its nearest neighbours, (n, k) float64, ascending, and their rows, (n, k) int64."""
 
-def nearest_neighbours(gram: Gram, count: int) -> tuple[Tensor, Tensor]:
+
+def neighbourhood(gram: Gram) -> Neighbourhood:
+    """The twenty nearest neighbours of every image, fewer in small samples; none (k = 0) of three images or fewer."""
+    n = len(gram.labels)
+    if n <= 3:
+        return torch.empty(n, 0, dtype=torch.float64), torch.empty(n, 0, dtype=torch.int64)
+    return nearest_neighbours(gram, min(NEIGHBOURS, n - 1))
+
+
+def neighbour_distances(neighbours: Neighbourhood) -> Tensor:
+    """(n, k) distances to the nearest neighbours, ascending."""
+    return neighbours[0]
+
+
+def voters(neighbours: Neighbourhood) -> Tensor:
+    """(n, at most 10) rows of the nearest neighbours, nearest first."""
+    return neighbours[1][:, :VOTES]
+
+
+def nearest_neighbours(gram: Gram, count: int) -> Neighbourhood:
     """The nearest other images of every image.
 
     Args:
@@ -54,11 +79,11 @@ def twonn_dimension(distances: Tensor, discard: float = 0.1) -> float:
     underestimates: the boundary is everywhere.
 
     Args:
-        distances: (n, at least 2) ascending distances to the nearest neighbours.
+        distances: (n, k) ascending distances to the nearest neighbours, k at least 2.
         discard: share of the largest ratios that the fit leaves out.
 
     Returns:
-        d, from 0; NaN where fewer than three images have a ratio, or all ratios are 1.
+        d, from 0; NaN where fewer than three images have a ratio, or all ratios are 1, or there are no neighbours.
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
@@ -67,6 +92,8 @@ def twonn_dimension(distances: Tensor, discard: float = 0.1) -> float:
         >>> round(twonn_dimension(nearest))
         2
     """
+    if distances.shape[1] < 2:
+        return math.nan
     first, second = distances[:, 0], distances[:, 1]
     ratios = (second / first)[first > 0]
     if (twins := len(first) - len(ratios)) > 0:
@@ -91,7 +118,7 @@ def mle_dimension(distances: Tensor) -> float:
         distances: (n, k) ascending distances to the nearest neighbours, k at least 2.
 
     Returns:
-        d, from 0; NaN where every neighbour of every image is equally far, or at distance zero.
+        d, from 0; NaN where every neighbour of every image is equally far, or at distance zero, or there are none.
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
@@ -114,12 +141,14 @@ def knn_accuracy(neighbours: Tensor, labels: Tensor) -> float:
         labels: (n,) class labels.
 
     Returns:
-        Between 0 and 1; guessing gives one over the number of classes.
+        Between 0 and 1; guessing gives one over the number of classes. NaN without neighbours.
 
     Example:
         >>> knn_accuracy(torch.tensor([[1, 2], [0, 2], [1, 0]]), torch.tensor([0, 0, 1]))
         0.6666666666666666
     """
+    if neighbours.shape[1] == 0:
+        return math.nan
     found = labels[neighbours]
     votes = (found[:, :, None] == found[:, None, :]).sum(dim=2)
     winner = found[torch.arange(len(found)), votes.argmax(dim=1)]

@@ -34,8 +34,8 @@ def part_statistics(gram: Gram, drawn: Tensor) -> dict[str, Tensor]:
         drawn: (R, n) bool, true where an image belongs to a part.
 
     Returns:
-        ``separation``, ``min_intra_cosine``, ``spectral_entropy``, ``relative_entropy``, ``class_gap`` and
-        ``feature_norm`` as ``measure`` gives them, (R,) float64 each; ``relative_entropy`` is relative to the largest
+        ``separation``, ``min-intra-cosine``, ``spectral-entropy``, ``relative-entropy``, ``class-gap`` and
+        ``feature-norm`` as ``measure`` gives them, (R,) float64 each; ``relative-entropy`` is relative to the largest
         entropy of the whole class. NaN where a class has fewer than two drawn images.
     """
     members = class_members(gram.labels)
@@ -45,11 +45,11 @@ def part_statistics(gram: Gram, drawn: Tensor) -> dict[str, Tensor]:
     largest = [largest_entropy(len(rows), gram.dimension) or math.nan for rows in members]
     return {
         "separation": _separations(cosines, drawn, members),
-        "min_intra_cosine": _mean([_least_cosine(cosines, drawn, rows) for rows in members]),
-        "spectral_entropy": _mean(entropies),
-        "relative_entropy": _mean([values / most for values, most in zip(entropies, largest, strict=True)]),
-        "class_gap": _mean([_gap(gram, drawn, rows) for rows in members]),
-        "feature_norm": _mean([_masked_mean(lengths[rows], drawn[:, rows]) for rows in members]),
+        "min-intra-cosine": _mean([_least_cosine(cosines, drawn, rows) for rows in members]),
+        "spectral-entropy": _mean(entropies),
+        "relative-entropy": _mean([values / most for values, most in zip(entropies, largest, strict=True)]),
+        "class-gap": _mean([_gap(gram, drawn, rows) for rows in members]),
+        "feature-norm": _mean([_masked_mean(lengths[rows], drawn[:, rows]) for rows in members]),
     }
 
 

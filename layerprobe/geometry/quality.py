@@ -1,20 +1,31 @@
-"""Separation, information, efficiency and knowledge quality of a layer.
+"""Separation, information, efficiency and knowledge quality of a layer, from their parts.
 
 Source: section 3 of Cooper et al., arXiv 2511.14981. Departures from the released code: separation averages over
-distinct pairs only (the released value is larger by ``self_pairs``), and class spectra are not cut.
+distinct pairs only (the released value is larger by ``self-pairs``), and class spectra are not cut.
+
+Each formula is one function, of one sample and of many parts of it alike: all tensors are float64, () or (R,). What
+each takes is said in ``layerprobe.geometry.catalogue``, and ``layerprobe.geometry.measure`` puts them together.
 """
 
 from __future__ import annotations
 
 import math
 
-from layerprobe.geometry.cosines import cosine_statistics
-from layerprobe.geometry.margins import mean_class_gap, mean_class_norm
-from layerprobe.geometry.spectrum import class_entropies
-from layerprobe.records import Gram
+import torch
+from torch import Tensor
 
 
-def information(min_intra: float, entropy: float) -> float:
+def separation(intra: Tensor, inter: Tensor) -> Tensor:
+    """S = mean_c intra_c - inter, in [-1, 1]. The released code's value is larger by ``self-pairs``.
+
+    Args:
+        intra: mean over classes of the mean absolute cosine between two images of the class.
+        inter: mean absolute cosine between images of two classes.
+    """
+    return intra - inter
+
+
+def information(min_intra: Tensor, entropy: Tensor) -> Tensor:
     """I = (1 - mean_c minintra_c) * mean_c H_c / ln 5.
 
     The constant ln 5 is the released code's. H grows with the logarithm of the images per class, so I and Q are
@@ -24,10 +35,10 @@ def information(min_intra: float, entropy: float) -> float:
         min_intra: mean over classes of the least absolute cosine between two images of the class.
         entropy: mean over classes of the spectral entropy, in nats.
     """
-    return (1 - min_intra) * entropy / math.log(5)
+    return ((1 - min_intra) * entropy / math.log(5)).clamp_min(0)
 
 
-def normalised_information(min_intra: float, relative_entropy: float) -> float:
+def normalised_information(min_intra: Tensor, relative_entropy: Tensor) -> Tensor:
     """I_n = (1 - mean_c minintra_c) * mean_c (H_c / ln(min(n_c - 1, D))), in [0, 1].
 
     The released code's ln 5 replaced by the largest value that H_c can take, so that the sample's size matters less.
@@ -36,10 +47,10 @@ def normalised_information(min_intra: float, relative_entropy: float) -> float:
         min_intra: mean over classes of the least absolute cosine between two images of the class.
         relative_entropy: mean over classes of the spectral entropy as a share of its largest value.
     """
-    return (1 - min_intra) * relative_entropy
+    return ((1 - min_intra) * relative_entropy).clamp_min(0)
 
 
-def efficiency(gap: float, norm: float, population: int, components: int) -> float:
+def efficiency(gap: Tensor, norm: Tensor, population: int, components: int) -> Tensor:
     """E = 2 * mean_c gap_c / mean_c norm_c * (N / pi)^(1 / r).
 
     Args:
@@ -48,53 +59,35 @@ def efficiency(gap: float, norm: float, population: int, components: int) -> flo
         population: N, the images in the split that the sample was drawn from.
         components: r = min(n, D), the principal components that the sample can have.
     """
-    if norm == 0:
-        return math.nan
     correction: float = (population / math.pi) ** (1 / components)
-    return 2 * gap / norm * correction
+    found = 2 * gap / norm * correction
+    return torch.where(norm == 0, torch.nan, found).clamp_min(0)
 
 
-def quality(separation: float, information: float, efficiency: float) -> float:
-    """Knowledge quality Q = S + sqrt(I * E); with I_n for I it is ``quality_normalised``.
+def geometric_mean(information: Tensor, efficiency: Tensor) -> Tensor:
+    """sqrt(I * E), Q without S."""
+    return (information * efficiency).sqrt()
+
+
+def quality(separation: Tensor, information: Tensor, efficiency: Tensor) -> Tensor:
+    """Knowledge quality Q = S + sqrt(I * E); with I_n for I it is ``quality-normalised``.
 
     Example:
-        >>> quality(0.5, 4.0, 1.0)
-        2.5
+        >>> quality(torch.tensor(0.5), torch.tensor(4.0), torch.tensor(1.0))
+        tensor(2.5000)
     """
-    return separation + math.sqrt(information * efficiency)
+    return separation + geometric_mean(information, efficiency)
 
 
-def measure(gram: Gram) -> dict[str, float]:
-    """Every score of one layer, with its parts, by name.
+def relative_depth(place: int, layers: int) -> float:
+    """The place of a layer among all of a network, from 0 (the first) to 1 (the last).
 
-    Returns:
-        ``separation``, ``information``, ``efficiency``, ``quality``; ``information_normalised``, ``quality_normalised``
-        and ``sqrt_ie``, sqrt(I E); their parts ``intra_cosine``, ``inter_cosine``, ``min_intra_cosine``,
-        ``spectral_entropy``, ``relative_entropy``, ``class_gap``, ``feature_norm``, ``dimension`` (D); and
-        ``self_pairs``, the term that turns separation into the released code's. NaN where a value is undefined.
+    Args:
+        place: its index, from 0.
+        layers: how many there are.
+
+    Example:
+        >>> relative_depth(3, 7), relative_depth(0, 1)
+        (0.5, 0.0)
     """
-    cosines = cosine_statistics(gram)
-    entropies = class_entropies(gram)
-    gap, norm = mean_class_gap(gram), mean_class_norm(gram)
-    components = min(len(gram.labels), gram.dimension)
-    i = information(cosines.min_intra, entropies.absolute)
-    i_n = normalised_information(cosines.min_intra, entropies.relative)
-    e = efficiency(gap, norm, gram.population, components)
-    return {
-        "separation": cosines.separation,
-        "information": i,
-        "efficiency": e,
-        "quality": quality(cosines.separation, i, e),
-        "information_normalised": i_n,
-        "quality_normalised": quality(cosines.separation, i_n, e),
-        "sqrt_ie": math.sqrt(i * e),
-        "intra_cosine": cosines.intra,
-        "inter_cosine": cosines.inter,
-        "min_intra_cosine": cosines.min_intra,
-        "self_pairs": cosines.self_pairs,
-        "spectral_entropy": entropies.absolute,
-        "relative_entropy": entropies.relative,
-        "class_gap": gap,
-        "feature_norm": norm,
-        "dimension": float(gram.dimension),
-    }
+    return place / max(layers - 1, 1)

@@ -15,21 +15,18 @@ intervals was measured: see the documentation.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from layerprobe.geometry.catalogue import resampled
 from layerprobe.geometry.gram import class_members
+from layerprobe.geometry.measure import Known, Values
 from layerprobe.geometry.parts import part_statistics
-from layerprobe.geometry.quality import efficiency, information, normalised_information
 from layerprobe.records import Gram, Interval
 
-SCORES = (
-    "separation", "information", "efficiency", "quality", "information_normalised", "quality_normalised", "sqrt_ie",
-)  # fmt: skip
-"""The scores that have an interval."""
-_MINIMA = ("min_intra_cosine", "class_gap", "spectral_entropy", "relative_entropy")
+_MINIMA = ("min-intra-cosine", "class-gap", "spectral-entropy", "relative-entropy")
 """Statistics whose spread falls more slowly than that of a mean."""
 
 
@@ -57,7 +54,7 @@ def draw_parts(labels: Tensor, pairs: int, divisor: int, seed: int) -> Tensor:
     return drawn.flatten(0, 1)
 
 
-def score_deviations(gram: Gram, resamples: int = 200, seed: int = 0) -> dict[str, Tensor]:
+def score_deviations(gram: Gram, resamples: int = 200, seed: int = 0) -> Values:
     """How far the scores of a sample like this one lie from what is expected at its size.
 
     Args:
@@ -66,8 +63,8 @@ def score_deviations(gram: Gram, resamples: int = 200, seed: int = 0) -> dict[st
         seed: of the draws; give every layer of one sample the same.
 
     Returns:
-        By name, (R,) float64 each. NaN where a class has fewer than four images. With fewer than eight the gain of
-        minima can't be measured, and counts as none.
+        (R,) float64 of every statistic that has an interval, by name. NaN where a class has fewer than four images.
+        With fewer than eight the gain of minima can't be measured, and counts as none.
     """
     halves = draw_parts(gram.labels, resamples // 2, 2, seed)
     quarters = draw_parts(gram.labels, resamples // 4, 4, seed + 1)
@@ -76,7 +73,7 @@ def score_deviations(gram: Gram, resamples: int = 200, seed: int = 0) -> dict[st
     base = {name: values[:1] for name, values in drawn.items()}
     moved = {name: values[0] + _deviations(name, values[1:], len(halves)) for name, values in drawn.items()}
     expected, scores = _scores(base, gram), _scores(moved, gram)
-    return {name: scores[name] - expected[name] for name in SCORES}
+    return {name: scores[name] - expected[name] for name in scores}
 
 
 def _deviations(name: str, values: Tensor, halves: int) -> Tensor:
@@ -95,30 +92,13 @@ def _differences(values: Tensor) -> Tensor:
     return (first - second) / math.sqrt(2)
 
 
-def _scores(parts: Mapping[str, Tensor], gram: Gram) -> dict[str, Tensor]:
-    """The scores from their parts, with the exponent 1 / r of the whole sample."""
+def _scores(parts: Mapping[str, Tensor], gram: Gram) -> Values:
+    """The scores from their parts, (R,) each, with the exponent 1 / r of the whole sample.
+
+    Parts that were moved may give values below zero, where no score lies: they count as zero.
+    """
     components = min(len(gram.labels), gram.dimension)
-    i = _each(information, parts["min_intra_cosine"], parts["spectral_entropy"])
-    i_n = _each(normalised_information, parts["min_intra_cosine"], parts["relative_entropy"])
-    e = _each(
-        lambda gap, norm: efficiency(gap, norm, gram.population, components), parts["class_gap"], parts["feature_norm"]
-    )
-    separation = parts["separation"]
-    return {
-        "separation": separation,
-        "information": i,
-        "efficiency": e,
-        "quality": separation + (i * e).sqrt(),
-        "information_normalised": i_n,
-        "quality_normalised": separation + (i_n * e).sqrt(),
-        "sqrt_ie": (i * e).sqrt(),
-    }
-
-
-def _each(formula: Callable[[float, float], float], first: Tensor, second: Tensor) -> Tensor:
-    """A formula of two numbers for every resample; moved parts may lie below zero, where no score does."""
-    values = [formula(*pair) for pair in zip(first.tolist(), second.tolist(), strict=True)]
-    return torch.tensor(values, dtype=torch.float64).clamp_min(0)
+    return Known({**parts, "population": gram.population, "components": components}).numbers(resampled())
 
 
 def interval(value: float, deviations: Tensor, level: float = 0.9) -> Interval:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
+from layerprobe.geometry.catalogue import resampled
 from layerprobe.geometry.gram import class_members, sub_gram
-from layerprobe.geometry.quality import measure
+from layerprobe.geometry.measure import Known, Values
 from layerprobe.records import Gram
 
-SIZE_SCORES = ("quality", "quality_normalised", "separation", "information", "information_normalised", "efficiency")
 DRAWS = 5
+"""How often a small sample is drawn."""
 
 
-def scores_at_sizes(gram: Gram, sizes: Sequence[int], seed: int = 0) -> dict[str, Tensor]:
+def scores_at_sizes(gram: Gram, sizes: Sequence[int], seed: int = 0) -> Values:
     """The scores of smaller samples out of this one.
 
     A small sample is drawn five times. Within a draw every size is a part of the next larger one, so that a curve shows
@@ -27,8 +27,7 @@ def scores_at_sizes(gram: Gram, sizes: Sequence[int], seed: int = 0) -> dict[str
         seed: of the draws; give every layer of one sample the same.
 
     Returns:
-        ``quality``, ``quality_normalised``, ``separation``, ``information``, ``information_normalised`` and
-        ``efficiency``, (sizes, 5) float64 each.
+        (sizes, 5) float64 of every statistic that has an interval, by name.
 
     Raises:
         ValueError: if a class has fewer images than asked for.
@@ -38,13 +37,14 @@ def scores_at_sizes(gram: Gram, sizes: Sequence[int], seed: int = 0) -> dict[str
     if not all(1 < size <= least for size in sizes):
         raise ValueError(f"sizes {list(sizes)} of classes with {least} images")
     generator = torch.Generator().manual_seed(seed)
-    found = torch.empty(len(SIZE_SCORES), len(sizes), DRAWS, dtype=torch.float64)
+    scores = resampled()
+    found = torch.empty(len(scores), len(sizes), DRAWS, dtype=torch.float64)
     for draw in range(DRAWS):
         orders = [rows[torch.randperm(len(rows), generator=generator)] for rows in members]
         for number, size in enumerate(sizes):
             if draw and all(len(order) == size for order in orders):
                 found[:, number, draw] = found[:, number, 0]  # the whole sample again
                 continue
-            scores = measure(sub_gram(gram, torch.cat([order[:size] for order in orders])))
-            found[:, number, draw] = torch.tensor([scores[name] for name in SIZE_SCORES], dtype=torch.float64)
-    return dict(zip(SIZE_SCORES, found, strict=True))
+            part = Known.of_gram(sub_gram(gram, torch.cat([order[:size] for order in orders])))
+            found[:, number, draw] = torch.stack(list(part.numbers(scores).values()))
+    return dict(zip((entry.name for entry in scores), found, strict=True))

@@ -81,3 +81,13 @@ def class_entropies(gram: Gram) -> ClassEntropies:
     most = [largest_entropy(len(rows), gram.dimension) for rows in members]
     shares = [entropy / top if top > 0 else math.nan for entropy, top in zip(entropies, most, strict=True)]
     return ClassEntropies(sum(entropies) / len(entropies), sum(shares) / len(shares))
+
+
+def absolute_entropy(entropies: ClassEntropies) -> float:
+    """mean_c H_c, in nats."""
+    return entropies.absolute
+
+
+def relative_entropy(entropies: ClassEntropies) -> float:
+    """mean_c H_c / ln(min(n_c - 1, D))."""
+    return entropies.relative

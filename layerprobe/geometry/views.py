@@ -54,3 +54,15 @@ def principal_plane(gram: Gram) -> dict[str, Tensor]:
     extreme = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
     signs = torch.where(extreme < 0, -1.0, 1.0)
     return {"plane": vectors * signs * values.sqrt(), "plane_shares": values / total}
+
+
+def spectrum(shares: Tensor) -> dict[str, Tensor]:
+    """The share of the variance along every principal component.
+
+    Args:
+        shares: from ``layerprobe.geometry.dimensions.variance_spectrum``.
+
+    Returns:
+        ``spectrum``: the shares.
+    """
+    return {"spectrum": shares}

@@ -15,13 +15,13 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.files import writing
-from layerprobe.geometry.statistics import Values
+from layerprobe.geometry.measure import Values
 from layerprobe.version import __version__
 
 _log = logging.getLogger(__name__)
 
-VERSION = 1
-"""Of the formulas: results of another version are computed again."""
+VERSION = 2
+"""Of the formulas and the names of what they give: results of another version are computed again."""
 
 
 def cache_path(source: Path) -> Path:

@@ -8,9 +8,10 @@ from typing import Any
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.files import write_json
+from layerprobe.plugins import file_sha256
 from layerprobe.ranking.choose import Choice
-from layerprobe.ranking.measure import Wanted
-from layerprobe.ranking.rank import ranking_provenance
+from layerprobe.ranking.measure import Measurements
+from layerprobe.ranking.provenance import ranking_provenance
 from layerprobe.records import Ranking
 
 
@@ -24,24 +25,36 @@ def save_ranking(ranking: Ranking, path: Path) -> None:
     write_json(path, ranking.to_dict())
 
 
-def families_there(target: Path, provenance: Mapping[str, Any], choice: Choice, wanted: Wanted) -> tuple[str, ...]:
+def statistics_there(
+    target: Path, provenance: Mapping[str, Any], choice: Choice, measurements: Measurements
+) -> tuple[str, ...]:
     """The families of statistics in a ranking file that already holds this choice from these features.
 
     Args:
         target: the ranking file.
         provenance: of the features.
         choice: how many layers, by which score.
-        wanted: what is measured.
+        measurements: what is measured.
 
     Raises:
-        LayerprobeError: if it holds another choice, or isn't a ranking file.
+        LayerprobeError: if it holds another choice, or isn't a ranking file, or holds a user's own statistic whose file
+            has changed.
     """
     old = Ranking.load(target)
-    new = ranking_provenance(provenance, wanted, choice)
+    new = ranking_provenance(provenance, measurements, choice)
+    remedy = "--overwrite replaces it, --ranking FILE writes elsewhere"
     same = all(old.provenance.get(key) == new.get(key) for key in ("created", "resamples", "level", "seed"))
-    if same and (old.score, len(old.selected)) == (choice.statistic, choice.top):
-        return tuple(old.provenance["families"])
-    raise LayerprobeError(
-        f"{target} exists (top {len(old.selected)} by {old.score}); "
-        "--overwrite replaces it, --ranking FILE writes elsewhere"
-    )
+    if not same or (old.score, len(old.selected)) != (choice.by, choice.top):
+        raise LayerprobeError(f"{target} exists (top {len(old.selected)} by {old.score}); {remedy}")
+    for name, digest in old.provenance.get("plugins", {}).items():
+        if _digest(name) != digest:
+            raise LayerprobeError(f"{target} exists, with {name} as its file was before; {remedy}")
+    return tuple(old.provenance["statistics"])
+
+
+def _digest(name: str) -> str:
+    """Hash of the file of a user's own statistic; empty where it is gone."""
+    try:
+        return file_sha256(name)
+    except LayerprobeError:
+        return ""

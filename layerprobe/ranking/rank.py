@@ -1,34 +1,28 @@
-"""A feature file measured layer by layer, and its best layers chosen."""
+"""A network's layers measured, and the best of them chosen: what ``layerprobe rank`` does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
-from layerprobe.ranking.cache import StatisticsCache
-from layerprobe.ranking.choose import SCORES, Choice, check_count, choose
-from layerprobe.ranking.measure import Wanted, layer_similarity, measure_layers
-from layerprobe.records import NetworkGeometry, Progress, Ranking, silent
-
-_PROVENANCE = (
-    "model",
-    "weights",
-    "weights_sha256",
-    "dataset",
-    "split",
-    "population",
-    "rows",
-    "sample",
-    "preprocessing",
-    "dtype",
-    "created",
-    "layerprobe_version",
-)
+from layerprobe.ranking.cache import StatisticsCache, open_cache
+from layerprobe.ranking.choose import Choice, check_count, choose
+from layerprobe.ranking.file import ranking_path, save_ranking, statistics_there
+from layerprobe.ranking.grams import extract_grams, open_source
+from layerprobe.ranking.measure import Measurements, measure_layers
+from layerprobe.ranking.provenance import ranking_provenance, with_score
+from layerprobe.ranking.similarity import layer_similarity
+from layerprobe.records import Progress, Ranking, silent
+from layerprobe.runtime.devices import resolve_device
+from layerprobe.settings.extract import ExtractSettings
+from layerprobe.settings.rank import RankSettings
 
 
 def rank(
@@ -38,48 +32,49 @@ def rank(
     resamples: int = 200,
     level: float = 0.9,
     seed: int = 0,
-    families: Sequence[str] = (),
+    statistics: Sequence[str] = (),
     device: torch.device | None = None,
     progress: Progress = silent,
 ) -> Ranking:
-    """Measure every layer of a feature file and choose the ``top`` layers with the highest score.
+    """Measure every layer of a feature file and choose the ``top`` layers of best score.
 
     Results are kept in memory alone; the command keeps them beside the file.
 
     Args:
         source: the features, or their Gram matrices.
         top: k, how many layers to choose.
-        by: the score, a key of ``SCORES``.
+        by: the score, a name in ``layerprobe.geometry.catalogue.SCORES``, or your own: ``FILE.py:function``, a function
+            of a ``Gram``, the higher the better.
         resamples: how many times the sample is drawn again for the intervals, a multiple of four; 0: no intervals.
         level: of the intervals, between 0 and 1.
         seed: of those draws.
-        families: further statistics, keys of ``FAMILIES`` in ``layerprobe.geometry.statistics``.
+        statistics: further ones, names in ``FAMILIES`` there, or your own.
         device: where the Gram matrices are computed; default: the CPU.
         progress: told before every layer.
 
     Raises:
         LayerprobeError: if k exceeds the number of layers that have a score, or the score is unknown, or the
-            features hold NaN or infinite values.
+            features hold NaN or infinite values, or a function of your own fails.
     """
-    wanted = Wanted(tuple(families), (), resamples, (), seed)
-    return rank_network(source, Choice(top, by, level), wanted, device=device, progress=progress).ranking
+    measurements = Measurements(tuple(statistics), (), resamples, (), seed)
+    return rank_source(source, Choice(top, by, level), measurements, device=device, progress=progress)
 
 
-def rank_network(
+def rank_source(
     source: FeatureFile | GramFile,
     choice: Choice,
-    wanted: Wanted,
+    measurements: Measurements,
     similarity: bool = False,
     cache: StatisticsCache | None = None,
     device: torch.device | None = None,
     progress: Progress = silent,
-) -> NetworkGeometry:
+) -> Ranking:
     """Measure every layer, choose, and keep what figures show.
 
     Args:
         source: the features, or their Gram matrices.
         choice: how many layers, by which score. What the score needs is measured too.
-        wanted: what to measure beside the scores.
+        measurements: what to measure beside the scores.
         similarity: whether to compare the layers with each other: linear CKA.
         cache: results of earlier runs.
         device: where the Gram matrices are computed; default: the CPU.
@@ -89,28 +84,102 @@ def rank_network(
         LayerprobeError: as ``rank``.
     """
     check_count(choice, len(source.layers))
-    wanted = with_score(wanted, choice)
-    measurements = measure_layers(source, wanted, cache, device, progress)
-    return NetworkGeometry(
-        ranking=choose(measurements, choice, ranking_provenance(source.provenance, wanted, choice)),
-        measurements=measurements,
+    measurements = with_score(measurements, choice)
+    measured = measure_layers(source, measurements, cache, device, progress)
+    ranking = choose(measured, choice, ranking_provenance(source.provenance, measurements, choice))
+    return replace(
+        ranking,
         labels=source.labels,
         classes=source.classes,
-        sizes=wanted.sizes,
+        sizes=measurements.sizes,
         similarity=layer_similarity(source, cache=cache, device=device, progress=progress) if similarity else None,
     )
 
 
-def with_score(wanted: Wanted, choice: Choice) -> Wanted:
-    """What is wanted, and the statistic that layers are chosen by."""
-    own = SCORES[choice.by].family
-    return wanted if own is None or own in wanted.families else replace(wanted, families=(*wanted.families, own))
+def rank_model(
+    settings: ExtractSettings,
+    top: int = 4,
+    by: str = "quality",
+    statistics: Sequence[str] = (),
+    resamples: int = 200,
+    progress: Progress = silent,
+) -> Ranking:
+    """Rank the layers of a network without a feature file.
+
+    The Gram matrices lie in a temporary folder meanwhile: 50 MB per layer for 5,000 images.
+
+    Args:
+        settings: the network and the images; its ``output`` is not used.
+        top: how many layers to choose.
+        by: the score.
+        statistics: further ones.
+        resamples: draws for the intervals; 0: none.
+        progress: told while images pass through, and before every layer.
+
+    Raises:
+        LayerprobeError: as ``extract_grams`` and ``rank``.
+    """
+    device = resolve_device(settings.device)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        extract_grams(settings.replaced(output=Path(folder) / "grams.h5"), progress=progress) as grams,
+    ):
+        return rank(grams, top, by, resamples, statistics=statistics, device=device, progress=progress)
 
 
-def ranking_provenance(source: Mapping[str, Any], wanted: Wanted, choice: Choice) -> Mapping[str, Any]:
-    """Where the features came from, what was measured, and how the intervals were made."""
-    found = {key: value for key, value in source.items() if key in _PROVENANCE}
-    found["families"] = sorted(with_score(wanted, choice).families)
-    if wanted.resamples:
-        found |= {"resamples": wanted.resamples, "level": choice.level, "seed": wanted.seed}
-    return found
+def target(settings: RankSettings, features: Path) -> Path:
+    """The ranking file of one of the networks."""
+    return settings.ranking or ranking_path(features)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What was found.
+
+    Attributes:
+        rankings: one per network.
+        files: the ranking files that were written.
+    """
+
+    rankings: tuple[Ranking, ...]
+    files: tuple[Path, ...]
+
+
+def rank_files(settings: RankSettings, device: torch.device | None = None, progress: Progress = silent) -> Ranked:
+    """Rank every network and save the rankings.
+
+    A ranking file of the same choice is left as it is, or written anew with the statistics that it lacks.
+
+    Args:
+        settings: what to do.
+        device: where Gram matrices are computed; default: the CPU.
+        progress: told before every layer.
+
+    Raises:
+        LayerprobeError: if the input is wrong, or a ranking that exists may not be overwritten; before any work is done
+            where that can be known.
+    """
+    choice = Choice(settings.top, settings.by, settings.level)
+    wanted = Measurements(settings.families, settings.views, settings.resamples, settings.sizes, settings.seed)
+    similarity = any(figure.similarity for figure in settings.drawn)
+    with ExitStack() as stack:
+        sources = [open_source(path) for path in settings.features]
+        for source in sources:
+            stack.callback(source.close)
+        targets = [target(settings, source.path) for source in sources]
+        there = [
+            statistics_there(file, source.provenance, choice, wanted)
+            if file.exists() and not settings.overwrite
+            else None
+            for file, source in zip(targets, sources, strict=True)
+        ]
+        rankings, files = [], []
+        for source, file, old in zip(sources, targets, there, strict=True):
+            measured = replace(wanted, statistics=tuple(dict.fromkeys([*wanted.statistics, *(old or ())])))
+            cache = open_cache(source) if settings.cache else StatisticsCache(None)
+            ranking = rank_source(source, choice, measured, similarity, cache, device, progress)
+            if old is None or set(ranking.provenance["statistics"]) - set(old):
+                save_ranking(ranking, file)
+                files.append(file)
+            rankings.append(ranking)
+    return Ranked(tuple(rankings), tuple(files))

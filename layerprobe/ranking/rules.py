@@ -1,4 +1,4 @@
-"""Rules that choose a teacher's layers for given student layers: which of them teaches which."""
+"""The functions behind the catalogue of rules: which of a teacher's layers teach given student layers."""
 
 from __future__ import annotations
 
@@ -6,79 +6,41 @@ import logging
 import math
 import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 
 import torch
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.discovery import is_channels_last
 from layerprobe.layers.selection import even_layers
-from layerprobe.ranking.choose import SCORES, select
-from layerprobe.records import Layer, Ranking, Similarity, body_layers
-from layerprobe.settings.run import DistillSettings
+from layerprobe.ranking.choose import select
+from layerprobe.ranking.problem import SelectionProblem
+from layerprobe.records import Layer, body_layers
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Task:
-    """What a rule chooses for.
-
-    Attributes:
-        ranking: the teacher's layers with their statistics, in execution order.
-        student: the student's layers, in execution order.
-        taught: those of them that shall learn, in order of depth.
-        generator: for a rule that draws.
-        similarity: linear CKA of the teacher's layers with the taught layers of the untrained student, for a rule that
-            says that it looks at it; else None.
-    """
-
-    ranking: Ranking
-    student: Sequence[Layer]
-    taught: Sequence[Layer]
-    generator: torch.Generator
-    similarity: Similarity | None = None
-
-    @property
-    def teacher(self) -> list[Layer]:
-        """The teacher's layers."""
-        return [geometry.layer for geometry in self.ranking.geometries]
+def best(problem: SelectionProblem) -> tuple[str, ...]:
+    """The layers of best score, wherever they lie: with ``quality`` the rule of Cooper et al. (arXiv 2511.14981)."""
+    return select(problem.ranking.geometries, problem.count, problem.statistic)
 
 
-Choose = Callable[[Task], tuple[str, ...]]
-"""From a task to names of the teacher's layers, one for each taught student layer, in order of depth."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A way to choose a teacher's layers.
-
-    Attributes:
-        choose: does it.
-        text: what it takes, in a few words.
-        score: a key of ``SCORES`` that must have been measured; None: it looks at no score.
-        similarity: whether it looks at what teacher and student have in common.
-    """
-
-    choose: Choose
-    text: str
-    score: str | None = None
-    similarity: bool = False
-
-
-def best(task: Task, score: str) -> tuple[str, ...]:
-    """The layers of highest score, wherever they lie: with ``quality`` the rule of Cooper et al. (arXiv 2511.14981)."""
-    return select(task.ranking.geometries, len(task.taught), SCORES[score].statistic)
-
-
-def evenly_spread(task: Task) -> tuple[str, ...]:
+def evenly_spread(problem: SelectionProblem) -> tuple[str, ...]:
     """Layers spread evenly over the teacher's blocks, ending at the last one: the last block of every window."""
-    return _names(even_layers(task.teacher, len(task.taught), "the teacher"))
+    return _names(even_layers(problem.teacher, problem.count, "the teacher"))
 
 
-def evenly_to_the_last_good(
-    task: Task, score: str, threshold_of: Callable[[Sequence[float]], float]
+def evenly_to_the_mean(problem: SelectionProblem) -> tuple[str, ...]:
+    """Evenly spread blocks, ending at the deepest one whose score is at least the mean of all."""
+    return _evenly_to_the_last_good(problem, statistics.fmean)
+
+
+def evenly_to_the_half(problem: SelectionProblem) -> tuple[str, ...]:
+    """Evenly spread blocks, ending at the deepest one with half of the highest score, which is never negative."""
+    return _evenly_to_the_last_good(problem, lambda values: max(values) / 2)
+
+
+def _evenly_to_the_last_good(
+    problem: SelectionProblem, threshold_of: Callable[[Sequence[float]], float]
 ) -> tuple[str, ...]:
     """Evenly spread blocks, ending at the deepest one that is good: whose score is no less than a threshold.
 
@@ -88,64 +50,58 @@ def evenly_to_the_last_good(
     falls slowly loses its end as well.
 
     Args:
-        task: what to choose for.
-        score: a key of ``SCORES``.
+        problem: what to choose for.
         threshold_of: from the blocks' known scores to the least that a good block has.
     """
-    body = body_layers(task.teacher)
-    _check_enough(body, task)
-    values = _values(task, score)
+    body = problem.blocks
+    _check_enough(body, problem)
+    values = problem.values
     known = [values[block.name] for block in body if not math.isnan(values[block.name])]
     if not known:
-        raise _no_values(body, score)
+        raise _no_values(body, problem)
     threshold = min(threshold_of(known), max(known))  # rounding may lift the mean of equal values above them
     end = max(number for number, block in enumerate(body, start=1) if values[block.name] >= threshold)
-    return _names(even_layers(body[: max(end, len(task.taught))], len(task.taught), "the teacher"))
+    return _names(even_layers(body[: max(end, problem.count)], problem.count, "the teacher"))
 
 
-def half_of_the_highest(values: Sequence[float]) -> float:
-    """Half of the highest value, of a score that is never negative."""
-    return max(values) / 2
-
-
-def last(task: Task) -> tuple[str, ...]:
+def last(problem: SelectionProblem) -> tuple[str, ...]:
     """The last blocks."""
-    body = body_layers(task.teacher)
-    _check_enough(body, task)
-    return _names(body[-len(task.taught) :])
+    body = problem.blocks
+    _check_enough(body, problem)
+    return _names(body[-problem.count :])
 
 
-def drawn(task: Task) -> tuple[str, ...]:
+def drawn(problem: SelectionProblem) -> tuple[str, ...]:
     """Blocks drawn at random without replacement, all sets equally likely."""
-    body = body_layers(task.teacher)
-    _check_enough(body, task)
-    places = torch.randperm(len(body), generator=task.generator)[: len(task.taught)]
+    body = problem.blocks
+    _check_enough(body, problem)
+    places = torch.randperm(len(body), generator=problem.generator)[: problem.count]
     return _names([body[place] for place in sorted(places.tolist())])
 
 
-def stagewise(task: Task, score: str) -> tuple[str, ...]:
+def stagewise(problem: SelectionProblem) -> tuple[str, ...]:
     """For each student layer the best-scoring teacher block within its window of depth.
 
     A student layer's window are the teacher's blocks that are, counted in blocks, deeper than the student layer before
     it and no deeper than itself, both relative to their network. So the choice follows the score, and keeps to the
     student's order. Where the last block of every window scores best, it takes blocks as deep as the student's.
     """
-    values = _values(task, score)
-    return tuple(_best_of(window, values, score) for window in _windows_of_depth(task))
+    values = problem.values
+    return tuple(_best_of(window, values, problem) for window in _windows_of_depth(problem))
 
 
-def stagewise_resolution(task: Task, score: str) -> tuple[str, ...]:
+def stagewise_resolution(problem: SelectionProblem) -> tuple[str, ...]:
     """The best-scoring teacher blocks among those whose maps are as large as the student layer's, or nearest to it.
 
     Student layers that share a window get as many blocks as they are, the best-scoring, in order of depth. Where either
     network has tokens for maps, which all have one resolution, it is ``stagewise``: the windows are of depth.
     """
-    body = body_layers(task.teacher)
-    if not all(_has_map(layer) for layer in (*body, *task.taught)):
+    body = problem.blocks
+    if not all(_has_map(layer) for layer in (*body, *problem.student_layers)):
         _log.info("tokens have no resolution: windows of depth in place of windows of resolution")
-        return stagewise(task, score)
-    values = _values(task, score)
-    areas = [_nearest({_area(block) for block in body}, _area(layer)) for layer in task.taught]
+        return stagewise(problem)
+    values = problem.values
+    areas = [_nearest({_area(block) for block in body}, _area(layer)) for layer in problem.student_layers]
     chosen: set[str] = set()
     for area in dict.fromkeys(areas):
         window, count = [block for block in body if _area(block) == area], areas.count(area)
@@ -154,14 +110,14 @@ def stagewise_resolution(task: Task, score: str) -> tuple[str, ...]:
             height, width = _sides(window[0])
             raise LayerprobeError(
                 f"{count} student layers are nearest to the resolution {height}x{width}, where {len(scored)} of the "
-                f"teacher's blocks have a value of {SCORES[score].statistic!r}; choose fewer layers, or 'stagewise'"
+                f"teacher's blocks have a value of {problem.score!r}; choose fewer layers, or 'stagewise'"
             )
         best = sorted(scored, key=lambda block: values[block.name], reverse=True)[:count]
         chosen.update(block.name for block in best)
     return _names([block for block in body if block.name in chosen])
 
 
-def stagewise_reach(task: Task, score: str) -> tuple[str, ...]:
+def stagewise_reach(problem: SelectionProblem) -> tuple[str, ...]:
     """For each student layer the teacher block within its window of depth that is good and within the student's reach.
 
     It has the highest ``z(score) + z(CKA)``: linear CKA with that layer of the untrained student says how near the
@@ -170,31 +126,31 @@ def stagewise_reach(task: Task, score: str) -> tuple[str, ...]:
     all counts nothing.
 
     Raises:
-        ValueError: if the task has no similarity.
+        ValueError: if the problem has no similarity.
     """
-    if task.similarity is None:
+    if problem.similarity is None:
         raise ValueError("the rule needs the similarity of the teacher's layers to the student's")
-    names = [block.name for block in body_layers(task.teacher)]
-    rows = {layer.name: row for row, layer in enumerate(task.similarity.first)}
-    columns = {layer.name: column for column, layer in enumerate(task.similarity.second)}
-    values = _values(task, score)
+    names = [block.name for block in problem.blocks]
+    rows = {layer.name: row for row, layer in enumerate(problem.similarity.first)}
+    columns = {layer.name: column for column, layer in enumerate(problem.similarity.second)}
+    values = problem.values
     quality = _standardised({name: values[name] for name in names})
     chosen = []
-    for layer, window in zip(task.taught, _windows_of_depth(task), strict=True):
+    for layer, window in zip(problem.student_layers, _windows_of_depth(problem), strict=True):
         column = columns[layer.name]
-        near = _standardised({name: float(task.similarity.cka[rows[name], column]) for name in names})
-        chosen.append(_best_of(window, {name: quality[name] + near[name] for name in names}, score))
+        near = _standardised({name: float(problem.similarity.cka[rows[name], column]) for name in names})
+        chosen.append(_best_of(window, {name: quality[name] + near[name] for name in names}, problem))
     return tuple(chosen)
 
 
-def _windows_of_depth(task: Task) -> list[tuple[Layer, ...]]:
+def _windows_of_depth(problem: SelectionProblem) -> list[tuple[Layer, ...]]:
     """A window of the teacher's blocks for every taught layer, one after the other."""
-    body, own = body_layers(task.teacher), body_layers(task.student)
-    _check_enough(body, task)
+    body, own = problem.blocks, body_layers(problem.student)
+    _check_enough(body, problem)
     windows = []
     start = 0
-    for number, layer in enumerate(task.taught):
-        left = len(task.taught) - 1 - number
+    for number, layer in enumerate(problem.student_layers):
+        left = problem.count - 1 - number
         depth = sum(1 for block in own if block.index <= layer.index) / len(own)
         end = min(max(math.ceil(depth * len(body)), start + 1), len(body) - left)
         windows.append(tuple(body[start:end]))
@@ -202,22 +158,16 @@ def _windows_of_depth(task: Task) -> list[tuple[Layer, ...]]:
     return windows
 
 
-def _values(task: Task, score: str) -> dict[str, float]:
-    statistic = SCORES[score].statistic
-    return {one.layer.name: one.statistics[statistic] for one in task.ranking.geometries}
-
-
-def _best_of(window: Sequence[Layer], values: Mapping[str, float], score: str) -> str:
+def _best_of(window: Sequence[Layer], values: Mapping[str, float], problem: SelectionProblem) -> str:
     scored = [layer.name for layer in window if not math.isnan(values[layer.name])]
     if not scored:
-        raise _no_values(window, score)
+        raise _no_values(window, problem)
     return max(scored, key=values.__getitem__)
 
 
-def _no_values(layers: Sequence[Layer], score: str) -> LayerprobeError:
+def _no_values(layers: Sequence[Layer], problem: SelectionProblem) -> LayerprobeError:
     return LayerprobeError(
-        f"no layer from {layers[0].name} to {layers[-1].name} has a value of {SCORES[score].statistic!r}; "
-        "choose by another score"
+        f"no layer from {layers[0].name} to {layers[-1].name} has a value of {problem.score!r}; choose by another score"
     )
 
 
@@ -250,47 +200,8 @@ def _names(layers: Sequence[Layer]) -> tuple[str, ...]:
     return tuple(layer.name for layer in layers)
 
 
-def _check_enough(body: Sequence[Layer], task: Task) -> None:
-    if len(body) < len(task.taught):
+def _check_enough(body: Sequence[Layer], problem: SelectionProblem) -> None:
+    if len(body) < problem.count:
         raise LayerprobeError(
-            f"the teacher has {len(body)} blocks, fewer than the {len(task.taught)} layers to pair; choose fewer layers"
+            f"the teacher has {len(body)} blocks, fewer than the {problem.count} layers to pair; choose fewer layers"
         )
-
-
-RULES: Mapping[str, Rule] = {
-    **{name: Rule(partial(best, score=name), score.text, name) for name, score in SCORES.items()},
-    "even": Rule(evenly_spread, "spread evenly over the blocks"),
-    "even-quality": Rule(
-        partial(evenly_to_the_last_good, score="quality", threshold_of=statistics.fmean),
-        "spread evenly, ending at the deepest block of at least mean quality",
-        "quality",
-    ),
-    "even-information": Rule(
-        partial(evenly_to_the_last_good, score="information", threshold_of=half_of_the_highest),
-        "spread evenly, ending at the deepest block with half of the highest information",
-        "information",
-    ),
-    "last": Rule(last, "the last blocks"),
-    "random": Rule(drawn, "blocks drawn at random, anew for every seed"),
-    "stagewise": Rule(partial(stagewise, score="quality"), "the highest quality in each window of depth", "quality"),
-    "stagewise-resolution": Rule(
-        partial(stagewise_resolution, score="quality"), "the highest quality at the resolution of each", "quality"
-    ),
-    "stagewise-reach": Rule(
-        partial(stagewise_reach, score="quality"),
-        "in each window of depth the highest quality that is near the untrained student, too",
-        "quality",
-        similarity=True,
-    ),
-    **{
-        f"stagewise-{name}": Rule(partial(stagewise, score=name), f"the highest {name} in each window of depth", name)
-        for name in SCORES
-        if name not in ("quality", "depth")
-    },
-}
-"""Every rule by its name: ``NAME:K`` chooses K layers."""
-
-
-def scored_rule(plan: DistillSettings) -> str | None:
-    """The score that the rule of a distillation looks at; None where its layers are chosen in another way."""
-    return RULES[plan.layers.rule.name].score if plan.layers and plan.layers.rule else None

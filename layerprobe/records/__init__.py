@@ -1,11 +1,11 @@
 """The frozen records that pass between rooms, and the shape of a progress callback."""
 
-from layerprobe.records.geometry import Gram, Interval, LayerGeometry, LayerMeasurement, Similarity
+from layerprobe.records.geometry import Gram, Interval, LayerGeometry, Similarity
 from layerprobe.records.grid import Cell, CellResult, GridResults
 from layerprobe.records.layers import Layer, StoredLayer, body_layers
 from layerprobe.records.preprocessing import Preprocessing
 from layerprobe.records.progress import Progress, silent
-from layerprobe.records.ranking import RANKING_FORMAT, RANKING_VERSION, NetworkGeometry, Ranking
+from layerprobe.records.ranking import RANKING_FORMAT, RANKING_VERSION, Ranking
 from layerprobe.records.runs import EpochMetrics, Evaluation, Run
 from layerprobe.records.validation import Candidate, Correlation, Difference, Validation
 
@@ -24,8 +24,6 @@ __all__ = [
     "Interval",
     "Layer",
     "LayerGeometry",
-    "LayerMeasurement",
-    "NetworkGeometry",
     "Preprocessing",
     "Progress",
     "Ranking",

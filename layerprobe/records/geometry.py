@@ -54,38 +54,25 @@ class Interval:
     level: float = 0.9
 
 
-@dataclass(frozen=True, eq=False)
-class LayerMeasurement:
-    """Everything that was computed of one layer.
-
-    Attributes:
-        layer: which layer.
-        numbers: statistics by name.
-        arrays: by name, float64: ``spectrum``, ``plane``, ``within_classes``, ... as the functions that compute them
-            say; ``deviations NAME`` (R,) for every score that is resampled, ``at sizes NAME`` (sizes, draws) where
-            asked for.
-    """
-
-    layer: Layer
-    numbers: Mapping[str, float]
-    arrays: Mapping[str, torch.Tensor]
-
-
 @dataclass(frozen=True)
 class LayerGeometry:
     """What was measured of one layer.
 
     Attributes:
         layer: which layer.
-        statistics: value by name: ``separation``, ``information``, ``efficiency``, ``quality`` and their parts.
+        statistics: value by name, see ``layerprobe.geometry.catalogue``.
         intervals: of the scores that have one, by name.
         top_share: the share of resamples in which the layer is among the chosen; None: not resampled.
+        arrays: what figures show, by name, float64: ``spectrum``, ``plane``, ``within_classes``, ... as the views of
+            ``layerprobe.geometry.catalogue`` say; ``deviations NAME`` (R,) for every score that is resampled,
+            ``at sizes NAME`` (sizes, draws) where asked for. A ranking file holds none.
     """
 
     layer: Layer
     statistics: Mapping[str, float]
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     top_share: float | None = None
+    arrays: Mapping[str, torch.Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.records.geometry import Interval, LayerGeometry, LayerMeasurement, Similarity
+from layerprobe.records.geometry import Interval, LayerGeometry, Similarity
 from layerprobe.records.layers import Layer, body_layers
 
 if TYPE_CHECKING:
     import torch
 
 RANKING_FORMAT = "layerprobe-ranking"
-RANKING_VERSION = 2
+RANKING_VERSION = 3
+"""Version 2, which layerprobe 0.1.0 wrote, spelled the names of statistics otherwise."""
+_RENAMED = {"probe_accuracy": "probe", "knn_accuracy": "knn", "families": "statistics"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,10 @@ class Ranking:
         undecided: names of layers that were not chosen, but whose score can't be told apart from the lowest that was.
         evenly_spread: names of as many layers, spread evenly over the blocks: the choice to compare with. Empty where
             there are fewer blocks.
+        labels: (n,) class labels of the images; None where the ranking was read from a file, as all that follows.
+        classes: class names.
+        sizes: images per class that the layers' ``at sizes`` arrays stand for.
+        similarity: of the layers with each other; None: not computed.
     """
 
     geometries: tuple[LayerGeometry, ...]
@@ -41,6 +47,15 @@ class Ranking:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     undecided: tuple[str, ...] = ()
     evenly_spread: tuple[str, ...] = ()
+    labels: torch.Tensor | None = field(default=None, compare=False, repr=False)
+    classes: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    sizes: tuple[int, ...] = field(default=(), compare=False, repr=False)
+    similarity: Similarity | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def chosen(self) -> tuple[LayerGeometry, ...]:
+        """What was measured of the chosen layers."""
+        return tuple(one for one in self.geometries if one.layer.name in self.selected)
 
     @property
     def blocks(self) -> tuple[LayerGeometry, ...]:
@@ -80,8 +95,9 @@ class Ranking:
         """
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            if values["format"] != RANKING_FORMAT or values["format_version"] != RANKING_VERSION:
+            if values["format"] != RANKING_FORMAT or values["format_version"] not in (2, RANKING_VERSION):
                 raise ValueError("another format")
+            named = _renamed if values["format_version"] == 2 else str
             geometries = tuple(
                 LayerGeometry(
                     layer=Layer(
@@ -91,9 +107,9 @@ class Ranking:
                         shape=tuple(row["shape"]),
                         parameters=row["parameters"],
                     ),
-                    statistics={key: _number(value) for key, value in row["statistics"].items()},
+                    statistics={named(key): _number(value) for key, value in row["statistics"].items()},
                     intervals={
-                        key: Interval(**{end: _number(value) for end, value in ends.items()})
+                        named(key): Interval(**{end: _number(value) for end, value in ends.items()})
                         for key, ends in row["intervals"].items()
                     },
                     top_share=row["top_share"],
@@ -102,9 +118,9 @@ class Ranking:
             )
             return cls(
                 geometries,
-                values["score"],
+                named(values["score"]),
                 tuple(values["selected"]),
-                values["provenance"],
+                {_RENAMED.get(key, key): value for key, value in values["provenance"].items()},
                 tuple(values["undecided"]),
                 tuple(values["evenly_spread"]),
             )
@@ -117,27 +133,16 @@ class Ranking:
             ) from None
 
 
+def _renamed(name: str) -> str:
+    """What a statistic of version 2 is called now.
+
+    Example:
+        >>> _renamed("quality_normalised"), _renamed("probe_accuracy")
+        ('quality-normalised', 'probe')
+    """
+    return _RENAMED.get(name, name.replace("_", "-"))
+
+
 def _number(value: float | None) -> float:
     """What JSON has null for."""
     return math.nan if value is None else value
-
-
-@dataclass(frozen=True, eq=False)
-class NetworkGeometry:
-    """What figures show of one network.
-
-    Attributes:
-        ranking: its layers and the choice among them.
-        measurements: of every layer, in execution order.
-        labels: (n,) class labels of the images.
-        classes: class names.
-        sizes: images per class that ``at sizes`` arrays stand for.
-        similarity: of its layers with each other; None: not computed.
-    """
-
-    ranking: Ranking
-    measurements: tuple[LayerMeasurement, ...]
-    labels: torch.Tensor
-    classes: tuple[str, ...]
-    sizes: tuple[int, ...] = ()
-    similarity: Similarity | None = None

@@ -231,10 +231,12 @@ class OneOf:
     Stands in ``Annotated``, where the command line finds the names to complete.
 
     Attributes:
-        catalogue: of the names.
+        catalogue: of what may be named.
+        also: words that pass beside the names, such as ``all``.
     """
 
     catalogue: Catalogue[Any]
+    also: tuple[str, ...] = ()
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         """Check after the type."""
@@ -242,7 +244,7 @@ class OneOf:
 
     def _check(self, name: str, info: ValidationInfo) -> str:
         try:
-            if not (is_recorded(info) and split_file_name(name)):
+            if name not in self.also and not (is_recorded(info) and split_file_name(name)):
                 self.catalogue.find(name)
         except LayerprobeError as error:
             raise RefusedError(f"<>: {error}") from None

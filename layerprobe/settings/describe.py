@@ -65,10 +65,11 @@ def describe(option: Option) -> Description:
     bare = _bare(option.field.annotation)
     separated = Separated in marks
     kind = _kind(bare, separated)
-    catalogues = [mark.catalogue for mark in marks if isinstance(mark, OneOf)]
-    choices = {name: str(entry.help) for catalogue in catalogues for name, entry in catalogue.items()}
-    choices |= dict.fromkeys(map(str, _literals(bare)), "") | dict.fromkeys(option.extra.also, "")
-    plugins = any(catalogue.takes_plugins for catalogue in catalogues)
+    catalogues = [mark for mark in marks if isinstance(mark, OneOf)]
+    choices = {name: str(entry.help) for mark in catalogues for name, entry in mark.catalogue.items()}
+    also = (*option.extra.also, *(word for mark in catalogues for word in mark.also))
+    choices |= dict.fromkeys(map(str, _literals(bare)), "") | dict.fromkeys(also, "")
+    plugins = any(mark.catalogue.takes_plugins for mark in catalogues)
     return Description(
         kind=kind,
         repeated=not separated and _tuple_of(bare) is not None,
@@ -124,7 +125,7 @@ def _kind(bare: tuple[Any, ...], separated: bool) -> type:
     """How the command line reads a value; what is no plain type is text, which the field itself reads."""
     parts = bare if separated else _tuple_of(bare) or bare
     only = parts[0] if len(parts) == 1 else str
-    return only if only in _METAVARS else str
+    return only if isinstance(only, type) and only in _METAVARS else str
 
 
 def bounds_of(option: Option) -> dict[str, float]:

@@ -14,8 +14,8 @@ from pydantic_core import core_schema
 from layerprobe.distill.alignments.catalogue import MAPPINGS, ONE_TO_ONE
 from layerprobe.errors import LayerprobeError, closest
 from layerprobe.plugins import split_file_name
+from layerprobe.ranking.catalogue import RULES
 from layerprobe.settings.base import RefusedError, is_recorded
-from layerprobe.settings.interim import RULES
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler

@@ -7,7 +7,9 @@ from typing import Annotated, ClassVar
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from layerprobe.settings.base import AnyPath, Count, Number, RefusedError, Seed, Separated, Whole
+from layerprobe.geometry.catalogue import FAMILIES, SCORES
+from layerprobe.report.figures.catalogue import ALL, FIGURES, Figure, chosen_figures
+from layerprobe.settings.base import AnyPath, Count, Number, OneOf, RefusedError, Seed, Separated, Whole
 from layerprobe.settings.display import FigureSettings, FigureWidth
 from layerprobe.settings.flags import Flag
 from layerprobe.settings.machine import DeviceSettings
@@ -22,25 +24,29 @@ class RankSettings(FigureSettings, DeviceSettings):
     """Files that `layerprobe extract` wrote, one per network."""
     top: Annotated[Count, Flag(short="-k")] = 4
     """How many layers to choose."""
-    by: str = "quality"
-    """The score that layers are chosen by."""
+    by: Annotated[str, OneOf(SCORES)] = "quality"
+    """The score that layers are chosen by; of your own FILE.py:NAME, a function of a layer's Gram matrix."""
     resamples: Annotated[Whole, Field(ge=0, multiple_of=4), Flag(panel="Statistics")] = 200
     """How often the sample is drawn again for the intervals; 0: no intervals."""
     level: Annotated[Number, Field(gt=0, lt=1), Flag(panel="Statistics")] = 0.9
     """Confidence level of the intervals."""
     seed: Annotated[Seed, Flag(panel="Statistics")] = 0
     """Seed of all draws."""
-    statistics: Annotated[tuple[str, ...], Separated, Flag(panel="Statistics", also=("all",))] = ()
-    """Further statistics, separated by commas."""
+    statistics: Annotated[
+        tuple[Annotated[str, OneOf(FAMILIES, also=(ALL,))], ...], Separated, Flag(panel="Statistics")
+    ] = ()
+    """Further statistics, separated by commas; of your own FILE.py:NAME."""
     sizes: Annotated[
         tuple[Annotated[Whole, Field(ge=2)], ...], Separated, Flag(panel="Statistics", metavar="INT,INT,...")
     ] = ()
     """Also score smaller samples of so many images per class, e.g. 10,25,50, and draw the scores against the size."""
     output: Annotated[AnyPath | None, Flag(short="-o", panel="Output", metavar="DIR", default="no figures")] = None
     """The folder for the figures."""
-    figures: Annotated[tuple[str, ...] | None, Separated, Flag(panel="Figures", also=("all",), default="quality")] = (
-        None
-    )
+    figures: Annotated[
+        tuple[Annotated[str, OneOf(FIGURES, also=(ALL,))], ...] | None,
+        Separated,
+        Flag(panel="Figures", default="quality"),
+    ] = None
     """Which figures to draw, separated by commas."""
     width: Annotated[FigureWidth, Flag(panel="Figures")] = "page"
     """Their width: a column (3.4 in) or a page (7 in) of a paper."""
@@ -59,8 +65,9 @@ class RankSettings(FigureSettings, DeviceSettings):
             raise RefusedError(
                 "<sizes> are drawn, and their values stand beside the figure; name a folder, <output> DIR"
             )
-        if "sizes" in (self.figures or ()) and not self.sizes:
-            raise RefusedError("<figures> sizes needs <sizes>, such as 10,25,50; give them")
+        needing = [name for name in self.figures or () if name != ALL and FIGURES[name].sizes]
+        if needing and not self.sizes:
+            raise RefusedError(f"<figures> {needing[0]} needs <sizes>, such as 10,25,50; give them")
         return self
 
     @model_validator(mode="after")
@@ -71,3 +78,20 @@ class RankSettings(FigureSettings, DeviceSettings):
         if twice := [stem for stem in stems if stems.count(stem) > 1]:
             raise RefusedError(f"two files are called {twice[0]!r}: their figures would be, too; rename one")
         return self
+
+    @property
+    def drawn(self) -> tuple[Figure, ...]:
+        """The figures of each network."""
+        return chosen_figures(self.figures or ("quality",), bool(self.sizes)) if self.output else ()
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The statistics that are measured: those that are asked for, and what the figures show."""
+        asked = [name for name in self.statistics if name != ALL]
+        every = FAMILIES if ALL in self.statistics else ()
+        return tuple(dict.fromkeys([*every, *asked, *(name for figure in self.drawn for name in figure.statistics)]))
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views that the figures show."""
+        return tuple(dict.fromkeys(view for figure in self.drawn for view in figure.views))

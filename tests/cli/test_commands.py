@@ -70,7 +70,7 @@ def test_extract_says_what_it_does_on_stderr_only(tmp_path: Path) -> None:
 def test_rank_writes_the_ranking_and_the_figures(extracted: Path, tmp_path: Path) -> None:
     result = invoke("rank", extracted, "--output", tmp_path, "--top", 3, "--overwrite")
     ranking = json.loads((extracted.parent / "r20.ranking.json").read_text())
-    assert len(ranking["selected"]) == 3 and ranking["format_version"] == 2
+    assert len(ranking["selected"]) == 3 and ranking["format_version"] == 3
     assert sum(line.startswith("*") for line in result.stdout.splitlines()) == 3
     assert {path.name for path in tmp_path.iterdir()} == {f"r20.quality.{end}" for end in ("pdf", "svg", "png", "csv")}
 

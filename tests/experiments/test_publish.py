@@ -16,10 +16,11 @@ from layerprobe.experiments.grid.grid_file import load_grid
 from layerprobe.experiments.grid.results import FAILED, mark_failed, read_grid
 from layerprobe.experiments.grid.study import TABLE, read_study
 from layerprobe.experiments.publish import publish_study
-from layerprobe.experiments.resolve_rules import rank_on_the_spot, teacher_sample
+from layerprobe.experiments.resolve_rules import teacher_sample
 from layerprobe.experiments.validation.results import read_validation
 from layerprobe.experiments.validation.validate import validate
 from layerprobe.ranking.file import save_ranking
+from layerprobe.ranking.rank import rank_model
 from layerprobe.records import GridResults, Run
 from layerprobe.report.figures.learning_curves import learning_curves_figure
 from layerprobe.report.grid.tables import details_table, grid_table, states_table
@@ -140,7 +141,7 @@ def test_a_study_goes_on_with_the_ranking_that_its_grid_file_names(
     })  # fmt: skip
     Path("mine").mkdir()
     plan = load_grid(grid).cells[0].config(tmp_path)
-    save_ranking(rank_on_the_spot(teacher_sample(plan), resamples=0), Path("mine/teacher.json"))
+    save_ranking(rank_model(teacher_sample(plan), resamples=0), Path("mine/teacher.json"))
     results, _ = go_on(grid, Path("grid"))
     publish_study(Path("grid"), Path("study"))
     kept = Path("study/rankings/mine-teacher.json")

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.experiments.resolve_rules import check_ranking, choose_layers, rank_on_the_spot
+from layerprobe.experiments.resolve_rules import check_ranking, resolve_rules
 from layerprobe.features.extraction.extract import extract
 from layerprobe.ranking.grams import extract_grams
-from layerprobe.ranking.measure import layer_similarity
-from layerprobe.ranking.rank import rank
+from layerprobe.ranking.rank import rank, rank_model
+from layerprobe.ranking.similarity import layer_similarity
 from layerprobe.records import Layer, LayerGeometry, Ranking
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.extract import ExtractSettings
@@ -33,7 +33,7 @@ def test_the_choice_is_that_of_a_feature_file(tmp_path: Path, monkeypatch: pytes
     with extract(config) as file:
         expected = rank(file, 3, "efficiency")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    found = rank_on_the_spot(config, 3, "efficiency")
+    found = rank_model(config, 3, "efficiency")
     assert found.selected == expected.selected and found.score == "efficiency"
     assert [path.name for path in tmp_path.iterdir()] == ["f.h5"]
 
@@ -57,7 +57,7 @@ def test_a_ranking_that_can_not_choose_is_refused() -> None:
     for refused, message in (
         (
             plan("stagewise-probe:1"),
-            "r.json has no probe_accuracy, which stagewise-probe:1 looks at; .*--statistics probe",
+            "r.json has no probe, which stagewise-probe:1 looks at; .*--statistics probe",
         ),
         (
             plan("quality:1", "cifar:resnet20"),
@@ -67,8 +67,8 @@ def test_a_ranking_that_can_not_choose_is_refused() -> None:
     ):
         with pytest.raises(LayerprobeError, match=message):
             check_ranking(ranking, refused, "r.json")
-    with pytest.raises(LayerprobeError, match="the ranking has no probe_accuracy"):
-        choose_layers(plan("probe:1"), ranking)
+    with pytest.raises(LayerprobeError, match="the ranking has no probe"):
+        resolve_rules(plan("probe:1"), ranking)
 
 
 def plan(layers: str, student: str = "cifar:resnet20", seed: int = 0) -> DistillSettings:
@@ -87,18 +87,18 @@ def test_what_looks_like_a_rule_is_one() -> None:
         plan("qualty:4")
     with pytest.raises(LayerprobeError, match="even:K chooses K layers, K a number from 1; not '0'"):
         plan("even:0")
-    assert str(choose_layers(plan("every:4,layer3.2,-4:,3-7")).layers) == "every:4,layer3.2,-4:,3-7"
+    assert str(resolve_rules(plan("every:4,layer3.2,-4:,3-7")).layers) == "every:4,layer3.2,-4:,3-7"
 
 
 def test_pairs_of_one_teacher_draw_sets_of_their_own() -> None:
     """The same pair and seed draw the same, another seed or student another one."""
     drawn = {
-        (student, seed): choose_layers(plan("random:4", student, seed)).layers
+        (student, seed): resolve_rules(plan("random:4", student, seed)).layers
         for student in ("cifar:resnet20", "cifar:resnet32")
         for seed in range(3)
     }
     assert len(set(drawn.values())) == 6
-    assert choose_layers(plan("random:4", "cifar:resnet32", 2)).layers == drawn["cifar:resnet32", 2]
+    assert resolve_rules(plan("random:4", "cifar:resnet32", 2)).layers == drawn["cifar:resnet32", 2]
 
 
 @pytest.mark.parametrize("rule, least", [("quality", np.mean), ("information", lambda values: max(values) / 2)])
@@ -106,21 +106,19 @@ def test_rules_that_stop_early_rank_the_teacher(
     rule: str, least: Callable[[list[float]], float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("layerprobe.experiments.resolve_rules.teacher_sample", small_sample)
-    blocks = [
-        one for one in rank_on_the_spot(small_sample(plan("")), resamples=0).geometries if one.layer.kind == "block"
-    ]
+    blocks = [one for one in rank_model(small_sample(plan("")), resamples=0).geometries if one.layer.kind == "block"]
     values = [one.statistics[rule] for one in blocks]
     end = max(place for place, value in enumerate(values, start=1) if value >= least(values))
     expected = [blocks[math.ceil(end * third / 3) - 1].layer.name for third in (1, 2, 3)]
-    assert choose_layers(plan(f"even-{rule}:3")).layers.names == tuple(expected)
+    assert resolve_rules(plan(f"even-{rule}:3")).layers.names == tuple(expected)
 
 
 def test_reach_looks_at_the_untrained_student(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Quality is the same for all layers of this ranking, so that the choice is the layer nearest to the student's."""
     monkeypatch.setattr("layerprobe.experiments.resolve_rules.teacher_sample", small_sample)
-    ranking = rank_on_the_spot(small_sample(plan("")), resamples=0)
+    ranking = rank_model(small_sample(plan("")), resamples=0)
     flat = tuple(replace(one, statistics={**one.statistics, "quality": 1.0}) for one in ranking.geometries)
-    chosen = choose_layers(plan("stagewise-reach:1", "cifar:resnet32"), replace(ranking, geometries=flat)).layers
+    chosen = resolve_rules(plan("stagewise-reach:1", "cifar:resnet32"), replace(ranking, geometries=flat)).layers
     with (
         extract_grams(small_sample(plan("")).replaced(output=tmp_path / "t.h5")) as teacher,
         extract_grams(student_sample(tmp_path).replaced(layers=("layer3.4",))) as student,

@@ -8,7 +8,7 @@ import torch
 
 from layerprobe.geometry.collapse import within_class_variability
 from layerprobe.geometry.gram import gram_matrix
-from layerprobe.geometry.statistics import FAMILIES
+from layerprobe.geometry.measure import measure
 
 
 def nc1(features: np.ndarray, labels: np.ndarray) -> float:
@@ -50,6 +50,5 @@ def test_no_value_without_two_classes() -> None:
     features = np.random.default_rng(0).normal(size=(10, 4))
     assert math.isnan(nc1(features, np.zeros(10, dtype=np.int64)))
     assert math.isnan(nc1(np.ones((10, 4)), np.arange(10) % 2))
-    assert FAMILIES["collapse"](
-        gram_matrix([torch.from_numpy(features.astype(np.float32))], torch.arange(10) % 2, 100)
-    ).keys() == {"nc1"}
+    gram = gram_matrix([torch.from_numpy(features.astype(np.float32))], torch.arange(10) % 2, 100)
+    assert measure(gram, "collapse").keys() == {"nc1"}

@@ -9,8 +9,8 @@ from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from layerprobe.geometry.gram import gram_matrix
+from layerprobe.geometry.measure import measure
 from layerprobe.geometry.neighbours import knn_accuracy, mle_dimension, nearest_neighbours, twonn_dimension
-from layerprobe.geometry.statistics import FAMILIES
 from layerprobe.records import Gram
 
 
@@ -101,10 +101,10 @@ def test_of_classes_that_tie_the_nearest_counts() -> None:
 
 
 def test_the_family_and_small_samples() -> None:
-    found = FAMILIES["neighbours"](gram_of(manifold(50, 2, 6)))
-    assert found.keys() == {"twonn", "mle", "knn_accuracy"} and not any(map(math.isnan, found.values()))
-    assert all(map(math.isnan, FAMILIES["neighbours"](gram_of(manifold(3, 2, 6))).values()))
-    assert not math.isnan(FAMILIES["neighbours"](gram_of(manifold(5, 2, 6)))["mle"])
+    found = measure(gram_of(manifold(50, 2, 6)), "neighbours")
+    assert found.keys() == {"twonn", "mle", "knn"} and not any(map(math.isnan, found.values()))
+    assert all(map(math.isnan, measure(gram_of(manifold(3, 2, 6)), "neighbours").values()))
+    assert not math.isnan(measure(gram_of(manifold(5, 2, 6)), "neighbours")["mle"])
     with pytest.raises(ValueError, match="5 neighbours among 5 images"):
         nearest_neighbours(gram_of(manifold(5, 2, 6)), 5)
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from layerprobe.geometry.catalogue import resampled
 from layerprobe.geometry.gram import gram_matrix
+from layerprobe.geometry.measure import measure
 from layerprobe.geometry.parts import part_statistics
-from layerprobe.geometry.quality import measure
-from layerprobe.geometry.resampling import SCORES, draw_parts, interval, score_deviations, top_shares
+from layerprobe.geometry.resampling import draw_parts, interval, score_deviations, top_shares
 from layerprobe.records import Gram
 
 
@@ -21,7 +22,8 @@ def clouds(per_class: int, classes: int, d: int, seed: int = 0) -> tuple[torch.T
     return (centres[labels] + torch.randn(len(labels), d, generator=generator)) * scales + 0.5, labels
 
 
-PARTS = ("separation", "min_intra_cosine", "spectral_entropy", "class_gap", "feature_norm")
+SCORES = tuple(score.name for score in resampled())
+PARTS = ("separation", "min-intra-cosine", "spectral-entropy", "class-gap", "feature-norm")
 
 
 def brute_force(features: torch.Tensor, labels: torch.Tensor, drawn: torch.Tensor) -> dict[str, list[float]]:
@@ -50,9 +52,9 @@ def test_classes_of_different_size_and_many_images() -> None:
     found = part_statistics(gram_matrix([features], labels, 1000), drawn)
     expected = brute_force(features, labels, drawn)
     for name in PARTS:
-        if name != "spectral_entropy":
+        if name != "spectral-entropy":
             assert np.allclose(found[name], expected[name], rtol=1e-4, atol=1e-6), name
-    entropies = found["spectral_entropy"].numpy(), np.array(expected["spectral_entropy"])
+    entropies = found["spectral-entropy"].numpy(), np.array(expected["spectral-entropy"])
     assert np.std(entropies[0]) == pytest.approx(np.std(entropies[1]), rel=0.15)
     assert np.corrcoef(*entropies)[0, 1] > 0.95
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerprobe.geometry.gram import absolute_cosines, gram_matrix, norms, squared_distances
-from layerprobe.geometry.quality import measure
+from layerprobe.geometry.measure import measure
 from layerprobe.geometry.spectrum import spectral_entropy
 from tests.helpers.geometry_oracle import statistics
 
@@ -153,7 +153,7 @@ def test_zero_features_are_reported(caplog: pytest.LogCaptureFixture) -> None:
     assert "1 of 10 images have all-zero features" in caplog.text
     assert not any(math.isnan(value) for value in values.values())
     zero_class = (labels == labels[3]).sum()
-    assert values["min_intra_cosine"] < 0.5 and zero_class > 1
+    assert values["min-intra-cosine"] < 0.5 and zero_class > 1
 
 
 def test_single_image_or_single_class_is_nan() -> None:
@@ -183,4 +183,4 @@ def test_twins_in_two_classes_leave_no_gap() -> None:
     gram = gram_matrix(matrix.split(64, dim=1), torch.from_numpy(labels), 100)
     assert squared_distances(gram)[first, second] == 0
     assert int((squared_distances(gram) == 0).sum()) == 30 + 2
-    assert measure(gram)["class_gap"] == pytest.approx(statistics(features, labels, 100)["class_gap"], rel=1e-5)
+    assert measure(gram)["class-gap"] == pytest.approx(statistics(features, labels, 100)["class-gap"], rel=1e-5)

@@ -1,6 +1,7 @@
 """Records to draw and to tabulate."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,8 +11,6 @@ from layerprobe.records import (
     Interval,
     Layer,
     LayerGeometry,
-    LayerMeasurement,
-    NetworkGeometry,
     Ranking,
     Run,
     Similarity,
@@ -39,17 +38,21 @@ RANKING = Ranking(
 )
 
 
-def measurement(layer: Layer) -> LayerMeasurement:
+def measured(one: LayerGeometry) -> LayerGeometry:
+    """A layer with what further figures show."""
+    layer = one.layer
     generator = torch.Generator().manual_seed(layer.index)
-    names = ("twonn", "mle", "pca_90", "pca_95", "effective_rank", "participation_ratio")
+    names = ("twonn", "mle", "pca-90", "pca-95", "effective-rank", "participation-ratio")
     spectrum, within, between = (
         torch.rand(count, generator=generator, dtype=torch.float64) for count in (20 - layer.index, 80, 80)
     )
-    scores = ("quality", "quality_normalised", "separation", "information", "information_normalised", "efficiency")
-    return LayerMeasurement(
-        layer,
-        {name: float(number + layer.index + 1) for number, name in enumerate(names)},
-        {
+    scores = ("quality", "quality-normalised", "separation", "information", "information-normalised", "efficiency")
+    return replace(
+        one,
+        statistics={
+            **one.statistics, **{name: float(number + layer.index + 1) for number, name in enumerate(names)}
+        },
+        arrays={
             "spectrum": spectrum / spectrum.sum(),
             "within_classes": within / within.sum(),
             "between_classes": between / between.sum(),
@@ -57,18 +60,19 @@ def measurement(layer: Layer) -> LayerMeasurement:
             "plane_shares": torch.tensor([0.5, 0.25], dtype=torch.float64),
             **{f"at sizes {name}": torch.rand(3, 5, generator=generator, dtype=torch.float64) for name in scores},
         },
-    )
+    )  # fmt: skip
 
 
-def network_geometry() -> NetworkGeometry:
+def measured_ranking() -> Ranking:
+    """A ranking with everything that figures show."""
     cka = torch.rand(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    return NetworkGeometry(
+    return replace(
         RANKING,
-        tuple(map(measurement, LAYERS)),
-        torch.arange(60) % 3,
-        ("ant", "bee", "cat"),
-        (5, 10, 20),
-        Similarity(LAYERS, LAYERS, ("net", "net"), cka, cka),
+        geometries=tuple(map(measured, RANKING.geometries)),
+        labels=torch.arange(60) % 3,
+        classes=("ant", "bee", "cat"),
+        sizes=(5, 10, 20),
+        similarity=Similarity(LAYERS, LAYERS, ("net", "net"), cka, cka),
     )
 
 

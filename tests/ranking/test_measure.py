@@ -12,20 +12,21 @@ from layerprobe.features.extraction.extract import extract
 from layerprobe.features.hdf5.gram_file import GramFile, write_grams
 from layerprobe.features.hdf5.layout import FilePlan
 from layerprobe.features.hdf5.reader import FeatureFile
+from layerprobe.geometry.catalogue import FAMILIES, VIEWS
 from layerprobe.geometry.gram import gram_matrix
-from layerprobe.geometry.statistics import FAMILIES, VIEWS
 from layerprobe.ranking import measure as module
 from layerprobe.ranking.cache import StatisticsCache, cache_path, open_cache
 from layerprobe.ranking.choose import Choice
 from layerprobe.ranking.grams import extract_grams
-from layerprobe.ranking.measure import Wanted, layer_similarity, measure_layers
-from layerprobe.ranking.rank import rank_network
+from layerprobe.ranking.measure import Measurements, measure_layers
+from layerprobe.ranking.rank import rank_source
+from layerprobe.ranking.similarity import layer_similarity
 from layerprobe.records import Layer, StoredLayer
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.model import ModelSettings
 
-EVERYTHING = Wanted(tuple(FAMILIES), tuple(VIEWS), resamples=8, sizes=(2, 5), seed=3)
+EVERYTHING = Measurements(tuple(FAMILIES), tuple(VIEWS), resamples=8, sizes=(2, 5), seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +60,22 @@ def test_results_are_kept_and_a_second_run_computes_nothing(
     again = measure_layers(features, EVERYTHING, open_cache(features))
     assert not calls
     for one, other in zip(first, again, strict=True):
-        assert one.layer == other.layer and one.numbers.keys() == other.numbers.keys()
-        assert all(np.array_equal(value, other.numbers[name], equal_nan=True) for name, value in one.numbers.items())
+        assert one.layer == other.layer and one.statistics.keys() == other.statistics.keys()
+        assert all(
+            np.array_equal(value, other.statistics[name], equal_nan=True) for name, value in one.statistics.items()
+        )
         assert one.arrays.keys() == other.arrays.keys()
         assert all(
             torch.allclose(value, other.arrays[name], 0, 0, equal_nan=True) for name, value in one.arrays.items()
         )
-    assert {"nc1", "twonn", "pca_90", "probe_accuracy", "logme", "quality"} <= first[0].numbers.keys()
+    assert {"nc1", "twonn", "pca-90", "probe", "logme", "quality"} <= first[0].statistics.keys()
     assert {"spectrum", "plane", "deviations quality", "at sizes quality"} <= first[0].arrays.keys()
     measure_layers(features, replace(EVERYTHING, seed=4), open_cache(features))
     assert len(calls) == len(features.layers)  # other draws are other results
 
 
 def test_another_content_or_a_damaged_file_is_computed_again(features: FeatureFile, tmp_path: Path) -> None:
-    wanted = Wanted(resamples=0)
+    wanted = Measurements(resamples=0)
     path = tmp_path / "kept.npz"
     measure_layers(features, wanted, StatisticsCache(path, features.fingerprint))
     assert StatisticsCache(path, features.fingerprint).get("layer1.0", "scores")
@@ -108,13 +111,13 @@ def test_results_of_an_interrupted_run_are_kept(
     monkeypatch.setattr(module, "gram_of", interrupted)
     cache = StatisticsCache(tmp_path / "kept.npz", "key")
     with pytest.raises(KeyboardInterrupt):
-        measure_layers(features, Wanted(resamples=0), cache)
+        measure_layers(features, Measurements(resamples=0), cache)
     assert StatisticsCache(tmp_path / "kept.npz", "key").get("layer1.0", "scores")
     assert [path.name for path in tmp_path.iterdir()] == ["kept.npz"]
 
 
 def test_a_place_that_cannot_be_written_keeps_nothing(features: FeatureFile, tmp_path: Path) -> None:
-    measure_layers(features, Wanted(resamples=0), StatisticsCache(tmp_path / "none" / "kept.npz", "key"))
+    measure_layers(features, Measurements(resamples=0), StatisticsCache(tmp_path / "none" / "kept.npz", "key"))
     assert not list(tmp_path.iterdir())
 
 
@@ -155,9 +158,9 @@ def test_layers_of_other_images_are_not_compared(
 
 def test_bad_requests(features: FeatureFile) -> None:
     with pytest.raises(LayerprobeError, match="--sizes: 7 images per class, but a class has 6"):
-        measure_layers(features, Wanted(sizes=(3, 7)))
+        measure_layers(features, Measurements(sizes=(3, 7)))
     with pytest.raises(LayerprobeError, match="--sizes are images per class, at least 2; not 1"):
-        Wanted(sizes=(1, 3))
+        Measurements(sizes=(1, 3))
 
 
 @pytest.mark.parametrize(
@@ -176,10 +179,10 @@ def test_degenerate_classes_are_named_and_measured(
     plan = FilePlan((stored,), "float32", np.array(labels), np.arange(10), None, ("x", "y", "z"), provenance)
     write_grams(tmp_path / "g.h5", plan, [(stored, gram_matrix([features], torch.tensor(labels), 10))])
     with GramFile(tmp_path / "g.h5") as grams:
-        wanted = Wanted(tuple(FAMILIES), tuple(VIEWS), resamples=8)
+        wanted = Measurements(tuple(FAMILIES), tuple(VIEWS), resamples=8)
         (one,) = measure_layers(grams, wanted)
         assert message in caplog.text
-        assert np.isnan(one.numbers["quality"]) and not np.isnan(one.numbers["pca_90"])
+        assert np.isnan(one.statistics["quality"]) and not np.isnan(one.statistics["pca-90"])
         with pytest.raises(LayerprobeError, match="only 0 of 1 layers have a value of 'quality', fewer than --top 1"):
-            rank_network(grams, Choice(1), wanted)
-        assert rank_network(grams, Choice(1, by="depth"), wanted).ranking.selected == ("a",)
+            rank_source(grams, Choice(1), wanted)
+        assert rank_source(grams, Choice(1, by="depth"), wanted).selected == ("a",)

@@ -12,11 +12,11 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.layout import FilePlan, create_file
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.features.hdf5.writer import FeatureFileWriter
+from layerprobe.geometry.catalogue import FAMILIES, SCORES
 from layerprobe.geometry.gram import gram_matrix
-from layerprobe.geometry.quality import measure
+from layerprobe.geometry.measure import measure
 from layerprobe.geometry.resampling import interval, score_deviations
-from layerprobe.geometry.statistics import FAMILIES
-from layerprobe.ranking.choose import SCORES, select
+from layerprobe.ranking.choose import select
 from layerprobe.ranking.file import ranking_path, save_ranking
 from layerprobe.ranking.rank import rank
 from layerprobe.records import Layer, LayerGeometry, Ranking, StoredLayer
@@ -55,7 +55,7 @@ def test_every_layer_is_measured_on_its_own_features(features: FeatureFile) -> N
 @pytest.mark.parametrize("by", list(SCORES))
 def test_the_highest_scores_are_chosen_in_order_of_depth(features: FeatureFile, by: str) -> None:
     ranking = rank(features, top=2, by=by)
-    values = {geometry.layer.name: geometry.statistics[SCORES[by].statistic] for geometry in ranking.geometries}
+    values = {one.layer.name: SCORES[by].sign * one.statistics[by] for one in ranking.geometries}
     best = sorted(values, key=values.__getitem__)[-2:]
     assert list(ranking.selected) == sorted(best)
 
@@ -91,17 +91,14 @@ def test_without_resamples_there_are_no_intervals(features: FeatureFile) -> None
 
 
 def test_further_statistics(features: FeatureFile) -> None:
-    ranking = rank(features, top=2, resamples=0, families=tuple(FAMILIES))
+    ranking = rank(features, top=2, resamples=0, statistics=tuple(FAMILIES))
     for geometry in ranking.geometries:
         gram = gram_matrix([features.features(geometry.layer.index).flatten(1)], features.labels, 500)
-        for family in FAMILIES.values():
-            for name, value in family(gram).items():
-                if value.ndim == 0:
-                    assert geometry.statistics[name] == pytest.approx(float(value), rel=1e-4)
-    with pytest.raises(
-        LayerprobeError, match="no statistics 'beauty'; --statistics takes all, or neighbours, collapse"
-    ):
-        rank(features, top=2, families=("beauty",))
+        for family in FAMILIES:
+            for name, value in measure(gram, family).items():
+                assert geometry.statistics[name] == pytest.approx(value, rel=1e-4)
+    with pytest.raises(LayerprobeError, match="no statistics 'beauty'; known: 'neighbours', 'dimensions', 'collapse'"):
+        rank(features, top=2, statistics=("beauty",))
 
 
 def test_a_copy_of_a_layer_cannot_be_told_apart(tmp_path: Path) -> None:
@@ -124,9 +121,9 @@ def test_layers_without_a_score_are_never_chosen() -> None:
     geometries = tuple(
         LayerGeometry(layer(index), {"quality": value}) for index, value in enumerate((1.0, math.nan, 3.0))
     )
-    assert select(geometries, 2, "quality") == ("layer0", "layer2")
+    assert select(geometries, 2, SCORES["quality"]) == ("layer0", "layer2")
     with pytest.raises(LayerprobeError, match="only 2 of 3 layers have a value of 'quality', fewer than --top 3"):
-        select(geometries, 3, "quality")
+        select(geometries, 3, SCORES["quality"])
 
 
 def test_the_ranking_file_is_read_back(features: FeatureFile, tmp_path: Path) -> None:
@@ -147,13 +144,13 @@ def test_nan_is_null_in_the_file(tmp_path: Path) -> None:
 def test_bad_requests(features: FeatureFile, tmp_path: Path) -> None:
     with pytest.raises(LayerprobeError, match=r"--top is 5, but the file has 4 layers; choose 1 to 4"):
         rank(features, top=5)
-    with pytest.raises(LayerprobeError, match="no score 'beauty'; --by is one of quality"):
+    with pytest.raises(LayerprobeError, match="no score 'beauty'; known: 'separation', 'information'"):
         rank(features, by="beauty")
     with pytest.raises(LayerprobeError, match="no ranking file at"):
         Ranking.load(tmp_path / "none.json")
     for text in ("no json", "[]", '{"format": "other", "format_version": 1}', '{"format": "layerprobe-ranking"}'):
         (tmp_path / "bad.json").write_text(text)
-        with pytest.raises(LayerprobeError, match="bad.json is not a layerprobe ranking of version 2"):
+        with pytest.raises(LayerprobeError, match="bad.json is not a layerprobe ranking of version 3"):
             Ranking.load(tmp_path / "bad.json")
 
 

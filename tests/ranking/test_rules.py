@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.geometry.catalogue import SCORES, STATISTICS
 from layerprobe.layers.selection import even_layers
-from layerprobe.ranking.choose import SCORES
-from layerprobe.ranking.rules import RULES, Task
+from layerprobe.ranking.catalogue import RULES
+from layerprobe.ranking.problem import SelectionProblem, apply_rule
 from layerprobe.records import Layer, LayerGeometry, Ranking, Similarity
 from layerprobe.settings.layer_choice import LayerChoice, RuleChoice
 
@@ -20,17 +21,19 @@ def network(blocks: int) -> list[Layer]:
     return [Layer(0, "stem", "activation", (8, 4, 4), 0), *body, Layer(blocks + 1, "fc.input", "feature", (8,), 0)]
 
 
-def task(scores: dict[str, float], taught: list[int] | int, teacher: int = 12, student: int = 6, seed: int = 0) -> Task:
+def task(
+    scores: dict[str, float], taught: list[int] | int, teacher: int = 12, student: int = 6, seed: int = 0
+) -> SelectionProblem:
     """``scores`` by layer name, 0 where not given; ``taught``: the student's blocks, or how many, evenly spread."""
-    values = [{score.statistic: scores.get(layer.name, 0.0) for score in SCORES.values()} for layer in network(teacher)]
+    values = [{score: scores.get(layer.name, 0.0) for score in SCORES} for layer in network(teacher)]
     geometries = tuple(LayerGeometry(layer, found) for layer, found in zip(network(teacher), values, strict=True))
     own = network(student)
     chosen = even_layers(own, taught, "s") if isinstance(taught, int) else [own[1 + block] for block in taught]
-    return Task(Ranking(geometries, "quality", ()), own, chosen, torch.Generator().manual_seed(seed))
+    return SelectionProblem(Ranking(geometries, "quality", ()), own, chosen, torch.Generator().manual_seed(seed))
 
 
-def choose(rule: str, given: Task) -> tuple[str, ...]:
-    return RULES[rule].choose(given)
+def choose(rule: str, given: SelectionProblem) -> tuple[str, ...]:
+    return apply_rule(RULES[rule], given)
 
 
 def test_the_best_come_in_order_of_depth_wherever_they_lie() -> None:
@@ -132,11 +135,13 @@ def of_shapes(shapes: list[tuple[int, ...]]) -> list[Layer]:
 
 def pair(
     teacher: list[tuple[int, ...]], student: list[tuple[int, ...]], taught: list[int], scores: dict[str, float]
-) -> Task:
+) -> SelectionProblem:
     """Networks of blocks by their shapes."""
     geometries = tuple(LayerGeometry(one, {"quality": scores.get(one.name, 0.0)}) for one in of_shapes(teacher))
     own = of_shapes(student)
-    return Task(Ranking(geometries, "quality", ()), own, [own[block] for block in taught], torch.Generator())
+    return SelectionProblem(
+        Ranking(geometries, "quality", ()), own, [own[block] for block in taught], torch.Generator()
+    )
 
 
 RESNET = [(16, 32, 32)] * 2 + [(32, 16, 16)] * 3 + [(64, 8, 8)] * 5
@@ -188,10 +193,10 @@ def test_a_stage_too_short_is_refused() -> None:
         choose("stagewise-resolution", given)
 
 
-def similar(given: Task, cka: dict[str, list[float]]) -> Task:
+def similar(given: SelectionProblem, cka: dict[str, list[float]]) -> SelectionProblem:
     """``cka`` by the taught layer's name: of every teacher layer."""
-    matrix = torch.tensor([cka[layer.name] for layer in given.taught], dtype=torch.float64).T
-    found = Similarity(tuple(given.teacher), tuple(given.taught), ("t", "s"), matrix, matrix)
+    matrix = torch.tensor([cka[layer.name] for layer in given.student_layers], dtype=torch.float64).T
+    found = Similarity(tuple(given.teacher), tuple(given.student_layers), ("t", "s"), matrix, matrix)
     return replace(given, similarity=found)
 
 
@@ -238,5 +243,21 @@ def test_rules_are_read_by_name() -> None:
     for text in ("quality", "every:4", "layer3.6", "3-7", "3:8", "r.json"):
         assert LayerChoice.parse(text).rule is None
     for text in ("quality:0", "quality:x", "beauty:4"):
-        with pytest.raises(LayerprobeError):
+        with pytest.raises(LayerprobeError, match=r"no rule 'beauty'|quality:K chooses K layers"):
             LayerChoice.parse(text)
+
+
+def test_of_a_score_that_is_better_when_low_the_lowest_are_chosen() -> None:
+    values = {f"b{i}": 5.0 - 0.1 * i for i in range(12)} | {"stem": 9.0, "fc.input": 9.0, "b3": 0.5, "b6": 0.75}
+    assert choose("nc1", task(values, 2)) == ("b3", "b6")
+    assert choose("stagewise-nc1", task(values, 3)) == ("b3", "b6", "b11")
+    assert choose("stagewise-knn", task(values, 3)) == ("b0", "b4", "b8")
+
+
+def test_every_score_brings_its_rules_along() -> None:
+    for score in SCORES.values():
+        assert RULES[score.name].score == score.name
+    assert {name for name in SCORES if f"stagewise-{name}" not in RULES} == {"quality", "depth"}
+    with STATISTICS.registered(replace(SCORES["nc1"], name="collapse-index")):
+        assert RULES["stagewise-collapse-index"].score == "collapse-index"
+    assert "stagewise-collapse-index" not in RULES

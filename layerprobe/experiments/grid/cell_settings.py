@@ -11,7 +11,7 @@ from layerprobe.distill.resume_check import differing_settings as differing_run_
 from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.experiments.grid.grid_file import PlannedCell, Values
 from layerprobe.files import write_yaml
-from layerprobe.ranking.rules import scored_rule
+from layerprobe.ranking.catalogue import RULES
 from layerprobe.settings.configuration import differences, read_run_config, read_values, settings_of
 from layerprobe.settings.run import DistillSettings
 
@@ -89,4 +89,6 @@ def _recorded(values: Values) -> DistillSettings:
 
 def _settings(plan: DistillSettings, ranking: Path | str | None) -> dict[str, Any]:
     """Everything that a run is told, defaults too, and the ranking that its rule looks at."""
-    return {**plan.configuration(), _RANKING: str(ranking) if ranking and scored_rule(plan) else None}
+    rule = plan.layers.rule if plan.layers else None
+    used = rule and (rule.name not in RULES or RULES[rule.name].score)  # a user's own may look at it
+    return {**plan.configuration(), _RANKING: str(ranking) if ranking and used else None}

@@ -11,12 +11,12 @@ from layerprobe.data.datasets import open_split
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell
 from layerprobe.experiments.grid.results import claims, ranking_file
 from layerprobe.experiments.grid.study import kept_ranking
-from layerprobe.experiments.resolve_rules import check_ranking, rank_on_the_spot, teacher_sample
+from layerprobe.experiments.resolve_rules import check_ranking, scored_rule, teacher_sample
 from layerprobe.files import sha256
+from layerprobe.geometry.catalogue import ALWAYS, SCORES, UNMEASURED
 from layerprobe.networks import AS_BUILT, RANDOM, load_network
-from layerprobe.ranking.choose import SCORES
 from layerprobe.ranking.file import save_ranking
-from layerprobe.ranking.rules import scored_rule
+from layerprobe.ranking.rank import rank_model
 from layerprobe.records import Progress, Ranking, silent
 from layerprobe.settings.run import DistillSettings
 
@@ -46,7 +46,7 @@ def ranking_of(
         LayerprobeError: if the grid names a file that is no ranking, or not the teacher's, or without what the rule
             looks at; or the teacher can't be ranked.
     """
-    if scored_rule(plan) is None:
+    if not scored_rule(plan):
         return None
     if planned.ranking:
         return _named(find_ranking(planned.ranking, folder), plan)
@@ -59,7 +59,7 @@ def ranking_of(
             continue
         with claim.kept():
             if not file.is_file():
-                ranking = rank_on_the_spot(teacher_sample(plan), families=families, resamples=0, progress=progress)
+                ranking = rank_model(teacher_sample(plan), statistics=families, resamples=0, progress=progress)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 save_ranking(ranking, file)
     return Ranking.load(file)
@@ -85,7 +85,7 @@ def _named(file: Path, plan: DistillSettings) -> Ranking:
 def _families(grid: Grid) -> tuple[str, ...]:
     """The statistics, beside those always there, that the rules of a grid look at."""
     scores = {score for planned in grid.cells if (score := scored_rule(planned.settings))}
-    return tuple(sorted({family for score in scores if (family := SCORES[score].family)}))
+    return tuple(sorted({SCORES.find(score).family for score in scores} - {ALWAYS, UNMEASURED}))
 
 
 def _name(plan: DistillSettings, families: tuple[str, ...]) -> str:

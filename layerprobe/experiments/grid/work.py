@@ -26,7 +26,7 @@ from layerprobe.experiments.grid.results import (
     mark_failed,
     troubled,
 )
-from layerprobe.experiments.resolve_rules import choose_layers
+from layerprobe.experiments.resolve_rules import resolve_rules
 from layerprobe.records import Cell, EpochMetrics, Progress, silent
 from layerprobe.settings.run import DistillSettings
 
@@ -155,7 +155,7 @@ def _run(planned: PlannedCell, claim: Claim, grid: Grid, folder: Path, on_epoch:
 def _plan(planned: PlannedCell, grid: Grid, folder: Path, progress: Progress) -> DistillSettings:
     """The run of a cell, with its teacher's layers by name."""
     plan = planned.config(folder)
-    return choose_layers(plan, ranking_of(planned, plan, grid, folder, progress), progress)
+    return resolve_rules(plan, ranking_of(planned, plan, grid, folder, progress), progress)
 
 
 def _fail(folder: Path, cell: Cell, reason: str, trace: str = "") -> None:

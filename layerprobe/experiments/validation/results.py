@@ -19,8 +19,9 @@ from layerprobe.experiments.statistics import (
     spearman_interval,
 )
 from layerprobe.experiments.validation.candidates import METHOD, layers_of, teacher_layers
-from layerprobe.experiments.validation.scores import CKA, LOW_IS_BETTER, SCORE_FILE, read_scores
+from layerprobe.experiments.validation.scores import CKA, SCORE_FILE, read_scores
 from layerprobe.experiments.validation.seeds import comparable
+from layerprobe.geometry.catalogue import SCORES, described
 from layerprobe.records import Candidate, CellResult, Correlation, Difference, GridResults, Validation
 
 DEPTH = "depth"
@@ -49,7 +50,7 @@ def read_validation(folder: Path) -> Validation | None:
         candidates=tuple(one for group in groups for one in group.candidates),
         correlations=tuple(one for group in groups for one in correlations(group.candidates)),
         provenance={**results.provenance, "scores": known["provenance"]},
-        low_is_better=LOW_IS_BETTER,
+        low_is_better=frozenset(name for name, score in SCORES.items() if score.direction == "low"),
         notes=tuple(group.note for group in groups if group.note),
     )
 
@@ -140,7 +141,7 @@ def _difference(members: Sequence[Candidate], score: str, other: str) -> Differe
 
 def _known(members: Sequence[Candidate], *scores: str) -> list[list[float]]:
     """Values of each score, and last the accuracies, of the candidates that have them all; the better, the higher."""
-    signs = [-1 if score in LOW_IS_BETTER else 1 for score in scores]
+    signs = [described(score).sign for score in scores]
     rows = [
         [*(sign * one.scores[score] for sign, score in zip(signs, scores, strict=True)), one.accuracy]
         for one in members

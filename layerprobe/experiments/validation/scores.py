@@ -15,8 +15,9 @@ from layerprobe.experiments.grid.study import read_study
 from layerprobe.experiments.resolve_rules import student_similarity, teacher_sample
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.files import sha256, write_json
+from layerprobe.geometry.catalogue import FAMILIES, SCORES, UNMEASURED
+from layerprobe.geometry.measure import own_value
 from layerprobe.plugins import load_function
-from layerprobe.ranking.choose import SCORES
 from layerprobe.ranking.grams import extract_grams
 from layerprobe.ranking.rank import rank
 from layerprobe.records import Gram, Progress, Similarity, silent
@@ -31,21 +32,6 @@ LayerScore = Callable[[Gram], float]
 SCORE_FILE = "scores.json"
 CKA = "cka-to-student"
 """Linear CKA between a teacher layer and the layer of the untrained student that would learn from it."""
-
-_FAMILIES = ("neighbours", "collapse", "dimensions", "probe", "logme")
-FURTHER = {
-    "knn": "knn_accuracy",
-    "nc1": "nc1",
-    "effective-rank": "effective_rank",
-    "twonn": "twonn",
-}
-"""Statistics, beside ``SCORES``, that may tell something."""
-LOW_IS_BETTER = frozenset({"nc1", "twonn"})
-"""Scores of which a lower value is taken for the better one; of all others, also the user's own, a higher one is.
-
-NC1 falls as classes collapse; the intrinsic dimension of late layers is lower in networks that generalise better
-(Ansuini et al., NeurIPS 2019), and a higher effective rank goes with better features (Garrido et al., ICML 2023).
-"""
 
 
 @dataclass(frozen=True)
@@ -130,7 +116,7 @@ def load_scores(names: Sequence[str]) -> dict[str, LayerScore]:
     found: dict[str, LayerScore] = {}
     for name in names:
         label = name.rpartition(":")[2]
-        if label in {*SCORES, *FURTHER, CKA, *found}:
+        if label in {*SCORES, CKA, *found}:
             raise LayerprobeError(f"--score {name}: there is a score {label!r} already; call the function otherwise")
         found[label] = load_function(name)
     return found
@@ -170,24 +156,14 @@ def _scores(
     grams: GramFile, plan: DistillSettings, own: Mapping[str, LayerScore], progress: Progress
 ) -> dict[str, dict[str, float]]:
     device = resolve_device(plan.training.device)
-    ranking = rank(grams, 1, resamples=0, families=_FAMILIES, device=device, progress=progress)
-    named = {name: score.statistic for name, score in SCORES.items() if name != "depth"} | FURTHER
-    scores = {
-        one.layer.name: {name: one.statistics[statistic] for name, statistic in named.items()}
-        for one in ranking.geometries
-    }
+    ranking = rank(grams, 1, resamples=0, statistics=tuple(FAMILIES), device=device, progress=progress)
+    names = [name for name, score in SCORES.items() if score.family != UNMEASURED]
+    scores = {one.layer.name: {name: one.statistics[name] for name in names} for one in ranking.geometries}
     for stored in grams.layers if own else ():
         gram = grams.gram(stored)
         for name, function in own.items():
-            scores[stored.layer.name][name] = _called(name, function, gram)
+            scores[stored.layer.name][name] = own_value(f"the score {name!r}", function, gram)
     return scores
-
-
-def _called(name: str, function: LayerScore, gram: Gram) -> float:
-    try:
-        return float(function(gram))
-    except Exception as error:
-        raise LayerprobeError(f"the score {name!r} failed ({type(error).__name__}: {error}); correct it") from error
 
 
 def _cka(similarity: Similarity) -> dict[str, dict[str, float]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from layerprobe.records import LayerMeasurement, NetworkGeometry
+from layerprobe.records import LayerGeometry, Ranking
 from layerprobe.report.figures.style import COLOURS, PAGE_WIDTH, Drawing, is_narrow, new_figure
 from layerprobe.report.tables.table import data_table
 
@@ -14,9 +14,9 @@ LONGEST = 2.0
 """The histograms' end, in units of the root mean square distance."""
 
 
-def distances_figure(geometry: NetworkGeometry, width: float = PAGE_WIDTH) -> Drawing:
+def distances_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
     """A panel per chosen layer: the less the two histograms overlap, the further the classes are apart."""
-    chosen = [one for one in geometry.measurements if one.layer.name in geometry.ranking.selected]
+    chosen = ranking.chosen
     across = min(len(chosen), 2 if is_narrow(width) else 4)
     down = -(-len(chosen) // across)
     figure = new_figure(width, 1.55 * down + 0.4)
@@ -45,7 +45,7 @@ def distances_figure(geometry: NetworkGeometry, width: float = PAGE_WIDTH) -> Dr
     return Drawing(figure, data_table("shares of pairs by distance", columns, rows))
 
 
-def _span(layers: Sequence[LayerMeasurement]) -> tuple[float, float]:
+def _span(layers: Sequence[LayerGeometry]) -> tuple[float, float]:
     """The distances that matter: all bins that hold more than a thousandth of the pairs of some panel."""
     shares = np.stack([one.arrays[kind].numpy() for one in layers for kind in ("within_classes", "between_classes")])
     used = np.flatnonzero((shares > 1e-3).any(axis=0))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import matplotlib
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from layerprobe.records import LayerMeasurement, NetworkGeometry
+from layerprobe.records import LayerGeometry, Ranking
 from layerprobe.report.figures.style import CLASS_COLOURS, MARKERS, PAGE_WIDTH, Drawing, is_narrow, new_figure
 from layerprobe.report.tables.table import data_table
+
+Labels: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 MOST_NAMED = 14
 """Classes that a legend can tell apart: each has a colour and a marker of its own."""
@@ -23,19 +24,19 @@ _ROUNDS = 10
 """Each class is drawn in so many parts, in turn, so that no class covers the others."""
 
 
-def plane_figure(geometry: NetworkGeometry, width: float = PAGE_WIDTH) -> Drawing:
+def plane_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
     """A panel per chosen layer: images along the first two principal components, one colour and marker per class."""
-    chosen = [one for one in geometry.measurements if one.layer.name in geometry.ranking.selected]
+    chosen, labels = ranking.chosen, _labels(ranking)
     across = min(len(chosen), 2 if is_narrow(width) else 4)
     down = -(-len(chosen) // across)
     side = width / across
     figure = new_figure(width, side * down + 0.6)
     axes = figure.subplots(down, across, squeeze=False).flatten()
     for axis, one in zip(axes, chosen, strict=False):
-        _scatter(axis, one, geometry.labels.numpy())
+        _scatter(axis, one, labels)
     for axis in axes[len(chosen) :]:
         axis.set_visible(False)
-    classes = np.unique(geometry.labels.numpy())
+    classes = np.unique(labels)
     if len(classes) <= MOST_NAMED:
         handles = [
             Line2D(
@@ -43,16 +44,23 @@ def plane_figure(geometry: NetworkGeometry, width: float = PAGE_WIDTH) -> Drawin
                 [],
                 linestyle="none",
                 **_look(number, len(classes)) | {"markersize": 4},
-                label=geometry.classes[label],
+                label=ranking.classes[label],
             )
             for number, label in enumerate(classes)
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=5 if is_narrow(width) else 10, handletextpad=0)
     columns = ("layer", "row", "class", "component_1", "component_2")
-    return Drawing(figure, data_table("principal planes", columns, _data(chosen, geometry)))
+    return Drawing(figure, data_table("principal planes", columns, _data(ranking)))
 
 
-def _scatter(axis: Axes, one: LayerMeasurement, labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+def _labels(ranking: Ranking) -> Labels:
+    if ranking.labels is None:
+        raise ValueError("a ranking that was read from a file has no images")
+    found: Labels = ranking.labels.numpy()
+    return found
+
+
+def _scatter(axis: Axes, one: LayerGeometry, labels: Labels) -> None:
     points = one.arrays["plane"].numpy()
     classes = np.unique(labels)
     step = -(-len(points) // _MOST_POINTS)
@@ -85,8 +93,8 @@ def _look(number: int, classes: int) -> dict[str, Any]:
     }
 
 
-def _data(chosen: Sequence[LayerMeasurement], geometry: NetworkGeometry) -> Iterator[tuple[object, ...]]:
-    for one in chosen:
-        points: torch.Tensor = one.arrays["plane"]
-        for row, (label, (x, y)) in enumerate(zip(geometry.labels.tolist(), points.tolist(), strict=True)):
-            yield one.layer.name, row, geometry.classes[label], x, y
+def _data(ranking: Ranking) -> Iterator[tuple[object, ...]]:
+    labels = _labels(ranking).tolist()
+    for one in ranking.chosen:
+        for row, (label, (x, y)) in enumerate(zip(labels, one.arrays["plane"].tolist(), strict=True)):
+            yield one.layer.name, row, ranking.classes[label], x, y

@@ -1,4 +1,4 @@
-"""Separation, information, efficiency and quality against depth, the chosen layers marked."""
+"""The scores against depth, the chosen layers marked."""
 
 from __future__ import annotations
 
@@ -9,34 +9,40 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from layerprobe.geometry.catalogue import UNMEASURED, Statistic, described, shown_in
 from layerprobe.records import Ranking
 from layerprobe.report.figures.layer_axis import name_layers
-from layerprobe.report.figures.style import COLOURS, MARKERS, PAGE_WIDTH, SELECTED, Drawing, is_narrow, new_figure
+from layerprobe.report.figures.style import PAGE_WIDTH, SELECTED, Drawing, Look, is_narrow, look, new_figure
 from layerprobe.report.tables.ranking import describe_sample
 from layerprobe.report.tables.table import data_table
 
-PANELS = {
-    "quality": "knowledge quality Q",
-    "separation": "separation S",
-    "information": "information I",
-    "efficiency": "efficiency E",
-}
+
+def panel_scores(ranking: Ranking) -> tuple[Statistic, ...]:
+    """The scores of the panels: first the one that is made of the others, which follow.
+
+    Layers that were chosen by another score have a panel for it, the last one.
+    """
+    *parts, whole = shown_in("quality")
+    own = described(ranking.score)
+    return (whole, *parts) if own in (whole, *parts) or own.family == UNMEASURED else (whole, *parts, own)
 
 
 def quality_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
-    """Q above, with S, I and E below, against the layers in order of depth.
+    """Q above, with S, I and E below, and the score that layers were chosen by, against the layers in order of depth.
 
     The chosen layers have a bar through every panel and a filled marker, the evenly spread ones a triangle below the
     curve; intervals are a band around it. A value that is NaN leaves a gap.
     """
     depths = [geometry.layer.index for geometry in ranking.geometries]
     chosen = [geometry.layer.index for geometry in ranking.geometries if geometry.layer.name in ranking.selected]
-    figure, axes = _panels(width)
-    for axis, (number, (score, title)) in zip(axes, enumerate(PANELS.items()), strict=True):
-        values = [geometry.statistics[score] for geometry in ranking.geometries]
-        _draw(axis, depths, values, chosen, COLOURS[number], MARKERS[number])
-        _band(axis, ranking, score, COLOURS[number])
-        axis.set_title(title, loc="left")
+    scores = panel_scores(ranking)
+    figure, axes = _panels(width, len(scores))
+    for number, (axis, score) in enumerate(zip(axes, scores, strict=True)):
+        values = [geometry.statistics[score.name] for geometry in ranking.geometries]
+        shape = look(number)
+        _draw(axis, depths, values, chosen, shape)
+        _band(axis, ranking, score.name, shape.colour)
+        axis.set_title(score.title, loc="left")
     narrow = is_narrow(width)
     name_layers(axes[-1 if narrow else 0], [geometry.layer for geometry in ranking.geometries], ranking.selected)
     for axis in [] if narrow else axes[1:]:
@@ -51,28 +57,30 @@ def quality_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
     else:
         axes[0].set_title(legend, loc="right", fontsize="small")
     figure.suptitle(("\n" if narrow else ", ").join(filter(None, parts)), x=0.01, ha="left")
-    columns = ("index", "layer", *(f"{score}{end}" for score in PANELS for end in ("", "_low", "_high")), "chosen")
-    return Drawing(figure, data_table("scores against depth", columns, _data(ranking)))
+    ends = ("", "_low", "_high")
+    columns = ("index", "layer", *(f"{score.name}{end}" for score in scores for end in ends), "chosen")
+    return Drawing(figure, data_table("scores against depth", columns, _data(ranking, scores)))
 
 
-def _panels(width: float) -> tuple[Figure, list[Axes]]:
-    """Q over the whole width; S, I and E side by side, or one below the other in a column."""
+def _panels(width: float, count: int) -> tuple[Figure, list[Axes]]:
+    """The first over the whole width; the others side by side, or one below the other in a column."""
+    below = count - 1
     if is_narrow(width):
-        figure = new_figure(width, 6.2)
-        return figure, list(figure.subplots(4, 1, sharex=True, height_ratios=(1.5, 1, 1, 1)))
+        figure = new_figure(width, 2.0 + 1.4 * below)
+        return figure, list(figure.subplots(count, 1, sharex=True, height_ratios=(1.5, *[1] * below)))
     figure = new_figure(width, 4.4)
-    grid = figure.add_gridspec(2, 3, height_ratios=(1.5, 1))
-    return figure, [figure.add_subplot(grid[0, :]), *(figure.add_subplot(grid[1, column]) for column in range(3))]
+    grid = figure.add_gridspec(2, below, height_ratios=(1.5, 1))
+    return figure, [figure.add_subplot(grid[0, :]), *(figure.add_subplot(grid[1, column]) for column in range(below))]
 
 
-def _draw(
-    axis: Axes, depths: Sequence[int], values: Sequence[float], chosen: Sequence[int], colour: str, marker: str
-) -> None:
+def _draw(axis: Axes, depths: Sequence[int], values: Sequence[float], chosen: Sequence[int], shape: Look) -> None:
     for depth in chosen:
         axis.axvspan(depth - 0.5, depth + 0.5, color=SELECTED, alpha=0.25, linewidth=0)
-    axis.plot(depths, values, color=colour, marker=marker, markerfacecolor="white", label="layers")
+    axis.plot(depths, values, color=shape.colour, marker=shape.marker, markerfacecolor="white", label="layers")
     marked = [value if depth in chosen else math.nan for depth, value in zip(depths, values, strict=True)]
-    axis.plot(depths, marked, color=colour, marker=marker, linestyle="none", markersize=4.5, label="chosen")
+    axis.plot(
+        depths, marked, color=shape.colour, marker=shape.marker, linestyle="none", markersize=4.5, label="chosen"
+    )  # fmt: skip
     axis.margins(x=0.015)
 
 
@@ -92,7 +100,8 @@ def _mark_evenly_spread(axis: Axes, ranking: Ranking) -> str:
         What bars and triangles mean.
     """
     even = [geometry.layer.index for geometry in ranking.geometries if geometry.layer.name in ranking.evenly_spread]
-    text = f"bars: highest {ranking.score.replace('_', ' ')}"
+    score = described(ranking.score)
+    text = f"bars: {'lowest' if score.direction == 'low' else 'highest'} {score.name}"
     if even:
         edge = axis.get_xaxis_transform()
         axis.plot(even, [0.04] * len(even), transform=edge, color="0.35", marker="^", linestyle="none", label="even")
@@ -100,11 +109,11 @@ def _mark_evenly_spread(axis: Axes, ranking: Ranking) -> str:
     return text
 
 
-def _data(ranking: Ranking) -> Iterator[tuple[object, ...]]:
+def _data(ranking: Ranking, scores: Sequence[Statistic]) -> Iterator[tuple[object, ...]]:
     for geometry in ranking.geometries:
         values: list[object] = []
-        for score in PANELS:
-            interval = geometry.intervals.get(score)
+        for score in scores:
+            interval = geometry.intervals.get(score.name)
             ends = (interval.low, interval.high) if interval else (None, None)
-            values += [geometry.statistics[score], *ends]
+            values += [geometry.statistics[score.name], *ends]
         yield geometry.layer.index, geometry.layer.name, *values, int(geometry.layer.name in ranking.selected)

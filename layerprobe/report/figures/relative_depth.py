@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from layerprobe.geometry.catalogue import UNMEASURED, described, shown_in
 from layerprobe.records import Ranking
 from layerprobe.report.figures.style import COLOURS, LINES, MARKERS, PAGE_WIDTH, Drawing, is_narrow, new_figure
 from layerprobe.report.tables.ranking import describe_sample
@@ -16,7 +17,8 @@ def relative_depth_figure(rankings: Sequence[Ranking], width: float = PAGE_WIDTH
 
     Where layers were chosen by their depth, Q is drawn. Chosen layers have filled markers; bands are intervals.
     """
-    score = rankings[0].score if rankings[0].score != "depth" else "quality"
+    by = described(rankings[0].score)
+    score = (by if by.family != UNMEASURED else shown_in("quality")[-1]).name
     figure = new_figure(width, 2.9)
     axis = figure.subplots()
     for number, ranking in enumerate(rankings):
@@ -34,7 +36,7 @@ def relative_depth_figure(rankings: Sequence[Ranking], width: float = PAGE_WIDTH
             low, high = ([getattr(g.intervals[score], end) for g in ranking.geometries] for end in ("low", "high"))
             axis.fill_between(depths, low, high, color=COLOURS[look], alpha=0.18, linewidth=0)
     axis.set_xlabel("relative depth")
-    axis.set_title(f"{score.replace('_', ' ')}; filled: chosen", loc="left")
+    axis.set_title(f"{score}; filled: chosen", loc="left")
     figure.legend(loc="outside lower center", ncols=1 if is_narrow(width) else 2)
     columns = ("model", "layer", "relative_depth", score, "chosen")
     return Drawing(figure, data_table("scores against relative depth", columns, _data(rankings, score)))

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from layerprobe.records import Layer, Similarity
+from layerprobe.records import Layer, Ranking, Similarity
 from layerprobe.report.figures.layer_axis import name_layers
-from layerprobe.report.figures.style import COLUMN_WIDTH, MAP, Drawing, new_figure
+from layerprobe.report.figures.style import COLUMN_WIDTH, MAP, PAGE_WIDTH, Drawing, new_figure
 from layerprobe.report.tables.table import data_table
 
 
@@ -43,3 +43,10 @@ def similarity_figure(
         for j, other in enumerate(similarity.second)
     )
     return Drawing(figure, data_table("linear CKA", ("first", "second", "cka", "debiased_cka"), data))
+
+
+def own_similarity_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
+    """CKA of a network's layers with each other, the names of the chosen ones in bold."""
+    if ranking.similarity is None:
+        raise ValueError("the similarity of the layers was not computed")
+    return similarity_figure(ranking.similarity, width, selected=ranking.selected)

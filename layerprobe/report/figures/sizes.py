@@ -2,61 +2,62 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
+from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from layerprobe.records import NetworkGeometry
-from layerprobe.report.figures.style import COLOURS, LINES, MARKERS, PAGE_WIDTH, Drawing, is_narrow, new_figure
+from layerprobe.geometry.catalogue import shown_in
+from layerprobe.records import Ranking
+from layerprobe.report.figures.style import PAGE_WIDTH, Drawing, is_narrow, look, new_figure
 from layerprobe.report.tables.table import data_table
 
-PANELS = {
-    "quality": "quality Q",
-    "information": "information I",
-    "separation": "separation S",
-    "quality_normalised": "normalised quality",
-    "information_normalised": "normalised information",
-    "efficiency": "efficiency E",
-}
 
-
-def sizes_figure(geometry: NetworkGeometry, width: float = PAGE_WIDTH) -> Drawing:
+def sizes_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
     """A line per layer, the chosen ones coloured: means over five draws, with a band from the least to the largest."""
     narrow = is_narrow(width)
-    figure = new_figure(width, 5.4 if narrow else 3.8)
-    axes = figure.subplots(3 if narrow else 2, 2 if narrow else 3, sharex=True).flatten()
-    chosen = [one.layer.name for one in geometry.measurements if one.layer.name in geometry.ranking.selected]
-    for axis, (score, title) in zip(axes, PANELS.items(), strict=True):
-        for one in geometry.measurements:
-            values = one.arrays[f"at sizes {score}"]
-            mean = values.mean(dim=1).tolist()
-            if one.layer.name not in chosen:
-                axis.plot(geometry.sizes, mean, color="0.8", linewidth=0.6, zorder=1)
-                continue
-            number = chosen.index(one.layer.name)
-            look = number % len(COLOURS)
-            low, high = values.amin(dim=1).tolist(), values.amax(dim=1).tolist()
-            axis.fill_between(geometry.sizes, low, high, color=COLOURS[look], alpha=0.18, linewidth=0)
-            axis.plot(
-                geometry.sizes, mean, color=COLOURS[look], linestyle=LINES[look], marker=MARKERS[look],
-                label=one.layer.name,
-            )  # fmt: skip
-        axis.set_title(title, loc="left")
-        axis.set_xscale("log")
-        axis.xaxis.set_major_locator(FixedLocator(list(geometry.sizes)))
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.xaxis.set_major_formatter("{x:g}")
-    for axis in axes[-2 if narrow else -3 :]:
+    scores = shown_in("sizes")
+    across = 2 if narrow else 3
+    down = math.ceil(len(scores) / across)
+    figure = new_figure(width, 1.8 * down if narrow else 1.9 * down)
+    axes = figure.subplots(down, across, sharex=True, squeeze=False).flatten()
+    for axis, score in zip(axes, scores, strict=False):
+        _panel(axis, ranking, f"at sizes {score.name}")
+        axis.set_title(score.title, loc="left")
+    for axis in axes[len(scores) :]:
+        axis.set_visible(False)
+    for axis in axes[: len(scores)][-across:]:
         axis.set_xlabel("images per class")
+        axis.xaxis.set_tick_params(labelbottom=True)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2 if narrow else 6)
     columns = ("index", "layer", "score", "images_per_class", "draw", "value")
-    return Drawing(figure, data_table("scores against sample size", columns, _data(geometry)))
+    return Drawing(figure, data_table("scores against sample size", columns, _data(ranking)))
 
 
-def _data(geometry: NetworkGeometry) -> Iterator[tuple[object, ...]]:
-    for one in geometry.measurements:
-        for score in PANELS:
-            for size, draws in zip(geometry.sizes, one.arrays[f"at sizes {score}"].tolist(), strict=True):
+def _panel(axis: Axes, ranking: Ranking, array: str) -> None:
+    for one in ranking.geometries:
+        values = one.arrays[array]
+        mean = values.mean(dim=1).tolist()
+        if one.layer.name not in ranking.selected:
+            axis.plot(ranking.sizes, mean, color="0.8", linewidth=0.6, zorder=1)
+            continue
+        shape = look(ranking.selected.index(one.layer.name))
+        low, high = values.amin(dim=1).tolist(), values.amax(dim=1).tolist()
+        axis.fill_between(ranking.sizes, low, high, color=shape.colour, alpha=0.18, linewidth=0)
+        axis.plot(
+            ranking.sizes, mean, color=shape.colour, linestyle=shape.line, marker=shape.marker, label=one.layer.name
+        )  # fmt: skip
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(FixedLocator(list(ranking.sizes)))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter("{x:g}")
+
+
+def _data(ranking: Ranking) -> Iterator[tuple[object, ...]]:
+    for one in ranking.geometries:
+        for score in shown_in("sizes"):
+            for size, draws in zip(ranking.sizes, one.arrays[f"at sizes {score.name}"].tolist(), strict=True):
                 for draw, value in enumerate(draws):
-                    yield one.layer.index, one.layer.name, score, size, draw, value
+                    yield one.layer.index, one.layer.name, score.name, size, draw, value

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.colors import LogNorm
 
-from layerprobe.records import NetworkGeometry
+from layerprobe.geometry.catalogue import shown_in
+from layerprobe.records import Ranking
 from layerprobe.report.figures.layer_axis import name_layers
-from layerprobe.report.figures.style import MAP, PAGE_WIDTH, Drawing, is_narrow, new_figure
+from layerprobe.report.figures.style import LINES, MAP, PAGE_WIDTH, Drawing, is_narrow, new_figure
 from layerprobe.report.tables.table import data_table
 
 _STEPS = 120
@@ -15,13 +16,13 @@ _LEAST = 1e-6
 """Shares of variance below it have the darkest colour."""
 
 
-def spectra_figure(geometry: NetworkGeometry, width: float = PAGE_WIDTH) -> Drawing:
+def spectra_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
     """Share of variance of every component, both axes from the top: colour and component logarithmic.
 
-    The solid line is the number of components that hold 90 % of the variance, the dashed one the effective rank.
+    Lines are numbers of components: how many hold 90 % of the variance, and the effective rank.
     """
-    spectra = [one.arrays["spectrum"].numpy() for one in geometry.measurements]
-    layers = [one.layer for one in geometry.measurements]
+    spectra = [one.arrays["spectrum"].numpy() for one in ranking.geometries]
+    layers = [one.layer for one in ranking.geometries]
     longest = max(map(len, spectra))
     components = np.unique(np.geomspace(1, longest, _STEPS).round().astype(int))
     shares = np.full((len(components), len(spectra)), np.nan)
@@ -35,10 +36,9 @@ def spectra_figure(geometry: NetworkGeometry, width: float = PAGE_WIDTH) -> Draw
     mesh = axis.pcolormesh(
         _edges(depths), edges, np.maximum(shares, _LEAST), norm=LogNorm(_LEAST, 1), cmap=MAP, rasterized=True
     )
-    for name, line in (("pca_90", "-"), ("effective_rank", "--")):
-        values = [one.numbers[name] for one in geometry.measurements]
-        label = {"pca_90": "90 % of the variance", "effective_rank": "effective rank"}[name]
-        axis.plot(depths, values, color="white", linestyle=line, linewidth=1.2, label=label)
+    for statistic, line in zip(shown_in("spectra"), LINES, strict=False):
+        values = [one.statistics[statistic.name] for one in ranking.geometries]
+        axis.plot(depths, values, color="white", linestyle=line, linewidth=1.2, label=statistic.label)
     axis.set_yscale("log")
     axis.invert_yaxis()
     axis.grid(visible=False)
@@ -46,8 +46,8 @@ def spectra_figure(geometry: NetworkGeometry, width: float = PAGE_WIDTH) -> Draw
     axis.yaxis.set_major_formatter("{x:g}")
     axis.legend(loc="upper left", labelcolor="white", facecolor="0.2", frameon=True, framealpha=0.9, edgecolor="none")
     figure.colorbar(mesh, ax=axis, label="share of variance", pad=0.02)
-    name_layers(axis, layers, geometry.ranking.selected)
-    axis.set_title(str(geometry.ranking.provenance.get("model", "")), loc="left")
+    name_layers(axis, layers, ranking.selected)
+    axis.set_title(str(ranking.provenance.get("model", "")), loc="left")
     rows = (
         (layer.index, layer.name, int(component), float(shares[row, column]))
         for column, layer in enumerate(layers)

@@ -3,71 +3,72 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
+from layerprobe.geometry.catalogue import ALWAYS, STATISTICS, UNMEASURED, Statistic, described
 from layerprobe.records import LayerGeometry, Ranking, Similarity
 from layerprobe.report.tables.layers import LAYER_COLUMNS, describe_images, layer_row
 from layerprobe.report.tables.table import Column, Table
 
-_FURTHER = (
-    Column("twonn", "TwoNN", digits=1),
-    Column("mle", "MLE", digits=1),
-    Column("pca_90", "PCA-90", digits=0),
-    Column("pca_95", "PCA-95", digits=0),
-    Column("effective_rank", "eff. rank", digits=1),
-    Column("participation_ratio", "PR", digits=1),
-    Column("nc1", "NC1", digits=3, best="min"),
-    Column("knn_accuracy", "10-NN", digits=3, best="max"),
-    Column("probe_accuracy", "probe", digits=3, best="max"),
-    Column("logme", "LogME", digits=4, best="max"),
-)
-"""Statistics that a ranking may hold beside the scores."""
-SCORE_TITLES = {
-    "separation": "S",
-    "information": "I",
-    "efficiency": "E",
-    "quality": "Q",
-    "information_normalised": "I_n",
-    "quality_normalised": "Q_n",
-    "sqrt_ie": "sqrt(IE)",
-    "depth": "depth",
-}
-"""The scores that layers are chosen by, as a paper writes them."""
+_BEST: Mapping[str, Literal["", "max", "min"]] = {"high": "max", "low": "min", "": ""}
+"""The best value of a column, by the direction of its statistic."""
 
 
 def ranking_table(ranking: Ranking) -> Table:
     """The scores of every layer, the chosen ones marked, with the interval of the score that they were chosen by."""
     chosen = (number for number, geometry in enumerate(ranking.geometries) if geometry.layer.name in ranking.selected)
-    resampled = any(geometry.intervals for geometry in ranking.geometries)
     shared = any(geometry.top_share is not None for geometry in ranking.geometries)
     by, top = ranking.score, len(ranking.selected)
-    further = [column for column in _FURTHER if all(column.name in g.statistics for g in ranking.geometries)]
-    shown = [name for name in SCORE_TITLES if name in ("separation", "information", "efficiency", "quality", by)]
+    statistics = _shown(ranking)
+    scores = [one for one in statistics if one.family in (ALWAYS, UNMEASURED)]
+    further = [one for one in statistics if one not in scores]
     uncertainty = (
         Column(f"{by}_low", "from", digits=3, paper=False),
         Column(f"{by}_high", "to", digits=3, paper=False),
         Column("top_share", f"in top {top} (%)", digits=0),
     )
     return Table(
-        title=f"{ranking.provenance.get('model', 'layers')}: layers by {by.replace('_', ' ')}",
+        title=f"{ranking.provenance.get('model', 'layers')}: layers by {by}",
         columns=(
             *LAYER_COLUMNS,
             Column("dimension", "D", thousands=True),
-            *(
-                Column(name, SCORE_TITLES[name], digits=3, best="max", interval=resampled and name != "depth")
-                for name in shown
-            ),
+            *(_column(one, ranking) for one in scores),
             *(uncertainty if shared else ()),
-            *further,
+            *(_column(one, ranking) for one in further),
         ),
         rows=tuple(_ranked(geometry) for geometry in ranking.geometries),
         marked=frozenset(chosen),
         notes=(
             describe_sample(ranking),
-            f"chosen by {by.replace('_', ' ')}: {', '.join(ranking.selected)}",
+            f"chosen by {by}: {', '.join(ranking.selected)}",
             *_describe_end(ranking),
             *(_describe_uncertainty(ranking) if shared else ()),
         ),
+    )
+
+
+def _shown(ranking: Ranking) -> list[Statistic]:
+    """The statistics of a ranking that its table shows, in order; the user's own come last."""
+    names = dict.fromkeys(name for geometry in ranking.geometries for name in geometry.statistics)
+    known = [name for name in STATISTICS if name in names]
+    own = [name for name in names if name not in STATISTICS]
+    return [
+        one
+        for one in map(described, (*known, *own))
+        if (one.shown or one.name == ranking.score)
+        and all(one.name in geometry.statistics for geometry in ranking.geometries)
+    ]
+
+
+def _column(statistic: Statistic, ranking: Ranking) -> Column:
+    resampled = any(geometry.intervals for geometry in ranking.geometries)
+    return Column(
+        statistic.name,
+        statistic.symbol,
+        digits=statistic.digits,
+        best=_BEST[statistic.direction],
+        interval=resampled and statistic.interval,
     )
 
 
@@ -110,13 +111,11 @@ def _describe_end(ranking: Ranking) -> tuple[str, ...]:
 
 def _describe_uncertainty(ranking: Ranking) -> tuple[str, ...]:
     level, resamples = ranking.provenance["level"], ranking.provenance["resamples"]
-    method = f"from, to: {100 * level:g} % interval of {ranking.score.replace('_', ' ')} from {resamples} resamples"
+    method = f"from, to: {100 * level:g} % interval of {ranking.score} from {resamples} resamples"
     if not ranking.undecided:
         return (method,)
-    lowest = min(
-        (geometry for geometry in ranking.geometries if geometry.layer.name in ranking.selected),
-        key=lambda geometry: geometry.statistics[ranking.score],
-    )
+    sign = described(ranking.score).sign
+    lowest = min(ranking.chosen, key=lambda geometry: sign * geometry.statistics[ranking.score])
     return (method, f"can't be told apart from {lowest.layer.name} at that level: {', '.join(ranking.undecided)}")
 
 

@@ -229,8 +229,8 @@ def test_the_ranking_of_a_teacher_is_made_once(
     from layerprobe.experiments.grid import rankings
 
     made: list[object] = []
-    rank = rankings.rank_on_the_spot
-    monkeypatch.setattr(rankings, "rank_on_the_spot", lambda *a, **k: made.append(a) or rank(*a, **k))
+    rank = rankings.rank_model
+    monkeypatch.setattr(rankings, "rank_model", lambda *a, **k: made.append(a) or rank(*a, **k))
     choices = ["quality:2", "stagewise-logme:2", "random:2"]
     values = {**grid_values, "methods": ["feature-only"], "reference": "", "choices": choices}
     grid = parse_grid(yaml.safe_dump(values), "g.yaml")

@@ -18,8 +18,8 @@ from layerprobe.experiments.validation.scores import LayerScore, Subject, load_s
 from layerprobe.experiments.validation.validate import prepare_validation, validate
 from layerprobe.models.zoo import build_model
 from layerprobe.ranking.grams import extract_grams
-from layerprobe.ranking.measure import layer_similarity
 from layerprobe.ranking.rank import rank
+from layerprobe.ranking.similarity import layer_similarity
 from layerprobe.records import Gram, Progress, Run
 from layerprobe.settings.compare import CompareSettings
 from layerprobe.settings.data import DataSettings
@@ -75,7 +75,7 @@ def test_students_of_every_candidate_and_the_scores_that_foretold_them(digits_te
             ExtractSettings(model=student, data=DIGITS, output=tmp_path / "s.h5", samples=60, device="cpu")
         ) as theirs,
     ):
-        ranking = {one.layer.name: one.statistics for one in rank(ours, resamples=0, families=("logme",)).geometries}
+        ranking = {one.layer.name: one.statistics for one in rank(ours, resamples=0, statistics=("logme",)).geometries}
         similarity = layer_similarity(ours, theirs)
     rows = {layer.name: number for number, layer in enumerate(similarity.first)}
     columns = {layer.name: number for number, layer in enumerate(similarity.second)}

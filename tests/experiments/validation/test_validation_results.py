@@ -4,10 +4,9 @@ import math
 
 import pytest
 
-from layerprobe.experiments.validation.results import LOW_IS_BETTER, correlations
-from layerprobe.experiments.validation.scores import FURTHER
+from layerprobe.experiments.validation.results import correlations
 from layerprobe.experiments.validation.seeds import comparable
-from layerprobe.ranking.choose import SCORES
+from layerprobe.geometry.catalogue import SCORES
 from layerprobe.records import Candidate, Correlation
 
 
@@ -30,7 +29,8 @@ def test_a_score_that_is_better_when_low_predicts_best_where_it_falls() -> None:
     found = told(members)
     assert (found["nc1"].spearman, found["nc1"].kendall, found["twonn"].spearman) == pytest.approx((1, 1, -1))
     assert 0 < found["knn"].spearman < 1 and found["nc1"].spearman_interval.high == 1.0
-    assert {*SCORES, *FURTHER} > LOW_IS_BETTER and not LOW_IS_BETTER & {"quality", "depth", "effective-rank"}
+    assert {name for name, score in SCORES.items() if score.direction == "low"} == {"nc1", "twonn"}
+    assert {"quality", "depth", "effective-rank"} <= SCORES.keys()
 
 
 def test_every_score_is_compared_with_quality_and_depth() -> None:

@@ -14,22 +14,24 @@ from PIL import Image
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.records import Evaluation, Layer, Ranking, Similarity
+from layerprobe.report.figures.catalogue import FIGURES
 from layerprobe.report.figures.confusion import confusion_figure
 from layerprobe.report.figures.curves import curves_figure
-from layerprobe.report.figures.gallery import GALLERY
-from layerprobe.report.figures.quality import PANELS, quality_figure
+from layerprobe.report.figures.quality import panel_scores, quality_figure
 from layerprobe.report.figures.relative_depth import relative_depth_figure
 from layerprobe.report.figures.similarity import similarity_figure
 from layerprobe.report.figures.style import WIDTHS, figure_width, paper_style, save_figure
 from layerprobe.report.tables.table import render
-from tests.helpers.records import LAYERS, RANKING, geometry, network_geometry, run
+from tests.helpers.records import LAYERS, RANKING, geometry, measured_ranking, run
 
 draw = partial(quality_figure, RANKING)
 
 
 def test_quality_figure_draws_every_score_and_marks_the_chosen_layers() -> None:
     axes = quality_figure(RANKING).figure.axes
-    for axis, score in zip(axes, PANELS, strict=True):
+    scores = [score.name for score in panel_scores(RANKING)]
+    assert scores == ["quality", "separation", "information", "efficiency"]
+    for axis, score in zip(axes, scores, strict=True):
         values = [geometry.statistics[score] for geometry in RANKING.geometries]
         line, marked, *even = axis.lines
         assert [list(triangles.get_xdata()) for triangles in even] == ([[2, 4]] if score == "quality" else [])
@@ -87,13 +89,13 @@ def test_nothing_is_drawn_over(tmp_path: Path) -> None:
         save_figure(draw, tmp_path / "f.png", "f", overwrite=False)
 
 
-GEOMETRY = network_geometry()
+MEASURED = measured_ranking()
 
 
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
-@pytest.mark.parametrize("name", GALLERY)
+@pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_is_as_wide_as_asked_and_has_its_data_beside_it(name: str, width: float, tmp_path: Path) -> None:
-    paths = save_figure(lambda: GALLERY[name].draw(GEOMETRY, width), tmp_path, name, overwrite=False)
+    paths = save_figure(lambda: FIGURES[name].load()(MEASURED, width), tmp_path, name, overwrite=False)
     assert paths[2].name.endswith(".png")
     with Image.open(paths[2]) as image:
         assert image.width == round(300 * width)
@@ -102,17 +104,17 @@ def test_every_figure_is_as_wide_as_asked_and_has_its_data_beside_it(name: str, 
 
 
 def test_spectra_data_are_the_spectra() -> None:
-    rows = GALLERY["spectra"].draw(GEOMETRY, 7).data.rows
+    rows = FIGURES["spectra"].load()(MEASURED, 7).data.rows
     found = [row["share_of_variance"] for row in rows if row["layer"] == "layer2"]
-    assert found == GEOMETRY.measurements[2].arrays["spectrum"].tolist()  # few enough for every component
+    assert found == MEASURED.geometries[2].arrays["spectrum"].tolist()  # few enough for every component
 
 
 def test_dimensions_curves() -> None:
-    (axis,) = GALLERY["dimensions"].draw(GEOMETRY, 7).figure.axes
+    (axis,) = FIGURES["dimensions"].load()(MEASURED, 7).figure.axes
     assert axis.get_yscale() == "log"
     curves = {line.get_label(): list(line.get_ydata()) for line in axis.lines}
-    assert curves["TwoNN"] == [one.numbers["twonn"] for one in GEOMETRY.measurements]
-    assert curves["PCA, 95 %"] == [one.numbers["pca_95"] for one in GEOMETRY.measurements]
+    assert curves["TwoNN"] == [one.statistics["twonn"] for one in MEASURED.geometries]
+    assert curves["PCA, 95 %"] == [one.statistics["pca-95"] for one in MEASURED.geometries]
 
 
 def test_the_matrix_of_two_networks_names_both() -> None:
@@ -128,12 +130,12 @@ def test_the_matrix_of_two_networks_names_both() -> None:
 
 
 def test_the_plane_shows_every_class_of_the_chosen_layers() -> None:
-    drawing = GALLERY["plane"].draw(GEOMETRY, 7)
+    drawing = FIGURES["plane"].load()(MEASURED, 7)
     titles = [axis.get_title(loc="left") for axis in drawing.figure.axes]
-    assert titles == list(GEOMETRY.ranking.selected)
+    assert titles == list(MEASURED.selected)
     labels = [text.get_text() for text in drawing.figure.legends[0].get_texts()]
     assert labels == ["ant", "bee", "cat"]
-    points = GEOMETRY.measurements[1].arrays["plane"].tolist()
+    points = MEASURED.geometries[1].arrays["plane"].tolist()
     assert [[row["component_1"], row["component_2"]] for row in drawing.data.rows[:60]] == points
     shown = sum(len(line.get_xdata()) for line in drawing.figure.axes[0].lines)
     assert shown == 60
@@ -141,17 +143,18 @@ def test_the_plane_shows_every_class_of_the_chosen_layers() -> None:
 
 def test_the_plane_of_many_classes_has_no_legend() -> None:
     classes = tuple(f"class {number}" for number in range(60))
-    many = replace(GEOMETRY, labels=torch.arange(60), classes=classes)
-    assert not GALLERY["plane"].draw(many, 7).figure.legends
+    many = replace(MEASURED, labels=torch.arange(60), classes=classes)
+    assert not FIGURES["plane"].load()(many, 7).figure.legends
 
 
 def test_sizes_and_distances_hold_the_values() -> None:
-    axis = GALLERY["sizes"].draw(GEOMETRY, 7).figure.axes[0]
-    mean = GEOMETRY.measurements[1].arrays["at sizes quality"].mean(dim=1)
+    axes = FIGURES["sizes"].load()(MEASURED, 7).figure.axes
+    (axis,) = (axis for axis in axes if axis.get_title("left") == "knowledge quality Q")
+    mean = MEASURED.geometries[1].arrays["at sizes quality"].mean(dim=1)
     assert any(np.allclose(line.get_ydata(), mean) for line in axis.lines)
-    rows = GALLERY["distances"].draw(GEOMETRY, 7).data.rows
+    rows = FIGURES["distances"].load()(MEASURED, 7).data.rows
     within = [row["within_classes"] for row in rows if row["layer"] == "layer1"]
-    assert within == GEOMETRY.measurements[1].arrays["within_classes"].tolist()
+    assert within == MEASURED.geometries[1].arrays["within_classes"].tolist()
 
 
 def test_several_networks_on_relative_depth() -> None:

@@ -10,11 +10,10 @@ from typer.testing import CliRunner
 
 from layerprobe.cli.main import app
 from layerprobe.errors import LayerprobeError
-from layerprobe.experiments.survey import SurveyConfig, survey
-from layerprobe.ranking.choose import SCORES, Choice
-from layerprobe.ranking.measure import Wanted
+from layerprobe.geometry.catalogue import SCORES
 from layerprobe.records import Ranking
-from layerprobe.report.figures.gallery import GALLERY
+from layerprobe.report.figures.catalogue import FIGURES
+from layerprobe.settings.rank import RankSettings
 
 
 def run(*arguments: object, code: int = 0) -> str:
@@ -41,9 +40,9 @@ def test_every_figure_and_statistic_in_one_command(files: tuple[Path, Path], tmp
     for title in ("TwoNN", "MLE", "PCA-90", "PCA-95", "eff. rank", "PR", "NC1", "10-NN", "probe", "LogME"):
         assert title in table
     ends = ("pdf", "svg", "png", "csv")
-    assert {path.name for path in out.iterdir()} == {f"resnet20.{name}.{end}" for name in GALLERY for end in ends}
+    assert {path.name for path in out.iterdir()} == {f"resnet20.{name}.{end}" for name in FIGURES for end in ends}
     ranking = Ranking.load(tmp_path / "resnet20.ranking.json")
-    assert ranking.provenance["families"] == ["collapse", "dimensions", "logme", "neighbours", "probe"]
+    assert ranking.provenance["statistics"] == ["collapse", "dimensions", "logme", "neighbours", "probe"]
     assert len(ranking.evenly_spread) == 2
 
 
@@ -65,7 +64,7 @@ def test_a_second_time_with_more_statistics_keeps_the_first_ones(files: tuple[Pa
 def test_distill_takes_the_ranking_of_every_score(by: str, files: tuple[Path, Path], tmp_path: Path) -> None:
     run("rank", files[0], "--top", 2, "--resamples", 8, "--by", by, "--ranking", tmp_path / "r.json")
     ranking = Ranking.load(tmp_path / "r.json")
-    assert ranking.score == SCORES[by].statistic and len(ranking.selected) == 2
+    assert ranking.score == by and len(ranking.selected) == 2
     if by == "depth":
         assert ranking.selected == tuple(geometry.layer.name for geometry in ranking.geometries[-2:])
         assert ranking.geometries[0].top_share is None
@@ -103,27 +102,31 @@ def test_what_cannot_be_kept_is_not(files: tuple[Path, Path], tmp_path: Path) ->
 def test_bad_requests(files: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "figures"
     for arguments, message in (
-        (("--output", out, "--figures", "portrait"), "no figure 'portrait'; --figures takes all, or quality, spectra"),
-        (("--output", out, "--figures", "sizes"), "--figures sizes needs --sizes, e.g. --sizes 10,25,50"),
-        (("--sizes", "2,x"), "--sizes is numbers separated by commas; not '2,x'"),
+        (("--output", out, "--figures", "portrait"), "--figures: no figure 'portrait'; closest: 'spectra'"),
+        (("--output", out, "--figures", "sizes"), "--figures sizes needs --sizes, such as 10,25,50"),
+        (("--sizes", "2,x"), "--sizes is a whole number, not 'x'"),
         (("--sizes", "2,99", "--output", out), "--sizes: 99 images per class, but a class has 6"),
-        (("--sizes", "2,3"), "--sizes is drawn, and its values stand beside the figure: name a folder, --output DIR"),
-        (("--figures", "cka"), "--figures needs a folder for them: --output DIR"),
-        (("--statistics", "all,foo"), "no statistics 'all'; --statistics takes all, or neighbours"),
-        (("--by", "beauty"), "no score 'beauty'; --by is one of quality, quality-normalised"),
-        (("--width", "poster"), "--width is column or page"),
+        (
+            ("--sizes", "2,3"),
+            "--sizes are drawn, and their values stand beside the figure; name a folder, --output DIR",
+        ),
+        (("--figures", "cka"), "--figures need a folder; name it, --output DIR"),
+        (("--statistics", "all,foo"), "no statistics 'foo'; known: 'neighbours', 'dimensions'"),
+        (("--by", "mle"), "--by: no score 'mle'; closest: 'logme'"),
+        (("--by", "beauty"), "no score 'beauty'; known: 'separation', 'information'"),
+        (("--width", "poster"), "--width is one of 'column', 'page'; not 'poster'"),
         (("--style", tmp_path / "no.mplstyle"), "no style sheet at"),
     ):
         assert message in run("rank", files[0], *arguments, code=2)
     assert not out.exists()
-    with pytest.raises(LayerprobeError, match="--ranking names one file, but there are several networks"):
-        SurveyConfig(files, ranking=tmp_path / "r.json")
+    with pytest.raises(LayerprobeError, match="ranking names one file, but there are several networks"):
+        RankSettings(features=files, ranking=tmp_path / "r.json")
     with pytest.raises(LayerprobeError, match="two files are called 'resnet20'"):
-        SurveyConfig((files[0], tmp_path / "other" / "resnet20.h5"))
+        RankSettings(features=(files[0], tmp_path / "other" / "resnet20.h5"))
 
 
 def test_figures_that_exist_are_refused_before_any_work(files: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "resnet20.quality.svg").write_text("mine")
-    with pytest.raises(LayerprobeError, match="resnet20.quality.svg exists"):
-        survey(SurveyConfig(files[:1], Choice(2), Wanted(resamples=0), output=tmp_path))
+    message = run("rank", files[0], "--top", 2, "--resamples", 0, "--output", tmp_path, code=2)
+    assert "resnet20.quality.svg exists" in message
     assert not list(tmp_path.glob("*.ranking.json")) and not list(tmp_path.glob("*.npz"))

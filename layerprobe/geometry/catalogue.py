@@ -1,0 +1,326 @@
+"""Every statistic of a layer: its name, its symbol, what computes it from what, and which values are better.
+
+This is the one place where a statistic is named. Tables and their columns, figures, ``--by``, ``--statistics``, the
+rules that choose layers, ``layerprobe validate`` and the documentation are derived from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from layerprobe.catalogue import Catalogue, DerivedCatalogue, Entry, plugin_entry
+from layerprobe.plugins import split_file_name
+
+ALWAYS = "scores"
+"""The family of what is always measured."""
+UNMEASURED = ""
+"""The family of what is known of a layer without its features."""
+GIVEN = ("gram", "labels", "population", "components", "place", "layers")
+"""What a statistic may take that is not computed: of a layer's sample its ``Gram``, the (n,) labels in it, N and
+r = min(n, D); of the layer its place among the layers, from 0, and how many layers there are."""
+
+
+@dataclass(frozen=True)
+class Quantity(Entry):
+    """Something that is computed of a layer by a pure function of what it declares. ``target`` is the function.
+
+    Attributes:
+        takes: what the function is given, in order: names in ``GIVEN``, or of other quantities and statistics, which
+            are computed first, once for all that take them.
+        options: further arguments of the function, by name.
+    """
+
+    takes: tuple[str, ...] = ("gram",)
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Statistic(Quantity):
+    """A number that describes a layer.
+
+    Attributes:
+        symbol: how a paper writes it; the heading of its column.
+        family: what it is measured together with, as ``--statistics`` names it; ``ALWAYS``; or ``UNMEASURED``.
+        direction: which values are better. A statistic that has a direction is a score: layers can be chosen by it.
+            Empty: neither.
+        digits: decimals in a table.
+        interval: whether it has an interval, and is computed of smaller samples too: it follows from the parts that
+            ``layerprobe.geometry.parts`` resamples.
+        shown: whether the table of a ranking always shows it where it was measured; otherwise only if layers are
+            chosen by it.
+        figures: names of the figures that show it.
+    """
+
+    symbol: str = ""
+    family: str = ALWAYS
+    direction: Literal["high", "low", ""] = ""
+    digits: int = 3
+    interval: bool = False
+    shown: bool = True
+    figures: tuple[str, ...] = ()
+
+    @property
+    def sign(self) -> int:
+        """1, or -1 where low values are better: ``sign * value`` is the better, the higher it is."""
+        return -1 if self.direction == "low" else 1
+
+    @property
+    def title(self) -> str:
+        """Its label, with its symbol where that is shorter: the heading of a panel."""
+        return f"{self.label} {self.symbol}" if len(self.symbol) < len(self.label) else self.label
+
+
+@dataclass(frozen=True)
+class Family(Entry):
+    """Statistics that are measured together. ``target`` measures them, given a ``Gram`` and the family's name."""
+
+
+def _own_statistic(name: str) -> Statistic:
+    """A user's function of a ``Gram``: a family of its own, and the better, the higher it is."""
+    plugin_entry(name).load()
+    return described(name)
+
+
+_GEOMETRY = "layerprobe.geometry"
+
+STATISTICS = Catalogue(
+    "statistic",
+    (
+        Statistic(
+            "separation", "separation", "how much more alike the images of a class are than those of different classes",
+            f"{_GEOMETRY}.quality:separation", takes=("intra-cosine", "inter-cosine"),
+            symbol="S", direction="high", interval=True, figures=("quality", "sizes"),
+        ),
+        Statistic(
+            "information", "information", "how widely the features of each class spread",
+            f"{_GEOMETRY}.quality:information", takes=("min-intra-cosine", "spectral-entropy"),
+            symbol="I", direction="high", interval=True, figures=("quality", "sizes"),
+        ),
+        Statistic(
+            "efficiency", "efficiency", "how far the classes are apart, relative to the length of the features",
+            f"{_GEOMETRY}.quality:efficiency", takes=("class-gap", "feature-norm", "population", "components"),
+            symbol="E", direction="high", interval=True, figures=("quality", "sizes"),
+        ),
+        Statistic(
+            "quality", "knowledge quality", "S + sqrt(I * E)",
+            f"{_GEOMETRY}.quality:quality", takes=("separation", "information", "efficiency"),
+            symbol="Q", direction="high", interval=True, figures=("quality", "sizes"),
+        ),
+        Statistic(
+            "information-normalised", "normalised information", "I relative to the largest value it can take",
+            f"{_GEOMETRY}.quality:normalised_information", takes=("min-intra-cosine", "relative-entropy"),
+            symbol="I_n", direction="high", interval=True, shown=False, figures=("sizes",),
+        ),
+        Statistic(
+            "quality-normalised", "normalised quality", "Q with I relative to the largest value it can take",
+            f"{_GEOMETRY}.quality:quality", takes=("separation", "information-normalised", "efficiency"),
+            symbol="Q_n", direction="high", interval=True, shown=False, figures=("sizes",),
+        ),
+        Statistic(
+            "sqrt-ie", "quality without separation", "sqrt(I * E): Q without S",
+            f"{_GEOMETRY}.quality:geometric_mean", takes=("information", "efficiency"),
+            symbol="sqrt(IE)", direction="high", interval=True, shown=False,
+        ),
+        Statistic(
+            "depth", "depth", "the place of the layer, from 0 to 1: the last layers, a baseline",
+            f"{_GEOMETRY}.quality:relative_depth", takes=("place", "layers"),
+            symbol="depth", family=UNMEASURED, direction="high", shown=False,
+        ),
+        Statistic(
+            "intra-cosine", "intra-class cosine", "mean absolute cosine of two images of a class",
+            f"{_GEOMETRY}.cosines:intra_cosine", takes=("class-cosines",), symbol="intra", shown=False,
+        ),
+        Statistic(
+            "inter-cosine", "inter-class cosine", "mean absolute cosine of images of two classes",
+            f"{_GEOMETRY}.cosines:inter_cosine", takes=("class-cosines",), symbol="inter", shown=False,
+        ),
+        Statistic(
+            "min-intra-cosine", "least intra-class cosine", "least absolute cosine of two images of a class",
+            f"{_GEOMETRY}.cosines:min_intra_cosine", takes=("class-cosines",), symbol="minintra", shown=False,
+        ),
+        Statistic(
+            "self-pairs", "self-pairs", "by how much the released code's S is larger",
+            f"{_GEOMETRY}.cosines:self_pairs", takes=("class-cosines",), symbol="self-pairs", shown=False,
+        ),
+        Statistic(
+            "spectral-entropy", "spectral entropy", "entropy of the spectrum of a class, in nats",
+            f"{_GEOMETRY}.spectrum:absolute_entropy", takes=("class-entropies",), symbol="H", shown=False,
+        ),
+        Statistic(
+            "relative-entropy", "relative entropy", "H relative to the largest value it can take",
+            f"{_GEOMETRY}.spectrum:relative_entropy", takes=("class-entropies",), symbol="H_n", shown=False,
+        ),
+        Statistic(
+            "class-gap", "class gap", "least distance of a class to another one",
+            f"{_GEOMETRY}.margins:mean_class_gap", symbol="gap", shown=False,
+        ),
+        Statistic(
+            "feature-norm", "feature length", "mean length of the features of a class",
+            f"{_GEOMETRY}.margins:mean_class_norm", symbol="norm", shown=False,
+        ),
+        Statistic(
+            "dimension", "features", "how many features an image has",
+            f"{_GEOMETRY}.gram:feature_count", takes=("gram",), symbol="D", digits=0, shown=False,
+        ),
+        Statistic(
+            "twonn", "TwoNN", "intrinsic dimension, from two neighbours",
+            f"{_GEOMETRY}.neighbours:twonn_dimension", takes=("neighbour-distances",),
+            symbol="TwoNN", family="neighbours", direction="low", digits=1, figures=("dimensions",),
+        ),
+        Statistic(
+            "mle", "maximum likelihood", "intrinsic dimension, from twenty neighbours",
+            f"{_GEOMETRY}.neighbours:mle_dimension", takes=("neighbour-distances",),
+            symbol="MLE", family="neighbours", digits=1, figures=("dimensions",),
+        ),
+        Statistic(
+            "pca-90", "PCA, 90 %", "components that hold 90 % of the variance",
+            f"{_GEOMETRY}.dimensions:pca_dimension", takes=("variance-shares",), options=(("variance", 0.9),),
+            symbol="PCA-90", family="dimensions", digits=0, figures=("dimensions", "spectra"),
+        ),
+        Statistic(
+            "pca-95", "PCA, 95 %", "components that hold 95 % of the variance",
+            f"{_GEOMETRY}.dimensions:pca_dimension", takes=("variance-shares",), options=(("variance", 0.95),),
+            symbol="PCA-95", family="dimensions", digits=0, figures=("dimensions",),
+        ),
+        Statistic(
+            "effective-rank", "effective rank", "number of components, by their entropy",
+            f"{_GEOMETRY}.dimensions:effective_rank", takes=("variance-shares",),
+            symbol="eff. rank", family="dimensions", direction="high", digits=1, figures=("dimensions", "spectra"),
+        ),
+        Statistic(
+            "participation-ratio", "participation ratio", "number of components, the strong ones counting more",
+            f"{_GEOMETRY}.dimensions:participation_ratio", takes=("variance-shares",),
+            symbol="PR", family="dimensions", digits=1, figures=("dimensions",),
+        ),
+        Statistic(
+            "nc1", "neural collapse", "variability within classes, relative to that between their means",
+            f"{_GEOMETRY}.collapse:within_class_variability",
+            symbol="NC1", family="collapse", direction="low",
+        ),
+        Statistic(
+            "knn", "k-nearest-neighbour accuracy", "share of images whose ten nearest neighbours vote for their class",
+            f"{_GEOMETRY}.neighbours:knn_accuracy", takes=("voters", "labels"),
+            symbol="10-NN", family="neighbours", direction="high",
+        ),
+        Statistic(
+            "probe", "linear probe", "accuracy of a linear probe on held-out images",
+            f"{_GEOMETRY}.probe:probe_accuracy", symbol="probe", family="probe", direction="high",
+        ),
+        Statistic(
+            "logme", "LogME", "logarithm of maximum evidence: how probable the features make the labels",
+            f"{_GEOMETRY}.logme:log_maximum_evidence", symbol="LogME", family="logme", direction="high", digits=4,
+        ),
+    ),
+    plugin=_own_statistic,
+)  # fmt: skip
+"""Every statistic, in the order of a table's columns; a user's own is ``FILE.py:name``, a function of a ``Gram``.
+
+Low values are taken for the better ones of NC1, which falls as classes collapse, and of the intrinsic dimension by
+TwoNN, which is lower in late layers of networks that generalise better (Ansuini et al., NeurIPS 2019); a higher
+effective rank goes with better features (Garrido et al., ICML 2023).
+"""
+
+QUANTITIES = Catalogue(
+    "quantity",
+    (
+        Quantity(
+            "class-cosines", "class cosines", "means of absolute cosines within and between classes",
+            f"{_GEOMETRY}.cosines:cosine_statistics",
+        ),
+        Quantity(
+            "class-entropies", "class entropies", "means of the entropies of the classes' spectra",
+            f"{_GEOMETRY}.spectrum:class_entropies",
+        ),
+        Quantity(
+            "neighbourhood", "neighbourhood", "every image's nearest neighbours",
+            f"{_GEOMETRY}.neighbours:neighbourhood",
+        ),
+        Quantity(
+            "neighbour-distances", "neighbour distances", "distances to the nearest neighbours",
+            f"{_GEOMETRY}.neighbours:neighbour_distances", takes=("neighbourhood",),
+        ),
+        Quantity(
+            "voters", "voters", "the nearest neighbours that vote for a class",
+            f"{_GEOMETRY}.neighbours:voters", takes=("neighbourhood",),
+        ),
+        Quantity(
+            "variance-shares", "shares of variance", "shares of variance of the principal components",
+            f"{_GEOMETRY}.dimensions:variance_spectrum",
+        ),
+    ),
+)  # fmt: skip
+"""What several statistics are computed from."""
+
+VIEWS = Catalogue(
+    "view",
+    (
+        Quantity(
+            "distances", "distances", "distances within and between classes", f"{_GEOMETRY}.views:distance_histograms"
+        ),
+        Quantity(
+            "plane", "principal plane", "images along the first principal components",
+            f"{_GEOMETRY}.views:principal_plane",
+        ),
+        Quantity(
+            "spectrum", "spectrum", "shares of variance of all components",
+            f"{_GEOMETRY}.views:spectrum", takes=("variance-shares",),
+        ),
+    ),
+)  # fmt: skip
+"""What only a figure can show: arrays by name."""
+
+SCORES = DerivedCatalogue(
+    "score", lambda: (entry for entry in STATISTICS.values() if entry.direction), plugin=_own_statistic
+)
+"""The statistics that layers can be chosen by, as ``--by`` names them."""
+
+
+def _families() -> Iterator[Family]:
+    for name in dict.fromkeys(entry.family for entry in STATISTICS.values()):
+        if name not in (ALWAYS, UNMEASURED):
+            labels = ", ".join(entry.label for entry in STATISTICS.values() if entry.family == name)
+            yield Family(name, name, labels, f"{_GEOMETRY}.measure:measure")
+
+
+def _own_family(name: str) -> Family:
+    own = _own_statistic(name)
+    return Family(own.name, own.label, own.help, own.target)
+
+
+FAMILIES = DerivedCatalogue("statistics", _families, plugin=_own_family)
+"""What ``--statistics`` adds to a table; a user's own statistic is a family of its own."""
+
+
+def members(family: str) -> tuple[Statistic, ...]:
+    """The statistics of a family, or the user's own that is called so.
+
+    Raises:
+        LayerprobeError: if there is no such family.
+    """
+    found = tuple(entry for entry in STATISTICS.values() if entry.family == family)
+    if not found:
+        FAMILIES.find(family)
+        return (STATISTICS.find(family),)
+    return found
+
+
+def described(name: str) -> Statistic:
+    """A statistic that a ranking holds, for a table or a figure: also a user's own, whose file may not be there."""
+    if name in STATISTICS:
+        return STATISTICS[name]
+    entry = plugin_entry(name) if split_file_name(name) else Entry(name, name, name, "")
+    return Statistic(
+        entry.name, entry.label, entry.help, entry.target, symbol=entry.label, family=name, direction="high", digits=4
+    )
+
+
+def shown_in(figure: str) -> tuple[Statistic, ...]:
+    """The statistics that a figure shows, in order."""
+    return tuple(entry for entry in STATISTICS.values() if figure in entry.figures)
+
+
+def resampled() -> tuple[Statistic, ...]:
+    """The statistics that have an interval, in order."""
+    return tuple(entry for entry in STATISTICS.values() if entry.interval)

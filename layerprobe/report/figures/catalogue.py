@@ -1,0 +1,84 @@
+"""The figures of a ranked network, by name, and what must be measured to draw them; without PyTorch and matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from layerprobe.catalogue import Catalogue, Entry
+from layerprobe.geometry.catalogue import ALWAYS, UNMEASURED, shown_in
+
+_HERE = "layerprobe.report.figures"
+ALL = "all"
+"""Stands for every figure."""
+
+
+@dataclass(frozen=True)
+class Figure(Entry):
+    """A figure of one network. ``target`` is a function of a ``Ranking`` and a width in inches: it gives a ``Drawing``.
+
+    Attributes:
+        families: of statistics that it shows, beside those that name it among their figures.
+        views: that it shows, names in ``layerprobe.geometry.catalogue.VIEWS``.
+        similarity: whether it shows how alike the layers are.
+        sizes: whether it shows scores of smaller samples.
+    """
+
+    families: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
+    similarity: bool = False
+    sizes: bool = False
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """The families of all statistics that it shows, beside what is always measured."""
+        families = dict.fromkeys((*self.families, *(entry.family for entry in shown_in(self.name))))
+        return tuple(family for family in families if family not in (ALWAYS, UNMEASURED))
+
+
+FIGURES = Catalogue(
+    "figure",
+    (
+        Figure("quality", "scores", "Q, S, I and E against depth, with intervals", f"{_HERE}.quality:quality_figure"),
+        Figure(
+            "spectra", "spectra", "share of variance of every component, layer by layer",
+            f"{_HERE}.spectra:spectra_figure", views=("spectrum",),
+        ),
+        Figure(
+            "dimensions", "dimensions", "intrinsic and linear dimension against depth",
+            f"{_HERE}.dimensions:dimensions_figure",
+        ),
+        Figure(
+            "cka", "similarity", "linear CKA of every pair of layers",
+            f"{_HERE}.similarity:own_similarity_figure", similarity=True,
+        ),
+        Figure(
+            "distances", "distances", "distances within and between classes in the chosen layers",
+            f"{_HERE}.distances:distances_figure", views=("distances",),
+        ),
+        Figure(
+            "plane", "principal planes", "images in the plane of most variance of each chosen layer",
+            f"{_HERE}.plane:plane_figure", views=("plane",),
+        ),
+        Figure(
+            "sizes", "sample sizes", "scores of smaller samples; needs --sizes",
+            f"{_HERE}.sizes:sizes_figure", sizes=True,
+        ),
+    ),
+)  # fmt: skip
+"""What ``layerprobe rank --figures`` draws."""
+
+
+def chosen_figures(names: Sequence[str], sizes: bool) -> tuple[Figure, ...]:
+    """The figures that are asked for, in the catalogue's order.
+
+    Args:
+        names: of figures, or ``ALL``.
+        sizes: whether scores of smaller samples are measured: what shows them is drawn then, and else left out.
+
+    Raises:
+        LayerprobeError: if there is no such figure.
+    """
+    asked = [FIGURES.find(name).name for name in names if name != ALL]
+    every = ALL in names
+    return tuple(figure for figure in FIGURES.values() if (sizes if figure.sizes else every or figure.name in asked))
