@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,6 +12,8 @@ from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
 from layerprobe.settings.compare import CompareSettings, PlanSettings
 from layerprobe.settings.display import DisplaySettings, TableSettings
+from layerprobe.settings.flags import command_line
+from layerprobe.settings.report import ReportSettings
 
 if TYPE_CHECKING:
     from layerprobe.experiments.grid.grid_file import Grid
@@ -51,9 +54,14 @@ def compare(settings: CompareSettings, plan: PlanSettings, display: TableSetting
             return
         reporter.show(grid_table(compared.results))
         failed = show_failures(compared.results, reporter)
-        reporter.wrote([settings.output / "grid.yaml"], f"layerprobe report {settings.output}")
+        reporter.wrote([settings.output / "grid.yaml"], report_line(settings.output))
     if failed:
         raise typer.Exit(1)
+
+
+def report_line(folder: Path) -> str:
+    """The command that reports on a grid."""
+    return command_line("report", ReportSettings(grid=folder))
 
 
 def grid_reporter(display: DisplaySettings, plan: PlanSettings) -> Reporter:

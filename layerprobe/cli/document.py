@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from layerprobe.cli.help import Row, by_panel
-from layerprobe.cli.main import COMMANDS
+from layerprobe.cli.main import COMMANDS, load_command
 from layerprobe.cli.options import Command
 
 PAGE = Path("docs/commands.md")
@@ -21,7 +21,7 @@ def documented(text: str) -> str:
     Raises:
         ValueError: if a command has no marks on the page.
     """
-    for command in COMMANDS:
+    for command in map(load_command, COMMANDS):
         begin = f"<!-- options of {command.name}: `python -m layerprobe.cli.document` writes them -->"
         place = re.compile(re.escape(begin) + ".*?" + re.escape(_END), re.DOTALL)
         if not place.search(text):

@@ -6,6 +6,8 @@ from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
 from layerprobe.settings.display import DisplaySettings
 from layerprobe.settings.extract import ExtractSettings
+from layerprobe.settings.flags import command_line
+from layerprobe.settings.rank import RankSettings
 
 EXAMPLES = """
 layerprobe extract --model timm:resnet50 --data photos/ --output r50.h5
@@ -32,8 +34,8 @@ def extract(settings: ExtractSettings, display: DisplaySettings) -> None:
         if settings.stats_only:
             extract_grams(settings, progress=reporter.progress).close()
         else:
-            run(settings, reporter.progress).close()
-        reporter.wrote([settings.output], f"layerprobe rank {settings.output}")
+            run(settings, progress=reporter.progress).close()
+        reporter.wrote([settings.output], command_line("rank", RankSettings(features=(settings.output,))))
 
 
 COMMAND = Command("extract", extract, EXAMPLES)

@@ -3,34 +3,47 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from layerprobe.cli import (
-    compare,
-    compare_layers,
-    demo,
-    distill,
-    evaluate,
-    extract,
-    inspect,
-    layers,
-    rank,
-    report,
-    train,
-    validate,
-)
+from layerprobe.cli.options import Command
 from layerprobe.errors import LayerprobeError
 from layerprobe.version import __version__
+
+COMMANDS = (
+    "layers", "extract", "inspect", "rank", "compare-layers", "distill", "train", "evaluate", "compare", "validate",
+    "report", "demo",
+)  # fmt: skip
+"""The names of the commands. Each is ``COMMAND`` in a module of its own, which is imported when it is needed."""
 
 _UsageError: Any = typer.BadParameter.__bases__[0]
 """Click's, of which newer versions of Typer carry a copy of their own."""
 
 
+def load_command(name: str) -> Command:
+    """A command by its name, a word of ``COMMANDS``."""
+    command: Command = import_module(f"layerprobe.cli.{name.replace('-', '_')}").COMMAND
+    return command
+
+
 class _Group(TyperGroup):
-    """Turns a ``LayerprobeError`` or a wrong option into one line and exit code 2, an interruption into one and 130."""
+    """Imports a command when it is asked for.
+
+    Turns a ``LayerprobeError`` or a wrong option into one line and exit code 2, an interruption into one and 130.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: Any = dict.fromkeys(COMMANDS)  # the names that are close to one that is none
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return load_command(cmd_name).parser if cmd_name in COMMANDS else None
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -82,24 +95,6 @@ def _root(
     ] = None,
 ) -> None:
     pass
-
-
-COMMANDS = (
-    layers.COMMAND,
-    extract.COMMAND,
-    inspect.COMMAND,
-    rank.COMMAND,
-    compare_layers.COMMAND,
-    evaluate.COMMAND,
-    compare.COMMAND,
-    validate.COMMAND,
-    report.COMMAND,
-    demo.COMMAND,
-)
-for command in COMMANDS:
-    command.add_to(app)
-app.command("distill", epilog=distill.EXAMPLES)(distill.distill)
-app.command("train", epilog=train.EXAMPLES)(train.train)
 
 
 def main() -> None:

@@ -6,11 +6,12 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from inspect import Parameter, Signature, signature
+from inspect import Parameter, Signature, cleandoc, signature
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
+import typer.main
 
 from layerprobe.cli.help import PanelCommand, row_of
 from layerprobe.errors import LayerprobeError
@@ -65,11 +66,16 @@ class Command:
         hints = get_type_hints(self.run)
         return {name: hints[name] for name in signature(self.run).parameters}
 
-    def add_to(self, app: typer.Typer) -> None:
-        """Make it a command of an application."""
+    @functools.cached_property
+    def parser(self) -> Any:
+        """Typer's command, which reads the words behind the name."""
         facts = {"options": tuple(option for _, option in self.options), "renamed": self.renamed}
         shown = type("_Command", (PanelCommand,), facts)
-        app.command(self.name, cls=shown, help=self.run.__doc__, epilog=self.examples)(self._callback())
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+        text = cleandoc(self.run.__doc__ or "")
+        summary = text.partition("\n\n")[0]
+        app.command(self.name, cls=shown, help=text, short_help=summary, epilog=self.examples)(self._callback())
+        return typer.main.get_command(app)
 
     def _callback(self) -> Callable[..., None]:
         options = {"__".join((group, *option.path)): (group, option) for group, option in self.options}
@@ -124,7 +130,7 @@ def _annotation(option: Option) -> Any:
     text = what.kind if what.kind in (bool, Path) else str
     kind: Any = list[text] if what.repeated else text  # type: ignore[valid-type]
     row = row_of(option)
-    shown: dict[str, Any] = {"help": row.text, "show_default": False, "rich_help_panel": row.panel}
+    shown: dict[str, Any] = {"help": row.what.text, "show_default": False, "rich_help_panel": row.panel}
     complete = _completion(what) if what.choices else None
     if option.extra.argument:
         extra: Any = typer.Argument(metavar=what.metavar, autocompletion=complete, **shown)

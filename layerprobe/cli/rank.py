@@ -8,7 +8,9 @@ from pathlib import Path
 from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
 from layerprobe.settings.display import TableSettings
+from layerprobe.settings.flags import command_line
 from layerprobe.settings.rank import RankSettings
+from layerprobe.settings.run import DistillSettings
 
 EXAMPLES = """
 layerprobe rank r56.h5 --output figures/ --top 4
@@ -46,11 +48,15 @@ def rank(settings: RankSettings, display: TableSettings) -> None:
 def _next_command(source: Mapping[str, object], ranking: Path) -> str:
     from layerprobe.networks import AS_BUILT
 
-    weights = "" if source["weights"] == AS_BUILT else f"--weights {source['weights']} "
-    return (
-        f"layerprobe distill --teacher {source['model']} {weights}--student ... "
-        f"--data {source['dataset']} --layers {ranking} --output ..."
-    )
+    weights = None if source["weights"] == AS_BUILT else source["weights"]
+    following = {
+        "teacher": {"name": source["model"], "weights": weights},
+        "student": "...",
+        "data": source["dataset"],
+        "layers": str(ranking),
+        "output": "...",
+    }
+    return command_line("distill", DistillSettings.parse(following))
 
 
 COMMAND = Command("rank", rank, EXAMPLES)

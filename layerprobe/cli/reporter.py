@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
     from layerprobe.records import EpochMetrics
     from layerprobe.report.tables.table import Table
 
+SILENCE = 30
+"""Seconds after which a command says how far it is, where it shows no bar."""
+
 
 class Reporter:
     """What a running command tells the person in front of it.
 
-    On a terminal, long work shows a bar with rate and time left; elsewhere there are plain lines. Library messages
-    arrive through ``logging``.
+    On a terminal, long work shows a bar with rate and time left; elsewhere there are plain lines, of long work one
+    every half minute. Library messages arrive through ``logging``.
 
     Args:
         display: how much the user wants to hear, and the format of tables.
@@ -35,6 +39,7 @@ class Reporter:
         self._level = logging.WARNING if self._quiet else logging.DEBUG if display.verbose else usual
         self._format = display.format if isinstance(display, TableSettings) else "table"
         self._bars: Progress | None = None
+        self._said = time.monotonic()
         self._tasks: dict[str, TaskID] = {}
         self._handler = _Handler(self)
         self._level_before = logging.NOTSET
@@ -65,10 +70,13 @@ class Reporter:
             self._bars.console.print(message, markup=False, highlight=False, soft_wrap=True)
         else:
             print(message, file=sys.stderr, flush=True)
+        self._said = time.monotonic()
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """Move the bar of one piece of work."""
+        """Move the bar of one piece of work; where there are no bars, say how far it is if all was quiet for long."""
         if not self._bars:
+            if self._level <= logging.INFO and time.monotonic() - self._said >= SILENCE:
+                self.say(f"{what}: {done} of {total}")
             return
         if what not in self._tasks:
             self._clear_bars()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from layerprobe.cli.compare import GridWatch, grid_reporter, show_failures, show_plan
+from layerprobe.cli.compare import GridWatch, grid_reporter, report_line, show_failures, show_plan
 from layerprobe.cli.options import Command
 from layerprobe.settings.compare import PlanSettings
 from layerprobe.settings.display import TableSettings
@@ -52,7 +52,7 @@ def validate(settings: ValidateSettings, plan: PlanSettings, display: TableSetti
         if found is not None:
             reporter.show(correlations_table(found))
         failed = show_failures(compared.results, reporter)
-        reporter.wrote([output / "grid.yaml", output / "scores.json"], f"layerprobe report {output}")
+        reporter.wrote([output / "grid.yaml", output / "scores.json"], report_line(output))
     if failed:
         raise typer.Exit(1)
 

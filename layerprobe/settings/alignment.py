@@ -36,7 +36,7 @@ class AlignmentSettings(Settings):
     kl: bool = False
     """An ablation of feature-only: 16 KL of the logits at temperature 4 reaches the backbone, too."""
     feature_weight: Positive = 1.0
-    """What the features' loss is multiplied by, with cross_entropy or kl."""
+    """What the features' loss is multiplied by, with --cross-entropy or --kl."""
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:

@@ -224,7 +224,7 @@ def _replaced_markers(message: str, path: tuple[str, ...]) -> str:
     return _MARKER.sub(lambda found: _marker((*path, found[1])), message)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OneOf:
     """Accepts the names of a catalogue, and its plug-ins. The catalogue is looked up when a value is parsed.
 
@@ -265,6 +265,10 @@ def _separated(value: Any) -> Any:
     """The parts of ``150,180,210``; a list becomes the tuple that it is kept as."""
     if isinstance(value, str):
         value = [_scalar(part.strip()) for part in value.split(",") if part.strip()]
+    return _listed(value)
+
+
+def _listed(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -299,6 +303,8 @@ Positive = Annotated[float, BeforeValidator(_numeric), Field(gt=0)]
 Fraction = Annotated[float, BeforeValidator(_numeric), Field(ge=0, lt=1)]
 AnyPath = Annotated[Path, Field(strict=False)]
 """A path, also from text."""
+Listed = BeforeValidator(_listed)
+"""Of a tuple: takes lists."""
 Separated = BeforeValidator(_separated)
 """Of a tuple: takes text with commas, and lists."""
 ImageCount = Annotated[int | None, BeforeValidator(_counted)]

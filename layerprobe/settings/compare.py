@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator
 
-from layerprobe.settings.base import AnyPath, Count, Settings
+from layerprobe.settings.base import AnyPath, Count, Listed, Settings
 from layerprobe.settings.flags import Flag
 
 
@@ -30,7 +30,9 @@ class CompareSettings(Settings):
     """Workers that take cells at the same time."""
     launcher: Literal["local", "slurm"] = "local"
     """Who starts the workers: local processes, or Slurm."""
-    launcher_option: Annotated[tuple[Annotated[str, AfterValidator(_check_pair)], ...], Flag(metavar="KEY=VALUE")] = ()
+    launcher_option: Annotated[
+        tuple[Annotated[str, AfterValidator(_check_pair)], ...], Listed, Flag(metavar="KEY=VALUE")
+    ] = ()
     """An option for submitit, such as timeout_min=600; give it again for more."""
 
     @property

@@ -144,14 +144,14 @@ def recorded_settings(path: Path) -> TrainSettings | DistillSettings:
 
 
 def settings_of(
-    kind: type[RunKind], values: Mapping[str, Any], output: Path, recorded: bool = False, **others: bool
+    kind: type[RunKind], values: Mapping[str, Any], output: Path | None, recorded: bool = False, **others: bool
 ) -> RunKind:
     """The settings that the values of a configuration mean, without what a run says about itself.
 
     Args:
         kind: of the settings.
         values: as ``read_values`` and ``merge`` give them.
-        output: the run's folder.
+        output: the run's folder; None: it is missing.
         recorded: whether they describe a run that was made before.
         others: values of ``overwrite`` and ``resume``.
 
@@ -159,7 +159,7 @@ def settings_of(
         SettingsError: if a value is missing or not allowed.
     """
     given = {key: value for key, value in values.items() if key not in ("command", *Information.model_fields)}
-    return kind.parse({**given, "output": output, **others}, recorded)
+    return kind.parse({**given, **({"output": output} if output else {}), **others}, recorded)
 
 
 def _read(path: Path, what: str, remedy: str) -> Values:

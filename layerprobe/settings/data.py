@@ -34,7 +34,7 @@ class DataSettings(Settings):
     mean: Annotated[
         tuple[Number, ...] | None, Separated, AfterValidator(_one_or_three), Flag(default="the network's")
     ] = None
-    """Channel means for images in [0, 1], e.g. 0.5 or 0.485,0.456,0.406; together with std."""
+    """Channel means for images in [0, 1], e.g. 0.5 or 0.485,0.456,0.406; together with --std."""
     std: Annotated[
         tuple[Positive, ...] | None, Separated, AfterValidator(_one_or_three), Flag(default="the network's")
     ] = None

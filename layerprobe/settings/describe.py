@@ -27,7 +27,7 @@ class Description:
         repeated: whether the option may be given several times.
         separated: whether its value is a list with commas.
         metavar: what stands for its value; empty of a switch.
-        text: its help text, without a full stop's worth of facts.
+        text: its help text.
         choices: what may stand there, with a word on each where there is one.
         others: what may stand there beside the choices, such as ``FILE.py:name``.
         range: such as ``at least 1``; empty: any value.
@@ -69,12 +69,13 @@ def describe(option: Option) -> Description:
     choices = {name: str(entry.help) for mark in catalogues for name, entry in mark.catalogue.items()}
     also = (*option.extra.also, *(word for mark in catalogues for word in mark.also))
     choices |= dict.fromkeys(map(str, _literals(bare)), "") | dict.fromkeys(also, "")
+    metavar = ("NAME,NAME,..." if separated else "NAME") if choices else _METAVARS[kind]
     plugins = any(mark.catalogue.takes_plugins for mark in catalogues)
     return Description(
         kind=kind,
         repeated=not separated and _tuple_of(bare) is not None,
         separated=separated,
-        metavar=option.extra.metavar or _METAVARS[kind],
+        metavar=option.extra.metavar or metavar,
         text=" ".join(option.help.split()),
         choices=choices,
         others="FILE.py:name" if plugins else "",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic.fields import FieldInfo
 
-from layerprobe.settings.base import Settings, part_of
+from layerprobe.settings.base import Separated, Settings, part_of
 
 Note = TypeVar("Note")
 
@@ -124,3 +125,41 @@ def flag_of(settings: type[Settings], path: str) -> str:
         if path in (".".join(option.path), ".".join(option.path).removesuffix(".name"), option.path[-1]):
             return option.flag
     return path
+
+
+def command_line(command: str, settings: Settings) -> str:
+    """A command that means these settings, quoted so that it can be pasted."""
+    return shlex.join(["layerprobe", command, *words_of(settings)])
+
+
+def words_of(settings: Settings) -> list[str]:
+    """The words of the command line that mean these settings: every value that is not the default.
+
+    Example:
+        >>> from layerprobe.settings.model import ModelSettings
+        >>> words_of(ModelSettings(name="cifar:resnet20", num_classes=7))
+        ['--name', 'cifar:resnet20', '--num-classes', '7']
+    """
+    words: list[str] = []
+    for option in options_of(type(settings)):
+        value: Any = settings
+        for name in option.path:
+            value = None if value is None else getattr(value, name)
+        if value is None or value == option.field.get_default(call_default_factory=True):
+            continue
+        words += _words(option, value)
+    return words
+
+
+def _words(option: Option, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [option.flag if value else option.opposite]
+    repeated = isinstance(value, tuple) and Separated not in option.field.metadata
+    texts = [str(one) for one in value] if repeated else [_text(value)]
+    if option.extra.argument:
+        return texts
+    return [word for text in texts for word in (option.flag, text)]
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

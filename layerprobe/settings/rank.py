@@ -9,7 +9,7 @@ from typing_extensions import Self
 
 from layerprobe.geometry.catalogue import FAMILIES, SCORES
 from layerprobe.report.figures.catalogue import ALL, FIGURES, Figure, chosen_figures
-from layerprobe.settings.base import AnyPath, Count, Number, OneOf, RefusedError, Seed, Separated, Whole
+from layerprobe.settings.base import AnyPath, Count, Listed, Number, OneOf, RefusedError, Seed, Separated, Whole
 from layerprobe.settings.display import FigureSettings, FigureWidth
 from layerprobe.settings.flags import Flag
 from layerprobe.settings.machine import DeviceSettings
@@ -20,7 +20,7 @@ class RankSettings(FigureSettings, DeviceSettings):
 
     panel: ClassVar[str] = "Layers"
 
-    features: Annotated[tuple[AnyPath, ...], Field(min_length=1), Flag(argument=True, metavar="FILE...")]
+    features: Annotated[tuple[AnyPath, ...], Listed, Field(min_length=1), Flag(argument=True, metavar="FILE...")]
     """Files that `layerprobe extract` wrote, one per network."""
     top: Annotated[Count, Flag(short="-k")] = 4
     """How many layers to choose."""

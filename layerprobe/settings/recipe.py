@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from layerprobe.data.catalogue import AUGMENTATIONS, NONE
@@ -24,18 +23,9 @@ from layerprobe.settings.base import (
     Whole,
 )
 from layerprobe.settings.flags import Flag
+from layerprobe.settings.machine import Device, Workers
 
 _MACHINE = "Machine"
-
-
-def _device(name: str) -> str:
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
-        raise ValueError("one of auto, cpu, cuda, cuda:N, mps")
-    return name
-
-
-Device = Annotated[str, AfterValidator(_device), Flag(panel=_MACHINE)]
-Workers = Annotated[Whole, Field(ge=0), Flag(panel=_MACHINE)]
 
 
 class RecipeSettings(Settings):
@@ -123,7 +113,7 @@ class TrainingSettings(RecipeSettings):
     holdout: Annotated[Fraction, Flag(panel="Data")] = 0.0
     """Fraction of the training images that are held out to choose an epoch."""
     device: Device = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
+    """Where it runs; auto takes a GPU where there is one."""
     precision: Annotated[Literal["no", "bf16", "fp16"], Flag(panel=_MACHINE)] = "no"
     """Precision of the networks: no (float32), or bf16 or fp16 autocast."""
     workers: Workers = 0

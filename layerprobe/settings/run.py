@@ -21,16 +21,16 @@ _RANDOM = {"weights": "random"}
 
 
 class RunSettings(Settings):
-    """Where a run is written to, and what is done with a run that lies there."""
+    """Where a run is written to, and what is done with a run that is there already."""
 
     command: ClassVar[str]
 
-    output: Annotated[AnyPath, Flag(short="-o", panel="Output")]
+    output: Annotated[AnyPath, Flag(short="-o", panel="Output", metavar="DIR")]
     """The run folder to make."""
-    overwrite: Annotated[bool, Flag(panel="Output")] = False
-    """Replace a run that lies there."""
-    resume: Annotated[bool, Flag(panel="Output")] = False
-    """Go on with the run that lies there, after the last whole epoch."""
+    overwrite: Annotated[bool, Flag(panel="Output", alone=True)] = False
+    """Replace the run in the folder."""
+    resume: Annotated[bool, Flag(panel="Output", alone=True)] = False
+    """Go on with the run in the folder, after its last whole epoch."""
 
     @model_validator(mode="after")
     def _replaced_or_gone_on_with(self) -> Self:
@@ -87,7 +87,9 @@ class DistillSettings(RunSettings):
     """The student's layers: names or indices separated by commas, or even:K."""
     alignment: Annotated[AlignmentSettings, Part()] = AlignmentSettings()
     """The form of feature-only."""
-    teacher_features: Annotated[AnyPath | None, Flag(default="the teacher computes them in every step")] = None
+    teacher_features: Annotated[
+        AnyPath | None, Flag(metavar="FILE", default="the teacher computes them in every step")
+    ] = None
     """A file of `layerprobe extract` with the teacher's features of the training images."""
     training: Annotated[TrainingSettings, Part()] = TrainingSettings()
     """How to train."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from layerprobe.settings.base import AnyPath
+from layerprobe.settings.base import AnyPath, Listed
 from layerprobe.settings.compare import CompareSettings
 from layerprobe.settings.flags import Flag
 
@@ -14,5 +14,5 @@ class ValidateSettings(CompareSettings):
 
     grid: Annotated[AnyPath, Flag(argument=True, metavar="GRID")]
     """A grid file with a key `validate`."""
-    score: Annotated[tuple[str, ...], Flag(metavar="FILE.py:NAME", panel="Layers")] = ()
+    score: Annotated[tuple[str, ...], Listed, Flag(metavar="FILE.py:NAME", panel="Layers")] = ()
     """A score of your own, a function of a layer's Gram matrix; give it again for more."""

@@ -7,12 +7,15 @@ import sys
 import pytest
 
 from layerprobe.cli.help import PANELS, by_panel
-from layerprobe.cli.main import COMMANDS
+from layerprobe.cli.main import COMMANDS as NAMES
+from layerprobe.cli.main import load_command
 from layerprobe.cli.options import Command
 from layerprobe.report.figures.style import WIDTHS
 from layerprobe.report.tables.table import TABLE_FORMATS
 from layerprobe.settings.describe import describe
 from tests.cli.test_commands import invoke
+
+COMMANDS = [load_command(name) for name in NAMES]
 
 COMMAND = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 

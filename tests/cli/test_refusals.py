@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from layerprobe.cli.main import COMMANDS
+from layerprobe.cli.main import COMMANDS as NAMES
+from layerprobe.cli.main import load_command
 from layerprobe.cli.options import Command
 from layerprobe.settings.describe import bounds_of, describe
 from layerprobe.settings.flags import Option
 from tests.cli.test_commands import refused
+
+COMMANDS = [load_command(name) for name in NAMES]
 
 NEEDED = {
     "layers": ("--model", "cifar:resnet20"),
@@ -77,6 +80,12 @@ def arguments(command: Command, output: str) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("said", "message"),
     [
+        ("train --epochs -1", "--epochs is at least 1, not -1"),
+        ("distill --lr nan", "--lr is a finite number, not nan"),
+        ("distill --lr inf", "--lr is a finite number, not inf"),
+        ("distill --lr 0", "--lr is above 0, not 0"),
+        (f"distill --seed {2**70}", f"--seed is below {2**63}, not {2**70}"),
+        ("train --holdout 5", "--holdout is below 1, not 5"),
         (f"extract --seed {2**70}", f"--seed is below {2**63}, not {2**70}"),
         ("rank --seed -1", "--seed is at least 0, not -1"),
         ("extract --workers -1", "--workers is at least 0, not -1"),

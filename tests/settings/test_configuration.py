@@ -8,7 +8,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from layerprobe.cli.main import app
+from layerprobe.cli.main import app, load_command
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
 from layerprobe.records import Run
@@ -20,6 +20,7 @@ from layerprobe.settings.configuration import (
     settings_of,
 )
 from layerprobe.settings.data import DataSettings
+from layerprobe.settings.describe import describe
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.recipe import TrainingSettings
 from layerprobe.settings.run import DistillSettings, TrainSettings
@@ -203,22 +204,17 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert "run holds no run to go on with; --output names its folder" in refused("--resume")
     path.write_text('{"format": "layerprobe-ranking"}')
     assert "is a ranking; --layers takes it" in refused("--config", path)
-    assert "Invalid value for '--epochs'" in refused("--epochs", "many") and "--help` lists" in refused("--epochz", 3)
-    assert "--milestones is epochs separated by commas" in refused("--milestones", "a")
-    assert "no preset 'paper'" in refused("--preset", "paper")
+    assert "--epochs is a whole number, not 'many'" in refused("--epochs", "many")
+    assert "--help` lists" in refused("--epochz", 3)
+    assert "--milestones is a whole number, not 'a'" in refused("--milestones", "a")
+    assert "--preset: no preset 'paper'; closest: 'paper-" in refused("--preset", "paper")
 
 
 def test_what_a_file_turns_on_the_command_line_turns_off(small: DistillSettings, tmp_path: Path) -> None:
-    import typer
-
-    from layerprobe.cli import distill as distill_command
-    from layerprobe.cli.training_options import _PLACES
-
-    group = typer.main.get_command(app)
     for name in ("distill", "train"):
-        for option in group.commands[name].params:  # type: ignore[attr-defined]
-            if option.name in {**_PLACES, **distill_command._PLACES} and getattr(option, "is_flag", False):
-                assert option.secondary_opts, option.name
+        for _, option in load_command(name).options:
+            if describe(option).kind is bool and len(option.path) > 1:
+                assert not option.extra.alone, option.flag
     training = small.training.replaced(channels_last=True, epochs=1, train_samples=100)
     values = merge(
         small.replaced(training=training).configuration(), {"alignment": {"cross_entropy": True, "kl": True}}
@@ -234,20 +230,14 @@ def test_what_a_file_turns_on_the_command_line_turns_off(small: DistillSettings,
     assert written["alignment"]["feature_weight"] == 10
     assert written["training"]["test_samples"] is None and written["training"]["train_samples"] == 100
     error = invoke("distill", "--train-samples", "some", "--output", tmp_path / "none", code=2).stderr
-    assert "--train-samples is a number of images, or 'all'; not 'some'" in error
+    assert "--train-samples is a number of images from 1, or 'all'; not 'some'" in error
 
 
 def test_defaults_of_the_command_line_are_those_of_the_configuration() -> None:
-    import click
-    import typer
-
-    from layerprobe.cli.training_options import _PLACES
-
-    group = typer.main.get_command(app)
-    assert isinstance(group, click.Group) or hasattr(group, "commands")
+    """An option that isn't given says nothing, so that the settings' own default holds; help shows that default."""
     for name in ("distill", "train"):
-        defaults = {option.name: option.default for option in group.commands[name].params}
-        for option, place in _PLACES.items():
-            part, _, key = place.partition(".")
-            if part == "training" and option in defaults:
-                assert defaults[option] == getattr(TrainingSettings(), key), option
+        command = load_command(name)
+        assert all(parameter.default is None for parameter in command.parser.params)
+        shown = {option.path: describe(option).default for _, option in command.options}
+        for key, value in (("epochs", "50"), ("lr", "0.0075; VGG 0.005; transformers 0.001"), ("accumulate", "1")):
+            assert shown["training", key] == value

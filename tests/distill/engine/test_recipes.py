@@ -13,7 +13,7 @@ from layerprobe.distill.prepare import PreparedRun
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.discovery import discover_layers
-from layerprobe.settings.presets import PRESETS, preset
+from layerprobe.settings.presets import PRESETS
 from layerprobe.settings.recipe import RecipeSettings, TrainingSettings
 from layerprobe.settings.run import DistillSettings
 
@@ -89,10 +89,10 @@ def test_a_network_without_a_flat_feature_has_its_last_module_as_head() -> None:
 
 
 def test_presets_are_values_of_a_training() -> None:
-    for name in PRESETS:
-        assert TrainingSettings(**preset(name)).resolved("cifar:resnet20").lr
-    assert TrainingSettings(**preset("paper-50")) == TrainingSettings()
-    long = TrainingSettings(**preset("paper-240"))
+    for preset in PRESETS.values():
+        assert TrainingSettings(**preset.values).resolved("cifar:resnet20").lr
+    assert TrainingSettings(**PRESETS["paper-50"].values) == TrainingSettings()
+    long = TrainingSettings(**PRESETS["paper-240"].values)
     assert (long.epochs, long.optimizer, long.lr, long.momentum) == (240, "sgd", 0.05, 0.9)
     assert (long.weight_decay, long.schedule, long.milestones, long.decay) == (5e-4, "multi-step", (150, 180, 210), 0.1)
 
@@ -124,7 +124,7 @@ def test_recipes_that_cannot_be_are_refused(small: DistillSettings, changes: dic
 
 def test_an_unknown_preset() -> None:
     with pytest.raises(LayerprobeError, match="no preset 'paper-24'; closest: 'paper-240'"):
-        preset("paper-24")
+        PRESETS.find("paper-24")
 
 
 def test_every_part_of_a_recipe_reaches_the_training(small: DistillSettings, caplog: pytest.LogCaptureFixture) -> None:
