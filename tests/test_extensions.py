@@ -240,5 +240,5 @@ def _distillation(rule: str, folder: Path) -> tuple[object, ...]:
 def _chosen(rule: str, folder: Path) -> list[str]:
     """The teacher layers of a run, as its configuration says."""
     run(*_distillation(rule, folder / "run"), "--format", "json")
-    chosen: list[str] = yaml.safe_load((folder / "run" / "config.yaml").read_text())["teacher_layers"]
-    return chosen
+    layers: str = yaml.safe_load((folder / "run" / "config.yaml").read_text())["layers"]
+    return layers.split(",")
