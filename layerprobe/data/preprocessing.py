@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from layerprobe.data.image_dataset import ImageDataset
-from layerprobe.errors import LayerprobeError
 from layerprobe.records import Preprocessing
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -42,22 +39,13 @@ def choose_preprocessing(
         source: where the model's values come from, for people.
         override_size: what the user asks for, like the two that follow. ``resize`` is scaled along.
         override_mean: one value or three.
-        override_std: one value or three.
-
-    Raises:
-        LayerprobeError: if the user's values make no preprocessing.
+        override_std: one value or three, where there is a mean.
     """
-    if (override_mean is None) != (override_std is None):
-        raise LayerprobeError("--mean and --std go together: give both or neither")
-    if override_size is not None and override_size <= 0:
-        raise LayerprobeError(f"--image-size must be above 0, not {override_size}")
     size, size_source = _size(dataset, image_size, override_size, source)
     if override_size and resize:
         resize = round(resize * override_size / image_size[0]) if image_size else None
     if override_mean is not None and override_std is not None:
-        mean, std, statistics_source = _three(override_mean, "--mean"), _three(override_std, "--std"), "--mean --std"
-        if not all(map(math.isfinite, mean + std)) or min(std) <= 0:
-            raise LayerprobeError("--mean and --std must be finite, and --std must be above 0")
+        mean, std, statistics_source = _three(override_mean), _three(override_std), "--mean --std"
     elif mean is not None and std is not None:
         statistics_source = source or "the model"
     elif dataset.statistics is not None:
@@ -86,9 +74,7 @@ def _size(
     return (DEFAULT_SIZE, DEFAULT_SIZE), "default"
 
 
-def _three(values: tuple[float, ...], option: str) -> tuple[float, ...]:
-    if len(values) not in (1, 3):
-        raise LayerprobeError(f"{option} takes one value or three, not {len(values)}")
+def _three(values: tuple[float, ...]) -> tuple[float, ...]:
     return values * 3 if len(values) == 1 else values
 
 

@@ -15,7 +15,6 @@ from torchvision.transforms import InterpolationMode
 from layerprobe.data.datasets import open_dataset
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.preprocessing import choose_preprocessing, normalize, to_pixels
-from layerprobe.errors import LayerprobeError
 from layerprobe.records import Preprocessing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -38,19 +37,6 @@ def test_the_user_comes_before_the_model_before_the_data(digits: ImageDataset) -
     assert "--image-size" in user.source and "--mean" in user.source
     nothing = choose_preprocessing(replace(digits, native_size=None, statistics=None))
     assert (nothing.image_size, nothing.mean, nothing.std) == ((224, 224), MEAN, STD)
-
-
-def test_senseless_overrides_are_refused(digits: ImageDataset) -> None:
-    with pytest.raises(LayerprobeError, match="--mean and --std go together"):
-        choose_preprocessing(digits, override_mean=(0.5,))
-    with pytest.raises(LayerprobeError, match="--std takes one value or three, not 2"):
-        choose_preprocessing(digits, override_mean=(0.5,), override_std=(0.5, 0.4))
-    for std in (0.0, float("nan"), float("inf")):
-        with pytest.raises(LayerprobeError, match="--std must be above 0"):
-            choose_preprocessing(digits, override_mean=(0.5,), override_std=(std,))
-    for size in (0, -5):
-        with pytest.raises(LayerprobeError, match=f"--image-size must be above 0, not {size}"):
-            choose_preprocessing(digits, override_size=size)
 
 
 def test_a_resize_that_fits_no_size_is_dropped(digits: ImageDataset) -> None:
