@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from layerprobe.experiments.grid.grid_file import Grid, load_grid
+from layerprobe.experiments.publish import publish_study
 from layerprobe.experiments.validation.candidates import spread_out
 from layerprobe.geometry.catalogue import SCORES
 from layerprobe.records import Ranking
@@ -56,6 +57,14 @@ def test_studies_hold_a_grid_file_a_table_and_rankings_alone() -> None:
     for name in STUDIES:
         folder = page.STUDIES / name
         assert {path.name for path in folder.iterdir()} - {"report"} <= {"grid.yaml", "runs.csv", "rankings"}
+
+
+def test_publishing_a_study_again_keeps_its_records_as_they_were_written(tmp_path: Path) -> None:
+    """Also the keys of the version that wrote them."""
+    for name in ("cpu-validate", "cpu-logits"):
+        before = page.STUDIES / name / "runs.csv"
+        *_, after = publish_study(page.STUDIES / name, tmp_path / name)
+        assert after.read_bytes() == before.read_bytes() and b"config.training.learning_rate" in after.read_bytes()
 
 
 def test_the_page_is_what_its_command_writes() -> None:

@@ -20,7 +20,7 @@ from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.files import append_text, is_temporary, remove_temporaries, write_json, write_text, write_yaml
 from layerprobe.models.weights import save_weights
 from layerprobe.records import EpochMetrics, Run
-from layerprobe.settings.configuration import differences, read_run_config, recorded_settings
+from layerprobe.settings.configuration import complete_config, differences, read_run_config, recorded_settings
 from layerprobe.settings.run import DistillSettings, TrainSettings
 
 CONFIG, METRICS, RESULT, CHECKPOINTS = "config.yaml", "metrics.csv", "result.json", "checkpoints"
@@ -165,7 +165,7 @@ class RunRecord:
     """What the files of a finished run hold, as plain values.
 
     Attributes:
-        config: of ``config.yaml``.
+        config: of ``config.yaml``, by the keys of the version that wrote it.
         result: of ``result.json``.
         metrics: of ``metrics.csv``, column by column: a value per epoch, None where there is none.
     """
@@ -218,7 +218,7 @@ def build_run(folder: Path, record: RunRecord) -> Run:
         LayerprobeError: if something is missing, or of another type.
     """
     try:
-        config, result = record.config, record.result
+        config, result = complete_config(record.config, folder / CONFIG), record.result
         weights = folder / WEIGHTS[config["command"]]
         return Run(
             folder=folder,

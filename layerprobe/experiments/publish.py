@@ -37,7 +37,7 @@ def publish_study(source: Path, folder: Path) -> list[Path]:
     """
     results, scores = read_grid(source), read_scores(source)
     check_study(source, folder)
-    grid = load_grid(source / GRID_FILE)
+    grid = load_grid(source / GRID_FILE, recorded=True)
     finished: dict[Cell, FinishedCell] = {}
     for result in results.results:
         if result.state == DONE and (kept := finished_cell(result.cell.path, source)):
@@ -67,7 +67,7 @@ def check_study(source: Path, folder: Path) -> None:
     if not (folder / TABLE).is_file():
         raise LayerprobeError(f"{folder} is not empty and holds no study: it has no {TABLE}; name another --study")
     ours = {result.cell.path for result in read_grid(source).results if result.state == DONE}
-    there = Lookout(load_grid(folder / GRID_FILE), folder).look().results
+    there = Lookout(load_grid(folder / GRID_FILE, recorded=True), folder).look().results
     if lost := [one.cell.path for one in there if one.state == DONE and one.cell.path not in ours]:
         raise LayerprobeError(
             f"the study {folder} holds {first_of(lost)}, which {source} lacks; name another --study, or remove it"

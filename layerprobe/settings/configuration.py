@@ -95,8 +95,23 @@ def read_values(path: Path, command: str, also: Collection[str] = ()) -> Values:
     values = _read(path, "configuration", "--config names the config.yaml of a run")
     if values.get("command", command) != command:
         raise LayerprobeError(f"{path} is of `layerprobe {values['command']}`; run that, or name another --config")
-    others = {key: values.pop(key) for key in also if key in values}
-    given, _ = _checked(values, COMMANDS[command], path)
+    return current_values(values, command, path, also)
+
+
+def current_values(values: Mapping[str, Any], command: str, where: Path, also: Collection[str] = ()) -> Values:
+    """The values of a configuration, by the keys of this version; it need not be complete.
+
+    Args:
+        values: as some version wrote them.
+        command: whose configuration they are.
+        where: they were read, for messages.
+        also: further keys that they may have; they are not looked at.
+
+    Raises:
+        LayerprobeError: if a value may not stand where it does.
+    """
+    others = {key: values[key] for key in also if key in values}
+    given, _ = _checked({key: value for key, value in values.items() if key not in also}, COMMANDS[command], where)
     return {"command": command, **given, **others}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ from layerprobe.distill.resume_check import MAY_DIFFER
 from layerprobe.distill.resume_check import differing_settings as differing_run_settings
 from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.experiments.grid.grid_file import PlannedCell, Values
-from layerprobe.files import write_yaml
+from layerprobe.files import read_yaml, write_yaml
 from layerprobe.ranking.catalogue import RULES
-from layerprobe.settings.configuration import differences, read_run_config, read_values, settings_of
+from layerprobe.settings.configuration import current_values, differences, read_run_config, settings_of
 from layerprobe.settings.run import DistillSettings
 
 _RANKING = "ranking"
@@ -48,34 +49,39 @@ def told_otherwise(planned: PlannedCell, folder: Path) -> str:
     """
     path = planned.cell.path
     told = told_values(folder, path)
-    return differing_settings(planned, told, {} if told else read_run_config(folder / path / CONFIG))
+    config = {} if told else read_run_config(folder / path / CONFIG)
+    return differing_settings(planned, told, config, folder)
 
 
 def told_values(folder: Path, path: str) -> Values | None:
-    """What the run of a cell was told when it began; None where that was not kept.
+    """What the run of a cell was told when it began, as it was written; None where that was not kept.
 
     Raises:
         LayerprobeError: if it can't be read.
     """
     file = asked_file(folder, path)
-    return read_values(file, DistillSettings.command, also=(_RANKING,)) if file.is_file() else None
+    return read_yaml(file, "settings of a cell", f"remove it and {path}") if file.is_file() else None
 
 
-def differing_settings(planned: PlannedCell, told: Values | None, config: Values) -> str:
+def differing_settings(planned: PlannedCell, told: Mapping[str, Any] | None, config: Values, folder: Path) -> str:
     """What a run was told otherwise than the grid file says, e.g. ``training.epochs 3, not 4``; empty: nothing.
 
     Args:
         planned: the cell.
-        told: what the run was told when it began; None where that was not kept, as of a run of `layerprobe distill`.
+        told: what the run was told when it began, as it was written; None where that was not kept, as of a run of
+            `layerprobe distill`.
         config: of the run, which is compared then; it holds the names of the layers, and not the rule that chose them.
+        folder: of the grid, for messages.
 
     Raises:
         LayerprobeError: if the values are no configuration.
     """
     if told is None:
         return first_of(differing_run_settings(planned.settings, _recorded(config)))
-    run, ranking = _recorded({key: value for key, value in told.items() if key != _RANKING}), told.get(_RANKING)
-    return first_of(differences(_settings(planned.settings, planned.ranking), _settings(run, ranking), MAY_DIFFER))
+    values = current_values(told, DistillSettings.command, asked_file(folder, planned.cell.path), also=(_RANKING,))
+    ranking = values.pop(_RANKING, None)
+    ours, theirs = _settings(planned.settings, planned.ranking), _settings(_recorded(values), ranking)
+    return first_of(differences(ours, theirs, MAY_DIFFER))
 
 
 def other_run(path: str, found: str, state: str) -> str:

@@ -86,7 +86,7 @@ def cell_result(planned: PlannedCell, folder: Path) -> CellResult:
     read_study(folder)
     try:
         kept = finished_cell(cell.path, folder)
-        found = differing_settings(planned, kept.settings, kept.record.config) if kept else ""
+        found = differing_settings(planned, kept.settings, kept.run.config, folder) if kept else ""
     except LayerprobeError as error:
         return CellResult(cell, FAILED, reason=str(error))
     if found:

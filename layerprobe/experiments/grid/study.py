@@ -12,13 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from layerprobe.distill.folder import CONFIG, RunRecord, build_run
+from layerprobe.distill.folder import RunRecord, build_run
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.flat_csv import format_rows, read_rows
 from layerprobe.experiments.grid.grid_file import slug
 from layerprobe.records import Cell, Run
-from layerprobe.settings.configuration import complete_config
-from layerprobe.settings.legacy import with_new_keys
 
 TABLE = "runs.csv"
 RANKINGS = "rankings"
@@ -33,7 +31,8 @@ class FinishedCell:
     Attributes:
         run: its run.
         record: what the files of the run hold.
-        settings: what the grid file said to the run when it began; None: that was not kept.
+        settings: what the grid file said to the run when it began, by the keys of that version; None: that was not
+            kept.
     """
 
     run: Run
@@ -91,9 +90,8 @@ def _read(path: Path, changed: int, size: int) -> Study:
 
 
 def _finished(row: Mapping[str, Any], folder: Path) -> FinishedCell:
-    config = complete_config(row["config"], folder / row["path"] / CONFIG)
-    record, told = RunRecord(config, row["result"], row["epochs"]), row.get("settings")
-    return FinishedCell(build_run(folder / row["path"], record), record, None if told is None else with_new_keys(told))
+    record = RunRecord(row["config"], row["result"], row["epochs"])
+    return FinishedCell(build_run(folder / row["path"], record), record, row.get("settings"))
 
 
 def _scores(rows: Sequence[Mapping[str, Any]], path: Path) -> Mapping[str, Any] | None:

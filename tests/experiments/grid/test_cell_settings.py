@@ -75,7 +75,7 @@ def test_runs_whose_settings_were_not_kept_are_compared_by_their_configuration()
     assert len(finished) == len(grid.cells) and all(kept.settings is None for kept in finished.values())
 
     def found(planned: PlannedCell) -> str:
-        return differing_settings(planned, None, dict(finished[planned.cell.path].record.config))
+        return differing_settings(planned, None, dict(finished[planned.cell.path].run.config), STUDY)
 
     assert {found(planned) for planned in grid.cells} == {""}
     for edit, differs in (
