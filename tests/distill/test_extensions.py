@@ -283,3 +283,25 @@ def test_what_one_of_ones_own_does_wrong_is_one_line(
 def test_a_loss_of_ones_own_under_attention(own: Path, tmp_path: Path) -> None:
     options = (*LAYERS_OF_BOTH, "--mapping", "attention", "--feature-loss", "mine.py:absolute")
     assert "feature-only, mine.py:absolute, attention mapping, last epoch" in table(tmp_path / "run", *options)
+
+
+GRID = """
+common: {data: {name: digits}, training: {epochs: 1, batch_size: 20, train_samples: 40, test_samples: 20, device: cpu}}
+pairs:
+  small: {teacher: {name: cifar:resnet20, weights: random}, student: cifar:resnet20}
+methods:
+  absolute: {method: feature-only, layers: "layer2.0,layer3.1", alignment: {feature_loss: "mine.py:absolute"}}
+"""
+
+
+def test_a_grid_with_one_of_ones_own_is_not_gone_on_with_after_the_file_has_changed(own: Path, tmp_path: Path) -> None:
+    (tmp_path / "grid.yaml").write_text(GRID + "seeds: 1\n")
+    shown = run("compare", tmp_path / "grid.yaml", "--output", tmp_path / "grid", "--quiet")
+    assert "absolute" in shown and "1 of 1 cells done" in shown
+    assert json.loads(run("report", tmp_path / "grid", "--format", "json"))["rows"][0]["method"] == "absolute"
+    own.write_text(own.read_text() + "\n# changed\n")
+    (tmp_path / "grid.yaml").write_text(GRID + "seeds: 2\n")
+    refused = run("compare", tmp_path / "grid.yaml", "--output", tmp_path / "grid", "--quiet", code=2)
+    assert "mine.py:absolute is another file than when runs/small/absolute/seed-0" in refused
+    assert len(refused.splitlines()) == 1
+    assert "1 of 1 cells done" in run("report", tmp_path / "grid", "--quiet")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from layerprobe.distill.resume_check import changed_plugin
 from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.experiments.grid.grid_file import RUNS, Grid, load_grid
 from layerprobe.experiments.grid.launchers import LAUNCHERS, Launch, Launched
@@ -16,6 +17,7 @@ from layerprobe.experiments.grid.results import (
     RUNNING,
     WAITING,
     Lookout,
+    finished_cell,
     forget_failures,
     give_up_on_killers,
 )
@@ -24,6 +26,7 @@ from layerprobe.files import is_temporary, write_text
 from layerprobe.records import GridResults, Progress, silent
 from layerprobe.runtime.interruption import interrupted_by_sigterm
 from layerprobe.settings.compare import CompareSettings
+from layerprobe.settings.configuration import plugin_hashes
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +65,7 @@ def plan_grid(settings: CompareSettings) -> Grid:
 
     Raises:
         LayerprobeError: as ``open_grid``; or if nothing says which layers to distil from, or runs of another grid in
-            the folder would vanish.
+            the folder would vanish, or a plug-in has changed since a cell was finished.
     """
     grid = open_grid(settings)
     lacking = next((planned.cell.label for planned in grid.cells if planned.settings.lacks_layers), None)
@@ -76,6 +79,7 @@ def plan_grid(settings: CompareSettings) -> Grid:
             "e.g. choices: ['quality:4']"
         )
     check_kept(grid, settings.output)
+    check_plugins(grid, settings.output)
     return grid
 
 
@@ -163,6 +167,24 @@ def check_kept(grid: Grid, folder: Path) -> None:
             f"{folder} holds another grid, of which {first_of(lost)} would be in no report any more; name another "
             "--output, or remove these runs"
         )
+
+
+def check_plugins(grid: Grid, folder: Path) -> None:
+    """Refuse to add runs to those of a grid that were made with another version of a plug-in's file.
+
+    Raises:
+        LayerprobeError: if there are any, or the file of a plug-in is not there.
+    """
+    for planned in grid.cells:
+        if not plugin_hashes(planned.settings):
+            continue
+        kept = finished_cell(planned.cell.path, folder)
+        name = changed_plugin(planned.settings, kept.run.config.get("plugins", {})) if kept else None
+        if name is not None:
+            raise LayerprobeError(
+                f"{name} is another file than when {planned.cell.path} in {folder} was run; put that file back, or "
+                "name another --output"
+            )
 
 
 def _text(folder: Path) -> str | None:
