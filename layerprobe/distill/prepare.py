@@ -11,7 +11,7 @@ import torch
 from layerprobe.distill.engine.optimizers import find_head
 from layerprobe.distill.engine.setup import TrainingSetup
 from layerprobe.distill.layer_pairs import check_layers_are_chosen, describe_choice, log_pairs, pair_layers
-from layerprobe.distill.methods.catalogue import METHODS, Method
+from layerprobe.distill.methods.catalogue import LAYERS, METHODS, Method
 from layerprobe.distill.methods.simkd import ReusedEnding, reuse_classifier
 from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.objectives import Objective
@@ -102,7 +102,11 @@ def prepare_distillation(session: RunSession, settings: DistillSettings) -> Prep
         setup=setup,
         student=student,
         teacher=teacher,
-        resolved={**resolved, **_describe_pairs(settings, pairing), **({"ending": asdict(ending)} if ending else {})},
+        resolved={
+            **resolved,
+            **_describe_pairs(method, settings, pairing),
+            **({"ending": asdict(ending)} if ending else {}),
+        },
     )
 
 
@@ -121,7 +125,7 @@ def _new_modules(student: Network, ending: ReusedEnding | None) -> tuple[str, ..
     return (ending.head, ending.projector) if ending else (find_head(student.module, student.layers),)
 
 
-def _describe_pairs(settings: DistillSettings, pairing: Pairing) -> dict[str, Any]:
+def _describe_pairs(method: Method, settings: DistillSettings, pairing: Pairing) -> dict[str, Any]:
     """The layers of a run, as its configuration names them."""
     described: dict[str, Any] = {
         "layers": describe_choice(pairing.teacher),
@@ -129,8 +133,9 @@ def _describe_pairs(settings: DistillSettings, pairing: Pairing) -> dict[str, An
     }
     if settings.alignment.mapping.table:
         described["pairs"] = [f"{ours}={theirs}" for ours, theirs in pairing.names]
-    if settings.layers and settings.layers.ranking:
-        described["layers_from"] = str(settings.layers)
+    choice = settings.layers
+    if method.pairs == LAYERS and choice and (choice.ranking or choice.chosen_by):
+        described["layers_from"] = str(choice.ranking or choice.chosen_by)
     return described
 
 

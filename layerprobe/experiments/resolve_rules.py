@@ -61,7 +61,7 @@ def resolve_rules(
     _log.info("chosen by %s: %s", rule.name, ", ".join(chosen))
     if ranking.undecided and rule.score and ranking.selected == chosen:
         _log.info("can't be told apart from the last of these: %s", ", ".join(ranking.undecided))
-    return plan.replaced(layers=LayerChoice.of(chosen))
+    return plan.replaced(layers=LayerChoice.of(chosen, chosen_by=choice))
 
 
 def scored_rule(plan: DistillSettings) -> str:

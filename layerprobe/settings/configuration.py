@@ -13,7 +13,7 @@ from layerprobe.files import read_yaml
 from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.records import RANKING_FORMAT
 from layerprobe.settings.base import Count, Number, Settings
-from layerprobe.settings.layer_choice import Pairs
+from layerprobe.settings.layer_choice import LayerChoice, Pairs
 from layerprobe.settings.legacy import with_new_keys
 from layerprobe.settings.run import DistillSettings, RunSettings, TrainSettings
 
@@ -70,7 +70,7 @@ class Information(Settings):
     versions: dict[str, str] = Field(default_factory=dict)
     """Versions of layerprobe and PyTorch."""
     layers_from: str | None = None
-    """The ranking file that the layers were read from."""
+    """The ranking file or the rule that the layers come from."""
     pairs: Annotated[tuple[str, ...] | None, BeforeValidator(_listed)] = None
     """The pairs of a table, STUDENT=TEACHER, by the layers' names."""
     ending: EndingRecord | None = None
@@ -244,10 +244,14 @@ def plugin_hashes(settings: Settings) -> dict[str, str]:
     Raises:
         LayerprobeError: if a file is not there.
     """
-    return {name: file_sha256(name) for name in _plugins(settings.plain())}
+    return {name: file_sha256(name) for name in _plugins(settings)}
 
 
-def _plugins(values: Mapping[str, Any]) -> Iterator[str]:
-    for value in flat(values).values():
+def _plugins(settings: Settings) -> Iterator[str]:
+    for value in flat(settings.plain()).values():
         if isinstance(value, str) and ".py:" in value and split_file_name(value):
             yield value
+    choice: LayerChoice | None = getattr(settings, "layers", None)
+    rule = choice and (choice.rule or choice.chosen_by)
+    if rule and split_file_name(rule.name):
+        yield rule.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,14 +56,16 @@ class LayerChoice:
         names: names of layers, or patterns, see ``layerprobe.layers.selection.find_layers``.
         ranking: a ranking file, whose chosen layers are meant.
         rule: a rule with its number of layers.
+        chosen_by: of names, the rule that has chosen them; None: the user names them.
 
     Raises:
-        ValueError: unless it is exactly one of these.
+        ValueError: unless it is exactly one of the three.
     """
 
     names: tuple[str, ...] = ()
     ranking: Path | None = None
     rule: RuleChoice | None = None
+    chosen_by: RuleChoice | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.names, self.ranking, self.rule))) != 1:
@@ -101,9 +103,9 @@ class LayerChoice:
         return cls(rule=rules[0]) if rules else cls(names=parts)
 
     @classmethod
-    def of(cls, names: Iterable[str]) -> LayerChoice:
-        """Layers by their names."""
-        return cls(names=tuple(names))
+    def of(cls, names: Iterable[str], chosen_by: RuleChoice | None = None) -> LayerChoice:
+        """Layers by their names, which a rule may have chosen."""
+        return cls(names=tuple(names), chosen_by=chosen_by)
 
     @property
     def is_exact(self) -> bool:

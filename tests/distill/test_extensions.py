@@ -182,6 +182,9 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 FAULTS = """
 import sys
 
+def last_two(problem):
+    return [layer.name for layer in problem.blocks[-2:]]
+
 def fails(*given):
     return 1 / 0
 
@@ -251,6 +254,18 @@ def test_one_of_ones_own_file(option: str, name: str, label: str, own: Path, tmp
     own.write_text(own.read_text() + "\n# changed\n")
     refused = run(*distillation(tmp_path / "run", *options, "--resume"), code=2)
     assert f"mine.py:{name} is another file than" in refused and len(refused.splitlines()) == 1
+
+
+def test_a_run_keeps_the_hash_of_the_rule_that_chose_its_layers(own: Path, tmp_path: Path) -> None:
+    options = ("--layers", "mine.py:last_two:2")
+    run(*distillation(tmp_path / "run", *options))
+    found = record(tmp_path / "run")
+    assert found["layers"] == "layer3.1,layer3.2" and found["layers_from"] == "mine.py:last_two:2"
+    assert list(found["plugins"]) == ["mine.py:last_two"]
+    run(*distillation(tmp_path / "run", *options, "--resume"))
+    own.write_text(own.read_text() + "\n# changed\n")
+    refused = run(*distillation(tmp_path / "run", *options, "--resume"), code=2)
+    assert "mine.py:last_two is another file than" in refused and len(refused.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
