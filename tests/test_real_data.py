@@ -10,7 +10,7 @@ import torch
 
 from layerprobe.data.loading import Pixels, make_loader
 from layerprobe.data.sampling import all_rows
-from layerprobe.distill.engine.accuracy import accuracy
+from layerprobe.distill.engine.accuracy import count_correct, percent
 from layerprobe.distill.run import distill_student
 from layerprobe.features.extraction.extract import extract
 from layerprobe.networks import load_network
@@ -73,7 +73,7 @@ def test_published_weights_reach_their_accuracy_on_these_images(shared: Path, ci
         ModelSettings(name="cifar:resnet20", weights=str(shared / "weights" / "resnet20-12fca82f.th")), cifar10, dataset
     )
     loader = make_loader(Pixels(dataset, all_rows(dataset.labels).rows, network.preprocessing), 250)
-    top1 = accuracy(network.module, loader, network.preprocessing, torch.device("cpu"))
+    top1 = percent(count_correct(network.module, loader, network.preprocessing, torch.device("cpu")))
     assert top1 == pytest.approx(81.0, abs=0.06)
 
 

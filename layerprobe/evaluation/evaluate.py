@@ -13,10 +13,10 @@ import numpy as np
 from layerprobe.data.datasets import open_split
 from layerprobe.data.loading import Pixels, make_loader
 from layerprobe.data.sampling import balanced_sample
-from layerprobe.distill.engine.accuracy import confusion
 from layerprobe.distill.folder import CONFIG
 from layerprobe.distill.students import load_student, weights_path
 from layerprobe.errors import LayerprobeError
+from layerprobe.evaluation.confusion import confusion
 from layerprobe.models.weights import read_weights
 from layerprobe.records import Evaluation, Preprocessing, Progress, silent
 from layerprobe.runtime.devices import resolve_device

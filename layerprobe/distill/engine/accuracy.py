@@ -9,12 +9,7 @@ from torch.utils.data import DataLoader
 from layerprobe.data.loading import Batch, batches
 from layerprobe.data.preprocessing import normalize
 from layerprobe.layers.taps import first_tensor
-from layerprobe.records import Preprocessing, Progress, silent
-
-
-def accuracy(model: nn.Module, loader: DataLoader[Batch], preprocessing: Preprocessing, device: torch.device) -> float:
-    """Top-1 accuracy in percent, in evaluation mode."""
-    return percent(count_correct(model, loader, preprocessing, device))
+from layerprobe.records import Preprocessing
 
 
 def count_correct(
@@ -25,7 +20,7 @@ def count_correct(
     counts = torch.zeros(2, dtype=torch.int64, device=device)
     with torch.no_grad():
         for batch in batches(loader):
-            predicted = _logits(model, batch, preprocessing, device).argmax(dim=1)
+            predicted = logits_of(model, batch, preprocessing, device).argmax(dim=1)
             counts[0] += (predicted == batch.labels.to(device)).sum()
             counts[1] += len(batch.labels)
     return counts
@@ -36,36 +31,12 @@ def percent(counts: Tensor) -> float:
     return 100 * int(counts[0]) / int(counts[1])
 
 
-@torch.no_grad()
-def confusion(
-    model: nn.Module,
-    loader: DataLoader[Batch],
-    preprocessing: Preprocessing,
-    device: torch.device,
-    classes: int,
-    top: int = 5,
-    progress: Progress = silent,
-) -> tuple[Tensor, int]:
-    """How often images of a class are taken for another, in evaluation mode.
+def logits_of(model: nn.Module, batch: Batch, preprocessing: Preprocessing, device: torch.device) -> Tensor:
+    """What a classifier gives for a batch of images.
 
-    Returns:
-        (classes, classes) int64, images of class i that are taken for class j; and how many images have their own
-        class among the ``top`` largest logits.
+    Raises:
+        ValueError: if it gives no tensor.
     """
-    model.eval()
-    matrix = torch.zeros(classes, classes, dtype=torch.int64)
-    among, done = 0, 0
-    for batch in batches(loader):
-        logits = _logits(model, batch, preprocessing, device).cpu()
-        matrix += torch.bincount(batch.labels * classes + logits.argmax(dim=1), minlength=classes**2).view_as(matrix)
-        nearest = logits.topk(min(top, classes), dim=1).indices
-        among += int((nearest == batch.labels[:, None]).any(dim=1).sum())
-        done += len(batch.labels)
-        progress("evaluate", done, len(loader.dataset))  # type: ignore[arg-type]
-    return matrix, among
-
-
-def _logits(model: nn.Module, batch: Batch, preprocessing: Preprocessing, device: torch.device) -> Tensor:
     logits = first_tensor(model(normalize(batch.pixels.to(device, non_blocking=True), preprocessing)))
     if logits is None:
         raise ValueError("the model returned no tensor")
