@@ -120,6 +120,38 @@ def test_each_library_stays_in_its_room(path: Path) -> None:
             assert any(place.startswith(room) for room in LIBRARIES[library]), f"{place} imports {library}"
 
 
+def test_no_module_leads_back_to_itself() -> None:
+    """Imports make no circle, those inside functions counted: within a room, and between a folder and its parent."""
+    names = {
+        ".".join(("layerprobe", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
+        for path in PACKAGE.rglob("*.py")
+    }
+    above = {name: {one for one in targets(path) if one in names and one != name} for name, path in names.items()}
+    while free := [name for name, needs in above.items() if not needs]:
+        above = {name: needs - set(free) for name, needs in above.items() if name not in free}
+    assert not above, f"these lead back to themselves: {sorted(above)[:5]}"
+
+
+def targets(path: Path) -> set[str]:
+    """What a module imports at run time, modules by their full names."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node not in for_types:
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            submodules = {
+                name for name in whole if PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py").is_file()
+            }
+            found |= submodules if submodules == whole else {node.module, *submodules}
+    return found
+
+
 def test_the_walk_sees_the_imports() -> None:
     assert "layerprobe.geometry.measure" in imported(PACKAGE / "ranking" / "measure.py")
     assert {room_of(path) for path in MODULES} == {*ROOMS, *LOWEST}
