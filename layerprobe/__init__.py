@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.records import EpochMetrics, Gram, Layer, LayerGeometry, Preprocessing, Ranking, Run, StoredLayer
 from layerprobe.version import __version__
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from layerprobe.layers.discovery import discover_layers
     from layerprobe.ranking.grams import extract_grams, gram_of
     from layerprobe.ranking.rank import rank
+    from layerprobe.records import EpochMetrics, Gram, Layer, LayerGeometry, Preprocessing, Ranking, Run, StoredLayer
     from layerprobe.settings.alignment import AlignmentSettings
     from layerprobe.settings.data import DataSettings
     from layerprobe.settings.extract import ExtractSettings
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from layerprobe.settings.run import DistillSettings, TrainSettings
 
 
+_RECORDS = ("EpochMetrics", "Gram", "Layer", "LayerGeometry", "Preprocessing", "Ranking", "Run", "StoredLayer")
 _HOMES = {
+    **dict.fromkeys(_RECORDS, "records"),
     "AlignmentSettings": "settings.alignment",
     "Capture": "layers.capture",
     "DataSettings": "settings.data",
