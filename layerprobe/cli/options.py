@@ -131,7 +131,7 @@ def _annotation(option: Option) -> Any:
     kind: Any = list[text] if what.repeated else text  # type: ignore[valid-type]
     row = row_of(option)
     shown: dict[str, Any] = {"help": row.what.text, "show_default": False, "rich_help_panel": row.panel}
-    complete = _completion(what) if what.choices else None
+    complete = _completion(what) if what.suggestions else None
     if option.extra.argument:
         extra: Any = typer.Argument(metavar=what.metavar, autocompletion=complete, **shown)
         return Annotated[kind | None, extra]
@@ -146,6 +146,6 @@ def _completion(what: Description) -> Callable[[str], Iterator[tuple[str, str]]]
 
     def complete(incomplete: str) -> Iterator[tuple[str, str]]:
         before, comma, last = incomplete.rpartition(",") if what.separated else ("", "", incomplete)
-        yield from ((before + comma + name, text) for name, text in what.choices.items() if name.startswith(last))
+        yield from ((before + comma + name, text) for name, text in what.suggestions.items() if name.startswith(last))
 
     return complete

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from layerprobe.data.catalogue import DATASETS, DIGITS
 from layerprobe.data.folder import read_image
-from layerprobe.data.image_dataset import ImageDataset, Statistics, every_fifth
+from layerprobe.data.image_dataset import ImageDataset, every_fifth
 from layerprobe.errors import LayerprobeError
 
 
@@ -51,49 +52,11 @@ class _Part:
     classes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Builtin:
-    """How to open a data set of torchvision.
-
-    Attributes:
-        parts: keyword arguments of torchvision's class for each split of ours; empty: it has no splits.
-        native_size: pixels, where all images are small squares.
-        statistics: per-channel mean and standard deviation of the training images.
-        note: what the user must be told.
-    """
-
-    parts: Mapping[str, Sequence[Mapping[str, Any]]]
-    native_size: int | None = None
-    statistics: Statistics | None = None
-    note: str = ""
-
-
 _UNREADABLE = (
     *(RuntimeError, OSError, ValueError, EOFError, AssertionError, pickle.UnpicklingError),
     *(http.client.HTTPException, tarfile.TarError, zipfile.BadZipFile),
 )
 """What torchvision raises for files that are missing, damaged, or cut off on their way."""
-
-_TRAIN_FLAG = {"train": [{"train": True}], "test": [{"train": False}]}
-
-DATASETS: Mapping[str, Builtin | None] = {
-    "digits": None,
-    "CIFAR10": Builtin(_TRAIN_FLAG, 32, ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))),
-    "CIFAR100": Builtin(_TRAIN_FLAG, 32, ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))),
-    "FashionMNIST": Builtin(_TRAIN_FLAG, 28, ((0.2860,) * 3, (0.3530,) * 3)),
-    "SVHN": Builtin(
-        {"train": [{"split": "train"}], "test": [{"split": "test"}]},
-        32,
-        ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
-    ),
-    "EuroSAT": Builtin({}, 64, note="EuroSAT has no official split: every fifth image of a class is a test image"),
-    "Flowers102": Builtin(
-        {"train": [{"split": "train"}, {"split": "val"}], "test": [{"split": "test"}]},
-        note="Flowers102: the training split is torchvision's train and val together",
-    ),
-    "OxfordIIITPet": Builtin({"train": [{"split": "trainval"}], "test": [{"split": "test"}]}),
-}
-"""Every data set that is known by name; ``digits`` is scikit-learn's, the others torchvision's."""
 
 
 def open_builtin(name: str, split: str, root: Path, download: bool) -> ImageDataset:
@@ -103,7 +66,7 @@ def open_builtin(name: str, split: str, root: Path, download: bool) -> ImageData
         LayerprobeError: if its files aren't there or can't be downloaded.
     """
     builtin = DATASETS[name]
-    if builtin is None:
+    if name == DIGITS:
         return _digits(split)
     if not builtin.parts:
         part = _load(name, root, download, {})

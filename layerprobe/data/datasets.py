@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from layerprobe.data.builtin import DATASETS, open_builtin
+from layerprobe.data.builtin import open_builtin
+from layerprobe.data.catalogue import DATASETS
 from layerprobe.data.folder import open_folder
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.errors import LayerprobeError

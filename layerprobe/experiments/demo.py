@@ -22,8 +22,10 @@ from layerprobe.runtime.devices import resolve_device
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.demo import DemoSettings
 from layerprobe.settings.extract import ExtractSettings
+from layerprobe.settings.flags import command_line
 from layerprobe.settings.layer_choice import LayerChoice
 from layerprobe.settings.model import ModelSettings
+from layerprobe.settings.rank import RankSettings
 from layerprobe.settings.recipe import TrainingSettings
 from layerprobe.settings.run import DistillSettings, TrainSettings
 
@@ -95,29 +97,30 @@ def _features(config: DemoSettings) -> Path:
 
 
 def _teach(config: DemoSettings, say: Callable[[str], None], progress: Progress) -> Run:
-    folder = config.output / "teacher"
-    say(f"$ layerprobe train --model {TEACHER} --data digits --epochs {TEACHER_EPOCHS} --output {folder}")
-    training = TrainingSettings(epochs=TEACHER_EPOCHS, device=config.device)
-    teacher = train_model(
-        TrainSettings(
-            model=ModelSettings(name=TEACHER), data=DIGITS, output=folder, training=training, overwrite=config.overwrite
-        ),
-        progress=progress,
+    training = TrainSettings(
+        model=ModelSettings(name=TEACHER),
+        data=DIGITS,
+        output=config.output / "teacher",
+        training=TrainingSettings(epochs=TEACHER_EPOCHS, device=config.device),
+        overwrite=config.overwrite,
     )
+    say(f"$ {command_line('train', training)}")
+    teacher = train_model(training, progress=progress)
     say(f"  teacher: top-1 {teacher.last_accuracy:.2f} %")
     return teacher
 
 
 def _rank(config: DemoSettings, teacher: Run, say: Callable[[str], None], progress: Progress) -> Ranking:
     features = _features(config)
-    say(f"$ layerprobe extract --model {TEACHER} --weights {teacher.weights} --data digits --output {features}")
     spec = ModelSettings(name=TEACHER, weights=str(teacher.weights))
     extraction = ExtractSettings(
         model=spec, data=DIGITS, output=features, device=config.device, overwrite=config.overwrite
     )
+    say(f"$ {command_line('extract', extraction)}")
     with extract(extraction, progress) as file:
-        say(f"$ layerprobe rank {features} --top 4 --output {config.output / 'figures'}")
-        ranking = rank(file, top=4, device=resolve_device(config.device), progress=progress)
+        choice = RankSettings(features=(features,), output=config.output / "figures", device=config.device)
+        say(f"$ {command_line('rank', choice)}")
+        ranking = rank(file, top=choice.top, device=resolve_device(config.device), progress=progress)
     save_ranking(ranking, ranking_path(features))
     say(f"  chosen: {', '.join(ranking.selected)}")
     return ranking
@@ -130,7 +133,7 @@ def _distil(config: DemoSettings, teacher: Run, say: Callable[[str], None], prog
             distillation = _distillation(
                 config, method, seed, ModelSettings(name=TEACHER, weights=str(teacher.weights))
             )
-            say(_command(distillation))
+            say(f"$ {command_line('distill', distillation)}")
             runs.append(distill_student(distillation, progress=progress))
             say(f"  {method}, seed {seed}: top-1 {runs[-1].last_accuracy:.2f} %")
     return runs
@@ -146,15 +149,6 @@ def _distillation(config: DemoSettings, method: str, seed: int, teacher: ModelSe
         layers=LayerChoice(ranking=ranking_path(_features(config))) if method == "feature-only" else None,
         training=TrainingSettings(epochs=STUDENT_EPOCHS, seed=seed, device=config.device),
         overwrite=config.overwrite,
-    )
-
-
-def _command(config: DistillSettings) -> str:
-    layers = f"--layers {config.layers} " if config.layers else ""
-    return (
-        f"$ layerprobe distill --method {config.method} --teacher {config.teacher.name} "
-        f"--weights {config.teacher.weights} --student {config.student.name} --data digits {layers}"
-        f"--epochs {config.training.epochs} --seed {config.training.seed} --output {config.output}"
     )
 
 

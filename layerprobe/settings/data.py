@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self
 
+from layerprobe.data.catalogue import DATASETS
 from layerprobe.settings.base import AnyPath, Number, Positive, RefusedError, Separated, Settings
 from layerprobe.settings.flags import Flag
 
@@ -22,9 +23,8 @@ class DataSettings(Settings):
 
     panel: ClassVar[str] = "Data"
 
-    name: Annotated[str, Field(min_length=1), Flag(metavar="NAME")]
-    """digits, CIFAR10, CIFAR100, FashionMNIST, SVHN, EuroSAT, Flowers102, OxfordIIITPet, or a folder of class folders
-    (with or without train/ and test/)."""
+    name: Annotated[str, Field(min_length=1), Flag(metavar="NAME", names=DATASETS, others="a folder")]
+    """a data set by its name, or a folder of class folders (with or without train/ and test/)."""
     data_root: Annotated[AnyPath | None, Flag(metavar="DIR", default="data")] = None
     """Folder of torchvision's data sets."""
     download: bool = False

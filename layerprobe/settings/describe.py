@@ -29,6 +29,7 @@ class Description:
         metavar: what stands for its value; empty of a switch.
         text: its help text.
         choices: what may stand there, with a word on each where there is one.
+        suggestions: the choices, and what else an unfinished word may become.
         others: what may stand there beside the choices, such as ``FILE.py:name``.
         range: such as ``at least 1``; empty: any value.
         default: such as ``50``; empty: none.
@@ -41,6 +42,7 @@ class Description:
     metavar: str
     text: str
     choices: Mapping[str, str]
+    suggestions: Mapping[str, str]
     others: str
     range: str
     default: str
@@ -66,7 +68,8 @@ def describe(option: Option) -> Description:
     separated = Separated in marks
     kind = _kind(bare, separated)
     catalogues = [mark for mark in marks if isinstance(mark, OneOf)]
-    choices = {name: str(entry.help) for mark in catalogues for name, entry in mark.catalogue.items()}
+    named = [*(mark.catalogue for mark in catalogues), option.extra.names]
+    choices = {name: entry.help for names in named for name, entry in names.items()}
     also = (*option.extra.also, *(word for mark in catalogues for word in mark.also))
     choices |= dict.fromkeys(map(str, _literals(bare)), "") | dict.fromkeys(also, "")
     metavar = ("NAME,NAME,..." if separated else "NAME") if choices else _METAVARS[kind]
@@ -78,7 +81,8 @@ def describe(option: Option) -> Description:
         metavar=option.extra.metavar or metavar,
         text=" ".join(option.help.split()),
         choices=choices,
-        others="FILE.py:name" if plugins else "",
+        suggestions={**choices, **option.extra.suggests()},
+        others=option.extra.others or ("FILE.py:name" if plugins else ""),
         range=_range(bounds_of(option)),
         default="" if option.extra.alone else option.default or _default(option.field),
         required=option.field.is_required() and not option.default,

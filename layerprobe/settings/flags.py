@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pydantic.fields import FieldInfo
 
+from layerprobe.catalogue import Entry
 from layerprobe.settings.base import Separated, Settings, part_of
 
 Note = TypeVar("Note")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Flag:
     """What a field's flag needs beside the field's name, type and docstring. Stands in ``Annotated``.
 
@@ -24,6 +25,9 @@ class Flag:
         metavar: what stands for the value in ``--help``; empty: its type.
         default: what ``--help`` says of the default where that is found out later, such as ``by architecture``.
         also: words that may stand for the value beside its choices, such as ``all``.
+        names: of a catalogue's entries, which may stand for the value among others; help and completion list them.
+        others: what may stand there beside these, in words.
+        suggests: what an unfinished word may become, with a word on each, where it is too much for help.
         alone: of a switch: whether it can't be taken back by ``--no-...``.
         argument: whether it is given by position.
         none: whether the field has no flag: it is for files and for Python.
@@ -34,6 +38,9 @@ class Flag:
     metavar: str = ""
     default: str = ""
     also: tuple[str, ...] = ()
+    names: Mapping[str, Entry] = field(default_factory=dict)
+    others: str = ""
+    suggests: Callable[[], Mapping[str, str]] = dict
     alone: bool = False
     argument: bool = False
     none: bool = False

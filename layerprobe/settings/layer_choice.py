@@ -184,6 +184,11 @@ def _by_name_or_even(choice: LayerChoice | None) -> LayerChoice | None:
     raise RefusedError(f"<> takes names and indices separated by commas, or {EVEN}:K; not {str(choice)!r}")
 
 
+def rule_words() -> dict[str, str]:
+    """How the rules are typed, before their number of layers, with what each chooses."""
+    return {f"{rule.name}:": rule.help for rule in RULES.values()}
+
+
 TeacherLayers = Annotated[LayerChoice | None, BeforeValidator(_none_where_empty)]
 """Layers chosen in any way; None, also where a file has an empty list: not chosen."""
 StudentLayers = Annotated[LayerChoice | None, BeforeValidator(_none_where_empty), AfterValidator(_by_name_or_even)]

@@ -13,7 +13,7 @@ from layerprobe.settings.alignment import AlignmentSettings
 from layerprobe.settings.base import AnyPath, OneOf, RefusedError, Settings
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.flags import Flag, Part
-from layerprobe.settings.layer_choice import StudentLayers, TeacherLayers
+from layerprobe.settings.layer_choice import StudentLayers, TeacherLayers, rule_words
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.recipe import TrainingSettings
 
@@ -80,9 +80,12 @@ class DistillSettings(RunSettings):
     """The student."""
     data: Annotated[DataSettings, Part()]
     """The images."""
-    layers: Annotated[TeacherLayers, Flag(panel="Layers", default="the paper's, else evenly spread")] = None
-    """The teacher's layers: a ranking file, names or indices separated by commas, or a rule with how many layers it
-    chooses, such as quality:4 or even:4. The method feature-only needs them."""
+    layers: Annotated[
+        TeacherLayers, Flag(panel="Layers", default="the paper's, else evenly spread", suggests=rule_words)
+    ] = None
+    """The teacher's layers: a ranking file, names or indices separated by commas, or a rule and how many layers it
+    chooses: even:4, quality:4 or another score of rank, stagewise:4; of your own FILE.py:name:4. The method
+    feature-only needs them."""
     student_layers: Annotated[StudentLayers, Flag(panel="Layers", default="the paper's, else evenly spread")] = None
     """The student's layers: names or indices separated by commas, or even:K."""
     alignment: Annotated[AlignmentSettings, Part()] = AlignmentSettings()

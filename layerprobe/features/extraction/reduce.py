@@ -22,7 +22,6 @@ LARGEST_DIMENSION = 262_144
 arXiv 2511.14981)."""
 
 POOLS: dict[str, Callable[..., Tensor]] = {"avg": adaptive_avg_pool2d, "max": adaptive_max_pool2d}
-TOKENS = ("cls", "mean", "all")
 
 
 class Step(Protocol):

@@ -146,17 +146,6 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def figure_width(name: str) -> float:
-    """A width in inches by its name.
-
-    Raises:
-        LayerprobeError: if it is neither ``column`` nor ``page``.
-    """
-    if name not in WIDTHS:
-        raise LayerprobeError(f"--width is {' or '.join(WIDTHS)}, not {name!r}")
-    return WIDTHS[name]
-
-
 def is_narrow(width: float) -> bool:
     """Whether panels must lie one below the other."""
     return width < (COLUMN_WIDTH + PAGE_WIDTH) / 2

@@ -20,8 +20,9 @@ from layerprobe.report.figures.curves import curves_figure
 from layerprobe.report.figures.quality import panel_scores, quality_figure
 from layerprobe.report.figures.relative_depth import relative_depth_figure
 from layerprobe.report.figures.similarity import similarity_figure
-from layerprobe.report.figures.style import WIDTHS, figure_width, paper_style, save_figure
+from layerprobe.report.figures.style import WIDTHS, paper_style, save_figure
 from layerprobe.report.tables.table import render
+from layerprobe.settings.display import FigureSettings
 from tests.helpers.records import LAYERS, RANKING, geometry, measured_ranking, run
 
 draw = partial(quality_figure, RANKING)
@@ -180,8 +181,8 @@ def test_a_style_sheet_is_laid_over_the_house_style(tmp_path: Path) -> None:
 
 
 def test_bad_widths() -> None:
-    with pytest.raises(LayerprobeError, match="--width is column or page, not 'poster'"):
-        figure_width("poster")
+    with pytest.raises(LayerprobeError, match="width is one of 'column', 'page'; not 'poster'"):
+        FigureSettings.parse({"width": "poster"})
 
 
 def test_data_files_have_no_marks() -> None:
