@@ -57,7 +57,11 @@ def write_features(path: Path, images: int, dimension: int) -> None:
 
     layer = StoredLayer(Layer(0, "layer", "block", (dimension,), 0), (dimension,))
     labels = np.arange(images, dtype=np.int64) % 10
-    provenance = {"population": 50_000, "model": "random", "preprocessing": {}, "sample": {}}
+    provenance = {
+        "model": "random", "weights": "random", "weights_sha256": "0" * 64, "dataset": "none", "split": "train",
+        "population": 50_000, "preprocessing": {"image_size": [8, 8], "mean": [0], "std": [1]},
+        "sample": {"how": "at random"}, "pixels_sha256": "0" * 64, "precision": "float32", "device": "cpu",
+    }  # fmt: skip
     create_file(path, FilePlan((layer,), "float16", labels, np.arange(images), None, tuple("0123456789"), provenance))
     generator = np.random.default_rng(0)
     with FeatureFileWriter(path) as writer:

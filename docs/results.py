@@ -19,6 +19,7 @@ import torch
 from layerprobe.experiments.grid.results import read_grid
 from layerprobe.experiments.validation.results import read_validation
 from layerprobe.ranking.catalogue import RULES
+from layerprobe.ranking.file import load_ranking
 from layerprobe.ranking.problem import SelectionProblem, apply_rule
 from layerprobe.records import GridResults, Layer, Ranking, Validation
 from layerprobe.report.grid.notes import state_note
@@ -61,7 +62,7 @@ def validation_of(name: str) -> Validation:
 @cache
 def rankings() -> Mapping[str, Ranking]:
     """The rankings of all studies, by the hash of the weights of the network."""
-    found = map(Ranking.load, sorted(STUDIES.glob("*/rankings/*.json")))
+    found = map(load_ranking, sorted(STUDIES.glob("*/rankings/*.json")))
     return {ranking.provenance["weights_sha256"]: ranking for ranking in found}
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 
 class LayerprobeError(Exception):
@@ -12,6 +14,10 @@ class LayerprobeError(Exception):
     The message is one line: the invariant, what came instead, and the remedy. The command line
     prints it without a traceback and exits with code 2.
     """
+
+
+class FileError(LayerprobeError):
+    """A file is malformed: the message names it, and the field where there is one."""
 
 
 def first_of(found: Sequence[str]) -> str:
@@ -39,3 +45,54 @@ def closest(name: str, known: Iterable[str], count: int = 2) -> str:
     label, shown = ("closest", matches) if matches else ("known", names[:12])
     more = ", ..." if not matches and len(names) > len(shown) else ""
     return f"{label}: {', '.join(map(repr, shown))}{more}"
+
+
+def must_be(kind: str, context: Mapping[str, Any]) -> str:
+    """What a value must be, by pydantic's name of the error and its context; empty: pydantic's own words say it best.
+
+    Example:
+        >>> must_be("int_type", {}), must_be("less_than_equal", {"le": 100.0})
+        ('a whole number', 'at most 100')
+    """
+    words = {
+        "int_type": "a whole number",
+        "int_parsing": "a whole number",
+        "float_type": "a number",
+        "float_parsing": "a number",
+        "finite_number": "a finite number",
+        "bool_type": "true or false",
+        "string_type": "text",
+        "string_too_short": "not empty",
+        "path_type": "a path",
+        "tuple_type": "a list",
+        "list_type": "a list",
+        "dict_type": "a mapping with keys below it",
+        "dataclass_type": "a mapping with keys below it",
+        "model_type": "a mapping with keys below it",
+        "too_long": f"a list of {context.get('max_length')} at most",
+        "too_short": f"a list of {context.get('min_length')} at least",
+    }
+    bounds = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    if kind == "literal_error":
+        return f"one of {context['expected'].replace(' or ', ', ')}"
+    limits = (f"{word} {_plain(context[key])}" for key, word in bounds.items() if key in context)
+    return words.get(kind) or next(limits, "")
+
+
+def _plain(number: Any) -> str:
+    return f"{number:g}" if isinstance(number, float) else str(number)
+
+
+def shown(value: object) -> str:
+    """A value in a message: on one line, and not longer than a line.
+
+    Example:
+        >>> shown("a" * 100)
+        "'aaaaaaaaaaaaaaaaaaaaa...aaaaaaaaaaaaaaaaaaaaaa'"
+    """
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 48
+    try:
+        return " ".join(short.repr(value).split())
+    except ValueError:  # Python doesn't spell whole numbers of more than 4300 digits
+        return "a number of too many digits"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,14 +17,12 @@ from layerprobe.layers.tokens import TokenLayout, token_layout
 from layerprobe.models.weights import Weights, hash_weights, head_classes, load_weights, read_weights
 from layerprobe.models.zoo import build_model, model_input
 from layerprobe.records import Layer, Preprocessing
+from layerprobe.records.weights_header import parse_weights_header
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.model import ModelSettings
 
 PRETRAINED, RANDOM, AS_BUILT = "pretrained", "random", "as built"
 """Where weights come from, when it isn't a file."""
-
-PREPROCESSING_KEY = "preprocessing"
-"""Weights files that layerprobe writes carry the preprocessing that they were trained with under this key."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ def load_network(spec: ModelSettings, data: DataSettings, dataset: ImageDataset,
     """
     source = _weights_source(spec)
     weights = read_weights(Path(source)) if source not in (PRETRAINED, RANDOM, AS_BUILT) else None
-    stored = _stored_preprocessing(weights)
+    stored = _stored_preprocessing(weights, Path(source))
     size = data.image_size or _own_size(spec.name, stored, dataset)
     pretrained = source == PRETRAINED
     classes = spec.num_classes or (head_classes(weights.state) if weights else None)
@@ -150,10 +147,10 @@ def _weights_source(spec: ModelSettings) -> str:
     return AS_BUILT
 
 
-def _stored_preprocessing(weights: Weights | None) -> Preprocessing | None:
+def _stored_preprocessing(weights: Weights | None, path: Path) -> Preprocessing | None:
     """The preprocessing that a weights file of ours was trained with."""
-    text = weights.metadata.get(PREPROCESSING_KEY) if weights else None
-    return replace(Preprocessing.from_dict(json.loads(text)), source="stored with the weights") if text else None
+    stored = parse_weights_header(weights.metadata, path).preprocessing if weights else None
+    return replace(stored, source="stored with the weights") if stored else None
 
 
 def _own_size(name: str, stored: Preprocessing | None, dataset: ImageDataset) -> int | None:

@@ -7,6 +7,7 @@ import os
 # Tests run side by side, one per core, and their networks are small: more threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,15 @@ def shared() -> Path:
     if not folder:
         pytest.skip("LAYERPROBE_SHARED is not set")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files that version 0.1.0 wrote, to be read only."""
+    folder = tmp_path_factory.mktemp("written")
+    with tarfile.open(Path(__file__).parent / "data_0_1_0" / "written.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 from layerprobe.cli.help import Row, by_panel
 from layerprobe.cli.main import COMMANDS, load_command
 from layerprobe.cli.options import Command
+from layerprobe.files import write_text
 
 PAGE = Path("docs/commands.md")
 _END = "<!-- end of the options -->"
@@ -54,4 +55,4 @@ def _cell(text: str) -> str:
 
 if __name__ == "__main__":
     page = Path(sys.argv[1]) if sys.argv[1:] else PAGE
-    page.write_text(documented(page.read_text(encoding="utf-8")), encoding="utf-8")
+    write_text(page, documented(page.read_text(encoding="utf-8")))

@@ -11,15 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import nn
 
 from layerprobe.distill.old_runs import labels_reached_backbone
 from layerprobe.distill.resume_check import MAY_DIFFER, changed_plugin, differing_settings
 from layerprobe.errors import LayerprobeError, first_of
-from layerprobe.files import append_text, is_temporary, remove_temporaries, write_json, write_text, write_yaml
+from layerprobe.files import (
+    append_text,
+    is_temporary,
+    read_csv,
+    read_json,
+    read_yaml,
+    remove_temporaries,
+    write_json,
+    write_text,
+    write_yaml,
+)
 from layerprobe.models.weights import save_weights
 from layerprobe.records import EpochMetrics, Run
+from layerprobe.records.run_files import REMEDY, check_result, parse_metrics, parse_result, read_cell
 from layerprobe.settings.configuration import complete_config, differences, read_run_config, recorded_settings
 from layerprobe.settings.run import DistillSettings, TrainSettings
 
@@ -172,7 +182,7 @@ class RunRecord:
 
     config: Mapping[str, Any]
     result: Mapping[str, Any]
-    metrics: Mapping[str, Sequence[float | None]]
+    metrics: Mapping[str, Sequence[Any]]
 
 
 def read_run(folder: Path) -> Run:
@@ -190,21 +200,17 @@ def read_record(folder: Path) -> RunRecord:
     Raises:
         LayerprobeError: if the folder holds no finished run, or a file of it can't be read.
     """
-    try:
-        config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        with (folder / METRICS).open(newline="", encoding="utf-8") as file:
-            names, *rows = csv.reader(file)
-        columns = zip(*rows, strict=True) if rows else ((),) * len(names)
-        metrics = {name: list(map(_number, column)) for name, column in zip(names, columns, strict=True)}
-        return RunRecord(config, result, metrics)
-    except FileNotFoundError as error:
-        raise LayerprobeError(
-            f"{folder} is no finished run: it has no {Path(str(error.filename)).name}; `layerprobe distill` makes one, "
-            "and --resume finishes it"
-        ) from None
-    except (ValueError, yaml.YAMLError) as error:
-        raise _damaged(folder, error) from None
+    for name in (CONFIG, RESULT, METRICS):
+        if not (folder / name).is_file():
+            raise LayerprobeError(
+                f"{folder} is no finished run: it has no {name}; `layerprobe distill` makes one, and --resume "
+                "finishes it"
+            )
+    config = read_yaml(folder / CONFIG, "configuration", REMEDY)
+    result = read_json(folder / RESULT, "result", REMEDY)
+    rows = read_csv(folder / METRICS, "metrics", REMEDY)
+    metrics = {name: [read_cell(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+    return RunRecord(config, result, metrics)
 
 
 def build_run(folder: Path, record: RunRecord) -> Run:
@@ -217,52 +223,26 @@ def build_run(folder: Path, record: RunRecord) -> Run:
     Raises:
         LayerprobeError: if something is missing, or of another type.
     """
-    try:
-        config, result = complete_config(record.config, folder / CONFIG), record.result
-        weights = folder / WEIGHTS[config["command"]]
-        return Run(
-            folder=folder,
-            weights=weights,
-            files=RunFolder(folder, resume=True).files(weights.name),
-            method=result["method"],
-            config=config,
-            epochs=_epochs(record.metrics, result["epoch_seconds"]),
-            labels_reach_backbone=result.get("labels_reach_backbone", labels_reached_backbone(config)),
-            teacher_accuracy=result["teacher_accuracy"],
-            wall_seconds=result["wall_seconds"],
-            peak_memory=result["peak_memory_bytes"],
-            resumed_after=tuple(result["resumed_after_epochs"]),
-            environment=result["environment"],
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(folder, error) from None
-
-
-def _damaged(folder: Path, error: Exception) -> LayerprobeError:
-    return LayerprobeError(f"{folder} is damaged ({type(error).__name__}: {error}); run it again")
-
-
-def _epochs(metrics: Mapping[str, Sequence[Any]], seconds: Sequence[float]) -> tuple[EpochMetrics, ...]:
-    losses = {name.removeprefix("loss_"): values for name, values in metrics.items() if name.startswith("loss_")}
-    columns = (metrics[name] for name in ("epoch", "learning_rate", "test_accuracy", "holdout_accuracy"))
-    return tuple(
-        EpochMetrics(
-            epoch=int(epoch),
-            losses={name: float(values[number]) for name, values in losses.items()},
-            learning_rate=float(rate),
-            test_accuracy=float(test),
-            holdout_accuracy=None if holdout is None else float(holdout),
-            seconds=took,
-        )
-        for number, (epoch, rate, test, holdout, took) in enumerate(zip(*columns, seconds, strict=True))
+    config = complete_config(record.config, folder / CONFIG)
+    result = parse_result(record.result, folder / RESULT)
+    labels = result.labels_reach_backbone
+    weights = folder / WEIGHTS[config["command"]]
+    run = Run(
+        folder=folder,
+        weights=weights,
+        files=RunFolder(folder, resume=True).files(weights.name),
+        method=result.method,
+        config=config,
+        epochs=parse_metrics(record.metrics, result.epoch_seconds, folder / METRICS),
+        labels_reach_backbone=labels_reached_backbone(config) if labels is None else labels,
+        teacher_accuracy=result.teacher_accuracy,
+        wall_seconds=result.wall_seconds,
+        peak_memory=result.peak_memory_bytes,
+        resumed_after=result.resumed_after_epochs,
+        environment=record.result["environment"],
     )
-
-
-def _number(cell: str) -> float | None:
-    """A cell of the metrics."""
-    if not cell:
-        return None
-    return int(cell) if cell.isdigit() else float(cell)
+    check_result(record.result, run.to_dict(), folder / RESULT)
+    return run
 
 
 def _metrics_text(history: Sequence[EpochMetrics], header: bool) -> str:

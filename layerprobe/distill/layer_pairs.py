@@ -10,9 +10,11 @@ from layerprobe.distill.methods.catalogue import PENULTIMATE, Method
 from layerprobe.distill.pairing import NO_PAIRS, Pairing, distinct
 from layerprobe.distill.paper_layers import BASELINE_TEACHERS, STUDENTS, Place, find_places
 from layerprobe.errors import LayerprobeError
+from layerprobe.files import read_json
 from layerprobe.layers.selection import even_layers, find_layers
 from layerprobe.networks import Network
-from layerprobe.records import Layer, Ranking
+from layerprobe.records import Layer
+from layerprobe.records.ranking_file import REMEDY, WHAT, parse_ranking
 from layerprobe.settings.layer_choice import EVEN, LayerChoice, Pairs
 from layerprobe.settings.run import DistillSettings
 
@@ -177,7 +179,7 @@ def _find_one(network: Network, wanted: str) -> Layer:
 
 def _find_ranked(network: Network, choice: LayerChoice) -> tuple[Layer, ...]:
     assert choice.ranking is not None
-    ranking = Ranking.load(choice.ranking)
+    ranking = parse_ranking(read_json(choice.ranking, WHAT, REMEDY), choice.ranking)
     if ranking.provenance.get("model") != network.name:
         _log.warning("%s ranks %s; the teacher is %s", choice, ranking.provenance.get("model"), network.name)
     elif ranking.provenance.get("weights_sha256") != network.weights_sha256:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from torch import nn
@@ -11,8 +12,10 @@ from layerprobe.distill.methods.simkd import ReusedEnding
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.weights import head_classes, load_weights, read_weights
 from layerprobe.models.zoo import build_model
-from layerprobe.records import Preprocessing, Run
-from layerprobe.settings.configuration import read_run_config
+from layerprobe.records import Run
+from layerprobe.records.run_files import RunDescription, parse_description
+from layerprobe.settings.configuration import COMMANDS, read_run_config, settings_of
+from layerprobe.settings.run import DistillSettings, TrainSettings
 
 LAST = "last"
 _WHICH = (LAST, "best", "latest")
@@ -32,15 +35,15 @@ def load_student(run: Run | Path | str, which: str = LAST) -> nn.Module:
         LayerprobeError: if the folder holds no run, or no such weights.
     """
     folder = run.folder if isinstance(run, Run) else Path(run)
-    config = read_run_config(folder / CONFIG)
-    spec = config["student" if config["command"] == "distill" else "model"]
-    path = weights_path(folder, which, config["command"])
+    settings, about = read_description(folder)
+    path = weights_path(folder, which, settings.command)
     weights = read_weights(path)
-    size = Preprocessing.from_dict(config["preprocessing"]).image_size[0]
-    classes = spec.get("num_classes") or config.get("ending", {}).get("classes") or head_classes(weights.state)
-    module = build_model(spec["name"], num_classes=classes, image_size=size, seed=0)
-    if "ending" in config:
-        ReusedEnding(**config["ending"]).build(module)
+    network, ending = settings.network, about.ending
+    classes = network.num_classes or (ending.classes if ending else head_classes(weights.state))
+    size = about.preprocessing.image_size[0]
+    module = build_model(network.name, num_classes=classes, image_size=size, seed=0)
+    if ending:
+        ReusedEnding(**asdict(ending)).build(module)
     load_weights(module, weights, str(path))
     return module.eval()
 
@@ -60,9 +63,21 @@ def weights_path(folder: Path, which: str, command: str) -> Path:
     return path
 
 
+def read_description(folder: Path) -> tuple[TrainSettings | DistillSettings, RunDescription]:
+    """The settings of a run, finished or not, and what it says about itself.
+
+    Raises:
+        LayerprobeError: if the folder holds no run, or its configuration is damaged.
+    """
+    path = folder / CONFIG
+    config = read_run_config(path)
+    settings = settings_of(COMMANDS[config["command"]], config, folder, recorded=True)
+    return settings, parse_description(config, path)
+
+
 def snippet(run: Run) -> str:
     """Three lines of Python that load a run's network."""
-    preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
+    preprocessing = parse_description(run.config, run.folder / CONFIG).preprocessing
     height, width = preprocessing.image_size
     mean, std = ([round(value, 4) for value in values] for values in (preprocessing.mean, preprocessing.std))
     name = "model" if run.config["command"] == "train" else "student"

@@ -14,14 +14,15 @@ from layerprobe.data.loading import Pixels
 from layerprobe.distill.engine.accuracy import count_correct, percent
 from layerprobe.distill.engine.checkpoints import LATEST, Checkpoints, Saved
 from layerprobe.distill.engine.images import Images
-from layerprobe.distill.engine.loop import read_history, train
+from layerprobe.distill.engine.loop import train
 from layerprobe.distill.engine.stored_teacher import open_stored
 from layerprobe.distill.folder import WEIGHTS
 from layerprobe.distill.prepare import PreparedRun
 from layerprobe.distill.run_values import log_recipe, run_values
 from layerprobe.distill.session import RunSession
-from layerprobe.networks import PREPROCESSING_KEY, Network
+from layerprobe.networks import Network
 from layerprobe.records import EpochMetrics, Progress, Run
+from layerprobe.records.weights_header import CLASSES, PREPROCESSING
 from layerprobe.runtime.environment import environment, peak_memory, start_measuring
 from layerprobe.settings.run import DistillSettings
 from layerprobe.version import __version__
@@ -85,7 +86,7 @@ def _begin(session: RunSession, checkpoints: Checkpoints, config: Mapping[str, A
     saved = checkpoints.load(LATEST) if folder.goes_on else None
     processes.wait()
     if saved:
-        history = read_history(saved)
+        history = saved.check().history
         _log.info("going on after epoch %d of %d", len(history), session.settings.training.epochs)
         if processes.is_main:
             folder.write_epochs(history)
@@ -117,9 +118,17 @@ def _result(
         teacher_accuracy=teacher_accuracy,
         wall_seconds=seconds,
         peak_memory=peak_memory(device),
-        resumed_after=(*saved.state["resumed_after"], len(read_history(saved))) if saved else (),
+        resumed_after=_stops(saved),
         environment=environment(device, session.processes.count),
     )
+
+
+def _stops(saved: Saved | None) -> tuple[int, ...]:
+    """The epochs after which a run was stopped and went on."""
+    if saved is None:
+        return ()
+    state = saved.check()
+    return (*state.resumed_after, len(state.history))
 
 
 @contextmanager
@@ -145,8 +154,8 @@ def _weights_metadata(session: RunSession, student: Network) -> dict[str, str]:
     return {
         "layerprobe_version": __version__,
         "model": student.name,
-        "classes": json.dumps(session.classes),
-        PREPROCESSING_KEY: json.dumps(student.preprocessing.to_dict()),
+        CLASSES: json.dumps(session.classes),
+        PREPROCESSING: json.dumps(student.preprocessing.to_dict()),
     }
 
 

@@ -22,7 +22,7 @@ from layerprobe.ranking.grams import extract_grams
 from layerprobe.ranking.problem import SelectionProblem, apply_rule
 from layerprobe.ranking.rank import rank_model
 from layerprobe.ranking.similarity import layer_similarity
-from layerprobe.records import Layer, LayerGeometry, Preprocessing, Progress, Ranking, Similarity, silent
+from layerprobe.records import Layer, LayerGeometry, Progress, Ranking, Similarity, silent
 from layerprobe.runtime.devices import resolve_device
 from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.layer_choice import LayerChoice
@@ -138,7 +138,7 @@ def student_similarity(
     Raises:
         LayerprobeError: as ``extract_grams``.
     """
-    like = Preprocessing.from_dict(teacher.provenance["preprocessing"])
+    like = teacher.header.preprocessing
     data = sample.data.replaced(image_size=like.image_size[0], mean=like.mean, std=like.std)
     with tempfile.TemporaryDirectory() as folder:
         config = sample.replaced(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from layerprobe.errors import LayerprobeError
@@ -21,7 +23,9 @@ from layerprobe.version import __version__
 _log = logging.getLogger(__name__)
 
 VERSION = 2
-"""Of the formulas and the names of what they give: results of another version are computed again."""
+"""Of the formulas, the names of what they give, and the file: results of another version are computed again."""
+_KEY, _DIGEST = "key", "digest"
+"""Entries of the file that are no results: what they are of, and a hash of all of them."""
 
 
 def cache_path(source: Path) -> Path:
@@ -66,9 +70,10 @@ class StatisticsCache:
             for (layer, task), values in self._results.items()
             for name, tensor in values.items()
         }
+        heading = {_KEY: np.array(self._key), _DIGEST: np.array(_digest(arrays))}
         try:
             with writing(self._path) as file:
-                np.savez(file, **{"key": np.array(self._key), **arrays})  # type: ignore[arg-type]
+                np.savez(file, **heading, **arrays)  # type: ignore[arg-type]
         except LayerprobeError as error:
             _log.debug("results are not kept: %s", error)
 
@@ -83,15 +88,27 @@ class StatisticsCache:
     def _read(self, path: Path) -> None:
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                if str(file["key"]) != self._key:
+                if str(file[_KEY]) != self._key:
+                    _log.info("%s holds results of other features or another version: computed again", path)
                     return
-                for entry in file.files:
-                    if entry != "key":
-                        layer, task, name = entry.rsplit("|", 2)
-                        self._results.setdefault((layer, task), {})[name] = torch.from_numpy(file[entry])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            _log.debug("%s can't be read (%s): computed again", path, error)
-            self._results.clear()
+                arrays = {name: file[name] for name in file.files if name not in (_KEY, _DIGEST)}
+                if str(file[_DIGEST]) != _digest(arrays):
+                    raise ValueError("its arrays are not those that were written")
+            for entry, array in arrays.items():
+                layer, task, name = entry.rsplit("|", 2)
+                self._results.setdefault((layer, task), {})[name] = torch.from_numpy(array)
+        except Exception as error:  # whatever NumPy and zipfile raise over a damaged archive: nothing in it is needed
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            _log.warning("%s is damaged (%s): its results are computed again", path, reason)
+
+
+def _digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """SHA-256 of arrays with their names, types and shapes."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(repr((name, str(array.dtype), array.shape)).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def open_cache(source: FeatureFile | GramFile) -> StatisticsCache:

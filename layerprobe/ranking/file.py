@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.files import write_json
+from layerprobe.files import read_json, write_json
 from layerprobe.plugins import file_sha256
 from layerprobe.ranking.choose import Choice
 from layerprobe.ranking.measure import Measurements
 from layerprobe.ranking.provenance import ranking_provenance
 from layerprobe.records import Ranking
+from layerprobe.records.ranking_file import REMEDY, WHAT, parse_ranking
 
 
 def ranking_path(features: Path) -> Path:
@@ -23,6 +24,15 @@ def ranking_path(features: Path) -> Path:
 def save_ranking(ranking: Ranking, path: Path) -> None:
     """Write a ranking file; values that are NaN become null."""
     write_json(path, ranking.to_dict())
+
+
+def load_ranking(path: Path) -> Ranking:
+    """Read a ranking file.
+
+    Raises:
+        LayerprobeError: if there is none, or it isn't one.
+    """
+    return parse_ranking(read_json(path, WHAT, REMEDY), path)
 
 
 def statistics_there(
@@ -40,7 +50,7 @@ def statistics_there(
         LayerprobeError: if it holds another choice, or isn't a ranking file, or holds a user's own statistic whose file
             has changed.
     """
-    old = Ranking.load(target)
+    old = load_ranking(target)
     new = ranking_provenance(provenance, measurements, choice)
     remedy = "--overwrite replaces it, --ranking FILE writes elsewhere"
     same = all(old.provenance.get(key) == new.get(key) for key in ("created", "resamples", "level", "seed"))
@@ -49,7 +59,7 @@ def statistics_there(
     for name, digest in old.provenance.get("plugins", {}).items():
         if _digest(name) != digest:
             raise LayerprobeError(f"{target} exists, with {name} as its file was before; {remedy}")
-    return tuple(old.provenance["statistics"])
+    return tuple(old.provenance.get("statistics", ()))
 
 
 def _digest(name: str) -> str:

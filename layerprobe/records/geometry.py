@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from layerprobe.records.fields import Defined, Share
 from layerprobe.records.layers import Layer
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ class Interval:
         level: the share of samples whose interval is meant to hold the expected score, e.g. 0.9.
     """
 
-    low: float
-    high: float
-    level: float = 0.9
+    low: Defined
+    high: Defined
+    level: Share = 0.9
 
 
 @dataclass(frozen=True)

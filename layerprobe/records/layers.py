@@ -5,7 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+from layerprobe.records.fields import Count, Name, Positive, Text
+
+
+def _kind(text: str) -> str:
+    if text not in ("block", "activation", "feature"):
+        raise ValueError("block, activation or feature")
+    return text
 
 
 @dataclass(frozen=True)
@@ -23,11 +33,11 @@ class Layer:
             axis of ``shape`` is then the part. Known of a network at hand, not of a stored layer.
     """
 
-    index: int
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-    parameters: int
+    index: Count
+    name: Name
+    kind: Annotated[Text, AfterValidator(_kind)]
+    shape: tuple[Positive, ...]
+    parameters: Count
     folded: bool = field(default=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -39,6 +49,11 @@ class Layer:
             "shape": list(self.shape),
             "parameters": self.parameters,
         }
+
+
+def as_layer(entry: Layer) -> Layer:
+    """The layer alone, of an entry of a file that says more about it."""
+    return Layer(entry.index, entry.name, entry.kind, entry.shape, entry.parameters)
 
 
 @dataclass(frozen=True)

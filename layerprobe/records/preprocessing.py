@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator
+
+from layerprobe.records.fields import Above0, Number, Positive, Text
+
+_FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+_Channels = TypeVar("_Channels", bound="tuple[float, ...]")
+
+
+def _filter(name: str) -> str:
+    if name not in _FILTERS:
+        raise ValueError(f"one of {', '.join(_FILTERS)}")
+    return name
+
+
+def _one_or_three(values: _Channels) -> _Channels:
+    if len(values) not in (1, 3):
+        raise ValueError("a list of one number or three")
+    return values
 
 
 @dataclass(frozen=True)
@@ -17,37 +35,25 @@ class Preprocessing:
         std: per-channel standard deviation that is divided by.
         resize: the shorter side is resized to this many pixels before the centre crop; None: images that
             aren't ``image_size`` are resized to it directly, others are left exactly as they are.
-        interpolation: ``bilinear`` or ``bicubic`` (or another PIL filter's name).
+        interpolation: name of a PIL filter, such as ``bilinear`` or ``bicubic``.
         source: why these values were chosen, for people.
     """
 
-    image_size: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    resize: int | None = None
-    interpolation: str = "bilinear"
-    source: str = ""
+    image_size: tuple[Positive, Positive]
+    mean: Annotated[tuple[Number, ...], AfterValidator(_one_or_three)]
+    std: Annotated[tuple[Above0, ...], AfterValidator(_one_or_three)]
+    resize: Positive | None = None
+    interpolation: Annotated[Text, AfterValidator(_filter)] = "bilinear"
+    source: Text = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; ``from_dict`` reads them back."""
+        """Plain values, ready for JSON."""
         return {
             **asdict(self),
             "image_size": list(self.image_size),
             "mean": list(self.mean),
             "std": list(self.std),
         }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """Read what ``to_dict`` wrote."""
-        return cls(
-            image_size=(int(values["image_size"][0]), int(values["image_size"][1])),
-            mean=tuple(float(value) for value in values["mean"]),
-            std=tuple(float(value) for value in values["std"]),
-            resize=values.get("resize"),
-            interpolation=values.get("interpolation", "bilinear"),
-            source=values.get("source", ""),
-        )
 
     def describe(self) -> str:
         """One line for people."""

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layerprobe.errors import LayerprobeError
-from layerprobe.records.geometry import Interval, LayerGeometry, Similarity
-from layerprobe.records.layers import Layer, body_layers
+from layerprobe.records.geometry import LayerGeometry, Similarity
+from layerprobe.records.layers import body_layers
 
 if TYPE_CHECKING:
     import torch
 
 RANKING_FORMAT = "layerprobe-ranking"
 RANKING_VERSION = 3
-"""Version 2, which layerprobe 0.1.0 wrote, spelled the names of statistics otherwise."""
-_RENAMED = {"probe_accuracy": "probe", "knn_accuracy": "knn", "families": "statistics"}
 
 
 @dataclass(frozen=True)
@@ -85,64 +80,3 @@ class Ranking:
             "provenance": dict(self.provenance),
             "layers": [geometry.to_dict() for geometry in self.geometries],
         }
-
-    @classmethod
-    def load(cls, path: Path) -> Ranking:
-        """Read a ranking file.
-
-        Raises:
-            LayerprobeError: if the file can't be read or isn't a ranking.
-        """
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            if values["format"] != RANKING_FORMAT or values["format_version"] not in (2, RANKING_VERSION):
-                raise ValueError("another format")
-            named = _renamed if values["format_version"] == 2 else str
-            geometries = tuple(
-                LayerGeometry(
-                    layer=Layer(
-                        index=row["index"],
-                        name=row["name"],
-                        kind=row["kind"],
-                        shape=tuple(row["shape"]),
-                        parameters=row["parameters"],
-                    ),
-                    statistics={named(key): _number(value) for key, value in row["statistics"].items()},
-                    intervals={
-                        named(key): Interval(**{end: _number(value) for end, value in ends.items()})
-                        for key, ends in row["intervals"].items()
-                    },
-                    top_share=row["top_share"],
-                )
-                for row in values["layers"]
-            )
-            return cls(
-                geometries,
-                named(values["score"]),
-                tuple(values["selected"]),
-                {_RENAMED.get(key, key): value for key, value in values["provenance"].items()},
-                tuple(values["undecided"]),
-                tuple(values["evenly_spread"]),
-            )
-        except FileNotFoundError:
-            raise LayerprobeError(f"no ranking file at {path}; `layerprobe rank FEATURES.h5` writes one") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise LayerprobeError(
-                f"{path} is not a layerprobe ranking of version {RANKING_VERSION} "
-                f"({type(error).__name__}: {error}); `layerprobe rank FEATURES.h5` writes one"
-            ) from None
-
-
-def _renamed(name: str) -> str:
-    """What a statistic of version 2 is called now.
-
-    Example:
-        >>> _renamed("quality_normalised"), _renamed("probe_accuracy")
-        ('quality-normalised', 'probe')
-    """
-    return _RENAMED.get(name, name.replace("_", "-"))
-
-
-def _number(value: float | None) -> float:
-    """What JSON has null for."""
-    return math.nan if value is None else value

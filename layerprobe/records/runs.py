@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from layerprobe.records.fields import From0, Number, Percent, Positive, Text
+
 if TYPE_CHECKING:
     import torch
 
@@ -24,12 +26,12 @@ class EpochMetrics:
         seconds: wall time of the epoch, its evaluation included.
     """
 
-    epoch: int
-    losses: Mapping[str, float]
-    learning_rate: float
-    test_accuracy: float
-    holdout_accuracy: float | None
-    seconds: float
+    epoch: Positive
+    losses: Mapping[Text, Number]
+    learning_rate: From0
+    test_accuracy: Percent
+    holdout_accuracy: Percent | None
+    seconds: From0
 
 
 @dataclass(frozen=True)

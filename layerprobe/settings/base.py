@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import core_schema
 
 from layerprobe.catalogue import Catalogue
-from layerprobe.errors import LayerprobeError, closest
+from layerprobe.errors import LayerprobeError, closest, must_be, shown
 from layerprobe.plugins import split_file_name
 
 if TYPE_CHECKING:
@@ -151,32 +151,11 @@ def settings_error(error: ValidationError, settings: type[Any]) -> SettingsError
     cause = first_error.get("ctx", {}).get("error")
     if isinstance(cause, RefusedError):
         return SettingsError(_replaced_markers(str(cause), path))
-    what = str(cause) if cause is not None else _must_be(first_error["type"], first_error.get("ctx", {}))
+    what = str(cause) if cause is not None else must_be(first_error["type"], first_error.get("ctx", {}))
     what = what or first_error["msg"].removeprefix("Input should be ")
     comma = ";" if "," in what else ","
-    return SettingsError(f"{_marker(path)} is {what}{comma} not {given!r}" if path else f"{what}{comma} not {given!r}")
-
-
-def _must_be(kind: str, context: Mapping[str, Any]) -> str:
-    """What a value must be, by pydantic's name of the error."""
-    words = {
-        "int_type": "a whole number",
-        "int_parsing": "a whole number",
-        "float_type": "a number",
-        "float_parsing": "a number",
-        "finite_number": "a finite number",
-        "bool_type": "true or false",
-        "string_type": "text",
-        "string_too_short": "not empty",
-        "path_type": "a path",
-        "tuple_type": "a list",
-        "dict_type": "a mapping with keys below it",
-        "model_type": "a mapping with keys below it",
-    }
-    bounds = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    if kind == "literal_error":
-        return f"one of {context['expected'].replace(' or ', ', ')}"
-    return words.get(kind) or next((f"{word} {context[key]}" for key, word in bounds.items() if key in context), "")
+    refused = f"{what}{comma} not {shown(given)}"
+    return SettingsError(f"{_marker(path)} is {refused}" if path else refused)
 
 
 def _path(place: Sequence[int | str], settings: type[Any]) -> tuple[str, ...]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
-
-from pydantic import BeforeValidator, Field
+from typing import Any, TypeVar
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.files import read_yaml
 from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.records import RANKING_FORMAT
-from layerprobe.settings.base import Count, Number, Settings
+from layerprobe.records.parsing import parse
+from layerprobe.records.run_files import INFORMATION, REMEDY, RunInformation
+from layerprobe.settings.base import Settings
 from layerprobe.settings.layer_choice import LayerChoice, Pairs
 from layerprobe.settings.legacy import with_new_keys
 from layerprobe.settings.run import DistillSettings, RunSettings, TrainSettings
@@ -27,58 +27,6 @@ COMMANDS: Mapping[str, type[TrainSettings] | type[DistillSettings]] = {
 _HASH = "weights_sha256"
 _NAMED = ("model", "teacher", "student", "data")
 """Parts that a name may stand for."""
-
-
-def _listed(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-class PreprocessingRecord(Settings):
-    """How images became the input of a run's networks."""
-
-    image_size: Annotated[tuple[Count, Count], BeforeValidator(_listed)]
-    mean: Annotated[tuple[Number, Number, Number], BeforeValidator(_listed)]
-    std: Annotated[tuple[Number, Number, Number], BeforeValidator(_listed)]
-    resize: Count | None = None
-    interpolation: str = "bilinear"
-    source: str = ""
-
-
-class EndingRecord(Settings):
-    """How a student ends that reuses the teacher's classifier: the last map, projected, and the classifier's size."""
-
-    classifier: str
-    last_map: str
-    channels: Count
-    width: Count
-    classes: Count
-    bias: bool
-    signed: bool
-
-
-class Information(Settings):
-    """What a run adds to its configuration: it describes the run, and another run finds it out by itself."""
-
-    preprocessing: PreprocessingRecord | None = None
-    """How images became the input of both networks."""
-    recipe: str | None = None
-    """Optimizer and schedule in a few words."""
-    processes: Count | None = None
-    """How many processes trained together."""
-    batch_statistics: str | None = None
-    """What was done about batch normalization in several processes."""
-    versions: dict[str, str] = Field(default_factory=dict)
-    """Versions of layerprobe and PyTorch."""
-    layers_from: str | None = None
-    """The ranking file or the rule that the layers come from."""
-    pairs: Annotated[tuple[str, ...] | None, BeforeValidator(_listed)] = None
-    """The pairs of a table, STUDENT=TEACHER, by the layers' names."""
-    ending: EndingRecord | None = None
-    """How a student ends that reuses the teacher's classifier."""
-    plugins: dict[str, str] = Field(default_factory=dict)
-    """SHA-256 of the files that plug-ins came from, by the plug-in's name."""
-
-    panel: ClassVar[str] = "Information"
 
 
 def read_values(path: Path, command: str, also: Collection[str] = ()) -> Values:
@@ -123,7 +71,7 @@ def read_run_config(path: Path) -> Values:
     """
     if not path.is_file():
         raise LayerprobeError(f"{path.parent} holds no run: it has no {path.name}; `layerprobe distill` makes one")
-    values = _read(path, "run configuration", "run it again")
+    values = _read(path, "run configuration", REMEDY)
     return complete_config(values, path)
 
 
@@ -173,7 +121,7 @@ def settings_of(
     Raises:
         SettingsError: if a value is missing or not allowed.
     """
-    given = {key: value for key, value in values.items() if key not in ("command", *Information.model_fields)}
+    given = {key: value for key, value in values.items() if key not in ("command", *INFORMATION)}
     return kind.parse({**given, **({"output": output} if output else {}), **others}, recorded)
 
 
@@ -186,15 +134,15 @@ def _read(path: Path, what: str, remedy: str) -> Values:
 
 def _checked(values: Mapping[str, Any], kind: type[RunSettings], path: Path) -> tuple[Values, Values]:
     """The values of a run's settings and those of its information, each of them checked."""
-    about = {key: value for key, value in values.items() if key in Information.model_fields}
+    about = {key: value for key, value in values.items() if key in INFORMATION}
     given = {key: value for key, value in values.items() if key not in ("command", *about)}
+    parse(RunInformation, about, path, REMEDY)
     try:
         given = with_new_keys(given)
         kind.check_given(given, recorded=True)
-        known = Information.parse(about).plain()
     except LayerprobeError as error:
         raise LayerprobeError(f"{path}: {error}") from None
-    return given, {key: known[key] for key in about}
+    return given, about
 
 
 def merge(values: Mapping[str, Any], over: Mapping[str, Any]) -> Values:

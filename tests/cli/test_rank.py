@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from layerprobe.cli.main import app
 from layerprobe.errors import LayerprobeError
 from layerprobe.geometry.catalogue import SCORES
-from layerprobe.records import Ranking
+from layerprobe.ranking.file import load_ranking
 from layerprobe.report.figures.catalogue import FIGURES
 from layerprobe.settings.rank import RankSettings
 
@@ -41,7 +41,7 @@ def test_every_figure_and_statistic_in_one_command(files: tuple[Path, Path], tmp
         assert title in table
     ends = ("pdf", "svg", "png", "csv")
     assert {path.name for path in out.iterdir()} == {f"resnet20.{name}.{end}" for name in FIGURES for end in ends}
-    ranking = Ranking.load(tmp_path / "resnet20.ranking.json")
+    ranking = load_ranking(tmp_path / "resnet20.ranking.json")
     assert ranking.provenance["statistics"] == ["collapse", "dimensions", "logme", "neighbours", "probe"]
     assert len(ranking.evenly_spread) == 2
 
@@ -52,7 +52,7 @@ def test_a_second_time_with_more_statistics_keeps_the_first_ones(files: tuple[Pa
     run("rank", files[0], "--top", 2, "--resamples", 8)
     assert (tmp_path / "resnet20.ranking.json").read_bytes() == first
     assert "NC1" in run("rank", files[0], "--top", 2, "--resamples", 8, "--statistics", "neighbours")
-    statistics = Ranking.load(tmp_path / "resnet20.ranking.json").geometries[0].statistics
+    statistics = load_ranking(tmp_path / "resnet20.ranking.json").geometries[0].statistics
     assert {"nc1", "twonn"} <= statistics.keys()
     for change in (("--top", 3), ("--by", "depth"), ("--level", 0.8), ("--seed", 5), ("--resamples", 0)):
         options = {"--top": 2, "--resamples": 8} | dict([change])
@@ -63,7 +63,7 @@ def test_a_second_time_with_more_statistics_keeps_the_first_ones(files: tuple[Pa
 @pytest.mark.parametrize("by", SCORES)
 def test_distill_takes_the_ranking_of_every_score(by: str, files: tuple[Path, Path], tmp_path: Path) -> None:
     run("rank", files[0], "--top", 2, "--resamples", 8, "--by", by, "--ranking", tmp_path / "r.json")
-    ranking = Ranking.load(tmp_path / "r.json")
+    ranking = load_ranking(tmp_path / "r.json")
     assert ranking.score == by and len(ranking.selected) == 2
     if by == "depth":
         assert ranking.selected == tuple(geometry.layer.name for geometry in ranking.geometries[-2:])

@@ -16,6 +16,7 @@ from layerprobe.data.datasets import open_dataset
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.preprocessing import choose_preprocessing, normalize, to_pixels
 from layerprobe.records import Preprocessing
+from layerprobe.records.parsing import parse
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -79,4 +80,4 @@ def test_normalize_equals_torchvisions_bit_for_bit() -> None:
 
 def test_preprocessing_survives_its_dictionary() -> None:
     value = Preprocessing((16, 24), MEAN, STD, resize=32, interpolation="bicubic", source="a test")
-    assert Preprocessing.from_dict(value.to_dict()) == value
+    assert parse(Preprocessing, value.to_dict(), "f", "") == value

@@ -18,6 +18,7 @@ from layerprobe.records import Layer, StoredLayer
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.model import ModelSettings
+from tests.helpers.feature_files import provenance
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_a_large_matrix_is_packed_and_unpacked(tmp_path: Path) -> None:
     stored = StoredLayer(Layer(3, "a", "block", (7,), 1), (7,))
     labels = np.arange(1100) % 2
     gram = gram_matrix([features], torch.from_numpy(labels), 1100)
-    plan = FilePlan((stored,), "float32", labels, np.arange(1100), None, ("x", "y"), {"population": 1100})
+    plan = FilePlan((stored,), "float32", labels, np.arange(1100), None, ("x", "y"), provenance(population=1100))
     write_grams(tmp_path / "g.h5", plan, [(stored, gram)])
     with GramFile(tmp_path / "g.h5") as grams:
         assert torch.equal(grams.gram(stored).centred, gram.centred.float().double())

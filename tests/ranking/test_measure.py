@@ -25,6 +25,7 @@ from layerprobe.records import Layer, StoredLayer
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.model import ModelSettings
+from tests.helpers.feature_files import provenance
 
 EVERYTHING = Measurements(tuple(FAMILIES), tuple(VIEWS), resamples=8, sizes=(2, 5), seed=3)
 
@@ -175,8 +176,7 @@ def test_degenerate_classes_are_named_and_measured(
 ) -> None:
     features = torch.randn(10, 6, generator=torch.Generator().manual_seed(0))
     stored = StoredLayer(Layer(0, "a", "block", (6,), 1), (6,))
-    provenance = {"population": 10, "model": "m"}
-    plan = FilePlan((stored,), "float32", np.array(labels), np.arange(10), None, ("x", "y", "z"), provenance)
+    plan = FilePlan((stored,), "float32", np.array(labels), np.arange(10), None, ("x", "y", "z"), provenance("m", 10))
     write_grams(tmp_path / "g.h5", plan, [(stored, gram_matrix([features], torch.tensor(labels), 10))])
     with GramFile(tmp_path / "g.h5") as grams:
         wanted = Measurements(tuple(FAMILIES), tuple(VIEWS), resamples=8)

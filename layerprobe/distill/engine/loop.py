@@ -235,25 +235,30 @@ class _Trainer:
         }
 
     def restore(self, saved: Saved) -> None:
-        """Take a state that ``save`` wrote."""
-        state = saved.state
-        self._student.load_state_dict(saved.weights)
-        self._objective.load_state_dict(state["objective"])
-        self._plain_optimizer.load_state_dict(state["optimizer"])
-        self._schedule.load_state_dict(state["schedule"])
-        if self._accelerator.scaler and state["scaler"]:
-            self._accelerator.scaler.load_state_dict(state["scaler"])
-        self.history = read_history(saved)
-        self._resumed_after = [*state["resumed_after"], len(self.history)]
+        """Take a state that ``save`` wrote.
+
+        Raises:
+            LayerprobeError: if it is damaged, or of other networks than these.
+        """
+        checked, state = saved.check(), saved.state
+        try:
+            self._student.load_state_dict(saved.weights)
+            self._objective.load_state_dict(state["objective"])
+            self._plain_optimizer.load_state_dict(state["optimizer"])
+            self._schedule.load_state_dict(state["schedule"])
+            if self._accelerator.scaler and state["scaler"]:
+                self._accelerator.scaler.load_state_dict(state["scaler"])
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split())
+            raise LayerprobeError(
+                f"the checkpoint {saved.path} doesn't fit this run ({reason}); start anew with --overwrite"
+            ) from error
+        self.history = list(checked.history)
+        self._resumed_after = [*checked.resumed_after, len(self.history)]
 
     def _test(self, loader: DataLoader[Batch]) -> float:
         counts = count_correct(self._student, loader, self._images.preprocessing, self._accelerator.device)
         return percent(self._processes.total(counts))
-
-
-def read_history(saved: Saved) -> list[EpochMetrics]:
-    """The metrics of every epoch up to a state."""
-    return [EpochMetrics(**values) for values in saved.state["history"]]
 
 
 def _seed(seed: int, epoch: int, process: int) -> None:

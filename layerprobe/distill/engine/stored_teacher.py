@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,8 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.features.extraction.job import pixel_fingerprint
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.networks import Network
-from layerprobe.records import Layer, Preprocessing
+from layerprobe.records import Layer
+from layerprobe.records.feature_header import FeatureHeader
 
 
 class StoredTeacherFeatures:
@@ -68,13 +69,13 @@ def open_stored(path: Path, teacher: Network, layers: Sequence[Layer], images: P
     """
     file = FeatureFile(path)
     try:
-        for what, theirs, ours in _compared(file.provenance, teacher, images):
+        for what, theirs, ours in _compared(file.header, teacher, images):
             if theirs != ours:
                 raise LayerprobeError(
                     f"{path} was made with another {what} ({theirs}) than this run's ({ours}); extract it anew, or "
                     "leave --teacher-features out"
                 )
-        if pixel_fingerprint(_of_file(file, images)) != file.provenance["pixels_sha256"]:
+        if pixel_fingerprint(_of_file(file, images)) != file.header.pixels_sha256:
             raise LayerprobeError(
                 f"the images of {images.dataset.name} are not those that {path} was made from; extract anew"
             )
@@ -86,17 +87,16 @@ def open_stored(path: Path, teacher: Network, layers: Sequence[Layer], images: P
         raise
 
 
-def _compared(provenance: Mapping[str, Any], teacher: Network, images: Pixels) -> list[tuple[str, object, object]]:
+def _compared(header: FeatureHeader, teacher: Network, images: Pixels) -> list[tuple[str, object, object]]:
     """What must be the same, in the file and in this run."""
-    theirs = Preprocessing.from_dict({**provenance["preprocessing"], "source": ""})
-    ours = Preprocessing.from_dict({**images.preprocessing.to_dict(), "source": ""})
+    theirs, ours = (replace(one, source="").describe() for one in (header.preprocessing, images.preprocessing))
     dataset = images.dataset
     return [
-        ("model", provenance["model"], teacher.name),
-        ("weights hash", provenance["weights_sha256"], teacher.weights_sha256),
-        ("preprocessing", theirs.describe(), ours.describe()),
-        ("split", provenance["split"], dataset.split),
-        ("number of images in the split", provenance["population"], len(dataset)),
+        ("model", header.model, teacher.name),
+        ("weights hash", header.weights_sha256, teacher.weights_sha256),
+        ("preprocessing", theirs, ours),
+        ("split", header.split, dataset.split),
+        ("number of images in the split", header.population, len(dataset)),
     ]
 
 

@@ -14,6 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from layerprobe.errors import FileError
+from layerprobe.files import read_json
+from layerprobe.records.grid_files import ClaimHolder
+from layerprobe.records.parsing import parse
+
 EXPIRES = 600.0
 """Seconds without a sign of life after which a claim is free again."""
 
@@ -80,11 +85,8 @@ class Claims:
 
     def _alive(self, path: Path) -> bool:
         renewed = path.stat().st_mtime
-        try:
-            holder = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            holder = {}  # it is being written at this moment, or its writer died there
-        if renewed == 0 or (holder.get("place") == _place() and not _lives(int(holder["pid"]))):
+        holder = _holder(path)
+        if renewed == 0 or (holder is not None and holder.place == _place() and not _lives(holder.pid)):
             return False
         return self._now() - renewed < self.expires
 
@@ -153,6 +155,14 @@ class Claim:
             raise ClaimLostError(f"another worker has taken {self.name} over")
         self._path.touch()
         self._renewed = time.monotonic()
+
+
+def _holder(path: Path) -> ClaimHolder | None:
+    """Who holds a claim; None where it doesn't say: it is being written at this moment, or its writer died there."""
+    try:
+        return parse(ClaimHolder, read_json(path, "claim", ""), path, "")
+    except FileError:
+        return None
 
 
 def _is_claim(path: Path) -> bool:

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from layerprobe.files import FileError, read_csv
+from layerprobe.errors import FileError
+from layerprobe.files import read_csv
 
 _LONGEST_CELL = 2**30
 _REMEDY = "restore the file"

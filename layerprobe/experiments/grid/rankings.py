@@ -15,7 +15,7 @@ from layerprobe.experiments.resolve_rules import check_ranking, scored_rule, tea
 from layerprobe.files import sha256
 from layerprobe.geometry.catalogue import ALWAYS, SCORES, UNMEASURED
 from layerprobe.networks import AS_BUILT, RANDOM, load_network
-from layerprobe.ranking.file import save_ranking
+from layerprobe.ranking.file import load_ranking, save_ranking
 from layerprobe.ranking.rank import rank_model
 from layerprobe.records import Progress, Ranking, silent
 from layerprobe.settings.run import DistillSettings
@@ -62,7 +62,7 @@ def ranking_of(
                 ranking = rank_model(teacher_sample(plan), statistics=families, resamples=0, progress=progress)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 save_ranking(ranking, file)
-    return Ranking.load(file)
+    return load_ranking(file)
 
 
 def find_ranking(file: Path, folder: Path) -> Path:
@@ -73,7 +73,7 @@ def find_ranking(file: Path, folder: Path) -> Path:
 
 def _named(file: Path, plan: DistillSettings) -> Ranking:
     """A ranking file that the grid names, compared with the teacher as it is loaded."""
-    ranking = Ranking.load(file)
+    ranking = load_ranking(file)
     check_ranking(ranking, plan, str(file))
     teacher = load_network(plan.teacher, plan.data, open_split(plan.data, "train"))
     if teacher.weights not in (RANDOM, AS_BUILT):  # these may be drawn anew

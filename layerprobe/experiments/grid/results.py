@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,13 +12,15 @@ from typing import Any
 import torch
 
 from layerprobe.distill.folder import RESULT, build_run, read_record
-from layerprobe.errors import LayerprobeError
+from layerprobe.errors import FileError, LayerprobeError
 from layerprobe.experiments.grid.cell_settings import differing_settings, other_run, told_values
 from layerprobe.experiments.grid.claims import Claims
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell, load_grid, slug
 from layerprobe.experiments.grid.study import RANKINGS, FinishedCell, read_study
-from layerprobe.files import write_json
+from layerprobe.files import read_json, write_json
 from layerprobe.records import CellResult, GridResults
+from layerprobe.records.grid_files import Failure
+from layerprobe.records.parsing import parse
 from layerprobe.version import __version__
 
 GRID_FILE, CLAIMS, FAILURES = "grid.yaml", "claims", "failures"
@@ -128,11 +129,19 @@ def claim_name(path: str) -> str:
     return path.replace("/", "__")
 
 
+_AGAIN = "the same command tries the cell again"
+
+
 def failure(folder: Path, path: str) -> str:
-    """Why a cell failed when it was last run; empty: it didn't."""
+    """Why a cell failed when it was last run; empty: it didn't. A file that is malformed is a reason, too."""
+    file = _failure_file(folder, path)
     try:
-        return str(json.loads(_failure_file(folder, path).read_text(encoding="utf-8"))["reason"])
-    except FileNotFoundError:
+        return parse(Failure, read_json(file, "failure", _AGAIN), file, _AGAIN).reason
+    except FileError as error:
+        return str(error)
+    except LayerprobeError:
+        if file.exists():
+            raise
         return ""
 
 

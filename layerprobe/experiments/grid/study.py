@@ -17,6 +17,7 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.flat_csv import format_rows, read_rows
 from layerprobe.experiments.grid.grid_file import slug
 from layerprobe.records import Cell, Run
+from layerprobe.records.grid_files import parse_scores
 
 TABLE = "runs.csv"
 RANKINGS = "rankings"
@@ -105,7 +106,7 @@ def _scores(rows: Sequence[Mapping[str, Any]], path: Path) -> Mapping[str, Any] 
         for name, row in layers.items():
             for pair, similar in row.get("cka", {}).items():
                 cka.setdefault(pair, {})[name] = similar
-        return {"scores": scores, "cka": cka, **about}
+        return parse_scores({"scores": scores, "cka": cka, **about}, path, "restore the file")
     except (KeyError, TypeError, AttributeError) as error:
         raise LayerprobeError(f"{path} is damaged ({type(error).__name__}: {error}); restore the file") from None
 

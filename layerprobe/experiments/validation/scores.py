@@ -14,13 +14,14 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.study import read_study
 from layerprobe.experiments.resolve_rules import student_similarity, teacher_sample
 from layerprobe.features.hdf5.gram_file import GramFile
-from layerprobe.files import sha256, write_json
+from layerprobe.files import read_json, sha256, write_json
 from layerprobe.geometry.catalogue import FAMILIES, SCORES, UNMEASURED
 from layerprobe.geometry.measure import own_value
 from layerprobe.plugins import load_function
 from layerprobe.ranking.grams import extract_grams
 from layerprobe.ranking.rank import rank
 from layerprobe.records import Gram, Progress, Similarity, silent
+from layerprobe.records.grid_files import SCORES_REMEDY, parse_scores
 from layerprobe.runtime.devices import resolve_device
 from layerprobe.settings.layer_choice import LayerChoice
 from layerprobe.settings.model import ModelSettings
@@ -187,12 +188,4 @@ def read_scores(folder: Path) -> dict[str, Any] | None:
     path = folder / SCORE_FILE
     if not path.is_file() and (published := read_study(folder).scores) is not None:
         return dict(published)
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {key: found[key] for key in ("scores", "cka", "taught", "provenance")} | {
-            "measured": found.get("measured", {})  # older files don't say it
-        }
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise LayerprobeError(f"{path} is damaged ({type(error).__name__}: {error}); remove it") from None
+    return parse_scores(read_json(path, "scores", SCORES_REMEDY), path) if path.is_file() else None

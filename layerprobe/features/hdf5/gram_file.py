@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cached_property
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import h5py
@@ -11,14 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from layerprobe.features.hdf5.header import DescribedFile, open_described, read_layer
-from layerprobe.features.hdf5.layout import LAYERS, FilePlan, describe, describe_images, layer_attributes, layer_dataset
+from layerprobe.features.hdf5.header import DescribedFile, FileKind
+from layerprobe.features.hdf5.layout import FilePlan, describe, describe_images, layer_attributes, layer_dataset
 from layerprobe.features.hdf5.locks import give_name
 from layerprobe.files import temporary_name
 from layerprobe.records import Gram, StoredLayer
+from layerprobe.records.feature_header import GramLayer
+from layerprobe.records.layers import as_layer
 
 FORMAT = "layerprobe-gram"
 FORMAT_VERSION = 1
+_KIND = FileKind(FORMAT, FORMAT_VERSION, "Gram", "`layerprobe extract --stats-only` writes one")
 
 
 class GramFile(DescribedFile):
@@ -32,20 +34,16 @@ class GramFile(DescribedFile):
     """
 
     def __init__(self, path: Path | str) -> None:
-        remedy = "`layerprobe extract --stats-only` writes one"
-        super().__init__(Path(path), open_described(Path(path), FORMAT, FORMAT_VERSION, "Gram", remedy))
+        super().__init__(Path(path), _KIND)
 
-    @cached_property
-    def layers(self) -> tuple[StoredLayer, ...]:
-        """The layers, in execution order."""
-        return tuple(
-            StoredLayer(
-                layer=read_layer(int(key), group.attrs),
-                shape=tuple(int(size) for size in group.attrs["stored_shape"]),
-                reduction=str(group.attrs["reduction"]),
-            )
-            for key, group in sorted(self._file[LAYERS].items())
-        )
+    def _read_layers(self) -> Iterator[StoredLayer]:
+        rows = self.header.rows
+        for found in self._layer_records(GramLayer):
+            name = layer_dataset(found.index)
+            self._array(f"{name}/centred", (rows * (rows + 1) // 2,), "float32")
+            self._array(f"{name}/mean_products", (rows,), "float64")
+            self._array(f"{name}/squared_norms", (rows,), "float64")
+            yield StoredLayer(as_layer(found), found.stored_shape, found.reduction)
 
     @property
     def fingerprint(self) -> str:
@@ -64,7 +62,7 @@ class GramFile(DescribedFile):
             squared_norms=torch.from_numpy(group["squared_norms"][:]),
             labels=labels,
             dimension=stored.dimension,
-            population=int(self._file.attrs["population"]),
+            population=self.header.population,
         )
 
 

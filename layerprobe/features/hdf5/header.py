@@ -1,9 +1,12 @@
-"""What feature files and Gram files say about themselves: labels, images, classes and provenance."""
+"""What feature files and Gram files say about themselves: labels, images, classes, layers and provenance."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -14,22 +17,70 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from layerprobe.errors import LayerprobeError
-from layerprobe.features.hdf5.layout import CLASSES, INDEX, JSON_ATTRIBUTES, LABEL, LAYERS, PATH
-from layerprobe.records import Layer
+from layerprobe.errors import FileError, LayerprobeError, shown
+from layerprobe.features.hdf5.layout import CLASSES, INDEX, JSON_ATTRIBUTES, LABEL, LAYERS, PATH, layer_dataset
+from layerprobe.records import StoredLayer
+from layerprobe.records.feature_header import REMEDY, FeatureHeader, FeatureLayer, parse_feature_header
+from layerprobe.records.parsing import parse
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 """What an HDF5 file begins with."""
 
+TEXT = "text"
+"""Stands for the type of data sets of texts."""
+
 Opened = TypeVar("Opened", bound="DescribedFile")
+LayerRecord = TypeVar("LayerRecord", bound=FeatureLayer)
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """A kind of file of ours.
+
+    Attributes:
+        format: its attribute ``format``.
+        version: its attribute ``format_version``.
+        what: what it is called in messages.
+        remedy: what to do where a file isn't one.
+    """
+
+    format: str
+    version: int
+    what: str
+    remedy: str
 
 
 class DescribedFile:
-    """An open HDF5 file with labels and provenance."""
+    """An open HDF5 file with labels, layers and provenance. Its header is checked when it is opened.
 
-    def __init__(self, path: Path, file: h5py.File) -> None:
+    Args:
+        path: the file.
+        kind: what it must be.
+
+    Attributes:
+        path: the file.
+        provenance: the file's attributes as plain values: model, weights, data, preprocessing, sample, versions.
+
+    Raises:
+        LayerprobeError: if it isn't there, or isn't a whole file of this kind.
+    """
+
+    layers: tuple[StoredLayer, ...]
+    """The stored layers, in execution order."""
+
+    def __init__(self, path: Path, kind: FileKind) -> None:
         self.path = path
-        self._file = file
+        self._file = open_described(path, kind)
+        try:
+            self.provenance = _plain_attributes(self._file, str(path))
+            self.header: FeatureHeader = parse_feature_header(self.provenance, path)
+            for name in JSON_ATTRIBUTES:
+                self.provenance[name] = json.loads(self.provenance[name])
+            self._check_images()
+            self.layers = tuple(self._read_layers())
+        except BaseException:
+            self._file.close()
+            raise
 
     @property
     def labels(self) -> Tensor:
@@ -44,27 +95,95 @@ class DescribedFile:
     @property
     def image_paths(self) -> tuple[str, ...] | None:
         """Path of every image below the data set's folder; None where the data set has no files."""
-        return tuple(self._file[PATH].asstr()[:]) if PATH in self._file else None
+        return self._texts(PATH) if PATH in self._file else None
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names; a label is a position in this tuple."""
-        return tuple(self._file[CLASSES].asstr()[:])
+        return self._texts(CLASSES)
 
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """The file's attributes as plain values: model, weights, data, preprocessing, sample, versions."""
-        values = {key: value.item() if hasattr(value, "item") else value for key, value in self._file.attrs.items()}
-        return {key: json.loads(value) if key in JSON_ATTRIBUTES else value for key, value in values.items()}
+    def _check_images(self) -> None:
+        """Refuse a file without labels and images of the right number, or with a label of no class."""
+        rows = (self.header.rows,)
+        for name in (LABEL, INDEX):
+            self._array(name, rows, "int64")
+        if PATH in self._file:
+            self._array(PATH, rows, TEXT)
+        count = len(self._array(CLASSES, (None,), TEXT))
+        with self._reading(LABEL):
+            lowest, highest = (int(label) for label in torch.aminmax(self.labels))
+        if lowest < 0 or highest >= count:
+            wrong = lowest if lowest < 0 else highest
+            raise self._malformed(f"{LABEL} has a label {wrong}, and there are {count} classes")
+
+    def _read_layers(self) -> Iterator[StoredLayer]:
+        """The layers, with what the file holds of each checked."""
+        raise NotImplementedError
+
+    def _layer_records(self, kind: type[LayerRecord]) -> Iterator[LayerRecord]:
+        """What the file says of its layers, in execution order."""
+        with self._reading(LAYERS):
+            keys = sorted(self._file[LAYERS])
+        known: set[str] = set()
+        for key in keys:
+            if not key.isdecimal() or layer_dataset(int(key)) != f"{LAYERS}/{key}":
+                raise self._malformed(f"{LAYERS} has {key!r}, which is no index of six digits")
+            where = f"{self.path}, {LAYERS}/{key}"
+            with self._reading(f"{LAYERS}/{key}"):
+                values = _plain_attributes(self._file[f"{LAYERS}/{key}"], where)
+            found = parse(kind, {**values, "index": int(key)}, where, REMEDY)
+            if found.name in known:
+                raise self._malformed(f"{LAYERS} has two layers {found.name!r}")
+            known.add(found.name)
+            yield found
+        if not keys:
+            raise self._malformed(f"{LAYERS} is empty")
+
+    def _array(self, name: str, shape: tuple[int | None, ...], dtype: str, more: bool = False) -> h5py.Dataset:
+        """A data set, made sure to be there.
+
+        Args:
+            name: of it.
+            shape: that it must have; None: any size.
+            dtype: that it must have, or ``TEXT``.
+            more: whether any further axes may follow.
+        """
+        with self._reading(name):
+            found = self._file.get(name)
+            if not isinstance(found, h5py.Dataset):
+                raise self._malformed(f"it has no data set {name}")
+            sizes = found.shape[: len(shape)] if more else found.shape
+            fits = len(sizes) == len(shape) and all(
+                wanted in (None, size) for wanted, size in zip(shape, sizes, strict=True)
+            )
+            kind = TEXT if h5py.check_string_dtype(found.dtype) else str(found.dtype)
+            if not fits or kind != dtype:
+                there = f"{kind} {_spelled(found.shape)}"
+                raise self._malformed(f"{name} must be {dtype} {_spelled(shape, more)}, not {there}")
+        return found
+
+    def _texts(self, name: str) -> tuple[str, ...]:
+        with self._reading(name):
+            return tuple(self._file[name].asstr()[:])
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        """Have whatever HDF5 raises over a damaged file raised as one line."""
+        try:
+            yield
+        except LayerprobeError:
+            raise
+        except (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, MemoryError) as error:
+            raise self._malformed(f"{name} can't be read ({_one_line(error)})") from None
+
+    def _malformed(self, what: str) -> FileError:
+        return FileError(f"{self.path} is damaged: {what}; {REMEDY}")
 
     def _fingerprint(self, *arrays: npt.NDArray[Any]) -> str:
         """SHA-256 of labels, what layers there are, the split's size, and these arrays."""
         digest = hashlib.sha256()
-        layers = [
-            (key, str(item.attrs["name"]), item.attrs["shape"].tolist())
-            for key, item in sorted(self._file[LAYERS].items())
-        ]
-        digest.update(repr((int(self._file.attrs["population"]), layers)).encode())
+        layers = [(f"{one.layer.index:06d}", one.layer.name, list(one.layer.shape)) for one in self.layers]
+        digest.update(repr((self.header.population, layers)).encode())
         for array in (self._file[LABEL][:], *arrays):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
@@ -82,38 +201,41 @@ class DescribedFile:
         self.close()
 
 
-def open_described(path: Path, format: str, version: int, what: str, remedy: str) -> h5py.File:
+def open_described(path: Path, kind: FileKind) -> h5py.File:
     """Open a file of ours to read.
 
     Args:
         path: the file.
-        format: what its attribute ``format`` must be.
-        version: what its attribute ``format_version`` must be.
-        what: the kind of file, for messages.
-        remedy: what to do where it isn't one.
+        kind: what it must be.
 
     Raises:
         LayerprobeError: if it isn't there, isn't HDF5, or is another kind of file.
     """
     if not path.is_file():
-        raise LayerprobeError(f"no {what} file at {path}; {remedy}")
+        raise LayerprobeError(f"no {kind.what} file at {path}; {kind.remedy}")
     try:
         # Without a lock: network file systems often have none, and a file that is being written can be looked at.
         file = h5py.File(path, "r", locking=False)
     except PermissionError:
         raise
-    except OSError:
+    except (OSError, RuntimeError, ValueError):
         with path.open("rb") as raw:
             cut_off = raw.read(len(_SIGNATURE)) == _SIGNATURE
         state = "is cut off or damaged" if cut_off else "is not an HDF5 file"
-        raise LayerprobeError(f"{path} {state}; {remedy}") from None
-    found = file.attrs.get("format"), file.attrs.get("format_version")
-    if found == (format, version):
+        raise LayerprobeError(f"{path} {state}; {kind.remedy}") from None
+    try:
+        found = tuple(_plain(file.attrs.get(name)) for name in ("format", "format_version"))
+    except (OSError, RuntimeError, ValueError, TypeError):
+        found = (None, None)
+    if found[0] == kind.format and found[1] == kind.version:
         return file
     file.close()
-    if found[0] != format:
-        raise LayerprobeError(f"{path} is an HDF5 file, but not a layerprobe {what} file; {remedy}")
-    raise LayerprobeError(f"{path} has format version {found[1]}, this layerprobe reads {version}; {remedy}")
+    if found[0] != kind.format:
+        said = f"its attribute format is {shown(found[0])}"
+        raise LayerprobeError(f"{path} is an HDF5 file, but not a layerprobe {kind.what} file ({said}); {kind.remedy}")
+    raise LayerprobeError(
+        f"{path} has format version {shown(found[1])}, this layerprobe reads {kind.version}; {kind.remedy}"
+    )
 
 
 def file_format(path: Path) -> str | None:
@@ -122,16 +244,27 @@ def file_format(path: Path) -> str | None:
         with h5py.File(path, "r", locking=False) as file:
             found = file.attrs.get("format")
             return found if isinstance(found, str) else None
-    except OSError:
+    except (OSError, RuntimeError, ValueError, TypeError):
         return None
 
 
-def read_layer(index: int, attributes: h5py.AttributeManager) -> Layer:
-    """A layer from the attributes of its data set."""
-    return Layer(
-        index=index,
-        name=str(attributes["name"]),
-        kind=str(attributes["kind"]),
-        shape=tuple(int(size) for size in attributes["shape"]),
-        parameters=int(attributes["parameters"]),
-    )
+def _plain_attributes(thing: h5py.File | h5py.Group | h5py.Dataset, where: str) -> dict[str, Any]:
+    """Attributes as plain values, whatever they are."""
+    try:
+        values: Mapping[str, Any] = dict(thing.attrs.items())
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError) as error:
+        raise FileError(f"{where} is damaged: its attributes can't be read ({_one_line(error)}); {REMEDY}") from None
+    return {key: _plain(value) for key, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
+
+
+def _spelled(shape: tuple[int | None, ...], more: bool = False) -> str:
+    sizes = ["any" if size is None else str(size) for size in shape]
+    return f"({', '.join(sizes + ['...'] * more)})"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 
 import h5py
@@ -15,17 +14,20 @@ from torch import Tensor
 
 from layerprobe.errors import LayerprobeError, closest
 from layerprobe.features.hdf5.checksums import row_checksums
-from layerprobe.features.hdf5.header import DescribedFile, open_described, read_layer
+from layerprobe.features.hdf5.header import DescribedFile, FileKind
 from layerprobe.features.hdf5.layout import (
     CHECKSUM,
     COMPLETE,
     FORMAT,
     FORMAT_VERSION,
-    LAYERS,
     WRITTEN,
     layer_dataset,
 )
 from layerprobe.records import Progress, StoredLayer, silent
+from layerprobe.records.feature_header import FeatureLayer
+from layerprobe.records.layers import as_layer
+
+_KIND = FileKind(FORMAT, FORMAT_VERSION, "feature", "`layerprobe extract` writes one")
 
 
 class FeatureFile(DescribedFile):
@@ -42,19 +44,37 @@ class FeatureFile(DescribedFile):
     """
 
     def __init__(self, path: Path | str, unfinished: bool = False) -> None:
-        super().__init__(Path(path), _open(Path(path), unfinished))
+        super().__init__(Path(path), _KIND)
+        try:
+            self._check_rows(unfinished)
+        except BaseException:
+            self.close()
+            raise
 
-    @cached_property
-    def layers(self) -> tuple[StoredLayer, ...]:
-        """The stored layers, in execution order."""
-        return tuple(
-            StoredLayer(
-                layer=read_layer(int(key), dataset.attrs),
-                shape=tuple(dataset.shape[1:]),
-                reduction=str(dataset.attrs["reduction"]),
+    def _read_layers(self) -> Iterator[StoredLayer]:
+        rows, dtype = self.header.rows, self.header.dtype
+        for found in self._layer_records(FeatureLayer):
+            name = layer_dataset(found.index)
+            shape = self._array(name, (rows,), dtype, more=True).shape[1:]
+            if not found.reduction and shape != found.shape:
+                raise self._malformed(f"{name} holds {shape} of an image, and its attribute shape says {found.shape}")
+            yield StoredLayer(as_layer(found), shape, found.reduction)
+
+    def _check_rows(self, unfinished: bool) -> None:
+        """Refuse a file that doesn't say which rows it has; and one that lacks some, unless it may."""
+        rows = self.header.rows
+        self._array(WRITTEN, (rows,), "uint8")
+        self._array(CHECKSUM, (rows, len(self.layers)), "uint32")
+        self._array(COMPLETE, (1,), "uint8")
+        with self._reading(WRITTEN):
+            done = int(self.written.sum())
+        if self.complete and done < rows:
+            raise self._malformed(f"it is marked as complete, and {rows - done} of {rows} rows are not there")
+        if not (self.complete or unfinished):
+            raise LayerprobeError(
+                f"{self.path} is unfinished: {done} of {rows} rows; the same `layerprobe extract` command "
+                f"{what_follows(done, rows)}"
             )
-            for key, dataset in sorted(self._file[LAYERS].items())
-        )
 
     @property
     def complete(self) -> bool:
@@ -158,17 +178,6 @@ class FeatureFile(DescribedFile):
 
     def _dataset(self, layer: int | str) -> h5py.Dataset:
         return self._file[layer_dataset(self.layer(layer).layer.index)]
-
-
-def _open(path: Path, unfinished: bool) -> h5py.File:
-    file = open_described(path, FORMAT, FORMAT_VERSION, "feature", "`layerprobe extract` writes one")
-    if unfinished or file[COMPLETE][0]:
-        return file
-    done, rows = int(np.count_nonzero(file[WRITTEN][:])), file.attrs["rows"]
-    file.close()
-    raise LayerprobeError(
-        f"{path} is unfinished: {done} of {rows} rows; the same `layerprobe extract` command {what_follows(done, rows)}"
-    )
 
 
 def what_follows(done: int, rows: int) -> str:

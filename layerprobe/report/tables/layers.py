@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.records import Layer, Preprocessing, StoredLayer
+from layerprobe.records.parsing import parse
 from layerprobe.report.tables.table import Column, Table
 
 LAYER_COLUMNS = (
@@ -90,7 +91,7 @@ def _verdict(damaged: Mapping[str, int]) -> str:
 
 
 def _describe_source(source: Mapping[str, Any]) -> tuple[str, ...]:
-    preprocessing = Preprocessing.from_dict(source["preprocessing"]).describe()
+    preprocessing = parse(Preprocessing, source["preprocessing"], "preprocessing", "extract it again").describe()
     versions = f"layerprobe {source['layerprobe_version']}, torch {source['torch_version']}"
     return (
         f"model: {source['model']}, weights: {source['weights']} (SHA-256 {source['weights_sha256'][:12]}...)",

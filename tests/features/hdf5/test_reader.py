@@ -20,13 +20,14 @@ from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.features.hdf5.writer import FeatureFileWriter
 from layerprobe.ranking.grams import gram_of
 from layerprobe.records import Layer, StoredLayer
+from tests.helpers.feature_files import provenance
 
 LAYERS = (
     StoredLayer(Layer(0, "relu", "activation", (3, 5, 7), 10), (3, 5, 7)),
     StoredLayer(Layer(4, "fc.input", "feature", (6,), 20), (6,)),
     StoredLayer(Layer(5, "big", "block", (3, 50, 70), 30), (3, 5, 7), "avg:5x7"),
 )
-PROVENANCE = {"model": "net", "population": 100, "sample": {"how": "every image"}, "preprocessing": {"std": [1.0]}}
+PROVENANCE = provenance()
 
 
 def plan(dtype: str = "float32", paths: bool = True) -> FilePlan:

@@ -1,0 +1,43 @@
+"""What the header of a weights file says about the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Json
+
+from layerprobe.records.fields import Text
+from layerprobe.records.parsing import parse
+from layerprobe.records.preprocessing import Preprocessing
+
+PREPROCESSING, CLASSES = "preprocessing", "classes"
+"""Keys of what layerprobe writes into the header, each as JSON."""
+_REMEDY = "write the weights anew, or save them without this entry of the header"
+
+
+@dataclass(frozen=True)
+class WeightsHeader:
+    """What the header of a weights file says, where layerprobe wrote it; of other files it may say nothing.
+
+    Attributes:
+        preprocessing: how images became the network's input.
+        classes: names of the classes that it was trained on.
+    """
+
+    preprocessing: Json[Preprocessing] | None = None
+    classes: Json[tuple[Text, ...]] | None = None
+
+
+def parse_weights_header(metadata: Mapping[str, str], path: Path) -> WeightsHeader:
+    """The header of a weights file.
+
+    Args:
+        metadata: text by key.
+        path: of the file, for messages.
+
+    Raises:
+        FileError: if what stands under a key of ours is not what it must be.
+    """
+    return parse(WeightsHeader, metadata, path, _REMEDY)
