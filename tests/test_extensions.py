@@ -231,7 +231,7 @@ def test_a_rule_of_ones_own(own: Path, tmp_path: Path) -> None:
 
 def _distillation(rule: str, folder: Path) -> tuple[object, ...]:
     return (
-        "distill", "--teacher", "cifar:resnet20", "--weights", "random", "--student", "cifar:resnet20",
+        "distill", "--teacher", "cifar:resnet20", "--teacher-weights", "random", "--student", "cifar:resnet20",
         "--data", "digits", "--layers", rule, "--output", folder, "--epochs", 1, "--batch-size", 20,
         "--train-samples", 40, "--test-samples", 20, "--device", "cpu",
     )  # fmt: skip

@@ -14,14 +14,14 @@ from typer.testing import CliRunner, Result
 from layerprobe import load_student
 from layerprobe.cli.main import app
 from layerprobe.distill.folder import read_run
-from layerprobe.distill.students import read_information
+from layerprobe.distill.students import read_description
 from layerprobe.experiments.grid.results import read_grid
 from layerprobe.experiments.validation.results import read_validation
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.files import null_for_nan
 from layerprobe.models.weights import hash_weights
-from layerprobe.ranking.file import load_ranking
+from layerprobe.ranking.file import load_ranking, save_ranking
 from layerprobe.ranking.rank import rank
 
 ARCHIVE = Path(__file__).parent / "data_0_1_0" / "written.tar.xz"
@@ -70,12 +70,19 @@ def test_feature_files_and_gram_files(here: Path) -> None:
 
 def test_rankings_are_read_and_found_again(here: Path) -> None:
     for features, options in (
-        ("features", {"top": 2, "resamples": 20, "families": ("collapse",)}),
+        ("features", {"top": 2, "resamples": 20, "statistics": ("collapse",)}),
         ("grams", {"top": 1, "by": "logme", "resamples": 0}),
     ):
         path = Path(f"{features}.ranking.json")
         ranking = load_ranking(path)
-        assert null_for_nan(ranking.to_dict()) == json.loads(path.read_text())
+        stored = json.loads(path.read_text())
+        for one, told in zip(ranking.geometries, stored["layers"], strict=True):
+            assert null_for_nan(list(one.statistics.values())) == list(told["statistics"].values())
+            assert [vars(interval) for interval in one.intervals.values()] == list(told["intervals"].values())
+            assert one.layer.to_dict() == {key: told[key] for key in one.layer.to_dict()}
+        assert list(ranking.selected) == stored["selected"]
+        save_ranking(ranking, Path("again.json"))
+        assert load_ranking(Path("again.json")) == ranking
         with (FeatureFile if features == "features" else GramFile)(f"{features}.h5") as source:
             again = rank(source, **options)
         assert (again.selected, again.undecided, again.evenly_spread) == (
@@ -93,7 +100,7 @@ def test_a_cache_is_read_or_computed_again_with_a_word(here: Path) -> None:
     said = run("rank", "features.h5", *options).stderr
     assert "features.statistics.npz holds results of other features or another version: computed again" in said
     after = json.loads(Path("features.ranking.json").read_text())
-    assert (after["selected"], after["provenance"]) == (before["selected"], before["provenance"])
+    assert after["selected"] == before["selected"] and after["provenance"]["created"] == before["provenance"]["created"]
     assert "computed again" not in run("rank", "features.h5", *options).stderr
 
 
@@ -115,7 +122,7 @@ def test_weights_carry_what_they_were_trained_with(here: Path) -> None:
     """A student's configuration names its teacher's weights by their hash."""
     config = read_run(Path("student")).config
     assert hash_weights(load_student("teacher")) == config["teacher"]["weights_sha256"]
-    assert read_information(Path("teacher")).preprocessing.mean == (0.2873,) * 3
+    assert read_description(Path("teacher"))[1].preprocessing.mean == (0.2873,) * 3
 
 
 def test_rankings_and_features_are_distilled_from(here: Path) -> None:

@@ -20,7 +20,7 @@ import yaml
 
 from layerprobe.distill.engine.checkpoints import Checkpoints
 from layerprobe.distill.folder import read_run
-from layerprobe.distill.students import read_information
+from layerprobe.distill.students import read_description
 from layerprobe.experiments.grid.claims import Claims
 from layerprobe.experiments.grid.results import failure
 from layerprobe.experiments.validation.scores import read_scores
@@ -93,7 +93,7 @@ KINDS = {
         optional=r"teacher_accuracy|wall_seconds|peak_memory_bytes|environment\.versions\.\w+",
     ),
     "configuration of a run": Kind(
-        "simkd/config.yaml", lambda folder: (read_information(folder / "simkd"), read_run(folder / "simkd")),
+        "simkd/config.yaml", lambda folder: (read_description(folder / "simkd"), read_run(folder / "simkd")),
         encode=lambda values: yaml.safe_dump(values, allow_unicode=True), decode=yaml.safe_load,
         free=r"(teacher|training|data|student|alignment)(\..*)?|teacher_layers.*|student_layers.*|teacher_features",
         optional=r"method|ending|versions\.\w+|preprocessing\.(resize|interpolation|source)",
@@ -157,7 +157,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "features.ranking.json": lambda folder: load_ranking(folder / "features.ranking.json"),
     "student/result.json": lambda folder: read_run(folder / "student"),
     "student/metrics.csv": lambda folder: read_run(folder / "student"),
-    "student/config.yaml": lambda folder: read_information(folder / "student"),
+    "student/config.yaml": lambda folder: read_description(folder / "student"),
     "validation/scores.json": lambda folder: read_scores(folder / "validation"),
     "features.h5": lambda folder: FeatureFile(folder / "features.h5"),
     "grams.h5": lambda folder: GramFile(folder / "grams.h5"),

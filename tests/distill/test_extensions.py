@@ -39,7 +39,7 @@ def run(*arguments: object, code: int = 0) -> str:
 
 def distillation(folder: Path, *options: object) -> tuple[object, ...]:
     return (
-        "distill", "--teacher", "cifar:resnet20", "--weights", "random", "--student", "cifar:resnet20",
+        "distill", "--teacher", "cifar:resnet20", "--teacher-weights", "random", "--student", "cifar:resnet20",
         "--data", "digits", "--output", folder, "--epochs", 1, "--batch-size", 20, "--train-samples", 40,
         "--test-samples", 20, "--device", "cpu", "--quiet", *options,
     )  # fmt: skip

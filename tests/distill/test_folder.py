@@ -32,7 +32,7 @@ def test_unfinished_and_damaged_runs(small: DistillSettings, tmp_path: Path) -> 
     run = distill_student(small)
     text = (run.folder / "result.json").read_text()
     (run.folder / "result.json").write_text(text[:-20])
-    with pytest.raises(LayerprobeError, match=r"run is damaged \(JSONDecodeError: .*\); run it again"):
+    with pytest.raises(LayerprobeError, match=r"run/result.json is not JSON \(.*\); run it again"):
         read_run(run.folder)
     (run.folder / "result.json").unlink()
     with pytest.raises(LayerprobeError, match=r"run is no finished run: it has no result.json; .*--resume finishes it"):

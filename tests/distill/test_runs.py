@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -143,7 +144,9 @@ def test_a_ranking_of_another_teacher_is_mentioned(
     config: DistillSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     layers = discover_layers(nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(192, 2)), (8, 8))
-    ranking = Ranking((LayerGeometry(layers[0], {}),), "quality", ("layer1.1",), {"model": "other"})
+    ranking = Ranking(
+        (LayerGeometry(replace(layers[0], name="layer1.1"), {}),), "quality", ("layer1.1",), {"model": "other"}
+    )
     save_ranking(ranking, tmp_path / "r.json")
     distill_student(config.replaced(layers=str(tmp_path / "r.json")))
     assert "ranks other; the teacher is cifar:resnet20" in caplog.text

@@ -135,10 +135,10 @@ def test_another_files_weights_are_refused(small: DistillSettings, tmp_path: Pat
             "training.learning_rate is called training.lr now, and both are given",
         ),
         ({"teacher_layers": 5}, "layers: layers are a list of names and indices, .*; not 5"),
-        ({"preprocessing": {"image_size": 32}}, "preprocessing.image_size is a list, not 32"),
-        ({"preprocessing": 3}, "preprocessing is a mapping with keys below it"),
-        ({"versions": ["0.1.0"]}, "versions is a mapping with keys below it, not"),
-        ({"processes": 0}, "processes is at least 1, not 0"),
+        ({"preprocessing": {"image_size": 32}}, "preprocessing.image_size must be a list, not 32"),
+        ({"preprocessing": 3}, "preprocessing must be a mapping with keys below it"),
+        ({"versions": ["0.1.0"]}, "versions must be a mapping with keys below it, not"),
+        ({"processes": 0}, "processes must be at least 1, not 0"),
     ],
 )
 def test_a_malformed_value_is_named_with_its_file(change: dict[str, Any], message: str, tmp_path: Path) -> None:
