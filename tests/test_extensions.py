@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import CliRunner
 
-from layerprobe.cli.main import app
 from layerprobe.geometry.catalogue import STATISTICS, Statistic
 from layerprobe.ranking.catalogue import RULES, Rule
 from layerprobe.ranking.problem import SelectionProblem
@@ -21,14 +19,9 @@ from layerprobe.records import Gram, Ranking
 from layerprobe.report.figures.catalogue import FIGURES, Figure
 from layerprobe.report.figures.style import Drawing, new_figure
 from layerprobe.report.tables.table import data_table
+from tests.helpers.commands import run
 
 HERE = "tests.test_extensions"
-
-
-def run(*arguments: object, code: int = 0) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result.stdout if code == 0 else result.stderr
 
 
 def rows(*arguments: object) -> list[dict[str, str]]:

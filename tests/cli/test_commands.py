@@ -8,20 +8,15 @@ from pathlib import Path
 
 import h5py
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from layerprobe.cli.main import COMMANDS, app, load_command
 from layerprobe.distill.methods.catalogue import METHODS
 from layerprobe.report.tables.table import TABLE_FORMATS
 from layerprobe.settings.describe import describe
+from tests.helpers.commands import invoke
 
 ROOT = Path(__file__).parents[2]
-
-
-def invoke(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result
 
 
 def refused(*arguments: object) -> str:

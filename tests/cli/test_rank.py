@@ -14,12 +14,7 @@ from layerprobe.geometry.catalogue import SCORES
 from layerprobe.ranking.file import load_ranking
 from layerprobe.report.figures.catalogue import FIGURES
 from layerprobe.settings.rank import RankSettings
-
-
-def run(*arguments: object, code: int = 0) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result.stdout if code == 0 else result.stderr
+from tests.helpers.commands import run
 
 
 @pytest.fixture

@@ -13,10 +13,8 @@ import pytest
 import torch
 import yaml
 from torch import Tensor, nn
-from typer.testing import CliRunner
 
 from layerprobe.catalogue import Catalogue, Entry
-from layerprobe.cli.main import app
 from layerprobe.data.catalogue import AUGMENTATIONS
 from layerprobe.distill.alignments.catalogue import ALIGNMENTS, PROJECTORS, Alignment
 from layerprobe.distill.batches import FeatureBatch, LogitBatch
@@ -26,15 +24,10 @@ from layerprobe.distill.methods.catalogue import FEATURES, LABELS, LAYERS, METHO
 from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.objectives import FeatureObjective, LogitObjective
 from layerprobe.distill.spatial import AlignedPair, SpatialAligner, channels
+from tests.helpers.commands import run
 
 HERE = "tests.distill.test_extensions"
 ROOT = Path(__file__).parents[2]
-
-
-def run(*arguments: object, code: int = 0) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result.stdout if code == 0 else result.stderr
 
 
 def distillation(folder: Path, *options: object) -> tuple[object, ...]:

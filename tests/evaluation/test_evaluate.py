@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner, Result
 
-from layerprobe.cli.main import app
 from layerprobe.data.datasets import open_dataset
 from layerprobe.distill.run import distill_student
 from layerprobe.distill.students import load_student, snippet
@@ -19,12 +17,7 @@ from layerprobe.evaluation.evaluate import evaluate
 from layerprobe.records import Run
 from layerprobe.settings.evaluate import EvaluateSettings
 from layerprobe.settings.run import DistillSettings
-
-
-def invoke(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result
+from tests.helpers.commands import invoke
 
 
 def pixels_and_labels(run: Run) -> tuple[torch.Tensor, np.ndarray]:

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
 
-from layerprobe.cli.main import app, load_command
+from layerprobe.cli.main import load_command
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
 from layerprobe.records import Run
@@ -24,12 +23,7 @@ from layerprobe.settings.describe import describe
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.recipe import TrainingSettings
 from layerprobe.settings.run import DistillSettings, TrainSettings
-
-
-def invoke(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result
+from tests.helpers.commands import invoke
 
 
 def settings(run: Path) -> dict[str, Any]:
