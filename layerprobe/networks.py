@@ -18,6 +18,7 @@ from layerprobe.models.weights import Weights, hash_weights, head_classes, load_
 from layerprobe.models.zoo import build_model, model_input
 from layerprobe.records import Layer, Preprocessing
 from layerprobe.records.weights_header import parse_weights_header
+from layerprobe.settings.base import SettingsError
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.model import ModelSettings
 
@@ -88,9 +89,9 @@ def load_network(spec: ModelSettings, data: DataSettings, dataset: ImageDataset,
     module.eval()
     digest = hash_weights(module)
     if spec.weights_sha256 not in (None, digest) and source not in (RANDOM, AS_BUILT):
-        raise LayerprobeError(
+        raise SettingsError(
             f"the weights of {spec.name} are not those of the configuration: {source} has SHA-256 {digest[:12]}, not "
-            f"{str(spec.weights_sha256)[:12]}; name the right file with --weights, or remove weights_sha256"
+            f"{str(spec.weights_sha256)[:12]}; name the right file with <weights>, or remove weights_sha256"
         )
     return Network(
         name=spec.name,
@@ -140,9 +141,9 @@ def _weights_source(spec: ModelSettings) -> str:
     if spec.name.startswith(("timm:", "torchvision:")):
         return PRETRAINED
     if spec.name.startswith("cifar:"):
-        raise LayerprobeError(
-            f"{spec.name} comes without weights: give --weights FILE (`layerprobe train` makes one), "
-            "or --weights random for an untrained network"
+        raise SettingsError(
+            f"{spec.name} comes without weights: give <weights> FILE (`layerprobe train` makes one), "
+            "or <weights> random for an untrained network"
         )
     return AS_BUILT
 

@@ -30,6 +30,7 @@ from layerprobe.files import (
 from layerprobe.models.weights import save_weights
 from layerprobe.records import EpochMetrics, Run
 from layerprobe.records.run_files import REMEDY, check_result, parse_metrics, parse_result, read_cell
+from layerprobe.settings.base import SettingsError
 from layerprobe.settings.configuration import complete_config, differences, read_run_config, recorded_settings
 from layerprobe.settings.run import DistillSettings, TrainSettings
 
@@ -72,15 +73,15 @@ class RunFolder:
     def __init__(self, path: Path, overwrite: bool = False, resume: bool = False) -> None:
         self.path = path
         if path.exists() and not path.is_dir():
-            raise LayerprobeError(f"{path} is a file; --output names the run folder to make")
+            raise SettingsError(f"{path} is a file; <output> names the run folder to make")
         filled = path.is_dir() and any(not is_temporary(file) for file in path.iterdir())
         if filled and not overwrite and not resume:
-            raise LayerprobeError(
-                f"{path} exists and is not empty; --overwrite replaces the run in it, --resume goes on with it"
+            raise SettingsError(
+                f"{path} exists and is not empty; <overwrite> replaces the run in it, <resume> goes on with it"
             )
         if filled and resume and not (path / CONFIG).is_file():
-            raise LayerprobeError(
-                f"{path} holds no run: it has no {CONFIG}; name the run's folder, or leave --resume out"
+            raise SettingsError(
+                f"{path} holds no run: it has no {CONFIG}; name the run's folder, or leave <resume> out"
             )
         self.goes_on = filled and resume
 
@@ -114,9 +115,9 @@ class RunFolder:
             LayerprobeError: if the run has others.
         """
         if found := differing_settings(settings, recorded_settings(self.path / CONFIG)):
-            raise LayerprobeError(
-                f"{self.path} holds a finished run with {'; '.join(found)}; another run takes another --output, or "
-                "--overwrite in place of --resume"
+            raise SettingsError(
+                f"{self.path} holds a finished run with {'; '.join(found)}; another run takes another <output>, or "
+                "<overwrite> in place of <resume>"
             )
 
     def check_plugins(self, settings: DistillSettings | TrainSettings) -> None:

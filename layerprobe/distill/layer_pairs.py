@@ -15,6 +15,7 @@ from layerprobe.layers.selection import even_layers, find_layers
 from layerprobe.networks import Network
 from layerprobe.records import Layer
 from layerprobe.records.ranking_file import REMEDY, WHAT, parse_ranking
+from layerprobe.settings.base import SettingsError
 from layerprobe.settings.layer_choice import EVEN, LayerChoice, Pairs
 from layerprobe.settings.run import DistillSettings
 
@@ -85,8 +86,8 @@ def choose_student_layers(network: Network, wanted: LayerChoice | None, count: i
         return _paper_or_even(network, STUDENTS, count)
     chosen = find_choice(network, wanted)
     if len(chosen) != count:
-        raise LayerprobeError(
-            f"{len(chosen)} student layers for {count} teacher layers; name as many with --student-layers"
+        raise SettingsError(
+            f"{len(chosen)} student layers for {count} teacher layers; name as many with <student_layers>"
         )
     return chosen
 
@@ -120,9 +121,9 @@ def check_layers_are_chosen(settings: DistillSettings) -> None:
         LayerprobeError: if so.
     """
     if settings.lacks_layers:
-        raise LayerprobeError(
-            f"{settings.method} needs the teacher's layers: --layers NAME.ranking.json (`layerprobe rank` writes "
-            "one), NAME,NAME,..., quality:4 or even:4; or pairs with --mapping"
+        raise SettingsError(
+            f"{settings.method} needs the teacher's layers: <layers> NAME.ranking.json (`layerprobe rank` writes "
+            "one), NAME,NAME,..., quality:4 or even:4; or pairs with <alignment.mapping>"
         )
 
 
@@ -154,16 +155,16 @@ def _pair_by_table(settings: DistillSettings, teacher: Network, student: Network
     """The pairs of a table; layers that are named beside it must be its own."""
     pairing = pair_by_table(settings.alignment.mapping, student, teacher)
     for option, network, choice, paired in (
-        ("--layers", teacher, settings.layers, pairing.teacher),
-        ("--student-layers", student, settings.student_layers, pairing.student),
+        ("<layers>", teacher, settings.layers, pairing.teacher),
+        ("<student_layers>", student, settings.student_layers, pairing.student),
     ):
         if choice is None:
             continue
         named, theirs = find_choice(network, choice), [layer.name for layer in distinct(paired)]
         if [layer.name for layer in named] != theirs:
-            raise LayerprobeError(
-                f"--mapping pairs {', '.join(theirs)}, but {option} names {', '.join(layer.name for layer in named)}; "
-                f"leave {option} out, or give another --mapping"
+            raise SettingsError(
+                f"<alignment.mapping> pairs {', '.join(theirs)}, but {option} names "
+                f"{', '.join(layer.name for layer in named)}; leave {option} out, or give another <alignment.mapping>"
             )
     return pairing
 
@@ -171,8 +172,9 @@ def _pair_by_table(settings: DistillSettings, teacher: Network, student: Network
 def _find_one(network: Network, wanted: str) -> Layer:
     found = find_layers(network.layers, [wanted], network.name)
     if len(found) > 1:
-        raise LayerprobeError(
-            f"{wanted!r} in --mapping selects {len(found)} layers of {network.name}; name one layer on either side of ="
+        raise SettingsError(
+            f"{wanted!r} in <alignment.mapping> selects {len(found)} layers of {network.name}; name one layer on "
+            "either side of ="
         )
     return found[0]
 

@@ -19,6 +19,7 @@ from layerprobe.distill.pairing import NO_PAIRS, Pairing
 from layerprobe.distill.session import RunSession
 from layerprobe.errors import LayerprobeError
 from layerprobe.networks import Network, load_network
+from layerprobe.settings.base import errors_of_part
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.run import DistillSettings, TrainSettings
 
@@ -51,7 +52,8 @@ def prepare_training(session: RunSession, settings: TrainSettings) -> PreparedRu
         LayerprobeError: if it can't be built.
     """
     scratch = METHODS["scratch"]
-    network = session.build_student(settings.model)
+    with errors_of_part("model"):
+        network = session.build_student(settings.model)
     setup = TrainingSetup(
         network.module,
         _seeded_objective(scratch, ObjectiveContext(NO_PAIRS), settings.training.seed),
@@ -78,7 +80,8 @@ def prepare_distillation(session: RunSession, settings: DistillSettings) -> Prep
     check_layers_are_chosen(settings)
     method, seed = METHODS.find(settings.method), settings.training.seed
     teacher = _load_teacher(session, settings, method)
-    student = session.build_student(settings.student, like=teacher.preprocessing)
+    with errors_of_part("student"):
+        student = session.build_student(settings.student, like=teacher.preprocessing)
     # Before the method changes it.
     resolved = {"teacher": _describe(settings.teacher, teacher), "student": _describe(settings.student, student)}
     ending: ReusedEnding | None = None
@@ -111,7 +114,9 @@ def prepare_distillation(session: RunSession, settings: DistillSettings) -> Prep
 
 
 def _load_teacher(session: RunSession, settings: DistillSettings, method: Method) -> Network:
-    teacher, classes = load_network(settings.teacher, settings.data, session.train_split), len(session.classes)
+    with errors_of_part("teacher"):
+        teacher = load_network(settings.teacher, settings.data, session.train_split)
+    classes = len(session.classes)
     if settings.needs_classes and teacher.outputs != classes:
         raise LayerprobeError(
             f"{method.name} needs a teacher of the same classes, but it has {teacher.outputs} and {settings.data.name} "

@@ -17,6 +17,7 @@ from layerprobe.layers.blocks import find_blocks
 from layerprobe.layers.taps import Tap
 from layerprobe.layers.tracing import Call, Pass, watch
 from layerprobe.records import Layer
+from layerprobe.settings.base import SettingsError
 
 _BATCH = 2
 _POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d)
@@ -50,8 +51,8 @@ def discover_layers(model: nn.Module, image_size: tuple[int, int], channels: int
     except (RuntimeError, ValueError, AssertionError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         size = "x".join(map(str, image_size))
-        raise LayerprobeError(
-            f"the model can't take {size}-pixel images: {reason}; choose another size with --image-size"
+        raise SettingsError(
+            f"the model can't take {size}-pixel images: {reason}; choose another size with <data.image_size>"
         ) from error
     if not found:
         raise LayerprobeError(

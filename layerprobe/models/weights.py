@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.files import write_bytes
+from layerprobe.settings.base import SettingsError
 
 _PICKLE_SUFFIXES = (".pt", ".pth", ".th")
 _STATE_KEYS = ("state_dict", "model", "model_state_dict")
@@ -147,8 +148,10 @@ def load_weights(model: nn.Module, weights: Weights, what: str) -> None:
     problems += [_first(described, "; ")] if shapes else []
     if problems:
         only_head = not missing and not unexpected and len(shapes) <= 2
-        remedy = _remedy(weights.state, shapes) if only_head else "are they another architecture's? check --model"
-        raise LayerprobeError(f"{what}: the weights don't fit the model: {'; '.join(problems)}; {remedy}")
+        remedy = (
+            _remedy(weights.state, shapes) if only_head else "are they another architecture's? check the model's name"
+        )
+        raise SettingsError(f"{what}: the weights don't fit the model: {'; '.join(problems)}; {remedy}")
     model.load_state_dict(weights.state, strict=False)
 
 
@@ -165,8 +168,8 @@ def _remedy(state: dict[str, Tensor], shapes: list[str]) -> str:
     """What to do where nothing but some shapes differ: another number of classes, most often."""
     head, classes = _head(state), head_classes(state)
     if head in shapes and classes:
-        return f"try --num-classes {classes}"
-    return "is the model built for another size? check --model and --image-size"
+        return f"try <num_classes> {classes}"
+    return "is the model built for another size? check the model's name and <data.image_size>"
 
 
 def head_classes(state: Mapping[str, Tensor]) -> int | None:

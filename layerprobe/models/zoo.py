@@ -16,6 +16,7 @@ from layerprobe.errors import LayerprobeError, closest
 from layerprobe.models.inputs import ModelInput, model_input
 from layerprobe.models.user_file import build_from_file
 from layerprobe.plugins import split_file_name
+from layerprobe.settings.base import SettingsError
 
 __all__ = ["SOURCES", "ModelInput", "build_model", "list_models", "model_input"]
 
@@ -71,15 +72,12 @@ def build_model(
     Raises:
         LayerprobeError: if there is no such model, it can't be built as asked, or its weights can't be had.
     """
-    for option, value in (("--num-classes", num_classes), ("--image-size", image_size)):
-        if value is not None and value < 1:
-            raise LayerprobeError(f"{option} is at least 1, not {value}")
     file = split_file_name(name)
     source, short = ("", "") if file else _split(name)
     if pretrained and source not in ("timm", "torchvision"):
-        raise LayerprobeError(f"no published weights for {name!r}; give --weights FILE")
+        raise SettingsError(f"no published weights for {name!r}; give <weights> FILE")
     if pretrained and source == "timm" and not _has_timm_weights(short):
-        raise LayerprobeError(f"timm publishes no weights for {name!r}; give --weights FILE")
+        raise SettingsError(f"timm publishes no weights for {name!r}; give <weights> FILE")
     with _seeded(seed):
         if file:
             return build_from_file(*file, num_classes, image_size)
@@ -96,8 +94,8 @@ def _download(name: str) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise LayerprobeError(
-            f"can't load the published weights of {name!r}: {reason}; check the connection, or give --weights FILE"
+        raise SettingsError(
+            f"can't load the published weights of {name!r}: {reason}; check the connection, or give <weights> FILE"
         ) from error
 
 

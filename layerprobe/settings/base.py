@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
@@ -44,6 +45,20 @@ class SettingsError(LayerprobeError):
     def spelled(self, name_of: Callable[[str], str]) -> str:
         """The message, with every field called as a function says of its dotted path."""
         return _MARKER.sub(lambda found: name_of(found[1]), self.message)
+
+    def within(self, part: str) -> SettingsError:
+        """The same error about a part of other settings: ``<weights>`` becomes ``<teacher.weights>``."""
+        own = _MARKER.sub(lambda found: found[0] if "." in found[1] else f"<{part}.{found[1]}>", self.message)
+        return SettingsError(own)
+
+
+@contextmanager
+def errors_of_part(part: str) -> Iterator[None]:
+    """Have errors about settings name their fields as those of a part, such as ``teacher``."""
+    try:
+        yield
+    except SettingsError as error:
+        raise error.within(part) from error.__cause__
 
 
 class RefusedError(ValueError):

@@ -128,10 +128,11 @@ def note_of(info: FieldInfo, kind: type[Note]) -> Note | None:
 
 def flag_of(settings: type[Settings], path: str) -> str:
     """How a command calls a field, by its dotted path or its own name; the path itself where it has no flag."""
-    for option in options_of(settings):
-        if path in (".".join(option.path), ".".join(option.path).removesuffix(".name"), option.path[-1]):
+    options, own = options_of(settings), path.rpartition(".")[2]
+    for option in options:
+        if path in (".".join(option.path), ".".join(option.path).removesuffix(".name")):
             return option.flag
-    return path
+    return next((option.flag for option in options if option.path[-1] == own), path)
 
 
 def command_line(command: str, settings: Settings) -> str:

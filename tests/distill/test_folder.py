@@ -74,7 +74,7 @@ def test_a_run_that_was_killed_while_its_first_file_was_written_begins_anew(tmp_
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
-    with pytest.raises(LayerprobeError, match="run is a file; --output names the run folder to make"):
+    with pytest.raises(LayerprobeError, match="run is a file; output names the run folder to make"):
         RunFolder(tmp_path / "run")
 
 

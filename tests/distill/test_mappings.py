@@ -112,7 +112,7 @@ def test_a_table_is_read_by_name_and_index_in_order_of_depth() -> None:
     network = resnet20()
     pairs = pair_by_table(Pairs.parse(" 9=layer2.0, layer1.2=-2,layer1.2 = 4,"), network, network)
     assert pairs.names == (("layer1.2", "layer2.0"), ("layer1.2", "layer3.2"), ("layer3.2", "layer2.0"))
-    with pytest.raises(LayerprobeError, match=r"'layer1.\*' in --mapping selects 3 layers of cifar:resnet20; name one"):
+    with pytest.raises(LayerprobeError, match=r"'layer1.\*' in alignment.mapping selects 3 layers of cifar:resnet20"):
         pair_by_table(Pairs.parse("layer1.*=3"), network, network)
     with pytest.raises(LayerprobeError, match="layer 'layer1.7' is not in cifar:resnet20; closest"):
         pair_by_table(Pairs.parse("3=layer1.7"), network, network)
@@ -174,10 +174,12 @@ def test_layers_that_contradict_a_table_are_refused(small: DistillSettings) -> N
             distill_student(by_table(small).replaced(**changes))
 
     refuse(
-        "--mapping pairs layer2.0, layer3.1, but --layers names layer2.0; leave --layers out, or give an", layers="4"
+        "alignment.mapping pairs layer2.0, layer3.1, but layers names layer2.0; leave layers out, or give an",
+        layers="4",
     )
     refuse(
-        "--mapping pairs layer1.2, layer3.1, but --student-layers names layer1.2, layer3.2; leave --student-layers out",
+        "alignment.mapping pairs layer1.2, layer3.1, but student_layers names layer1.2, layer3.2; leave "
+        "student_layers out",
         student_layers=("layer1.2", "layer3.2"),
     )
     refuse("are forms of feature-only; fitnets has its own", method="fitnets")

@@ -161,7 +161,7 @@ def test_held_out_images_choose_an_epoch(config: DistillSettings) -> None:
 def test_an_existing_run_is_kept(config: DistillSettings) -> None:
     config.output.mkdir()
     (config.output / "student.safetensors").write_text("mine")
-    with pytest.raises(LayerprobeError, match="run exists and is not empty; --overwrite replaces the run in it"):
+    with pytest.raises(LayerprobeError, match="run exists and is not empty; overwrite replaces the run in it"):
         distill_student(config)
     assert (config.output / "student.safetensors").read_text() == "mine"
 
@@ -172,7 +172,7 @@ def test_bad_requests(config: DistillSettings, tmp_path: Path) -> None:
             distill_student(config.replaced(**changes))
 
     refuse("no method 'fitnet'; closest: 'fitnets'", method="fitnet")
-    refuse("feature-only needs the teacher's layers: --layers", layers=None)
+    refuse("feature-only needs the teacher's layers: layers NAME", layers=None)
     refuse("layer 'layer9' is not in cifar:resnet20", layers="layer9")
     refuse("2 student layers for 3 teacher layers", student_layers=("layer1.0", "layer1.1"))
     refuse("no ranking file at", layers="none.json")

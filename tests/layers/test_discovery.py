@@ -145,7 +145,7 @@ def test_discovery_leaves_the_model_as_it_was() -> None:
 
 
 def test_an_image_size_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(LayerprobeError, match=r"can't take 8x8-pixel images: .*--image-size"):
+    with pytest.raises(LayerprobeError, match=r"can't take 8x8-pixel images: .*data.image_size"):
         discover_layers(torchvision.models.vgg11(weights=None), (8, 8))
 
 

@@ -80,7 +80,7 @@ def test_vit_patches_are_an_eighth_of_the_image(image_size: int, patch: int) -> 
 
 
 def test_vit_refuses_sizes_that_patches_do_not_tile() -> None:
-    with pytest.raises(LayerprobeError, match=r"multiple of 8, not 30; try --image-size 32"):
+    with pytest.raises(LayerprobeError, match=r"multiple of 8, not 30; try data.image_size 32"):
         CIFAR_MODELS["vit-small"](10, 30)
 
 

@@ -185,7 +185,7 @@ def test_another_number_of_classes_is_named_and_nothing_is_loaded() -> None:
         small(classes=3),
         small(classes=100).state_dict(),
         "linear.weight is 100x4 in the file, 3x4 in the model; "
-        "linear.bias is 100 in the file, 3 in the model; try --num-classes 100",
+        "linear.bias is 100 in the file, 3 in the model; try num_classes 100",
     )
 
 
@@ -197,7 +197,7 @@ def test_another_architecture_is_named_and_nothing_is_loaded() -> None:
         "missing in the file: conv.bias, bn.weight, bn.bias, and 4 more; "
         "not in the model: other.0, other.1, other.2, and 2 more; "
         "conv.weight is a single number in the file, 4x3x3x3 in the model; "
-        "are they another architecture's? check --model",
+        "are they another architecture's? check the model's name",
     )
 
 
@@ -207,7 +207,7 @@ def test_another_width_is_named_and_nothing_is_loaded() -> None:
         small(),
         state,
         "conv.weight is 4x3x5x5 in the file, 4x3x3x3 in the model; "
-        "is the model built for another size? check --model and --image-size",
+        "is the model built for another size? check the model's name and data.image_size",
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from layerprobe.catalogue import Entry
-from layerprobe.settings.base import Settings, SettingsError, part_of
+from layerprobe.settings.base import Settings, SettingsError, errors_of_part, part_of
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.flags import flag_of, options_of
 from layerprobe.settings.layer_choice import LayerChoice
@@ -102,6 +102,7 @@ def test_trainings_that_can_not_be(training: dict[str, Any], message: str) -> No
         ({"student": {"weights": "random"}}, "--student is missing; give it"),
         ({"student": ""}, "--student is not empty, not ''"),
         ({"student": {"name": "a", "num_classes": "ten"}}, "--student-num-classes is a whole number, not 'ten'"),
+        ({"student": {"name": "a", "num_classes": 0}}, "--student-num-classes is at least 1, not 0"),
         ({"teacher": {"name": "a", "weigths": "w"}}, "there is no setting 'teacher.weigths'; closest: 'weights', .*"),
         ({"data": {"name": "digits", "image_size": "big"}}, "--image-size is a whole number, not 'big'"),
         ({"data": {"name": "digits", "mean": 0.5}}, "--mean is a list, not 0.5"),
@@ -157,6 +158,14 @@ def test_a_python_user_reads_the_fields() -> None:
         DistillSettings(**NAMES, training={"epochs": -1})
     with pytest.raises(SettingsError, match=r"^epochs is at least 1, not -1$"):
         TrainingSettings(epochs=-1)
+
+
+def test_errors_about_a_part_name_its_own_flags() -> None:
+    with pytest.raises(SettingsError) as raised, errors_of_part("student"):
+        raise SettingsError("give <weights> FILE, or another <data.image_size>")
+    assert str(raised.value) == "give student.weights FILE, or another data.image_size"
+    spelled = raised.value.spelled(lambda path: flag_of(DistillSettings, path))
+    assert spelled == "give --student-weights FILE, or another --image-size"
 
 
 def test_names_stand_for_networks_and_images() -> None:

@@ -19,6 +19,7 @@ from layerprobe.layers.selection import find_layers
 from layerprobe.layers.tokens import token_layout
 from layerprobe.networks import Network, load_network
 from layerprobe.records import StoredLayer
+from layerprobe.settings.base import errors_of_part
 from layerprobe.settings.extract import ExtractSettings
 
 _SMALL = 64
@@ -58,7 +59,8 @@ def prepare(config: ExtractSettings, device: torch.device) -> Job:
     """
     dataset = open_split(config.data, config.split)
     sample = _draw(config, dataset)
-    network = load_network(config.model, config.data, dataset)
+    with errors_of_part("model"):
+        network = load_network(config.model, config.data, dataset)
     layers = find_layers(network.layers, config.layers.names if config.layers else None, network.name)
     tokens = token_layout(network.module, network.preprocessing.image_size)
     stored = plan_reduction(layers, _reduction(config), tokens)

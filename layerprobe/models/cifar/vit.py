@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import nn
 from torchvision.models.vision_transformer import VisionTransformer
 
-from layerprobe.errors import LayerprobeError
+from layerprobe.settings.base import SettingsError
 
 _PATCHES_PER_SIDE = 8
 
@@ -31,9 +31,9 @@ def build_vit(num_classes: int, image_size: int, *, blocks: int, heads: int, wid
     patch_size, rest = divmod(image_size, _PATCHES_PER_SIDE)
     if rest:
         nearest = max(round(image_size / _PATCHES_PER_SIDE), 1) * _PATCHES_PER_SIDE
-        raise LayerprobeError(
+        raise SettingsError(
             f"a cifar ViT cuts the image into 8x8 patches, so its size is a multiple of 8, not {image_size}; "
-            f"try --image-size {nearest}"
+            f"try <data.image_size> {nearest}"
         )
     model: nn.Module = VisionTransformer(
         image_size=image_size,

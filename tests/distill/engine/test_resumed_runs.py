@@ -147,7 +147,7 @@ def test_a_finished_run_has_nothing_left_to_do(small: DistillSettings, caplog: p
     indices = small.replaced(resume=True, layers="0,-1")  # which layers these are, only the network tells
     assert distill_student(indices).epochs == run.epochs
     other = {"training": small.training.replaced(epochs=9), "layers": "layer1.0,layer3.1"}
-    with pytest.raises(LayerprobeError, match="finished run with .*; another run takes another --output") as told:
+    with pytest.raises(LayerprobeError, match="finished run with .*; another run takes another output") as told:
         distill_student(small.replaced(resume=True, **other))
     assert "training.epochs 2, not 9" in str(told.value)
     assert "layers 'layer2.0,layer3.1', not 'layer1.0,layer3.1'" in str(told.value)
@@ -167,7 +167,7 @@ def test_another_run_is_not_gone_on_with(small: DistillSettings, tmp_path: Path)
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "mine.txt").write_text("")
     refuse("else holds no run: it has no config.yaml", output=tmp_path / "else")
-    with pytest.raises(LayerprobeError, match="--overwrite replaces the run in it, --resume goes on with it"):
+    with pytest.raises(LayerprobeError, match="overwrite replaces the run in it, resume goes on with it"):
         distill_student(small)
     state = small.output / "checkpoints" / "latest" / "state.pt"
     state.write_bytes(state.read_bytes()[:-100])
