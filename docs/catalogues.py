@@ -15,6 +15,9 @@ from layerprobe.distill.alignments.catalogue import ALIGNMENTS, ATTENTION, FULL,
 from layerprobe.distill.engine.catalogue import OPTIMIZERS, SCHEDULES
 from layerprobe.distill.losses.catalogue import FEATURE_LOSSES
 from layerprobe.distill.methods.catalogue import LAST_MAPS, METHODS, PENULTIMATE, Method
+from layerprobe.geometry.catalogue import ALWAYS, STATISTICS, UNMEASURED, Statistic
+from layerprobe.ranking.catalogue import NAMED_RULES, RULES
+from layerprobe.report.figures.catalogue import FIGURES
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -68,11 +71,46 @@ def recipes() -> str:
     return _table(("option", "value", ""), _by_option(kinds))
 
 
+def scores() -> str:
+    """What every ranking holds: the scores that are always measured, and depth."""
+    chosen = (one for one in STATISTICS.values() if one.family in (ALWAYS, UNMEASURED) and one.direction)
+    rows = ((*_statistic(one), f"`{one.symbol}`", one.direction) for one in chosen)
+    return _table(("name", "statistic", "what it says", "range", "column", "better"), rows)
+
+
+def statistics() -> str:
+    """What ``--statistics`` adds, family by family."""
+    chosen = (one for one in STATISTICS.values() if one.family not in (ALWAYS, UNMEASURED))
+    rows = ((*_statistic(one), f"`{one.symbol}`", f"`{one.family}`", one.direction) for one in chosen)
+    return _table(("name", "statistic", "what it says", "range", "column", "family", "better"), rows)
+
+
+def rules() -> str:
+    """Every rule, and what the scores bring along."""
+    own = [(f"`{name}:K`", rule.help) for name, rule in RULES.items() if rule in NAMED_RULES]
+    derived = (
+        ("`SCORE:K`", "the K layers that are best by a [score](statistics.md); `quality:K` is the paper's choice"),
+        *own,
+        ("`stagewise-SCORE:K`", "as `stagewise:K`, by another score"),
+        ("`FILE.py:name:K`", "what a function of your own chooses: below"),
+    )
+    return _table(("rule", "takes"), derived)
+
+
+def figures() -> str:
+    """Every figure of a ranked network."""
+    return _table(("`--figures`", "shows"), ((f"`{name}`", figure.help) for name, figure in FIGURES.items()))
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "methods-in-short": methods_in_short,
     "methods": methods,
     "forms": forms,
     "recipes": recipes,
+    "scores": scores,
+    "statistics": statistics,
+    "rules": rules,
+    "figures": figures,
 }
 """What makes each kind of table."""
 
@@ -92,6 +130,11 @@ def _by_option(kinds: Iterable[tuple[str, Catalogue[Entry]]]) -> Iterable[Sequen
             yield f"`{option}`" if number == 0 else "", f"`{name}`", entry.help
         if catalogue.takes_plugins:
             yield "", "`FILE.py:name`", f"{'an' if catalogue.kind[0] in 'aeiou' else 'a'} {catalogue.kind} of your own"
+
+
+def _statistic(entry: Statistic) -> tuple[str, str, str, str]:
+    """Its name, its label with a link to the page that defines it, what it says, and its range."""
+    return f"`{entry.name}`", f"[{entry.label}](statistics/{entry.page}.md)", entry.help, entry.range
 
 
 def _pairs(method: Method) -> str:

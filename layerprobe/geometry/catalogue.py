@@ -51,6 +51,8 @@ class Statistic(Quantity):
         shown: whether the table of a ranking always shows it where it was measured; otherwise only if layers are
             chosen by it.
         figures: names of the figures that show it.
+        range: which values it takes, for the documentation.
+        page: of the documentation that defines it; empty: that of what it is a part of.
     """
 
     symbol: str = ""
@@ -60,6 +62,8 @@ class Statistic(Quantity):
     interval: bool = False
     shown: bool = True
     figures: tuple[str, ...] = ()
+    range: str = ""
+    page: str = ""
 
     @property
     def sign(self) -> int:
@@ -89,44 +93,52 @@ STATISTICS = Catalogue(
     "statistic",
     (
         Statistic(
-            "separation", "separation", "how much more alike the images of a class are than those of different classes",
+            "separation", "separation", "how much more alike images of a class are than images of different classes",
             f"{_GEOMETRY}.quality:separation", takes=("intra-cosine", "inter-cosine"),
             symbol="S", direction="high", interval=True, figures=("quality", "sizes"),
+            range="-1 to 1", page="separation",
         ),
         Statistic(
             "information", "information", "how widely the features of each class spread",
             f"{_GEOMETRY}.quality:information", takes=("min-intra-cosine", "spectral-entropy"),
             symbol="I", direction="high", interval=True, figures=("quality", "sizes"),
+            range="0 to ln(min(n_c - 1, D)) / ln 5", page="information",
         ),
         Statistic(
             "efficiency", "efficiency", "how far the classes are apart, relative to the length of the features",
             f"{_GEOMETRY}.quality:efficiency", takes=("class-gap", "feature-norm", "population", "components"),
             symbol="E", direction="high", interval=True, figures=("quality", "sizes"),
+            range="0 to 4 (N / π)^(1/r)", page="efficiency",
         ),
         Statistic(
-            "quality", "knowledge quality", "S + sqrt(I * E)",
+            "quality", "knowledge quality", "S + sqrt(I E)",
             f"{_GEOMETRY}.quality:quality", takes=("separation", "information", "efficiency"),
             symbol="Q", direction="high", interval=True, figures=("quality", "sizes"),
+            range="from -1", page="quality",
         ),
         Statistic(
-            "information-normalised", "normalised information", "I relative to the largest value it can take",
+            "information-normalised", "normalised information", "I relative to the largest value that it can take",
             f"{_GEOMETRY}.quality:normalised_information", takes=("min-intra-cosine", "relative-entropy"),
             symbol="I_n", direction="high", interval=True, shown=False, figures=("sizes",),
+            range="0 to 1", page="information",
         ),
         Statistic(
-            "quality-normalised", "normalised quality", "Q with I relative to the largest value it can take",
+            "quality-normalised", "normalised quality", "S + sqrt(I_n E)",
             f"{_GEOMETRY}.quality:quality", takes=("separation", "information-normalised", "efficiency"),
             symbol="Q_n", direction="high", interval=True, shown=False, figures=("sizes",),
+            range="from -1", page="quality",
         ),
         Statistic(
-            "sqrt-ie", "quality without separation", "sqrt(I * E): Q without S",
+            "sqrt-ie", "quality without separation", "sqrt(I E): Q without S",
             f"{_GEOMETRY}.quality:geometric_mean", takes=("information", "efficiency"),
             symbol="sqrt(IE)", direction="high", interval=True, shown=False,
+            range="from 0", page="quality",
         ),
         Statistic(
-            "depth", "depth", "the place of the layer, from 0 to 1: the last layers, a baseline",
+            "depth", "depth", "the place of the layer in the network, a baseline",
             f"{_GEOMETRY}.quality:relative_depth", takes=("place", "layers"),
             symbol="depth", family=UNMEASURED, direction="high", shown=False,
+            range="0 to 1", page="depth",
         ),
         Statistic(
             "intra-cosine", "intra-class cosine", "mean absolute cosine of two images of a class",
@@ -165,52 +177,62 @@ STATISTICS = Catalogue(
             f"{_GEOMETRY}.gram:feature_count", takes=("gram",), symbol="D", digits=0, shown=False,
         ),
         Statistic(
-            "twonn", "TwoNN", "intrinsic dimension, from two neighbours",
+            "twonn", "TwoNN", "intrinsic dimension, from the two nearest neighbours",
             f"{_GEOMETRY}.neighbours:twonn_dimension", takes=("neighbour-distances",),
             symbol="TwoNN", family="neighbours", direction="low", digits=1, figures=("dimensions",),
+            range="above 0", page="twonn",
         ),
         Statistic(
-            "mle", "maximum likelihood", "intrinsic dimension, from twenty neighbours",
+            "mle", "maximum likelihood", "intrinsic dimension, from the twenty nearest neighbours",
             f"{_GEOMETRY}.neighbours:mle_dimension", takes=("neighbour-distances",),
             symbol="MLE", family="neighbours", digits=1, figures=("dimensions",),
+            range="above 0", page="mle-dimension",
         ),
         Statistic(
-            "pca-90", "PCA, 90 %", "components that hold 90 % of the variance",
+            "pca-90", "PCA, 90 %", "principal components that hold 90 % of the variance",
             f"{_GEOMETRY}.dimensions:pca_dimension", takes=("variance-shares",), options=(("variance", 0.9),),
             symbol="PCA-90", family="dimensions", digits=0, figures=("dimensions", "spectra"),
+            range="1 to min(n - 1, D)", page="pca-dimension",
         ),
         Statistic(
-            "pca-95", "PCA, 95 %", "components that hold 95 % of the variance",
+            "pca-95", "PCA, 95 %", "principal components that hold 95 % of the variance",
             f"{_GEOMETRY}.dimensions:pca_dimension", takes=("variance-shares",), options=(("variance", 0.95),),
             symbol="PCA-95", family="dimensions", digits=0, figures=("dimensions",),
+            range="1 to min(n - 1, D)", page="pca-dimension",
         ),
         Statistic(
-            "effective-rank", "effective rank", "number of components, by their entropy",
+            "effective-rank", "effective rank", "number of principal components, by their entropy",
             f"{_GEOMETRY}.dimensions:effective_rank", takes=("variance-shares",),
             symbol="eff. rank", family="dimensions", direction="high", digits=1, figures=("dimensions", "spectra"),
+            range="1 to min(n - 1, D)", page="effective-rank",
         ),
         Statistic(
-            "participation-ratio", "participation ratio", "number of components, the strong ones counting more",
+            "participation-ratio", "participation ratio", "number of principal components, the strong counting more",
             f"{_GEOMETRY}.dimensions:participation_ratio", takes=("variance-shares",),
             symbol="PR", family="dimensions", digits=1, figures=("dimensions",),
+            range="1 to min(n - 1, D)", page="participation-ratio",
         ),
         Statistic(
             "nc1", "neural collapse", "variability within classes, relative to that between their means",
             f"{_GEOMETRY}.collapse:within_class_variability",
             symbol="NC1", family="collapse", direction="low",
+            range="from 0", page="neural-collapse",
         ),
         Statistic(
             "knn", "k-nearest-neighbour accuracy", "share of images whose ten nearest neighbours vote for their class",
             f"{_GEOMETRY}.neighbours:knn_accuracy", takes=("voters", "labels"),
             symbol="10-NN", family="neighbours", direction="high",
+            range="0 to 1", page="knn-accuracy",
         ),
         Statistic(
-            "probe", "linear probe", "accuracy of a linear probe on held-out images",
+            "probe", "linear probe", "accuracy of a linear classifier on the other half of the images",
             f"{_GEOMETRY}.probe:probe_accuracy", symbol="probe", family="probe", direction="high",
+            range="0 to 1", page="linear-probe",
         ),
         Statistic(
-            "logme", "LogME", "logarithm of maximum evidence: how probable the features make the labels",
+            "logme", "LogME", "how probable the features make the labels: logarithm of maximum evidence",
             f"{_GEOMETRY}.logme:log_maximum_evidence", symbol="LogME", family="logme", direction="high", digits=4,
+            page="logme",
         ),
     ),
     plugin=_own_statistic,

@@ -33,7 +33,7 @@ def _rules() -> Iterator[Rule]:
     """Those that every score brings along, and those that have a name of their own."""
     for score in SCORES.values():
         yield Rule(score.name, f"best {score.label}", f"the layers of best {score.label}", f"{_HERE}:best", score.name)
-    yield from _NAMED
+    yield from NAMED_RULES
     for score in SCORES.values():
         if score.family != UNMEASURED and score.name != _DEFAULT:
             yield Rule(
@@ -42,34 +42,46 @@ def _rules() -> Iterator[Rule]:
             )  # fmt: skip
 
 
-_NAMED = (
-    Rule("even", "evenly spread", "spread evenly over the blocks", f"{_HERE}:evenly_spread"),
+NAMED_RULES = (
+    Rule("even", "evenly spread", "K blocks spread evenly, ending at the last", f"{_HERE}:evenly_spread"),
     Rule(
         "even-quality", "evenly spread to the last of mean quality",
-        "spread evenly, ending at the deepest block of at least mean quality",
+        "K blocks spread evenly, ending at the deepest whose quality is no less than the mean of all blocks: before "
+        "the end of a network whose last blocks have collapsed, deeper where there would be fewer than K",
         f"{_HERE}:evenly_to_the_mean", score="quality",
     ),
     Rule(
         "even-information", "evenly spread to the last of half the information",
-        "spread evenly, ending at the deepest block with half of the highest information",
+        "K blocks spread evenly, ending at the deepest that has at least half of the highest information of all blocks",
         f"{_HERE}:evenly_to_the_half", score="information",
     ),
-    Rule("last", "last blocks", "the last blocks", f"{_HERE}:last"),
-    Rule("random", "drawn at random", "blocks drawn at random, anew for every seed", f"{_HERE}:drawn"),
+    Rule("last", "last blocks", "the last K blocks", f"{_HERE}:last"),
     Rule(
-        "stagewise", "stagewise", "in each window of depth the highest quality", f"{_HERE}:stagewise", score=_DEFAULT
+        "random", "drawn at random", "K blocks drawn at random, anew for every seed and pair of networks",
+        f"{_HERE}:drawn",
+    ),
+    Rule(
+        "stagewise", "stagewise",
+        "for each student layer the block of highest quality within its window of depth: deeper than the student layer "
+        "before it, no deeper than itself, both relative to their network",
+        f"{_HERE}:stagewise", score=_DEFAULT,
     ),
     Rule(
         "stagewise-resolution", "stagewise by resolution",
-        "at the resolution of each student layer the highest quality",
+        "for each student layer the block of highest quality among those whose maps have the resolution nearest to its "
+        "own; student layers that share such a window get as many blocks of it; with tokens, which all have one "
+        "resolution, it is stagewise",
         f"{_HERE}:stagewise_resolution", score=_DEFAULT,
     ),
     Rule(
         "stagewise-reach", "stagewise within reach",
-        "in each window of depth the highest quality that is near the untrained student, too",
+        "for each student layer the block within its window of depth that has the highest z(quality) + z(CKA): linear "
+        "CKA to that layer of the untrained student, for how near the student is to it, each standardised over the "
+        "teacher's blocks",
         f"{_HERE}:stagewise_reach", score=_DEFAULT, similarity=True,
     ),
 )  # fmt: skip
+"""The rules that no score brings along."""
 
 
 def _own_rule(name: str) -> Rule:

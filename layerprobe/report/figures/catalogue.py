@@ -39,29 +39,34 @@ class Figure(Entry):
 FIGURES = Catalogue(
     "figure",
     (
-        Figure("quality", "scores", "Q, S, I and E against depth, with intervals", f"{_HERE}.quality:quality_figure"),
         Figure(
-            "spectra", "spectra", "share of variance of every component, layer by layer",
+            "quality", "scores",
+            "Q, S, I and E, and the score that layers were chosen by, against depth, with intervals; the chosen layers "
+            "and, for contrast, the evenly spread ones",
+            f"{_HERE}.quality:quality_figure",
+        ),
+        Figure(
+            "spectra", "spectra", "share of variance of every principal component, as a heat map over depth",
             f"{_HERE}.spectra:spectra_figure", views=("spectrum",),
         ),
         Figure(
-            "dimensions", "dimensions", "intrinsic and linear dimension against depth",
+            "dimensions", "dimensions", "estimates of intrinsic and linear dimension against depth",
             f"{_HERE}.dimensions:dimensions_figure",
         ),
         Figure(
-            "cka", "similarity", "linear CKA of every pair of layers",
+            "cka", "similarity", "similarity of the layers with each other: linear CKA",
             f"{_HERE}.similarity:own_similarity_figure", similarity=True,
         ),
         Figure(
-            "distances", "distances", "distances within and between classes in the chosen layers",
+            "distances", "distances", "histograms of distances within and between classes, in the chosen layers",
             f"{_HERE}.distances:distances_figure", views=("distances",),
         ),
         Figure(
-            "plane", "principal planes", "images in the plane of most variance of each chosen layer",
+            "plane", "principal planes", "the images in the plane of most variance of the chosen layers",
             f"{_HERE}.plane:plane_figure", views=("plane",),
         ),
         Figure(
-            "sizes", "sample sizes", "scores of smaller samples; needs --sizes",
+            "sizes", "sample sizes", "scores against images per class, with --sizes",
             f"{_HERE}.sizes:sizes_figure", sizes=True,
         ),
     ),
