@@ -222,6 +222,29 @@ def test_a_rule_of_ones_own(own: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
+def test_a_rule_and_a_score_of_ones_own_in_a_grid(own: Path, tmp_path: Path) -> None:
+    """And a statistic of the catalogue's is a score that a validation tests."""
+    grid = {
+        "common": {
+            "data": {"name": "digits"},
+            "training": {"epochs": 1, "batch_size": 20, "train_samples": 40, "test_samples": 20, "device": "cpu"},
+        },
+        "pairs": {"A to B": {"teacher": "cifar:resnet20", "student": "cifar:resnet20"}},
+        "methods": ["feature-only"],
+    }
+    grid["common"]["teacher"] = {"weights": "random"}
+    compared = {**grid, "choices": ["mine.py:last_two:2"]}
+    (tmp_path / "g.yaml").write_text(yaml.safe_dump(compared, sort_keys=False))
+    table = json.loads(run("compare", tmp_path / "g.yaml", "--output", tmp_path / "grid", "--format", "json"))
+    assert [row["choice"] for row in table["rows"] if row["method"] == "feature-only"] == ["mine.py:last_two:2"]
+    validated = {**grid, "validate": {"layers": ["layer1.0"], "samples": 40}}
+    (tmp_path / "v.yaml").write_text(yaml.safe_dump(validated, sort_keys=False))
+    with STATISTICS.registered(SHARE):
+        command = ("validate", tmp_path / "v.yaml", "--output", tmp_path / "validation", "--score", "mine.py:spread")
+        rows = json.loads(run(*command, "--format", "json"))["rows"]
+    assert {row["score"]: row["better"] for row in rows}.items() >= {("gap-share", "low"), ("spread", "high")}
+
+
 def _distillation(rule: str, folder: Path) -> tuple[object, ...]:
     return (
         "distill", "--teacher", "cifar:resnet20", "--teacher-weights", "random", "--student", "cifar:resnet20",

@@ -19,10 +19,10 @@ Values = dict[str, Tensor]
 """Numbers (0-d) and arrays by name, float64."""
 
 
-class Known:
-    """What is known of one layer, or of many parts of its sample at once, and what follows from it.
+class Quantities:
+    """What is known of one layer, or of many parts of its sample at once, and what can be computed from it.
 
-    ``known["quality"]`` computes it, and what it is made of, when it is first asked for.
+    ``quantities["quality"]`` computes it, and what it is made of, when it is first asked for.
 
     Args:
         given: by name, what is computed from; see ``GIVEN`` in ``layerprobe.geometry.catalogue``. Statistics that are
@@ -33,7 +33,7 @@ class Known:
         self._values = dict(given)
 
     @classmethod
-    def of_gram(cls, gram: Gram) -> Known:
+    def of_gram(cls, gram: Gram) -> Quantities:
         """What a layer's Gram matrix says."""
         components = min(len(gram.labels), gram.dimension)
         return cls({"gram": gram, "labels": gram.labels, "population": gram.population, "components": components})
@@ -102,4 +102,4 @@ def measure(gram: Gram, family: str = ALWAYS) -> dict[str, float]:
     Raises:
         LayerprobeError: if there is no such family.
     """
-    return {name: float(value) for name, value in Known.of_gram(gram).numbers(members(family)).items()}
+    return {name: float(value) for name, value in Quantities.of_gram(gram).numbers(members(family)).items()}

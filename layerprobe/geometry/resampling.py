@@ -22,7 +22,7 @@ from torch import Tensor
 
 from layerprobe.geometry.catalogue import resampled
 from layerprobe.geometry.gram import class_members
-from layerprobe.geometry.measure import Known, Values
+from layerprobe.geometry.measure import Quantities, Values
 from layerprobe.geometry.parts import part_statistics
 from layerprobe.records import Gram, Interval
 
@@ -98,7 +98,7 @@ def _scores(parts: Mapping[str, Tensor], gram: Gram) -> Values:
     Parts that were moved may give values below zero, where no score lies: they count as zero.
     """
     components = min(len(gram.labels), gram.dimension)
-    return Known({**parts, "population": gram.population, "components": components}).numbers(resampled())
+    return Quantities({**parts, "population": gram.population, "components": components}).numbers(resampled())
 
 
 def interval(value: float, deviations: Tensor, level: float = 0.9) -> Interval:

@@ -8,7 +8,7 @@ import torch
 
 from layerprobe.geometry.catalogue import resampled
 from layerprobe.geometry.gram import class_members, sub_gram
-from layerprobe.geometry.measure import Known, Values
+from layerprobe.geometry.measure import Quantities, Values
 from layerprobe.records import Gram
 
 DRAWS = 5
@@ -45,6 +45,6 @@ def scores_at_sizes(gram: Gram, sizes: Sequence[int], seed: int = 0) -> Values:
             if draw and all(len(order) == size for order in orders):
                 found[:, number, draw] = found[:, number, 0]  # the whole sample again
                 continue
-            part = Known.of_gram(sub_gram(gram, torch.cat([order[:size] for order in orders])))
+            part = Quantities.of_gram(sub_gram(gram, torch.cat([order[:size] for order in orders])))
             found[:, number, draw] = torch.stack(list(part.numbers(scores).values()))
     return dict(zip((entry.name for entry in scores), found, strict=True))

@@ -14,7 +14,7 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.geometry.catalogue import ALWAYS, FAMILIES, STATISTICS, UNMEASURED, members, resampled
-from layerprobe.geometry.measure import Known, Values, as_number, own_value
+from layerprobe.geometry.measure import Quantities, Values, as_number, own_value
 from layerprobe.geometry.resampling import score_deviations
 from layerprobe.geometry.sizes import scores_at_sizes
 from layerprobe.plugins import file_sha256, split_file_name
@@ -84,7 +84,7 @@ class Task(NamedTuple):
         names: of what it gives at least.
     """
 
-    compute: Callable[[Known], Values]
+    compute: Callable[[Quantities], Values]
     names: frozenset[str] = frozenset()
 
     def is_done(self, values: Values | None) -> bool:
@@ -94,24 +94,24 @@ class Task(NamedTuple):
 
 def _family(name: str) -> Task:
     statistics = members(name)
-    return Task(lambda known: known.numbers(statistics), frozenset(one.name for one in statistics))
+    return Task(lambda quantities: quantities.numbers(statistics), frozenset(one.name for one in statistics))
 
 
 def _own(name: str) -> Task:
     """A user's own statistic; its file is run once."""
     function = STATISTICS.find(name).load()
-    return Task(lambda known: {name: as_number(own_value(name, function, known["gram"]))}, frozenset([name]))
+    return Task(lambda quantities: {name: as_number(own_value(name, function, quantities["gram"]))}, frozenset([name]))
 
 
-def _view(name: str, known: Known) -> Values:
-    arrays: Values = known[name]
+def _view(name: str, quantities: Quantities) -> Values:
+    arrays: Values = quantities[name]
     return arrays
 
 
 def _resampled(prefix: str, compute: Callable[[Gram], Values]) -> Task:
     """Of every statistic that has an interval an array, named for what it holds."""
     return Task(
-        lambda known: {f"{prefix} {name}": values for name, values in compute(known["gram"]).items()},
+        lambda quantities: {f"{prefix} {name}": values for name, values in compute(quantities["gram"]).items()},
         frozenset(f"{prefix} {one.name}" for one in resampled()),
     )
 
@@ -144,9 +144,9 @@ def measure_layers(
             progress("rank", done, len(layers))
             missing = [name for name, task in tasks.items() if not task.is_done(kept.get(stored.layer.name, name))]
             if missing:
-                known = Known.of_gram(gram_of(source, stored, device))
+                quantities = Quantities.of_gram(gram_of(source, stored, device))
                 for name in missing:
-                    kept.put(stored.layer.name, name, tasks[name].compute(known))
+                    kept.put(stored.layer.name, name, tasks[name].compute(quantities))
         progress("rank", len(layers), len(layers))
         found = [
             {name: value for task in tasks for name, value in (kept.get(layer.name, task) or {}).items()}
@@ -157,7 +157,7 @@ def measure_layers(
 
 def _geometry(layers: list[Layer], place: int, values: Values) -> LayerGeometry:
     """A layer with what was measured of it, and what is known of it by its place."""
-    values = values | Known({"place": place, "layers": len(layers)}).numbers(members(UNMEASURED))
+    values = values | Quantities({"place": place, "layers": len(layers)}).numbers(members(UNMEASURED))
     numbers = {name: float(value) for name, value in values.items() if value.ndim == 0}
     return LayerGeometry(layers[place], numbers, arrays={name: value for name, value in values.items() if value.ndim})
 

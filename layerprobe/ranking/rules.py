@@ -121,7 +121,7 @@ def stagewise_reach(problem: SelectionProblem) -> tuple[str, ...]:
     """For each student layer the teacher block within its window of depth that is good and within the student's reach.
 
     It has the highest ``z(score) + z(CKA)``: linear CKA with that layer of the untrained student says how near the
-    student's architecture is to it before it has learnt anything. Both are standardised over the teacher's blocks,
+    student's architecture is to it before any training. Both are standardised over the teacher's blocks,
     ``z = (value - mean) / standard deviation``, so that either counts as much as the other; one that is the same for
     all counts nothing.
 
@@ -144,7 +144,7 @@ def stagewise_reach(problem: SelectionProblem) -> tuple[str, ...]:
 
 
 def _windows_of_depth(problem: SelectionProblem) -> list[tuple[Layer, ...]]:
-    """A window of the teacher's blocks for every taught layer, one after the other."""
+    """A window of the teacher's blocks for every student layer that learns, one after the other."""
     body, own = problem.blocks, body_layers(problem.student)
     _check_enough(body, problem)
     windows = []

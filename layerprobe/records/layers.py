@@ -30,7 +30,7 @@ class Layer:
         shape: output shape for one image, without the batch dimension.
         parameters: number of parameters used so far, this layer's included.
         folded: whether the layer sees the parts of an image as if they were images, like MobileViT's blocks; the first
-            axis of ``shape`` is then the part. Known of a network at hand, not of a stored layer.
+            axis of ``shape`` is then the part. Quantities of a network at hand, not of a stored layer.
     """
 
     index: Count

@@ -135,6 +135,37 @@ def test_the_ranking_file_is_read_back(features: FeatureFile, tmp_path: Path) ->
     assert load_ranking(path) == ranking
 
 
+def test_a_file_of_version_2_is_read_with_the_names_of_today(features: FeatureFile, tmp_path: Path) -> None:
+    """Version 0.1.0 wrote underscores, and had other names for two of the statistics."""
+    ranking = rank(features, top=2, by="probe", resamples=8, statistics=tuple(FAMILIES))
+    values = ranking.to_dict()
+    old = {"probe": "probe_accuracy", "knn": "knn_accuracy"}
+
+    def renamed(name: str) -> str:
+        return old.get(name, name.replace("-", "_"))
+
+    for row in values["layers"]:
+        for kind in ("statistics", "intervals"):
+            row[kind] = {renamed(name): value for name, value in row[kind].items()}
+    values |= {"format_version": 2, "score": renamed(values["score"])}
+    values["provenance"]["families"] = values["provenance"].pop("statistics")
+    (tmp_path / "old.json").write_text(json.dumps(values))
+    found = Ranking.load(tmp_path / "old.json")
+    assert found.geometries == ranking.geometries and found.score == "probe"
+    assert found.provenance == ranking.provenance
+
+
+def test_a_score_of_ones_own_in_python(features: FeatureFile, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def spread(gram):\n    return gram.centred.diagonal().mean()\n")
+    name = f"{tmp_path}/mine.py:spread"
+    ranking = rank(features, top=2, by=name, resamples=8, statistics=("collapse",))
+    values = {one.layer.name: one.statistics[name] for one in ranking.geometries}
+    assert set(ranking.selected) == set(sorted(values, key=values.__getitem__)[-2:])
+    assert ranking.provenance["statistics"] == sorted(["collapse", name]) and not ranking.undecided
+    with pytest.raises(LayerprobeError, match="no file .*gone.py"):
+        rank(features, by=f"{tmp_path}/gone.py:spread")
+
+
 def test_nan_is_null_in_the_file(tmp_path: Path) -> None:
     ranking = Ranking((LayerGeometry(layer(0), {"quality": math.nan}),), "quality", (), {})
     save_ranking(ranking, tmp_path / "r.json")

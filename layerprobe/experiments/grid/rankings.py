@@ -15,6 +15,7 @@ from layerprobe.experiments.resolve_rules import check_ranking, scored_rule, tea
 from layerprobe.files import sha256
 from layerprobe.geometry.catalogue import ALWAYS, SCORES, UNMEASURED
 from layerprobe.networks import AS_BUILT, RANDOM, load_network
+from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.ranking.file import load_ranking, save_ranking
 from layerprobe.ranking.rank import rank_model
 from layerprobe.records import Progress, Ranking, silent
@@ -99,5 +100,6 @@ def _name(plan: DistillSettings, families: tuple[str, ...]) -> str:
         teacher["weights"] = sha256(weights)
     # Version 0.1.0 called it "root": its rankings keep their names.
     data["root"] = data.pop("data_root")
-    told = json.dumps([teacher, data, families], sort_keys=True)
+    measured = [f"{family} {file_sha256(family)}" if split_file_name(family) else family for family in families]
+    told = json.dumps([teacher, data, measured], sort_keys=True)
     return f"{plan.teacher.name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"

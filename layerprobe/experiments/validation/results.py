@@ -1,4 +1,4 @@
-"""A validation's folder, read at any moment: what students reached, and which score foretold it."""
+"""A validation's folder, read at any moment: what students reached, and which score predicted it."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def _candidates(
         scores = _means(layers, known["scores"])
         runs = {member.cell.seed: member.run for member in members if member.run}
         label = members[0].cell.pair
-        taught = known["taught"][label][str(len(layers))]
-        scores |= {DEPTH: depth, CKA: _cka(layers, taught, known["cka"][label])}
+        student_layers = known["taught"][label][str(len(layers))]
+        scores |= {DEPTH: depth, CKA: _cka(layers, student_layers, known["cka"][label])}
         yield Candidate(pair, layers, depth, scores, {seed: run.last_accuracy for seed, run in runs.items()})
 
 
@@ -98,9 +98,11 @@ def _means(layers: Sequence[str], scores: Mapping[str, Mapping[str, float | None
     return {name: mean(_number(scores[layer][name]) for layer in layers) for name in names}
 
 
-def _cka(layers: Sequence[str], taught: Sequence[str], known: Mapping[str, Mapping[str, float | None]]) -> float:
+def _cka(
+    layers: Sequence[str], student_layers: Sequence[str], known: Mapping[str, Mapping[str, float | None]]
+) -> float:
     """Mean over pairs of what a teacher layer has in common with the student layer that learns from it."""
-    return mean(_number(known[ours][theirs]) for ours, theirs in zip(layers, taught, strict=True))
+    return mean(_number(known[ours][theirs]) for ours, theirs in zip(layers, student_layers, strict=True))
 
 
 def _number(value: float | None) -> float:

@@ -50,7 +50,7 @@ class Subject:
 
     plan: DistillSettings
     layers: Sequence[str]
-    students: Mapping[str, Learner]
+    students: Mapping[str, LearningStudent]
     samples: int | None
     weights_sha256: str
     own: Mapping[str, LayerScore]
@@ -64,16 +64,16 @@ class Subject:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; not where things lie on this machine."""
         data = {key: value for key, value in self.plan.data.plain().items() if key not in ("data_root", "download")}
-        told = {
+        values = {
             "teacher": self.plan.teacher.name,
             "weights_sha256": self.weights_sha256,
             "data": data,
             "samples": self.samples,
             "layers": self.layers,
-            "students": {pair: learner.to_dict() for pair, learner in self.students.items()},
+            "students": {pair: student.to_dict() for pair, student in self.students.items()},
             "own": {name: _code(function) for name, function in self.own.items()},
         }
-        plain: dict[str, Any] = json.loads(json.dumps(told))
+        plain: dict[str, Any] = json.loads(json.dumps(values))
         return plain
 
 
@@ -86,25 +86,25 @@ def _code(function: LayerScore) -> str:
 
 
 @dataclass(frozen=True)
-class Learner:
+class LearningStudent:
     """A student, and which of its layers learn.
 
     Attributes:
         student: the network; its weights don't matter.
-        taught: names of its layers that learn, by the number of teacher layers.
+        layers_by_count: names of its layers that learn, by the number of teacher layers.
     """
 
     student: ModelSettings
-    taught: Mapping[int, Sequence[str]]
+    layers_by_count: Mapping[int, Sequence[str]]
 
     @property
     def layers(self) -> tuple[str, ...]:
         """All layers that learn, each once."""
-        return tuple(dict.fromkeys(name for names in self.taught.values() for name in names))
+        return tuple(dict.fromkeys(name for names in self.layers_by_count.values() for name in names))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        taught = {str(count): list(names) for count, names in self.taught.items()}
+        taught = {str(count): list(names) for count, names in self.layers_by_count.items()}
         return {"student": self.student.name, "num_classes": self.student.num_classes, "taught": taught}
 
 
@@ -144,12 +144,12 @@ def measure_scores(subject: Subject, progress: Progress = silent) -> dict[str, A
         with extract_grams(sample.replaced(layers=LayerChoice.of(subject.layers)), progress=progress) as grams:
             scores = _scores(grams, plan, subject.own, progress)
             cka = {
-                pair: _cka(student_similarity(grams, sample, learner.student, learner.layers, progress))
-                for pair, learner in subject.students.items()
+                pair: _cka(student_similarity(grams, sample, student.student, student.layers, progress))
+                for pair, student in subject.students.items()
             }
             source = {key: grams.provenance.get(key) for key in ("model", "weights_sha256", "dataset", "split", "rows")}
     measured = subject.to_dict()
-    taught = {pair: told["taught"] for pair, told in measured["students"].items()}
+    taught = {pair: student["taught"] for pair, student in measured["students"].items()}
     return {"scores": scores, "cka": cka, "taught": taught, "provenance": source, "measured": measured}
 
 

@@ -1,4 +1,4 @@
-"""Students distilled from every candidate, and the scores that could have foretold them: ``layerprobe validate``."""
+"""Students distilled from every candidate, and scores that may predict them: ``layerprobe validate``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from layerprobe.experiments.resolve_rules import untrained_student
 from layerprobe.experiments.validation.candidates import layers_of, spread_out
 from layerprobe.experiments.validation.scores import (
     LayerScore,
-    Learner,
+    LearningStudent,
     Subject,
     measure_scores,
     read_scores,
@@ -62,13 +62,13 @@ def plan_validation(config: CompareSettings) -> Grid:
         LayerprobeError: if the grid file says what can't be, something else lies in the folder, or runs of another grid
             in it would vanish.
     """
-    asked = open_grid(config)
-    if not asked.validate:
+    given = open_grid(config)
+    if not given.validate:
         raise LayerprobeError(
             f"{config.grid} asks for no validation: it has no key 'validate', e.g. validate: {{layers: all}}; "
             "`layerprobe compare` runs it"
         )
-    grid = spread_out(asked, str(config.grid))
+    grid = spread_out(given, str(config.grid))
     check_kept(grid, config.output)
     return grid
 
@@ -80,7 +80,8 @@ def validate(
     progress: Progress = silent,
     watch: Callable[[GridResults], None] = lambda results: None,
 ) -> Compared:
-    """Distil from every candidate of a grid file's ``validate``; ``read_validation`` then says which score foretold it.
+    """Distil from every candidate of a grid file's ``validate``; ``read_validation`` then says which score
+    predicted the students.
 
     Args:
         config: what to run.
@@ -102,24 +103,25 @@ def _subject(grid: Grid, config: CompareSettings, own: Mapping[str, LayerScore])
     return Subject(
         plan=first,
         layers=list(dict.fromkeys(name for planned in grid.cells for name in layers_of(planned))),
-        students=_learners(grid, config.output),
+        students=_students(grid, config.output),
         samples=grid.validate.samples if grid.validate else None,
         weights_sha256=teacher.weights_sha256,
         own=own,
     )
 
 
-def _learners(grid: Grid, folder: Path) -> dict[str, Learner]:
-    learners: dict[str, Learner] = {}
+def _students(grid: Grid, folder: Path) -> dict[str, LearningStudent]:
+    """The student of every pair, with the layers that learn from as many teacher layers as some candidate has."""
+    students: dict[str, LearningStudent] = {}
     for planned in grid.cells:
         count = len(layers_of(planned))
-        known = learners.get(planned.cell.pair)
-        if known is None or count not in known.taught:
+        known = students.get(planned.cell.pair)
+        if known is None or count not in known.layers_by_count:
             plan = planned.config(folder)
-            taught = {**(known.taught if known else {}), count: _taught(plan, count)}
-            learners[planned.cell.pair] = Learner(plan.student, taught)
-    return learners
+            by_count = {**(known.layers_by_count if known else {}), count: _student_layers(plan, count)}
+            students[planned.cell.pair] = LearningStudent(plan.student, by_count)
+    return students
 
 
-def _taught(plan: DistillSettings, count: int) -> list[str]:
+def _student_layers(plan: DistillSettings, count: int) -> list[str]:
     return [layer.name for layer in choose_student_layers(untrained_student(plan), plan.student_layers, count)]
