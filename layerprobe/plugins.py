@@ -47,23 +47,27 @@ def load_function(name: str) -> Callable[..., Any]:
         return _find(_run(path), path, function)
 
 
-def call(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a user's function gives.
+@contextmanager
+def errors_in_one_line(what: str, given: str) -> Iterator[None]:
+    """Report in one line what a user's code raises, and its attempt to exit.
 
     Args:
-        name: of it, for messages.
-        function: from ``load_function``.
-        arguments: what it is given.
+        what: the plug-in, such as ``the feature loss mine.py:loss``.
+        given: what it was called with.
 
     Raises:
-        LayerprobeError: if it fails, or ends the program.
+        LayerprobeError: in place of any other error.
     """
     try:
-        return function(*arguments)
+        yield
     except LayerprobeError:
         raise
-    except (Exception, SystemExit) as error:
-        raise LayerprobeError(f"{name} failed ({one_line(error)}); correct the function") from error
+    except SystemExit as error:
+        raise LayerprobeError(
+            f"{what} ends the program (SystemExit: {error.code}) for {given}; correct the file"
+        ) from error
+    except Exception as error:
+        raise LayerprobeError(f"{what} fails for {given} ({one_line(error)}); correct the file") from error
 
 
 def file_sha256(name: str) -> str:

@@ -192,8 +192,8 @@ def test_a_changed_file_is_measured_anew(features: Path, own: Path, tmp_path: Pa
     [
         ("nothing", "mine.py:nothing gave 'nothing'; a statistic is one finite number, or NaN"),
         ("several", "mine.py:several gave tensor("),
-        ("fails", "mine.py:fails failed (ZeroDivisionError: division by zero); correct the function"),
-        ("ends", "mine.py:ends failed (SystemExit: enough); correct the function"),
+        ("fails", "mine.py:fails fails for a Gram matrix (ZeroDivisionError: division by zero); correct the file"),
+        ("ends", "mine.py:ends ends the program (SystemExit: enough) for a Gram matrix; correct the file"),
         ("spreads", "mine.py has no function 'spreads'; closest: 'spread'"),
     ],
 )
@@ -213,7 +213,10 @@ def test_a_rule_of_ones_own(own: Path, tmp_path: Path) -> None:
     for rule, message in (
         ("backwards:2", "mine.py:backwards gave layer3.2, layer3.1; a rule gives each layer once, in order of depth"),
         ("too_few:2", "mine.py:too_few gave ['layer1.0']; a rule gives the names of 2 of the teacher's layers"),
-        ("ends_too:2", "mine.py:ends_too failed (SystemExit: ); correct the function"),
+        (
+            "ends_too:2",
+            "mine.py:ends_too ends the program (SystemExit: None) for a teacher and a student",
+        ),
         ("nowhere:2", "mine.py has no function 'nowhere'"),
         ("last_two:x", "mine.py:last_two:K chooses K layers, K a number from 1; not 'x'"),
     ):

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from layerprobe.distill.alignments.catalogue import PROJECTORS
-from layerprobe.distill.plugin_errors import errors_in_one_line, returned
+from layerprobe.distill.plugin_errors import returned
 from layerprobe.distill.spatial import AlignedPair, SpatialAligner, channels
 from layerprobe.errors import LayerprobeError
+from layerprobe.plugins import errors_in_one_line
 
 MakeProjector = Callable[[tuple[int, ...], tuple[int, ...]], nn.Module]
 """Makes a projector from the student's and the teacher's shape of one image."""

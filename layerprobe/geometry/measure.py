@@ -12,7 +12,7 @@ from torch import Tensor
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.geometry.catalogue import ALWAYS, QUANTITIES, STATISTICS, VIEWS, Quantity, Statistic, members
-from layerprobe.plugins import call
+from layerprobe.plugins import errors_in_one_line
 from layerprobe.records import Gram
 
 Values = dict[str, Tensor]
@@ -66,7 +66,8 @@ def own_value(name: str, function: Callable[[Gram], Any], gram: Gram) -> float:
     Raises:
         LayerprobeError: if the function fails, or gives anything but a number.
     """
-    value = call(name, function, gram)
+    with errors_in_one_line(name, "a Gram matrix"):
+        value = function(gram)
     number = math.inf
     if hasattr(value, "__float__") and not isinstance(value, bool):
         with suppress(TypeError, ValueError, RuntimeError):  # of an array with several elements

@@ -9,7 +9,7 @@ import torch
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.geometry.catalogue import Statistic, described
-from layerprobe.plugins import call
+from layerprobe.plugins import errors_in_one_line
 from layerprobe.ranking.catalogue import Rule
 from layerprobe.records import Layer, Ranking, Similarity, body_layers
 
@@ -72,7 +72,10 @@ def apply_rule(rule: Rule, problem: SelectionProblem) -> tuple[str, ...]:
     if not rule.is_plugin:
         chosen: tuple[str, ...] = rule.load()(problem)
         return chosen
-    return _checked(call(rule.name, rule.load(), problem), rule, problem)
+    function = rule.load()
+    with errors_in_one_line(rule.name, "a teacher and a student"):
+        found = function(problem)
+    return _checked(found, rule, problem)
 
 
 def _checked(chosen: object, rule: Rule, problem: SelectionProblem) -> tuple[str, ...]:

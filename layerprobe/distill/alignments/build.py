@@ -12,8 +12,9 @@ from layerprobe.distill.alignments.catalogue import ALIGNMENTS, ATTENTION
 from layerprobe.distill.batches import FeatureBatch
 from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.objectives import FeatureObjective, Objective
-from layerprobe.distill.plugin_errors import errors_in_one_line, returned
+from layerprobe.distill.plugin_errors import returned
 from layerprobe.errors import LayerprobeError
+from layerprobe.plugins import errors_in_one_line
 
 
 def build_alignment(context: ObjectiveContext) -> Objective[Any]:

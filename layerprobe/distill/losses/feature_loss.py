@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from layerprobe.distill.losses.catalogue import FEATURE_LOSSES
-from layerprobe.distill.plugin_errors import errors_in_one_line, returned
+from layerprobe.distill.plugin_errors import returned
 from layerprobe.errors import LayerprobeError
+from layerprobe.plugins import errors_in_one_line
 
 FeatureLoss = Callable[[Tensor, Tensor], Tensor]
 """A scalar from student and teacher features of one shape, (batch, channels, ...)."""

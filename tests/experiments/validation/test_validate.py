@@ -261,7 +261,7 @@ def test_scores_of_the_users_own(digits_teacher: Run, tmp_path: Path) -> None:
         load_scores(["length"])
     told = values(digits_teacher, validate={"layers": [-1], "samples": 60}, seeds=1)
     (tmp_path / "v.yaml").write_text(yaml.safe_dump(told))
-    with pytest.raises(LayerprobeError, match=r"the score 'bad' failed \(ZeroDivisionError"):
+    with pytest.raises(LayerprobeError, match=r"the score 'bad' fails for a Gram matrix \(ZeroDivisionError"):
         validate(
             CompareSettings(grid=tmp_path / "v.yaml", output=tmp_path / "out"),
             lambda cell, metrics, epochs: None,
