@@ -150,7 +150,7 @@ def test_a_file_of_version_2_is_read_with_the_names_of_today(features: FeatureFi
     values |= {"format_version": 2, "score": renamed(values["score"])}
     values["provenance"]["families"] = values["provenance"].pop("statistics")
     (tmp_path / "old.json").write_text(json.dumps(values))
-    found = Ranking.load(tmp_path / "old.json")
+    found = load_ranking(tmp_path / "old.json")
     assert found.geometries == ranking.geometries and found.score == "probe"
     assert found.provenance == ranking.provenance
 
