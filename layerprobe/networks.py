@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.preprocessing import choose_preprocessing
 from layerprobe.errors import LayerprobeError
-from layerprobe.layers.discovery import discover_layers
-from layerprobe.layers.taps import first_tensor
+from layerprobe.layers.discovery import BATCH, discover, discover_layers
 from layerprobe.layers.tokens import TokenLayout, token_layout
+from layerprobe.models.lazy import initialize_lazy_modules
 from layerprobe.models.weights import Weights, hash_weights, head_classes, load_weights, read_weights
 from layerprobe.models.zoo import build_model, model_input
 from layerprobe.records import Layer, Preprocessing
@@ -71,8 +70,6 @@ def load_network(spec: ModelSettings, data: DataSettings, dataset: ImageDataset,
     if classes is None and not pretrained:
         classes = len(dataset.classes)
     module = build_model(spec.name, num_classes=classes, image_size=size, pretrained=pretrained, seed=seed)
-    if weights:
-        load_weights(module, weights, spec.name)
     wish = stored or model_input(spec.name, module, pretrained)
     preprocessing = choose_preprocessing(
         dataset,
@@ -86,6 +83,9 @@ def load_network(spec: ModelSettings, data: DataSettings, dataset: ImageDataset,
         override_mean=data.mean,
         override_std=data.std,
     )
+    initialize_lazy_modules(module, preprocessing.image_size, seed)
+    if weights:
+        load_weights(module, weights, spec.name)
     module.eval()
     digest = hash_weights(module)
     if spec.weights_sha256 not in (None, digest) and source not in (RANDOM, AS_BUILT):
@@ -93,14 +93,15 @@ def load_network(spec: ModelSettings, data: DataSettings, dataset: ImageDataset,
             f"the weights of {spec.name} are not those of the configuration: {source} has SHA-256 {digest[:12]}, not "
             f"{str(spec.weights_sha256)[:12]}; name the right file with <weights>, or remove weights_sha256"
         )
+    found = discover(module, preprocessing.image_size)
     return Network(
         name=spec.name,
         module=module,
         weights=source,
         weights_sha256=digest,
         preprocessing=preprocessing,
-        layers=discover_layers(module, preprocessing.image_size),
-        outputs=_outputs(module, preprocessing.image_size),
+        layers=found.layers,
+        outputs=_outputs(found.logits_shape),
     )
 
 
@@ -132,6 +133,7 @@ def find_model_layers(name: str, num_classes: int | None = None, image_size: int
     module = build_model(name, num_classes=num_classes, image_size=size, seed=0)
     wish = model_input(name, module).image_size
     pixels = (size, size) if size else wish or (224, 224)
+    initialize_lazy_modules(module, pixels, seed=0)
     return ModelLayers(discover_layers(module, pixels), token_layout(module, pixels))
 
 
@@ -163,9 +165,11 @@ def _own_size(name: str, stored: Preprocessing | None, dataset: ImageDataset) ->
     return None if name.startswith(("timm:", "torchvision:")) else dataset.native_size
 
 
-def _outputs(module: nn.Module, image_size: tuple[int, int]) -> int:
-    with torch.no_grad():
-        logits = first_tensor(module(torch.zeros(1, 3, *image_size)))
-    if logits is None or logits.ndim != 2:
-        raise LayerprobeError("the model's output is not (batch, classes); layerprobe works on image classifiers")
-    return logits.shape[1]
+def _outputs(logits_shape: tuple[int, ...]) -> int:
+    if len(logits_shape) != 2:
+        found = "x".join(map(str, logits_shape)) or "no tensor"
+        raise LayerprobeError(
+            f"a classifier's output is (batch, classes), but of {BATCH} images the model gives {found}; "
+            "layerprobe works on image classifiers"
+        )
+    return logits_shape[1]

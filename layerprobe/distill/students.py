@@ -10,6 +10,7 @@ from torch import nn
 from layerprobe.distill.folder import CHECKPOINTS, CONFIG, WEIGHTS
 from layerprobe.distill.methods.simkd import ReusedEnding
 from layerprobe.errors import LayerprobeError
+from layerprobe.models.lazy import initialize_lazy_modules
 from layerprobe.models.weights import head_classes, load_weights, read_weights
 from layerprobe.models.zoo import build_model
 from layerprobe.records import Run
@@ -42,6 +43,7 @@ def load_student(run: Run | Path | str, which: str = LAST) -> nn.Module:
     classes = network.num_classes or (ending.classes if ending else head_classes(weights.state))
     size = about.preprocessing.image_size[0]
     module = build_model(network.name, num_classes=classes, image_size=size, seed=0)
+    initialize_lazy_modules(module, about.preprocessing.image_size, seed=0)
     if ending:
         ReusedEnding(**asdict(ending)).build(module)
     load_weights(module, weights, str(path))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from torch import nn
+from torch import Tensor, nn
 
 from layerprobe.layers.tracing import Pass
 
@@ -21,7 +21,7 @@ _FUSED_BLOCKS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
-def find_blocks(model: nn.Module, seen: Pass) -> set[nn.Module]:
+def find_blocks(model: nn.Module, seen: Pass, logits: Tensor | None) -> set[nn.Module]:
     """The blocks of a network, those without a shortcut included.
 
     A block may hold others, as a transformer block with a convolutional one inside; the outermost is the layer.
@@ -29,10 +29,11 @@ def find_blocks(model: nn.Module, seen: Pass) -> set[nn.Module]:
     Args:
         model: the network.
         seen: a forward pass of it.
+        logits: the logits that it gave.
     """
     called = {call.module for call in seen.calls}
     # What adds the logits of two classifiers, as in distilled networks, is a classifier.
-    candidates = called - {call.module for call in seen.calls if call.output is seen.output} - {model}
+    candidates = called - {call.module for call in seen.calls if call.output is logits} - {model}
     adding = (seen.residual & seen.nonlinear) | {module for module in called if isinstance(module, _FUSED_BLOCKS)}
     kinds = {type(module) for module in adding & candidates if not _is_stage(module, adding, model)}
     # A class that adds somewhere adds everywhere, or would with equal shapes; linear instances are downsampling steps.

@@ -12,8 +12,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from layerprobe.layers.discovery import unfold
-from layerprobe.layers.taps import Tap, first_tensor, function_name, made_tensor
+from layerprobe.layers.batch_axis import images_first, with_rows
+from layerprobe.layers.logits import pick_logits
+from layerprobe.layers.nested import first_tensor, made_tensors, replace_tensor
+from layerprobe.layers.taps import Tap, function_name
+from layerprobe.records import Layer
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Captured:
     """What a forward pass gave.
 
     Attributes:
-        logits: the network's output.
+        logits: the network's logits, (batch, classes), whatever else it returns.
         features: what was kept of each layer, by layer name, (batch, ...).
     """
 
@@ -46,6 +49,13 @@ class Capture:
 
     Use it as a context manager, or call ``close`` when done.
 
+    Args:
+        model: the network.
+        layers: the layers that ``discover_layers`` found. Names do, too, of layers whose output has the images first;
+            where tokens come first, as in ``nn.TransformerEncoder`` by default, a name doesn't tell.
+        gate: name of a layer, see above.
+        keep: see above.
+
     Example:
         >>> import torch
         >>> network = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
@@ -56,17 +66,19 @@ class Capture:
     """
 
     def __init__(
-        self, model: nn.Module, layers: Sequence[str], gate: str | None = None, keep: Keep | None = None
+        self, model: nn.Module, layers: Sequence[Layer | str], gate: str | None = None, keep: Keep | None = None
     ) -> None:
         self._model, self._gate, self._keep = model, gate, keep
+        self._axes = {layer.name: layer.batch_axis for layer in layers if isinstance(layer, Layer)}
+        names = [layer if isinstance(layer, str) else layer.name for layer in layers]
         self._images = 0
         self._features: dict[str, Tensor] = {}
         self._versions: dict[str, tuple[Tensor, int]] = {}
-        self._copied = {training: set(layers) for training in (False, True)}
+        self._copied = {training: set(names) for training in (False, True)}
         self._calls: dict[tuple[str, str], int] = {}
         self._stack: list[str] = []
-        self._taps = {Tap.of(name): name for name in [*layers, *([gate] if gate else [])]}
-        self._wanted = set(layers)
+        self._taps = {Tap.of(name): name for name in [*names, *([gate] if gate else [])]}
+        self._wanted = set(names)
         functional = any(tap.function for tap in self._taps)
         self._functions = _Functions(self._called) if functional else nullcontext()
         # Which module calls a function is known only if all of them say when they begin and end.
@@ -83,15 +95,21 @@ class Capture:
         self._features, self._versions, self._calls, self._stack = {}, {}, {}, []
         self._images = len(images)
         with self._functions:
-            logits = first_tensor(self._model(images))
+            output = self._model(images)
         missing = self._wanted - self._features.keys()
-        if missing or logits is None:
-            raise RuntimeError(f"the forward pass did not reach {sorted(missing) or 'an output'}")
+        if missing:
+            raise RuntimeError(f"the forward pass did not reach {sorted(missing)}")
         self._copied[self._model.training] &= {
             name for name, (tensor, version) in self._versions.items() if tensor._version != version
         }
         features, self._features, self._versions = self._features, {}, {}
-        return Captured(logits, features)
+        return Captured(self._pick_logits(images, output), features)
+
+    def _pick_logits(self, images: Tensor, output: object) -> Tensor:
+        """The logits. Whether it takes a pass more to tell them, what that pass leaves here is thrown away."""
+        logits = pick_logits(self._model, images, output)
+        self._features, self._versions = {}, {}
+        return logits
 
     def close(self) -> None:
         """Take the hooks off the network."""
@@ -144,17 +162,27 @@ class Capture:
         name = self._taps.get(tap)
         if name is None:
             return value
-        tensor = first_tensor(value) if tap.takes_input else made_tensor(value, inputs, self._images)
+        tensor = (
+            first_tensor(value)
+            if tap.takes_input
+            else with_rows(made_tensors(value, inputs), self._images, self._axes.get(name, 0))
+        )
         if tensor is None:
             raise RuntimeError(f"layer {name!r} has no tensor to capture")
         if name in self._wanted:
             self._store(name, tensor)
         if name == self._gate:
-            value = _replace_tensor(value, tensor, tensor.detach().clone())
+            value = replace_tensor(value, tensor, tensor.detach().clone())
         return value
 
     def _store(self, name: str, tensor: Tensor) -> None:
-        kept = unfold(tensor, self._images)
+        axis = self._axes.get(name, 0)
+        if not axis and len(tensor) % self._images:
+            raise RuntimeError(
+                f"layer {name!r} puts out {tuple(tensor.shape)}, whose first axis doesn't count the {self._images} "
+                "images; capture the Layer that discover_layers gave, not its name"
+            )
+        kept = images_first(tensor, self._images, axis)
         if self._keep:
             kept = self._keep(name, kept)
         if _shares_memory(kept, tensor):
@@ -180,14 +208,3 @@ class _Functions(TorchFunctionMode):
 
 def _shares_memory(one: Tensor, other: Tensor) -> bool:
     return one.device == other.device and one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
-
-
-def _replace_tensor(value: Any, old: Tensor, new: Tensor) -> Any:
-    """The same tuple, list or dict with one tensor exchanged."""
-    if value is old:
-        return new
-    if isinstance(value, Mapping):
-        return {key: _replace_tensor(item, old, new) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return type(value)(_replace_tensor(item, old, new) for item in value)
-    return value

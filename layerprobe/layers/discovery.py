@@ -7,20 +7,42 @@ flattened feature vector that enters the classifier.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from layerprobe.errors import LayerprobeError
+from layerprobe.errors import LayerprobeError, first_of
+from layerprobe.layers.batch_axis import Rows, find_rows, grows, images_first, is_plain
 from layerprobe.layers.blocks import find_blocks
+from layerprobe.layers.failures import explain_failure, refuse_hidden
+from layerprobe.layers.logits import find_logits
 from layerprobe.layers.taps import Tap
 from layerprobe.layers.tracing import Call, Pass, watch
 from layerprobe.records import Layer
 from layerprobe.settings.base import SettingsError
 
-_BATCH = 2
+_log = logging.getLogger(__name__)
+
+BATCH = 2
+"""Images of the pass by which layers are found."""
+
 _POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d)
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What a forward pass shows of a network.
+
+    Attributes:
+        layers: its generalized layers, in execution order, indexed from 0.
+        logits_shape: of its logits for a batch, (batch, classes) if it is a classifier.
+    """
+
+    layers: tuple[Layer, ...]
+    logits_shape: tuple[int, ...]
 
 
 def discover_layers(model: nn.Module, image_size: tuple[int, int], channels: int = 3) -> tuple[Layer, ...]:
@@ -29,6 +51,8 @@ def discover_layers(model: nn.Module, image_size: tuple[int, int], channels: int
     A residual block is a module that adds two tensors of the same shape in its own ``forward`` and has a non-linearity
     inside, or another instance of the same class (``find_blocks`` has the whole rule). Of blocks inside blocks the
     outermost counts. A non-linearity is a module, or a function such as ``F.relu`` that a ``forward`` calls.
+
+    Where that pass doesn't tell along which axis of an output the images lie, a second one of three images does.
 
     Args:
         model: any image classifier; it is run in evaluation mode and left as it was.
@@ -39,94 +63,144 @@ def discover_layers(model: nn.Module, image_size: tuple[int, int], channels: int
         The layers in execution order, indexed from 0.
 
     Raises:
-        LayerprobeError: if the model can't take such images, or has no layer that counts.
+        LayerprobeError: if the model is compiled or scripted, can't take such images, returns several tensors that
+            could be its logits, or has no layer that counts.
     """
+    return discover(model, image_size, channels).layers
+
+
+def discover(model: nn.Module, image_size: tuple[int, int], channels: int = 3) -> Discovery:
+    """As ``discover_layers``, with the shape of the logits."""
+    refuse_hidden(model)
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    images = torch.randn(_BATCH, channels, *image_size, generator=torch.Generator().manual_seed(0)).to(device)
-    try:
-        seen = watch(model, images)
-        found = _layer_calls(model, seen)
-        if any(_is_folded(tensor) for _, tensor in found.values()):
-            found = _in_order_of_images(found, _layer_calls(model, watch(model, images.flip(0))))
-    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        size = "x".join(map(str, image_size))
-        raise SettingsError(
-            f"the model can't take {size}-pixel images: {reason}; choose another size with <data.image_size>"
-        ) from error
-    if not found:
+    images = torch.randn(BATCH + 1, channels, *image_size, generator=torch.Generator().manual_seed(0)).to(device)
+    seen, logits = _see(model, images[:BATCH])
+    candidates = _candidates(model, seen, logits)
+    if all(is_plain(candidate.tensors, BATCH) for candidate in candidates):
+        rows: Sequence[Rows | None] = [_plain_rows(candidate.tensors) for candidate in candidates]
+    else:
+        again, _ = _see(model, images[[1, 0, 2]])
+        rows = _rows_by_growth(candidates, again)
+    layers = tuple(
+        _layer(index, candidate, place)
+        for index, (candidate, place) in enumerate(
+            (candidate, place) for candidate, place in zip(candidates, rows, strict=True) if place
+        )
+    )
+    if not layers:
         raise LayerprobeError(
             "the model has no residual or transformer block, no non-linearity and no linear classifier "
             "that a forward pass reaches"
         )
-    return tuple(replace(layer, index=index) for index, (layer, _) in enumerate(found.values()))
+    return Discovery(layers, tuple(logits.shape) if logits is not None else ())
 
 
-def unfold(tensor: Tensor, images: int) -> Tensor:
-    """One row per image: blocks that split an image, like those of MobileViT, work on (images * parts, ...)."""
-    return tensor if len(tensor) == images else tensor.reshape(images, -1, *tensor.shape[1:])
+def _see(model: nn.Module, images: Tensor) -> tuple[Pass, Tensor | None]:
+    """A watched forward pass, and the logits that it gave."""
+    try:
+        seen = watch(model, images)
+        return seen, find_logits(model, seen, len(images))
+    except (Exception, SystemExit) as error:  # whatever a model of the user's own raises
+        explained = explain_failure(model, images, error)
+        if explained is error:
+            raise
+        raise explained from error
 
 
-_Found = dict[str, tuple[Layer, Tensor]]
-"""Layers, their indices still missing, with what they put out, by name in execution order."""
+@dataclass(frozen=True)
+class _Candidate:
+    """What is a layer if its images can be told apart.
+
+    Attributes:
+        time: when it was there, in events of the pass.
+        tap: where it is taken.
+        kind: of the layer.
+        tensors: what the module put out, or what entered it.
+        parameters: used up to there.
+    """
+
+    time: int
+    tap: Tap
+    kind: str
+    tensors: tuple[Tensor, ...]
+    parameters: int
 
 
-def _layer_calls(model: nn.Module, seen: Pass) -> _Found:
-    blocks = find_blocks(model, seen)
-    found: list[tuple[int, Layer, Tensor]] = []
+def _candidates(model: nn.Module, seen: Pass, logits: Tensor | None) -> list[_Candidate]:
+    blocks = find_blocks(model, seen, logits)
+    found: list[_Candidate] = []
     for call in seen.calls:
         inside = blocks.intersection(call.ancestors)
-        if inside or call.output is None or _is_result(call, seen) or not _has_rows(call.output):
+        if inside or call.output is None or call.output.ndim < 2 or _is_result(call, logits):
             continue
         is_block = call.module in blocks and not call.tap.function
         kind = "block" if is_block else "activation" if call.is_activation else None
         if kind:
-            found.append((call.left, _layer(call.tap, kind, call.output, call.parameters), call.output))
-    head = _classifier_call(seen, blocks)
+            found.append(_Candidate(call.left, call.tap, kind, call.outputs, call.parameters))
+    head = _classifier_call(seen, blocks, logits)
     if head is not None and head.input is not None:
         own = sum(parameter.numel() for parameter in head.module.parameters(recurse=False))
-        tap = Tap(head.tap.module, head.tap.call, takes_input=True)
-        layer = _layer(tap, "feature", head.input, head.parameters_before - own)
-        found.append((head.entered, layer, head.input))
-    found.sort(key=lambda item: item[0])
-    return {layer.name: (layer, tensor) for _, layer, tensor in found}
+        tap = _input_of(head)
+        found.append(_Candidate(head.entered, tap, "feature", (head.input,), head.parameters_before - own))
+    return sorted(found, key=lambda candidate: candidate.time)
 
 
-def _layer(tap: Tap, kind: str, output: Tensor, parameters: int) -> Layer:
-    return Layer(0, tap.name, kind, tuple(unfold(output, _BATCH).shape[1:]), parameters, _is_folded(output))
+def _input_of(call: Call) -> Tap:
+    return Tap(call.tap.module, call.tap.call, takes_input=True)
 
 
-def _is_result(call: Call, seen: Pass) -> bool:
+def _is_result(call: Call, logits: Tensor | None) -> bool:
     """Whether a call puts out the logits."""
-    return call.output is seen.output and call.output is not None and call.output.ndim == 2
+    return call.output is logits and call.output is not None and call.output.ndim == 2
 
 
-def _has_rows(output: Tensor) -> bool:
-    return output.ndim >= 2 and len(output) % _BATCH == 0
+def _plain_rows(tensors: Sequence[Tensor]) -> Rows:
+    return Rows(next(number for number, tensor in enumerate(tensors) if tensor.ndim and len(tensor) == BATCH))
 
 
-def _is_folded(output: Tensor) -> bool:
-    return len(output) != _BATCH
+def _rows_by_growth(candidates: Sequence[_Candidate], again: Pass) -> list[Rows | None]:
+    """Where the images are in every candidate, told by a pass of one image more. What can't be told is said."""
+    outputs: dict[Tap, tuple[Tensor, ...]] = {call.tap: call.outputs for call in again.calls}
+    inputs = {_input_of(call): (call.input,) for call in again.calls if call.input is not None}
+    after: Mapping[Tap, tuple[Tensor, ...]] = {**outputs, **inputs}
+    rows = [find_rows(candidate.tensors, after.get(candidate.tap, ())) for candidate in candidates]
+    # A result whose shape doesn't depend on the number of images, as a gate of weights alone, is no loss.
+    lost = [
+        candidate.tap.name
+        for candidate, place in zip(candidates, rows, strict=True)
+        if not place and (candidate.kind == "block" or grows(candidate.tensors, after.get(candidate.tap, ())))
+    ]
+    if lost:
+        _log.warning(
+            "%d of the model's layers can't be read, and are left out: no axis of their output has one entry per "
+            "image: %s",
+            len(lost),
+            first_of(lost),
+        )
+    return rows
 
 
-def _in_order_of_images(found: _Found, flipped: _Found) -> _Found:
-    """Without the folded layers whose rows are not in the order of the images; ``flipped`` saw the images swapped."""
-    return {
-        name: (layer, tensor)
-        for name, (layer, tensor) in found.items()
-        if not _is_folded(tensor)
-        or torch.allclose(unfold(tensor, _BATCH).flip(0), unfold(flipped[name][1], _BATCH), rtol=1e-3, atol=1e-4)
-    }
+def _layer(index: int, candidate: _Candidate, rows: Rows) -> Layer:
+    output = images_first(candidate.tensors[rows.tensor], BATCH, rows.axis)
+    return Layer(
+        index=index,
+        name=candidate.tap.name,
+        kind=candidate.kind,
+        shape=tuple(output.shape[1:]),
+        parameters=candidate.parameters,
+        folded=rows.folded,
+        batch_axis=rows.axis,
+    )
 
 
-def _classifier_call(seen: Pass, blocks: set[nn.Module]) -> Call | None:
+def _classifier_call(seen: Pass, blocks: set[nn.Module], logits: Tensor | None) -> Call | None:
     """The linear layer that the flattened feature enters: the first of the run of vector modules at the end.
 
     In a plain multilayer perceptron the whole network is such a run; there the last linear layer counts. A classifier
     that is a 1x1 convolution of the pooled feature stands alone.
     """
     leaves = [call for call in seen.calls if not call.tap.function and not any(True for _ in call.module.children())]
-    last = max((number for number, call in enumerate(leaves) if _gives_logits(call, seen)), default=None)
+    last = max((number for number, call in enumerate(leaves) if _gives_logits(call, logits)), default=None)
     if last is None:
         return None
     if isinstance(leaves[last].module, nn.Conv2d):
@@ -148,11 +222,11 @@ def _classifier_call(seen: Pass, blocks: set[nn.Module]) -> Call | None:
     return linear[0] if starts_the_network else first
 
 
-def _gives_logits(call: Call, seen: Pass) -> bool:
+def _gives_logits(call: Call, logits: Tensor | None) -> bool:
     """Whether a call is a linear layer on vectors, or a convolution on pooled ones, with the network's outputs."""
-    if call.input is None or call.output is None or seen.output is None:
+    if call.input is None or call.output is None or logits is None:
         return False
-    if call.output.shape[1:].numel() != seen.output.shape[-1]:
+    if call.output.shape[1:].numel() != logits.shape[-1]:
         return False
     if isinstance(call.module, nn.Linear):
         return call.input.ndim == 2

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.layers.logits import pick_logits
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,11 @@ class _Pass:
         handles = [module.register_forward_hook(self._keep(name)) for name, module in network.named_modules() if name]
         try:
             with torch.no_grad():
-                self.logits = network(images)
+                output = network(images)
         finally:
             for handle in handles:
                 handle.remove()
+        self.logits = pick_logits(network, images, output)
 
     def _keep(self, name: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
         def hook(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-from torch import Tensor
 
 _FUNCTIONS = {
     "celu", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "logsigmoid", "mish", "prelu", "relu",
@@ -71,33 +69,3 @@ def function_name(function: Callable[..., Any]) -> str:
     """
     name = getattr(function, "__name__", "").removesuffix("_")
     return name if name in _FUNCTIONS else ""
-
-
-def first_tensor(value: object) -> Tensor | None:
-    """The first tensor in a module's input or output: itself, or the first in a tuple, list or dict."""
-    return next(_tensors(value), None)
-
-
-def made_tensor(output: object, inputs: object, images: int) -> Tensor | None:
-    """The first tensor in a module's output that it made, of those with one row per image if there are such.
-
-    A block of several streams may hand some through from its inputs (CoaT), or split images into parts for some (TNT).
-    """
-    handed = {id(tensor) for tensor in _tensors(inputs)}
-    tensors = list(_tensors(output))
-    # A module that works in place has nothing but its input.
-    made = [tensor for tensor in tensors if id(tensor) not in handed] or tensors
-    return next((tensor for tensor in made if tensor.ndim and len(tensor) == images), made[0] if made else None)
-
-
-def _tensors(value: object) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-        return
-    items: Iterable[object] = ()
-    if isinstance(value, Mapping):
-        items = value.values()
-    elif isinstance(value, (tuple, list)):
-        items = value
-    for item in items:
-        yield from _tensors(item)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from layerprobe.layers.taps import Tap, first_tensor, function_name, made_tensor
+from layerprobe.layers.nested import first_tensor, made_tensors
+from layerprobe.layers.taps import Tap, function_name
 
 # Non-linear functions that are no activations: a module that computes one isn't linear.
 _ATTENTION = {"softmax", "scaled_dot_product_attention", "multi_head_attention_forward"}
@@ -32,7 +33,8 @@ class Call:
         tap: where its result is taken.
         ancestors: the modules that it was called in, for a function ``module`` too.
         input: first tensor that entered.
-        output: first tensor that came out.
+        outputs: the tensors that came out and are its own (``made_tensors``).
+        output: of these the first with one row per image, else the first.
         is_activation: whether it is a non-linearity, or returns the result of one as it is.
         parameters_before: parameters of the network used before it.
         parameters: parameters of the network used up to its end.
@@ -44,6 +46,7 @@ class Call:
     tap: Tap
     ancestors: tuple[nn.Module, ...]
     input: Tensor | None = None
+    outputs: tuple[Tensor, ...] = ()
     output: Tensor | None = None
     is_activation: bool = False
     parameters_before: int = 0
@@ -90,7 +93,7 @@ class Watcher(TorchFunctionMode):
         """A module ends. Where it returns a function's result as it is, the two are one layer: the module."""
         call = self._stack.pop()
         self._count_parameters(module.parameters())
-        self._end(call, made_tensor(output, inputs, self.images))
+        self._end(call, made_tensors(output, inputs))
         last = self.calls[-1] if self.calls else call
         if last.tap.function and last.module is module and last.output is call.output and self.names[module]:
             call.is_activation = True
@@ -103,7 +106,7 @@ class Watcher(TorchFunctionMode):
         if not self._stack:
             return func(*args, **(kwargs or {}))
         caller = self._stack[-1]
-        if getattr(func, "__name__", "") in _ADDITIONS and _joins_branches(args):
+        if getattr(func, "__name__", "") in _ADDITIONS and _joins_branches(args, self.images):
             self.residual.add(caller.module)
         function = "" if caller.is_activation else function_name(func)
         if function or getattr(func, "__name__", "") in _ATTENTION:
@@ -112,7 +115,7 @@ class Watcher(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         if call and isinstance(result, Tensor):
             call.is_activation = True
-            self._end(call, result)
+            self._end(call, [result])
             self.calls.append(call)
         return result
 
@@ -126,8 +129,10 @@ class Watcher(TorchFunctionMode):
             entered=self._tick(),
         )
 
-    def _end(self, call: Call, output: Tensor | None) -> None:
-        call.output, call.parameters, call.left = output, sum(self._seen.values()), self._tick()
+    def _end(self, call: Call, outputs: Sequence[Tensor]) -> None:
+        call.outputs, call.parameters, call.left = tuple(outputs), sum(self._seen.values()), self._tick()
+        with_rows = (tensor for tensor in outputs if tensor.ndim and len(tensor) == self.images)
+        call.output = next(with_rows, outputs[0] if outputs else None)
 
     def _note_nonlinearity(self) -> None:
         self.nonlinear.update(call.module for call in self._stack)
@@ -150,19 +155,25 @@ def is_activation(module: nn.Module) -> bool:
     return parameterless and bool(_ACTIVATION_NAME.search(type(module).__name__))
 
 
-def _joins_branches(operands: tuple[Any, ...]) -> bool:
+def _joins_branches(operands: tuple[Any, ...], images: int) -> bool:
     """Whether an addition joins two branches; a bias or position embedding lacks the images, or is the same for all."""
     if len(operands) < 2 or not all(isinstance(operand, Tensor) for operand in operands[:2]):
         return False
     left, right = operands[:2]
     alike = bool(left.ndim >= 2 and left.shape == right.shape and left.is_floating_point())
-    return alike and not any(_is_constant(operand) for operand in (left, right))
+    return alike and not any(_is_constant(operand, images) for operand in (left, right))
 
 
-def _is_constant(tensor: Tensor) -> bool:
-    """Whether a tensor is the same for both images. Zeros count as varying: a branch may be initialized to them."""
+def _is_constant(tensor: Tensor, images: int) -> bool:
+    """Whether a tensor is the same for both images. Zeros count as varying: a branch may be initialized to them.
+
+    The images lie along the first axis, perhaps divided into parts, or along the second.
+    """
     half = len(tensor) // 2
-    return bool(half and torch.equal(tensor[:half], tensor[half : 2 * half]) and tensor.any())
+    alike = bool(half and torch.equal(tensor[:half], tensor[half : 2 * half]))
+    if not alike and tensor.shape[1] == images == 2:
+        alike = torch.equal(tensor[:, 0], tensor[:, 1])
+    return alike and bool(tensor.any())
 
 
 @dataclass(frozen=True)
@@ -173,41 +184,56 @@ class Pass:
         calls: every call, in the order of their ends.
         residual: the modules that add two tensors of one shape in their own ``forward``.
         nonlinear: the modules that have a non-linearity inside.
-        output: the network's first output.
+        returned: what the network returned.
     """
 
     calls: list[Call]
     residual: set[nn.Module]
     nonlinear: set[nn.Module]
-    output: Tensor | None
+    returned: object
 
 
-def watch(model: nn.Module, images: Tensor) -> Pass:
-    """Run a network in evaluation mode and record its calls; it is left as it was.
+def watch(model: nn.Module, images: Tensor, training: bool = False) -> Pass:
+    """Run a network and record its calls; it is left as it was.
 
     Args:
         model: the network.
         images: (batch, channels, height, width).
+        training: whether it runs in the modes that its modules are in; else all are in evaluation mode.
     """
-    with _watching(model, len(images)) as watcher:
-        output = first_tensor(model(images))
-    return Pass(watcher.calls, watcher.residual, watcher.nonlinear, output)
+    with _watching(model, len(images)) as watcher, nullcontext() if training else evaluating(model):
+        returned = model(images)
+    return Pass(watcher.calls, watcher.residual, watcher.nonlinear, returned)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """A network in evaluation mode; afterwards every module is in the mode that it was in."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 @contextmanager
 def _watching(model: nn.Module, images: int) -> Iterator[Watcher]:
     watcher = Watcher({module: name for name, module in model.named_modules()}, images)
-    training = [module for module in model.modules() if module.training]
+    # Compiled code calls no hooks of modules inside it: the pass runs as it was written.
+    compiled = {module: module._compiled_call_impl for module in model.modules() if module._compiled_call_impl}
+    for module in compiled:
+        module._compiled_call_impl = None
     handles: list[RemovableHandle] = []
     for module in model.modules():
         handles.append(module.register_forward_pre_hook(watcher.enter, with_kwargs=True))
         handles.append(module.register_forward_hook(watcher.leave))
-    model.eval()
     try:
         with torch.no_grad(), watcher:
             yield watcher
     finally:
         for handle in handles:
             handle.remove()
-        for module in training:
-            module.training = True
+        for module, call in compiled.items():
+            module._compiled_call_impl = call

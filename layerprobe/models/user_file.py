@@ -34,7 +34,7 @@ def build_from_file(path: Path, function: str, num_classes: int | None, image_si
             model = build(**arguments)
         except LayerprobeError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise LayerprobeError(f"{what} failed: {one_line(error)}; it is called with {arguments}") from error
     if not isinstance(model, nn.Module):
         raise LayerprobeError(f"{what} returns a torch.nn.Module, not {type(model).__name__}; return the model itself")

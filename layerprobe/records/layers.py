@@ -30,7 +30,9 @@ class Layer:
         shape: output shape for one image, without the batch dimension.
         parameters: number of parameters used so far, this layer's included.
         folded: whether the layer sees the parts of an image as if they were images, like MobileViT's blocks; the first
-            axis of ``shape`` is then the part. Quantities of a network at hand, not of a stored layer.
+            axis of ``shape`` is then the part. Known of a network at hand, not of a stored layer.
+        batch_axis: along which axis of the network's own tensor the images lie: 1 where tokens come first, as in
+            ``nn.TransformerEncoder`` by default. ``shape`` lacks that axis. Known of a network at hand, likewise.
     """
 
     index: Count
@@ -39,6 +41,7 @@ class Layer:
     shape: tuple[Positive, ...]
     parameters: Count
     folded: bool = field(default=False, compare=False)
+    batch_axis: int = field(default=0, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """What is stored of it as plain values, ready for JSON."""

@@ -43,6 +43,9 @@ def number():
 
 def broken(num_classes):
     raise RuntimeError(f"no {num_classes} today\\nsecond line")
+
+def exits():
+    raise SystemExit(0)
 """
 
 
@@ -164,6 +167,7 @@ def test_user_file_leaves_the_import_path_alone(user_file: Path) -> None:
         ("fulll", "mine.py has no function 'fulll'; closest: 'full'"),
         ("number", "mine.py:number returns a torch.nn.Module, not int; return the model itself"),
         ("broken", "mine.py:broken failed: RuntimeError: no 4 today; it is called with {'num_classes': 4}"),
+        ("exits", "mine.py:exits failed: SystemExit: 0; it is called with {}"),
     ],
 )
 def test_user_file_messages(user_file: Path, function: str, message: str) -> None:

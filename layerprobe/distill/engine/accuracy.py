@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from layerprobe.data.loading import Batch, batches
 from layerprobe.data.preprocessing import normalize
-from layerprobe.layers.taps import first_tensor
+from layerprobe.layers.logits import classify
 from layerprobe.records import Preprocessing
 
 
@@ -32,12 +32,9 @@ def percent(counts: Tensor) -> float:
 
 
 def logits_of(model: nn.Module, batch: Batch, preprocessing: Preprocessing, device: torch.device) -> Tensor:
-    """What a classifier gives for a batch of images.
+    """The logits of a batch of images, (batch, classes).
 
     Raises:
-        ValueError: if it gives no tensor.
+        LayerprobeError: if it returns no tensor, or several that could be the logits.
     """
-    logits = first_tensor(model(normalize(batch.pixels.to(device, non_blocking=True), preprocessing)))
-    if logits is None:
-        raise ValueError("the model returned no tensor")
-    return logits
+    return classify(model, normalize(batch.pixels.to(device, non_blocking=True), preprocessing))

@@ -45,9 +45,10 @@ class TrainingStep:
             blank = torch.zeros(2, 3, *preprocessing.image_size, device=self._device)
             for network in filter(None, (self.student.eval(), self._teacher)):
                 prefer_channels_last(network, blank)
-        ours, theirs = ([layer.name for layer in side] for side in (setup.pairing.student, setup.pairing.teacher))
+        ours, theirs = setup.pairing.student, setup.pairing.teacher
         if compile:
-            compile_networks(filter(None, (self.student, self._teacher)), [*ours, *theirs])
+            names = [layer.name for layer in (*ours, *theirs)]
+            compile_networks(filter(None, (self.student, self._teacher)), names)
         kind = CompiledCapture if compile else Capture
         self._student_capture = kind(self.student, ours, gate=setup.detached_after)
         self._teacher_capture = kind(self._teacher, theirs) if self._teacher else None

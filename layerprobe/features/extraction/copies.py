@@ -7,7 +7,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from layerprobe.layers.taps import first_tensor
+from layerprobe.layers.nested import named_tensors
 
 
 def copy_sharing_tensors(model: nn.Module, images: Tensor) -> nn.Module | None:
@@ -32,13 +32,13 @@ def copy_sharing_tensors(model: nn.Module, images: Tensor) -> nn.Module | None:
         ]
         try:
             with torch.no_grad():
-                given = first_tensor(copy(images))
+                given = dict(named_tensors(copy(images)))
         finally:
             for handle in handles:
                 handle.remove()
         with torch.no_grad():
-            expected = first_tensor(model(images))
+            expected = dict(named_tensors(model(images)))
     except Exception:  # whatever a model of the user's own raises when it is copied
         return None
-    alike = given is not None and expected is not None and torch.equal(given, expected)
-    return copy if alike and not touched else None
+    alike = given.keys() == expected.keys() and all(torch.equal(given[path], expected[path]) for path in expected)
+    return copy if alike and expected and not touched else None

@@ -75,9 +75,9 @@ def _captures(job: Job, store: RowStore) -> Iterator[Turns[Capture]]:
     if job.precision == torch.float16:
         with _autocast(job):
             prefer_channels_last(module, probe)
-    names = [stored.layer.name for stored in job.layers]
+    layers = [stored.layer for stored in job.layers]
     with divide_cores(module, probe) as networks, ExitStack() as stack:
-        yield Turns([stack.enter_context(Capture(network, names, keep=store.keep)) for network in networks])
+        yield Turns([stack.enter_context(Capture(network, layers, keep=store.keep)) for network in networks])
 
 
 def _autocast(job: Job) -> torch.autocast:
