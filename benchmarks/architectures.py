@@ -92,7 +92,7 @@ def check_capture(model: nn.Module, layers: tuple[Layer, ...], size: int) -> str
     """What is wrong with the captures of three passes; empty: nothing."""
     names = [layer.name for layer in layers]
     images = [torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
-    with torch.no_grad(), Capture(model, names) as capture:
+    with torch.no_grad(), Capture(model, layers) as capture:
         captured = [capture(batch) for batch in (images[0], images[1], images[0])]
     for number, batch in ((2, images[0]), (1, images[1])):
         with torch.no_grad():

@@ -13,6 +13,7 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.models.lazy import initialize_lazy_modules
 from layerprobe.models.weights import head_classes, load_weights, read_weights
 from layerprobe.models.zoo import build_model
+from layerprobe.plugins import split_file_name
 from layerprobe.records import Run
 from layerprobe.records.run_files import RunDescription, parse_description
 from layerprobe.settings.configuration import COMMANDS, read_run_config, settings_of
@@ -26,6 +27,7 @@ def load_student(run: Run | Path | str, which: str = LAST) -> nn.Module:
     """The network that a run trained, on the CPU and in evaluation mode.
 
     It takes (batch, 3, height, width) float32 images, normalized as the run's ``preprocessing`` says, and gives logits.
+    A model of the user's own gives what it returns; ``layers.logits.classify`` takes the logits out of it.
 
     Args:
         run: a run, or its folder.
@@ -83,8 +85,9 @@ def snippet(run: Run) -> str:
     height, width = preprocessing.image_size
     mean, std = ([round(value, 4) for value in values] for values in (preprocessing.mean, preprocessing.std))
     name = "model" if run.config["command"] == "train" else "student"
+    given = "output" if split_file_name(run.config[name]["name"]) else "logits"
     return (
         "from layerprobe import load_student\n"
         f"{name} = load_student({str(run.folder)!r})\n"
-        f"logits = {name}(images)  # (n, 3, {height}, {width}): RGB / 255, less {mean}, over {std}"
+        f"{given} = {name}(images)  # (n, 3, {height}, {width}): RGB / 255, less {mean}, over {std}"
     )

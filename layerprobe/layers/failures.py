@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.tracing import evaluating
 from layerprobe.plugins import one_line
+from layerprobe.settings.base import SettingsError
 
 _OTHER_SIZES = (32, 64, 96, 128, 160, 192, 224, 240, 256, 299, 384)
 
@@ -35,7 +36,7 @@ def refuse_hidden(model: nn.Module) -> None:
 
 
 def _hides_modules(module: torch.jit.ScriptModule) -> bool:
-    """Whether code of a scripted or traced module runs unseen; a traced one without modules inside is seen as a whole."""
+    """Whether a scripted or traced module runs others unseen; a traced one without any inside is seen as a whole."""
     return any(True for _ in module.children()) or isinstance(module, torch.jit._script.RecursiveScriptModule)
 
 
@@ -62,14 +63,14 @@ def explain_failure(model: nn.Module, images: Tensor, error: BaseException) -> B
     for other in _OTHER_SIZES:
         resized = images.new_zeros(*images.shape[:2], other, other)
         if resized.shape != images.shape and _takes(model, resized):
-            return LayerprobeError(
+            return SettingsError(
                 f"the model can't take {size}-pixel images: {reason}; it takes {_format(resized)}-pixel ones, "
-                f"so choose another size with --image-size, for example {other}"
+                f"so choose another size with <data.image_size>, for example {other}"
             )
-    return LayerprobeError(
+    return SettingsError(
         f"the model's forward pass fails on {len(images)} images of {images.shape[1]}x{size}: {reason}; "
         f"so it does on squares of {_OTHER_SIZES[0]} to {_OTHER_SIZES[-1]} pixels; correct the model, or choose a size "
-        "that it takes with --image-size"
+        "that it takes with <data.image_size>"
     )
 
 

@@ -40,13 +40,17 @@ def images(permuted: bool) -> Images:
 
 
 def trained(
-    method: str, permuted: bool, student_name: str = "cifar:resnet20", alignment: AlignmentSettings | None = None
+    method: str,
+    permuted: bool,
+    student_name: str = "cifar:resnet20",
+    alignment: AlignmentSettings | None = None,
+    pairs: int = 3,
 ) -> dict[str, Tensor]:
     teacher = build_model("cifar:resnet32", num_classes=10, seed=7).eval()
     student = build_model(student_name, num_classes=10, image_size=8, seed=0)
     pairing = Pairing(
-        even_layers(discover_layers(student, (8, 8)), 3, "student"),
-        even_layers(discover_layers(teacher, (8, 8)), 3, "teacher"),
+        even_layers(discover_layers(student, (8, 8)), pairs, "student"),
+        even_layers(discover_layers(teacher, (8, 8)), pairs, "teacher"),
     )
     torch.manual_seed(0)
     needs, form = METHODS[method], alignment or AlignmentSettings()

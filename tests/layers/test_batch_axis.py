@@ -95,7 +95,7 @@ def captured(model: nn.Module, images: Tensor, layers: tuple[Layer, ...]) -> dic
 def test_the_layers_and_features_are_those_of_the_twin_with_images_first(
     size: tuple[int, int], class_token: bool
 ) -> None:
-    """Also with as many tokens as the images of the pass that finds layers (8x16), and as many or few as a batch has."""
+    """Also where there are as many tokens as images, in the pass that finds layers (8x16) or in a batch."""
     first, second = twins(class_token)
     expected, found = discover_layers(first, size), discover_layers(second, size)
     assert found == expected and [layer.kind for layer in found] == ["block"] * 3 + ["feature"]
