@@ -6,16 +6,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from layerprobe.distill.config import DistillConfig, TrainConfig, Training
 from layerprobe.distill.run import distill_student, train_model
 from layerprobe.distill.students import load_student
 from layerprobe.errors import LayerprobeError
 from layerprobe.evaluation.evaluate import EvaluateConfig, evaluate
-from layerprobe.features.config import ExtractConfig
 from layerprobe.features.extraction.extract import extract
 from layerprobe.features.hdf5.reader import FeatureFile
-from layerprobe.networks import DataSpec, ModelSpec, find_model_layers
+from layerprobe.networks import find_model_layers
 from layerprobe.records import Run
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.extract import ExtractSettings
+from layerprobe.settings.model import ModelSettings
+from layerprobe.settings.recipe import TrainingSettings
+from layerprobe.settings.run import DistillSettings, TrainSettings
 from tests.distill.test_leakage import differing, trained
 
 pytestmark = pytest.mark.filterwarnings("ignore:Lazy modules are a new feature:UserWarning")
@@ -84,8 +87,8 @@ class Transformer(nn.Module):
 def batch_first(num_classes=10):
     return Transformer(num_classes, batch_first=True)
 """
-DIGITS = DataSpec("digits")
-TRAINING = Training(epochs=1, batch_size=32, train_samples=120, test_samples=60, device="cpu")
+DIGITS = DataSettings(name="digits")
+TRAINING = TrainingSettings(epochs=1, batch_size=32, train_samples=120, test_samples=60, device="cpu")
 RETURNING_MORE = ["Pair", "Dictionary", "Record"]
 
 
@@ -98,8 +101,8 @@ def models(tmp_path: Path) -> Path:
 
 def features(models: Path, name: str) -> dict[str, Tensor]:
     output = models.with_name(f"{name}.h5")
-    spec = ModelSpec(f"{models}:{name}", "random")
-    extract(ExtractConfig(spec, DIGITS, output, samples=50, batch_size=20, device="cpu"))
+    model = ModelSettings(name=f"{models}:{name}", weights="random")
+    extract(ExtractSettings(model=model, data=DIGITS, output=output, samples=50, batch_size=20, device="cpu"))
     with FeatureFile(output) as file:
         return {stored.layer.name: file.features(stored.layer.name) for stored in file.layers}
 
@@ -127,14 +130,14 @@ def test_features_of_lazy_modules(models: Path) -> None:
 
 
 def run(models: Path, name: str, method: str = "train", teacher: str = "cifar:resnet20") -> Run:
-    output, spec = models.with_name(f"{name}-{method}"), ModelSpec(f"{models}:{name}")
+    output, model = models.with_name(f"{name}-{method}"), ModelSettings(name=f"{models}:{name}")
     if method == "train":
-        return train_model(TrainConfig(spec, DIGITS, output, TRAINING))
+        return train_model(TrainSettings(model=model, data=DIGITS, output=output, training=TRAINING))
     return distill_student(
-        DistillConfig(
+        DistillSettings(
             method=method,
-            teacher=ModelSpec(teacher, "random"),
-            student=spec,
+            teacher=ModelSettings(name=teacher, weights="random"),
+            student=model,
             data=DIGITS,
             output=output,
             layers="even:2",
@@ -166,8 +169,9 @@ def test_lazy_modules_are_trained_and_loaded_again(models: Path) -> None:
     trained_run = run(models, "lazy")
     state = load_student(trained_run).state_dict()
     assert state["0.weight"].shape == (8, 3, 3, 3) and evaluate(EvaluateConfig(trained_run.folder, device="cpu"))
-    again = ModelSpec(f"{models}:lazy", str(trained_run.weights))
-    extract(ExtractConfig(again, DIGITS, models.with_name("trained.h5"), samples=20, device="cpu"))
+    again = ModelSettings(name=f"{models}:lazy", weights=str(trained_run.weights))
+    output = models.with_name("trained.h5")
+    extract(ExtractSettings(model=again, data=DIGITS, output=output, samples=20, device="cpu"))
 
 
 @pytest.mark.parametrize("method", ["train", "kd"])
