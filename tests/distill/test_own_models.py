@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from layerprobe.distill.run import distill_student, train_model
 from layerprobe.distill.students import load_student
 from layerprobe.errors import LayerprobeError
-from layerprobe.evaluation.evaluate import EvaluateConfig, evaluate
+from layerprobe.evaluation.evaluate import evaluate
 from layerprobe.features.extraction.extract import extract
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.networks import find_model_layers
 from layerprobe.records import Run
 from layerprobe.settings.data import DataSettings
+from layerprobe.settings.evaluate import EvaluateSettings
 from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.recipe import TrainingSettings
@@ -152,7 +153,7 @@ def test_a_student_that_returns_more_learns_as_one_that_returns_logits(models: P
     plain, more = run(models, "Small", method), run(models, name, method)
     assert more.last_accuracy == plain.last_accuracy
     assert not differing(load_student(more).state_dict(), load_student(plain).state_dict())
-    results = [evaluate(EvaluateConfig(one.folder, samples=60, device="cpu")) for one in (plain, more)]
+    results = [evaluate(EvaluateSettings(run=one.folder, samples=60, device="cpu")) for one in (plain, more)]
     assert torch.equal(results[0].confusion, results[1].confusion)
 
 
@@ -168,7 +169,7 @@ def test_a_teacher_that_returns_more_teaches_as_one_that_returns_logits(models: 
 def test_lazy_modules_are_trained_and_loaded_again(models: Path) -> None:
     trained_run = run(models, "lazy")
     state = load_student(trained_run).state_dict()
-    assert state["0.weight"].shape == (8, 3, 3, 3) and evaluate(EvaluateConfig(trained_run.folder, device="cpu"))
+    assert state["0.weight"].shape == (8, 3, 3, 3) and evaluate(EvaluateSettings(run=trained_run.folder, device="cpu"))
     again = ModelSettings(name=f"{models}:lazy", weights=str(trained_run.weights))
     output = models.with_name("trained.h5")
     extract(ExtractSettings(model=again, data=DIGITS, output=output, samples=20, device="cpu"))
