@@ -22,7 +22,6 @@ from layerprobe.layers.logits import find_logits
 from layerprobe.layers.taps import Tap
 from layerprobe.layers.tracing import Call, Pass, watch
 from layerprobe.records import Layer
-from layerprobe.settings.base import SettingsError
 
 _log = logging.getLogger(__name__)
 
