@@ -72,10 +72,10 @@ def grid_reporter(display: DisplaySettings, plan: PlanSettings) -> Reporter:
 def show_plan(grid: Grid, settings: CompareSettings, reporter: Reporter) -> None:
     """The cells of a grid, and how long they will take."""
     from layerprobe.experiments.grid.estimate import estimate_seconds
-    from layerprobe.experiments.grid.results import Lookout
+    from layerprobe.experiments.grid.results import GridReader
     from layerprobe.report.tables.plan import plan_table
 
-    results = Lookout(grid, settings.output).look()
+    results = GridReader(grid, settings.output).read()
     jobs = settings.jobs if settings.launcher == "local" else 1
     seconds = estimate_seconds(grid, results, reporter.progress, jobs)
     reporter.show(plan_table(results, seconds, settings.jobs))

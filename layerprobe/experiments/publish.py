@@ -9,7 +9,7 @@ from pathlib import Path
 from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.experiments.grid.grid_file import Grid, load_grid
 from layerprobe.experiments.grid.rankings import find_ranking
-from layerprobe.experiments.grid.results import DONE, FAILED, GRID_FILE, Lookout, finished_cell, read_grid
+from layerprobe.experiments.grid.results import DONE, FAILED, GRID_FILE, GridReader, finished_cell, read_grid
 from layerprobe.experiments.grid.study import RANKINGS, TABLE, FinishedCell, format_study, kept_ranking
 from layerprobe.experiments.validation.scores import read_scores
 from layerprobe.files import write_bytes, write_text
@@ -67,7 +67,7 @@ def check_study(source: Path, folder: Path) -> None:
     if not (folder / TABLE).is_file():
         raise LayerprobeError(f"{folder} is not empty and holds no study: it has no {TABLE}; name another --study")
     ours = {result.cell.path for result in read_grid(source).results if result.state == DONE}
-    there = Lookout(load_grid(folder / GRID_FILE, recorded=True), folder).look().results
+    there = GridReader(load_grid(folder / GRID_FILE, recorded=True), folder).read().results
     if lost := [one.cell.path for one in there if one.state == DONE and one.cell.path not in ours]:
         raise LayerprobeError(
             f"the study {folder} holds {first_of(lost)}, which {source} lacks; name another --study, or remove it"

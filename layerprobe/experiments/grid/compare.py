@@ -16,10 +16,10 @@ from layerprobe.experiments.grid.results import (
     GRID_FILE,
     RUNNING,
     WAITING,
-    Lookout,
+    GridReader,
+    fail_deadly_cells,
     finished_cell,
     forget_failures,
-    give_up_on_killers,
 )
 from layerprobe.experiments.grid.work import OnEpoch, WorkerEndsError, work
 from layerprobe.files import is_temporary, write_text
@@ -107,16 +107,16 @@ def compare(
     grid = plan_grid(settings)
     write_grid(grid, settings.output)
     forget_failures(settings.output)
-    lookout = Lookout(grid, settings.output)
+    reader = GridReader(grid, settings.output)
     with interrupted_by_sigterm():
         if settings.launcher == "local" and settings.jobs == 1 and not settings.launcher_option:
             launched = _work_here(grid, settings.output, on_epoch, progress)
         else:
             launch = Launch(settings.output, settings.jobs, settings.launcher_options)
-            launched = LAUNCHERS[settings.launcher](launch, lambda: watch(lookout.look()))
+            launched = LAUNCHERS[settings.launcher](launch, lambda: watch(reader.read()))
     if launched.broken:
-        give_up_on_killers(grid.cells, settings.output)
-    results = lookout.look()
+        fail_deadly_cells(grid.cells, settings.output)
+    results = reader.read()
     if launched.broken:
         if left := sum(result.state in (WAITING, RUNNING) for result in results.results):
             what = "1 cell is" if left == 1 else f"{left} cells are"
@@ -160,7 +160,7 @@ def check_kept(grid: Grid, folder: Path) -> None:
     except LayerprobeError:
         return  # an older version wrote it, or somebody by hand: nothing can be reported of it
     kept = {planned.cell.path for planned in grid.cells}
-    results = Lookout(there, folder).look().results
+    results = GridReader(there, folder).read().results
     lost = [one.cell.path for one in results if one.state in (DONE, RUNNING) and one.cell.path not in kept]
     if lost:
         raise LayerprobeError(

@@ -1,4 +1,4 @@
-"""What became of a grid: its folder read at any moment, finished or not."""
+"""The state of a grid's cells, read from its folder at any moment."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def read_grid(folder: Path) -> GridResults:
     """
     if not (folder / GRID_FILE).is_file():
         raise LayerprobeError(f"{folder} holds no grid: it has no {GRID_FILE}; `layerprobe compare` makes one")
-    return Lookout(load_grid(folder / GRID_FILE, recorded=True), folder).look()
+    return GridReader(load_grid(folder / GRID_FILE, recorded=True), folder).read()
 
 
-class Lookout:
-    """A grid's folder, looked at again and again: what is finished is read once.
+class GridReader:
+    """Reads a grid's folder again and again, and every finished run once.
 
     Args:
         grid: the cells.
@@ -54,7 +54,7 @@ class Lookout:
         self._grid, self._folder = grid, folder
         self._done: dict[str, CellResult] = {}
 
-    def look(self) -> GridResults:
+    def read(self) -> GridResults:
         """The state of every cell."""
         results = []
         for planned in self._grid.cells:
@@ -114,7 +114,7 @@ def finished_cell(path: str, folder: Path) -> FinishedCell | None:
 
 
 def is_settled(planned: PlannedCell, folder: Path) -> bool:
-    """Whether nothing is left to do for a cell: it is finished, or has failed."""
+    """Whether a cell is finished or has failed, so that nothing is left to do for it."""
     path = planned.cell.path
     return (folder / path / RESULT).is_file() or path in read_study(folder).finished or bool(failure(folder, path))
 
@@ -170,13 +170,13 @@ def forget_failures(folder: Path) -> None:
         file.touch()
 
 
-def troubled(folder: Path) -> set[str]:
+def tried_before(folder: Path) -> set[str]:
     """Claim names of the cells that failed before, or whose worker died: those that are tried last."""
     failed = {file.stem for file in (folder / FAILURES).glob(f"*{BEFORE}")}
     return failed | set(claims(folder).deaths())
 
 
-def give_up_on_killers(cells: Iterable[PlannedCell], folder: Path) -> None:
+def fail_deadly_cells(cells: Iterable[PlannedCell], folder: Path) -> None:
     """Mark the cells as failed whose workers died ``MOST_DEATHS`` times."""
     deaths = claims(folder).deaths()
     for planned in cells:

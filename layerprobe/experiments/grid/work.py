@@ -21,10 +21,10 @@ from layerprobe.experiments.grid.rankings import ranking_of
 from layerprobe.experiments.grid.results import (
     claim_name,
     claims,
-    give_up_on_killers,
+    fail_deadly_cells,
     is_settled,
     mark_failed,
-    troubled,
+    tried_before,
 )
 from layerprobe.experiments.resolve_rules import resolve_rules
 from layerprobe.records import Cell, EpochMetrics, Progress, silent
@@ -80,7 +80,7 @@ def work(
     bugs = 0
     open_cells: Sequence[PlannedCell] = grid.cells
     while open_cells := [planned for planned in open_cells if not is_settled(planned, folder)]:
-        give_up_on_killers(open_cells, folder)
+        fail_deadly_cells(open_cells, folder)
         found = _take(open_cells, folder)
         if found is None:
             time.sleep(poll)
@@ -110,7 +110,7 @@ def is_of_accelerator(error: Exception) -> bool:
 
 def _take(cells: Iterable[PlannedCell], folder: Path) -> tuple[PlannedCell, Claim] | None:
     """The first cell that nobody works on and nobody has settled, claimed."""
-    last = troubled(folder)
+    last = tried_before(folder)
     for planned in sorted(cells, key=lambda one: (claim_name(one.cell.path) in last, one.cell.seed)):
         if is_settled(planned, folder):
             continue

@@ -1,4 +1,4 @@
-"""What a reader of a grid's numbers must know: teachers, settings that differ, how numbers were chosen."""
+"""Notes below a grid's tables: teachers, settings in which runs differ, and how numbers were chosen."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def _setting(key: str) -> Callable[[Run], str]:
 
 
 def _device(run: Run) -> str:
-    told = run.environment
-    if not told:
+    machine = run.environment
+    if not machine:
         return "unknown"
-    name = told.get("device_name") or told.get("device", "unknown")
-    return f"{name}, threads {told.get('threads', '?')}, processes {told.get('processes', '?')}"
+    name = machine.get("device_name") or machine.get("device", "unknown")
+    return f"{name}, threads {machine.get('threads', '?')}, processes {machine.get('processes', '?')}"
 
 
-_MUST_AGREE: dict[str, Callable[[Run], str]] = {
+_COMPARED_SETTINGS: dict[str, Callable[[Run], str]] = {
     "epochs": lambda run: str(len(run.epochs)),
     "training images": lambda run: _images(run, "train_samples"),
     "test images": lambda run: _images(run, "test_samples"),
@@ -50,17 +50,17 @@ _MUST_AGREE: dict[str, Callable[[Run], str]] = {
     },
     "teacher's top-1": lambda run: "unknown" if run.teacher_accuracy is None else f"{run.teacher_accuracy:.2f} %",
 }
-_OF_COST: dict[str, Callable[[Run], str]] = {"machine": _device}
+_COMPARED_MACHINES: dict[str, Callable[[Run], str]] = {"machine": _device}
 
 
 def setting_notes(results: GridResults) -> tuple[str, ...]:
     """One line for every setting in which runs that are compared with each other differ."""
-    return tuple(_differences(results, _MUST_AGREE))
+    return tuple(_differences(results, _COMPARED_SETTINGS))
 
 
 def cost_notes(results: GridResults) -> tuple[str, ...]:
     """One line where runs whose seconds and memory are compared were computed on different machines."""
-    return tuple(f"{note}; seconds and memory don't compare" for note in _differences(results, _OF_COST))
+    return tuple(f"{note}; seconds and memory don't compare" for note in _differences(results, _COMPARED_MACHINES))
 
 
 def _differences(results: GridResults, settings: dict[str, Callable[[Run], str]]) -> Iterator[str]:
@@ -68,27 +68,27 @@ def _differences(results: GridResults, settings: dict[str, Callable[[Run], str]]
         for name, read in settings.items():
             values: dict[str, list[str]] = {}
             for group in groups:
-                for value, whose in _of_group(group, name, read):
-                    values.setdefault(value, []).append(whose)
+                for value, runs in _group_values(group, name, read):
+                    values.setdefault(value, []).append(runs)
             if len(values) > 1:
-                told = "; ".join(f"{value} ({', '.join(whose)})" for value, whose in values.items())
-                yield f"{column}: runs differ in {name}: {told}"
+                listed = "; ".join(f"{value} ({', '.join(runs)})" for value, runs in values.items())
+                yield f"{column}: runs differ in {name}: {listed}"
 
 
-def _of_group(group: Group, name: str, read: Callable[[Run], str]) -> Iterator[tuple[str, str]]:
-    """Every value among a group's runs, and whose it is; a run without a teacher has no say on one."""
+def _group_values(group: Group, name: str, read: Callable[[Run], str]) -> Iterator[tuple[str, str]]:
+    """Every value of a setting in a group, and which runs have it; a run without a teacher has no teacher's top-1."""
     seeds: dict[str, list[int]] = {}
     for seed, run in group.runs.items():
         if name != "teacher's top-1" or run.teacher_accuracy is not None:
             seeds.setdefault(read(run), []).append(seed)
-    for value, of_value in seeds.items():
-        numbers = ", ".join(map(str, of_value))
-        plural = "seed" if len(of_value) == 1 else "seeds"
+    for value, with_value in seeds.items():
+        numbers = ", ".join(map(str, with_value))
+        plural = "seed" if len(with_value) == 1 else "seeds"
         yield value, group.label if len(seeds) == 1 else f"{group.label}, {plural} {numbers}"
 
 
 def reference_notes(results: GridResults) -> tuple[str, ...]:
-    """What the asterisk means, or why there is none."""
+    """What the asterisk means, or why no row has one."""
     if not results.reference:
         return ()
     if any(find_reference(groups, results) for groups in column_groups(results).values()):
@@ -100,8 +100,8 @@ def reference_notes(results: GridResults) -> tuple[str, ...]:
 def teacher_accuracy(groups: Sequence[Group]) -> float | None:
     """Top-1 of the teacher of a column in percent; None where it isn't known, or runs don't agree on two decimals."""
     known = [run.teacher_accuracy for group in groups for run in group.runs.values()]
-    told = [accuracy for accuracy in known if accuracy is not None]
-    return told[0] if len({f"{accuracy:.2f}" for accuracy in told}) == 1 else None
+    accuracies = [accuracy for accuracy in known if accuracy is not None]
+    return accuracies[0] if len({f"{accuracy:.2f}" for accuracy in accuracies}) == 1 else None
 
 
 def count_states(results: GridResults) -> dict[str, int]:
@@ -111,7 +111,7 @@ def count_states(results: GridResults) -> dict[str, int]:
 
 
 def state_note(results: GridResults) -> str:
-    """The same in words, of a grid that isn't finished or not whole.
+    """How many cells are done, and how many are in another state, in words.
 
     Example:
         >>> state_note(GridResults("none", "", ()))

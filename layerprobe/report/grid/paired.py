@@ -1,4 +1,4 @@
-"""The difference between two methods over what both have: the seeds of a pair, or pairs."""
+"""The difference between two methods over the seeds, or the pairs, that both have."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 LEVEL = 0.95
 """Of the interval."""
-_NOTHING = 1e-12
+_ROUNDING = 1e-12
 """Deviations below this share of the largest value are rounding."""
 
 
@@ -68,7 +68,7 @@ def paired_difference(method: Mapping[Key, float], reference: Mapping[Key, float
     count = len(differences)
     mean = statistics.mean(differences) if differences else math.nan
     deviation = statistics.stdev(differences) if count > 1 else math.nan
-    if count < 2 or deviation <= _NOTHING * max(max(abs(method[key]), abs(reference[key])) for key in common):
+    if count < 2 or deviation <= _ROUNDING * max(max(abs(method[key]), abs(reference[key])) for key in common):
         return PairedDifference(mean, count, math.nan, Interval(math.nan, math.nan, LEVEL))
     error = deviation / math.sqrt(count)
     half = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error

@@ -52,12 +52,12 @@ def pairs_table(results: GridResults) -> Table | None:
 
 
 def difference(group: Group | None, reference: Group) -> PairedDifference:
-    """Of a group to the reference, over seeds; of nothing where it is the reference itself."""
+    """How far a group is ahead of the reference, over seeds; of no seed where it is the reference itself."""
     return paired_difference({} if group is None or group is reference else group.accuracies, reference.accuracies)
 
 
 def difference_columns(counted: str) -> tuple[Column, ...]:
-    """The columns of ``difference``: with its interval, how many of what were paired, and p."""
+    """The columns of a difference: its interval, how many seeds or pairs were paired, and p."""
     return (
         Column("difference", "difference", digits=2, interval=True, signed=True),
         Column("difference_low", "from", digits=2, signed=True, paper=False),

@@ -25,7 +25,7 @@ from layerprobe.report.tables.table import Table, render
 from layerprobe.report.tables.validation import candidates_table, correlations_table
 
 INDEX = "index.html"
-_OURS = '<meta name="generator" content="layerprobe report">'
+_GENERATOR = '<meta name="generator" content="layerprobe report">'
 MOST_CURVES = 14
 """Methods above which curves and points can't be told apart, and are not drawn."""
 _TABLES = ("table", "pairs", "details", "states", "correlations", "candidates")
@@ -34,7 +34,7 @@ _ENDINGS = {"md": "markdown", "tex": "latex", "csv": "csv", "json": "json"}
 
 
 @dataclass(frozen=True)
-class _Exhibit:
+class _FigureToDraw:
     """A figure to draw: its name, what it shows, and how."""
 
     name: str
@@ -81,10 +81,10 @@ def write_report(
     write_text(page, html_page(_page(results, validation, tables, {})))
     written = [path for name, table in tables.items() for path in _write_table(table, folder, name)]
     figures: dict[str, Figure] = {}
-    for exhibit in (*_of_grid(results, width), *_of_validation(validation, width)):
-        files = save_figure(exhibit.draw, folder, exhibit.name, overwrite=True, sheet=style)
+    for wanted in (*_grid_figures(results, width), *_validation_figures(validation, width)):
+        files = save_figure(wanted.draw, folder, wanted.name, overwrite=True, sheet=style)
         svg = next(path for path in files if path.suffix == ".svg").read_text(encoding="utf-8")
-        figures[exhibit.name] = Figure(exhibit.name, exhibit.caption, svg)
+        figures[wanted.name] = Figure(wanted.name, wanted.caption, svg)
         written += files
     write_text(page, html_page(_page(results, validation, tables, figures)))
     _remove_others(folder, written)
@@ -92,7 +92,7 @@ def write_report(
 
 
 def check_report(folder: Path, overwrite: bool = True) -> None:
-    """Make sure that a report may be written into a folder, before any work is done.
+    """Check that a report may be written into a folder, before any work is done.
 
     Raises:
         LayerprobeError: if the folder is a file, or holds something else than a report, or a report that may not be
@@ -103,7 +103,7 @@ def check_report(folder: Path, overwrite: bool = True) -> None:
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     page = folder / INDEX
-    if not page.is_file() or _OURS not in page.read_text(encoding="utf-8", errors="replace"):
+    if not page.is_file() or _GENERATOR not in page.read_text(encoding="utf-8", errors="replace"):
         raise LayerprobeError(f"{folder} is not empty and holds no report; name another --output")
     if not overwrite:
         raise LayerprobeError(f"{page} exists; name another --output")
@@ -117,7 +117,7 @@ def _write_table(table: Table, folder: Path, name: str) -> Iterator[Path]:
 
 
 def _remove_others(folder: Path, written: Sequence[Path]) -> None:
-    """Delete what an earlier report wrote and this one didn't: it would tell of another state of the grid."""
+    """Delete what an earlier report wrote and this one didn't: it would show another state of the grid."""
     patterns = [f"{name}.{ending}" for name in _TABLES for ending in _ENDINGS]
     patterns += [path.name for name in _FIGURES for path in figure_paths(folder, name)]
     for pattern in patterns:
@@ -125,10 +125,10 @@ def _remove_others(folder: Path, written: Sequence[Path]) -> None:
             path.unlink()
 
 
-def _of_grid(results: GridResults, width: float) -> Iterator[_Exhibit]:
+def _grid_figures(results: GridResults, width: float) -> Iterator[_FigureToDraw]:
     if not any(result.run for result in results.results):
         return
-    yield _Exhibit(
+    yield _FigureToDraw(
         "grid-bars",
         "Top-1 of the last epoch: mean and sample standard deviation over seeds, every seed as a dot. Hatched bars: "
         "methods by which labels reach the student's backbone.",
@@ -136,12 +136,12 @@ def _of_grid(results: GridResults, width: float) -> Iterator[_Exhibit]:
     )
     if len(method_labels(results)) > MOST_CURVES:
         return
-    yield _Exhibit(
+    yield _FigureToDraw(
         "learning-curves",
         "Top-1 on the test images against epochs: mean over seeds, with a band of one sample standard deviation.",
         partial(learning_curves_figure, results, width),
     )
-    yield _Exhibit(
+    yield _FigureToDraw(
         "cost",
         "Top-1 of the last epoch against the seconds that a run took: means over seeds, bars of one sample standard "
         "deviation.",
@@ -149,14 +149,14 @@ def _of_grid(results: GridResults, width: float) -> Iterator[_Exhibit]:
     )
 
 
-def _of_validation(validation: Validation | None, width: float) -> Iterator[_Exhibit]:
+def _validation_figures(validation: Validation | None, width: float) -> Iterator[_FigureToDraw]:
     """One figure per pair that has a finished student."""
     candidates = validation.candidates if validation else ()
     pairs = list(dict.fromkeys(one.pair for one in candidates if one.accuracies and one.scores))
     for pair, name in zip(pairs, _file_names(pairs), strict=True):
         assert validation is not None
         part = replace(validation, candidates=tuple(one for one in candidates if one.pair == pair))
-        yield _Exhibit(
+        yield _FigureToDraw(
             name,
             f"{pair}: what students reached against each score of the layers that they learnt from; above each panel "
             "Spearman's rank correlation with its interval.",
@@ -209,7 +209,7 @@ def _page(
 
 
 def _missing(results: GridResults) -> str:
-    """Which figures there are none of, and why; empty: all are there."""
+    """Which figures are not drawn, and why; empty: all are."""
     if not any(result.run for result in results.results):
         return "No run is finished yet, so there is nothing to compare and no figure to draw."
     if len(method_labels(results)) > MOST_CURVES:

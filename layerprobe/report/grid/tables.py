@@ -59,7 +59,7 @@ def grid_table(results: GridResults) -> Table:
         notes=(
             *reference_notes(results),
             HEADLINE,
-            *((DIFFERENCES,) if any(_compared(column, rows) for column in columns) else ()),
+            *((DIFFERENCES,) if any(_has_reference(column, rows) for column in columns) else ()),
             *setting_notes(results),
             state_note(results),
         ),
@@ -70,10 +70,10 @@ def grid_table(results: GridResults) -> Table:
 
 def _method_row(label: str, columns: Mapping[str, tuple[Group, ...]], results: GridResults) -> dict[str, Any]:
     """Of every column the group with this label; a method that a column lacks has no seed there."""
-    mine = {column: next((one for one in groups if one.label == label), None) for column, groups in columns.items()}
-    first = next(group for group in mine.values() if group)
+    own = {column: next((one for one in groups if one.label == label), None) for column, groups in columns.items()}
+    first = next(group for group in own.values() if group)
     row: dict[str, Any] = {"method": first.method, "choice": first.choice}
-    for column, group in mine.items():
+    for column, group in own.items():
         row |= (group.accuracy if group else spread(())).cells(f"top1 {column}")
         reference = find_reference(columns[column], results)
         if reference is not None:
@@ -81,7 +81,7 @@ def _method_row(label: str, columns: Mapping[str, tuple[Group, ...]], results: G
     return row
 
 
-def _compared(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+def _has_reference(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
     return any(f"difference {column}" in row for row in rows)
 
 
@@ -89,7 +89,7 @@ def _headline_columns(column: str, rows: Sequence[Mapping[str, Any]], alone: boo
     """Top-1 of a pair and the difference to its reference; beside one pair there is room for p too."""
     yield Column(f"top1 {column}", column, digits=2, best="max", spread=True)
     name = f"difference {column}"
-    if not _compared(column, rows):
+    if not _has_reference(column, rows):
         return
     yield Column(name, "difference", digits=2, interval=True, signed=True)
     if alone:
@@ -99,7 +99,7 @@ def _headline_columns(column: str, rows: Sequence[Mapping[str, Any]], alone: boo
 
 
 def details_table(results: GridResults) -> Table:
-    """One row per pair, data set, method and choice of layers, with every number that tells of it."""
+    """One row per pair, data set, method and choice of layers, with every number that is known of it."""
     rows: list[dict[str, Any]] = []
     marked: set[int] = set()
     for groups in column_groups(results).values():

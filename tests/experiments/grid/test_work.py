@@ -19,7 +19,7 @@ from layerprobe.experiments.grid.compare import compare, open_grid, plan_grid, w
 from layerprobe.experiments.grid.estimate import estimate_seconds
 from layerprobe.experiments.grid.grid_file import load_grid, parse_grid
 from layerprobe.experiments.grid.launchers import LAUNCHERS, WORKER, Launch, Launched, start_local, start_slurm
-from layerprobe.experiments.grid.results import Lookout, claims, forget_failures, mark_failed, read_grid
+from layerprobe.experiments.grid.results import GridReader, claims, forget_failures, mark_failed, read_grid
 from layerprobe.experiments.grid.work import WorkerEndsError, is_of_accelerator, work
 from layerprobe.experiments.grid.worker import run_worker
 from layerprobe.files import is_temporary, temporary_name
@@ -117,8 +117,8 @@ def test_a_bug_in_one_cell_is_kept_with_its_traceback_and_three_in_a_row_end_the
     assert {path.stem for path in (tmp_path / "grid" / "failures").iterdir()} == {
         result.cell.path.replace("/", "__") for result in results
     }
-    kept = json.loads(next((tmp_path / "grid" / "failures").glob("*.json")).read_text())
-    assert "explode" in kept["traceback"]
+    file = next((tmp_path / "grid" / "failures").glob("*.json"))
+    assert "explode" in json.loads(file.read_text())["traceback"]
 
 
 def test_an_error_of_the_accelerator_fails_one_cell_and_ends_the_worker(
@@ -131,7 +131,7 @@ def test_an_error_of_the_accelerator_fails_one_cell_and_ends_the_worker(
     grid = load_grid(grid_file)
     with pytest.raises(WorkerEndsError, match=r"scratch/seed-0 had failed \(RuntimeError: CUDA error: an illegal"):
         work(grid, tmp_path / "grid")
-    assert states(Lookout(grid, tmp_path / "grid").look()) == ["failed", *["waiting"] * 5]
+    assert states(GridReader(grid, tmp_path / "grid").read()) == ["failed", *["waiting"] * 5]
     assert not is_of_accelerator(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
     if hasattr(torch, "AcceleratorError"):
         assert is_of_accelerator(torch.AcceleratorError("of another make"))
@@ -146,7 +146,7 @@ def test_a_cell_that_kills_its_workers_comes_last_and_is_given_up(
     for cell in (once, twice, twice):
         die(folder, cell.path)
     assert work(grid, folder) == (*rest, once)
-    result = next(one for one in Lookout(grid, folder).look().results if one.cell == twice)
+    result = next(one for one in GridReader(grid, folder).read().results if one.cell == twice)
     assert result.state == "failed" and "its worker died 2 times; out of memory? fewer --jobs" in result.reason
     forget_failures(folder)
     assert work(grid, folder) == (twice,)
@@ -236,7 +236,7 @@ def test_the_ranking_of_a_teacher_is_made_once(
     grid = parse_grid(yaml.safe_dump(values), "g.yaml")
     (tmp_path / "grid").mkdir()
     work(grid, tmp_path / "grid")
-    results = Lookout(grid, tmp_path / "grid").look()
+    results = GridReader(grid, tmp_path / "grid").read()
     assert states(results) == ["done"] * 6 and len(made) == 1
     layers = {
         (result.cell.choice, result.cell.seed): tuple(result.run.config["layers"].split(","))
@@ -262,7 +262,7 @@ def test_slurm_workers_are_an_array(grid_values: dict[str, object], tmp_path: Pa
     said = start_slurm(Launch(tmp_path / "grid", 1, {"timeout_min": "5"}), cluster="local").left
     assert said.startswith("submitted 1 worker as ") and f"layerprobe report {tmp_path / 'grid'}" in said
     deadline = time.monotonic() + 120
-    while states(Lookout(grid, tmp_path / "grid").look()) != ["done"] * 2:
+    while states(GridReader(grid, tmp_path / "grid").read()) != ["done"] * 2:
         assert time.monotonic() < deadline
         time.sleep(0.2)
 
@@ -293,7 +293,7 @@ def test_what_is_no_grid_folder_is_refused(grid_file: Path, tmp_path: Path) -> N
 
 def test_times_come_from_finished_runs_else_from_some_steps(grid_file: Path, tmp_path: Path) -> None:
     grid = load_grid(grid_file)
-    fresh = estimate_seconds(grid, Lookout(grid, tmp_path / "grid").look())
+    fresh = estimate_seconds(grid, GridReader(grid, tmp_path / "grid").read())
     assert list(fresh) == [planned.cell.path for planned in grid.cells] and all(
         0 < took < 600 for took in fresh.values()
     )
@@ -301,8 +301,8 @@ def test_times_come_from_finished_runs_else_from_some_steps(grid_file: Path, tmp
     first = [planned for planned in grid.cells if planned.cell.seed == 0][:1]
     one = parse_grid(grid.text, "g")
     work(type(one)(one.title, one.reference, tuple(first), {}, one.text), tmp_path / "grid")
-    known = estimate_seconds(grid, Lookout(grid, tmp_path / "grid").look())
-    done = Lookout(grid, tmp_path / "grid").look().results[0].run
+    known = estimate_seconds(grid, GridReader(grid, tmp_path / "grid").read())
+    done = GridReader(grid, tmp_path / "grid").read().results[0].run
     assert done and first[0].cell.path not in known
     assert known["runs/a-to-b/scratch/seed-1"] == done.total_seconds
 
@@ -319,7 +319,7 @@ def test_times_are_those_of_a_worker_with_its_share_of_the_cores(
     torch.set_num_threads(12)
     try:
         for jobs in (1, 4):
-            estimate_seconds(grid, Lookout(grid, tmp_path / "grid").look(), jobs=jobs)
+            estimate_seconds(grid, GridReader(grid, tmp_path / "grid").read(), jobs=jobs)
             assert torch.get_num_threads() == 12
     finally:
         torch.set_num_threads(before)
@@ -382,5 +382,5 @@ def test_nothing_is_run_where_nothing_says_which_layers(grid_values: dict[str, o
 def test_marks_of_failure_stay_until_they_are_forgotten(grid_file: Path, tmp_path: Path) -> None:
     grid = load_grid(grid_file)
     mark_failed(tmp_path / "grid", grid.cells[0].cell.path, "why")
-    result = Lookout(grid, tmp_path / "grid").look().results[0]
+    result = GridReader(grid, tmp_path / "grid").read().results[0]
     assert (result.state, result.reason) == ("failed", "why")
