@@ -30,6 +30,7 @@ from layerprobe.models.weights import read_weights
 from layerprobe.ranking.cache import StatisticsCache, open_cache
 from layerprobe.ranking.file import load_ranking
 from layerprobe.records.weights_header import parse_weights_header
+from layerprobe.settings.legacy import RENAMED
 from tests.helpers.malformed import refused, spoiled
 
 
@@ -120,7 +121,8 @@ def test_every_field_of_a_file_is_checked(name: str, written: Path, tmp_path: Pa
         file.write_bytes(kind.encode(changed).encode("utf-8", "surrogatepass"))
         dotted = ".".join(map(str, place))
         field = str(place[-1]) if place else ""
-        if not refused(kind.read, folder, file, field, *map(str, place[-2:-1])):
+        renamed = [new.rpartition(".")[2] for old, new in RENAMED.items() if f"{dotted}.".startswith(f"{old}.")]
+        if not refused(kind.read, folder, file, field, *renamed, *map(str, place[-2:-1])):
             free = re.fullmatch(kind.free, dotted)
             optional = re.fullmatch(kind.optional, dotted) and what in ("None", "dropped", "nan", "{}", "[]")
             if not (free or optional):

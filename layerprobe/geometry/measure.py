@@ -70,7 +70,7 @@ def own_value(name: str, function: Callable[[Gram], Any], gram: Gram) -> float:
         value = function(gram)
     number = math.inf
     if hasattr(value, "__float__") and not isinstance(value, bool):
-        with suppress(TypeError, ValueError, RuntimeError):  # of an array with several elements
+        with suppress(TypeError, ValueError, RuntimeError, OverflowError):  # of an array with several elements
             number = float(value)
     if math.isinf(number):
         raise LayerprobeError(

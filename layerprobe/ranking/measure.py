@@ -59,14 +59,14 @@ class Measurements:
         """SHA-256 of the file of each of the user's own statistics, by its name."""
         return {name: file_sha256(name) for name in self.statistics if split_file_name(name)}
 
-    def tasks(self) -> Mapping[str, Task]:
+    def tasks(self) -> Mapping[str, Computation]:
         """What is computed of a layer, by a name that holds all it depends on."""
         found = {ALWAYS: _family(ALWAYS)}
         own = self.plugins
         for name in self.statistics:
             found |= {f"{name} {own[name]}": _own(name)} if name in own else {name: _family(name)}
         for name in self.views:
-            found[f"view {name}"] = Task(partial(_view, name))
+            found[f"view {name}"] = Computation(partial(_view, name))
         if self.resamples:
             deviations = partial(score_deviations, resamples=self.resamples, seed=self.seed)
             found[f"{self.resamples} resamples, seed {self.seed}"] = _resampled("deviations", deviations)
@@ -76,7 +76,7 @@ class Measurements:
         return found
 
 
-class Task(NamedTuple):
+class Computation(NamedTuple):
     """What is computed together.
 
     Attributes:
@@ -92,15 +92,17 @@ class Task(NamedTuple):
         return values is not None and self.names <= values.keys()
 
 
-def _family(name: str) -> Task:
+def _family(name: str) -> Computation:
     statistics = members(name)
-    return Task(lambda quantities: quantities.numbers(statistics), frozenset(one.name for one in statistics))
+    return Computation(lambda quantities: quantities.numbers(statistics), frozenset(one.name for one in statistics))
 
 
-def _own(name: str) -> Task:
+def _own(name: str) -> Computation:
     """A user's own statistic; its file is run once."""
     function = STATISTICS.find(name).load()
-    return Task(lambda quantities: {name: as_number(own_value(name, function, quantities["gram"]))}, frozenset([name]))
+    return Computation(
+        lambda quantities: {name: as_number(own_value(name, function, quantities["gram"]))}, frozenset([name])
+    )
 
 
 def _view(name: str, quantities: Quantities) -> Values:
@@ -108,9 +110,9 @@ def _view(name: str, quantities: Quantities) -> Values:
     return arrays
 
 
-def _resampled(prefix: str, compute: Callable[[Gram], Values]) -> Task:
+def _resampled(prefix: str, compute: Callable[[Gram], Values]) -> Computation:
     """Of every statistic that has an interval an array, named for what it holds."""
-    return Task(
+    return Computation(
         lambda quantities: {f"{prefix} {name}": values for name, values in compute(quantities["gram"]).items()},
         frozenset(f"{prefix} {one.name}" for one in resampled()),
     )

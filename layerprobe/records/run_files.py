@@ -62,9 +62,13 @@ INFORMATION = tuple(one.name for one in fields(RunInformation))
 
 @dataclass(frozen=True, kw_only=True)
 class RunDescription(RunInformation):
-    """The information of a run that was begun: it has a preprocessing."""
+    """The information of a run that was begun, which says at least this much."""
 
-    preprocessing: Preprocessing
+    # Without ``field()`` the default of the class above would count.
+    preprocessing: Preprocessing = field()
+    recipe: Text = field()
+    processes: Positive = field()
+    versions: Mapping[Text, Text] = field()
 
 
 def parse_description(config: Mapping[str, Any], path: Path) -> RunDescription:

@@ -87,7 +87,10 @@ def complete_config(values: Mapping[str, Any], where: Path) -> Values:
     """
     kind = COMMANDS.get(str(values.get("command")))
     if kind is None:
-        raise LayerprobeError(f"{where} is not the configuration of a run; `layerprobe distill` makes one")
+        raise LayerprobeError(
+            f"{where} is not the configuration of a run: command is {' or '.join(COMMANDS)}, not "
+            f"{values.get('command')!r}; `layerprobe distill` makes one"
+        )
     given, about = _checked(values, kind, where)
     try:
         settings = kind.parse({**given, "output": where.parent}, recorded=True)

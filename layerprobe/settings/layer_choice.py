@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 from pydantic_core import core_schema
 
 from layerprobe.distill.alignments.catalogue import MAPPINGS, ONE_TO_ONE
-from layerprobe.errors import LayerprobeError, closest
+from layerprobe.errors import LayerprobeError, closest, shown
 from layerprobe.plugins import split_file_name
 from layerprobe.ranking.catalogue import RULES
 from layerprobe.settings.base import RefusedError, is_recorded
@@ -26,7 +26,7 @@ ALL = "all"
 EVEN = "even"
 """The rule that also chooses a student's layers."""
 
-_RULE = re.compile(r"([A-Za-z][\w-]*|.*\.py:\w+):(\w*)")
+_RULE = re.compile(r"([A-Za-z][\w-]*|.*\.py:\w+):([\w-]*)")
 _NAME = re.compile(r"[A-Za-z_][^:*?\[\]]*")
 
 
@@ -134,7 +134,7 @@ def _parts(value: Any) -> tuple[str, ...]:
     several = [value] if isinstance(value, str) else value
     if not isinstance(several, (list, tuple)) or not all(type(part) in (str, int) for part in several):
         raise LayerprobeError(
-            f"layers are a list of names and indices, a ranking file, or a rule like quality:4; not {value!r}"
+            f"layers are a list of names and indices, a ranking file, or a rule like quality:4; not {shown(value)}"
         )
     text = ",".join(map(str, several))
     parts = (text,) if text.endswith(".json") else tuple(part.strip() for part in text.split(","))
@@ -158,8 +158,8 @@ def _rule(text: str, recorded: bool) -> RuleChoice | None:
     own = split_file_name(name) is not None
     if not own and name not in RULES:
         raise LayerprobeError(f"no rule {name!r} that chooses layers; {closest(name, RULES)}")
-    if not re.fullmatch(r"[1-9]\d*", number):
-        raise LayerprobeError(f"{name}:K chooses K layers, K a number from 1; not {number!r}")
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", number):
+        raise LayerprobeError(f"{name}:K chooses K layers, K a number from 1; not {shown(number)}")
     if own and not recorded:
         RULES.find(name)
     return RuleChoice(name, int(number))
@@ -239,7 +239,7 @@ class Pairs:
         hint = f"; {closest(value, MAPPINGS)}" if isinstance(value, str) else ""
         raise LayerprobeError(
             f"a mapping is one of {', '.join(MAPPINGS)}, or pairs STUDENT=TEACHER separated by commas; not "
-            f"{value!r}{hint}"
+            f"{shown(value)}{hint}"
         )
 
     @property
@@ -268,6 +268,6 @@ def _pair(entry: str) -> tuple[str, str]:
     ours, _, theirs = (part.strip() for part in entry.partition("="))
     if not ours or not theirs or "=" in theirs:
         raise LayerprobeError(
-            f"a table has pairs STUDENT=TEACHER separated by commas, e.g. layer1.2=layer3.5; not {entry!r}"
+            f"a table has pairs STUDENT=TEACHER separated by commas, e.g. layer1.2=layer3.5; not {shown(entry)}"
         )
     return ours, theirs

@@ -29,9 +29,12 @@ def with_new_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     return _renamed(values, "")
 
 
-def _renamed(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def _renamed(values: Mapping[Any, Any], prefix: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in values.items():
+        if not isinstance(key, str):
+            below = f" below {prefix[:-1]}" if prefix else ""
+            raise LayerprobeError(f"the key {key!r}{below} is not text; put it in quotation marks, or remove it")
         new = RENAMED.get(f"{prefix}{key}", key).removeprefix(prefix)
         if new != key and new in values:
             raise LayerprobeError(

@@ -145,7 +145,10 @@ def test_a_ranking_of_another_teacher_is_mentioned(
 ) -> None:
     layers = discover_layers(nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(192, 2)), (8, 8))
     ranking = Ranking(
-        (LayerGeometry(replace(layers[0], name="layer1.1"), {}),), "quality", ("layer1.1",), {"model": "other"}
+        (LayerGeometry(replace(layers[0], name="layer1.1"), {"quality": 1.0}),),
+        "quality",
+        ("layer1.1",),
+        {"model": "other"},
     )
     save_ranking(ranking, tmp_path / "r.json")
     distill_student(config.replaced(layers=str(tmp_path / "r.json")))

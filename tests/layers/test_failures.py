@@ -82,7 +82,7 @@ def test_code_that_hides_its_modules_is_refused_for_what_it_is(build: object, me
 def test_a_size_is_blamed_where_another_one_works() -> None:
     message = (
         r"^the model can't take 8x8-pixel images: RuntimeError: .*; it takes 32x32-pixel ones, so choose another size "
-        r"with --image-size, for example 32$"
+        r"with data.image_size, for example 32$"
     )
     with pytest.raises(LayerprobeError, match=message):
         discover_layers(torchvision.models.vgg11(weights=None), (8, 8))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.grid_file import load_grid, parse_grid
 from layerprobe.settings.configuration import read_run_config, read_values, recorded_settings, settings_of
 from layerprobe.settings.legacy import RENAMED, with_new_keys
@@ -131,3 +132,11 @@ def test_the_examples_have_no_old_keys(path: Path) -> None:
         patches = values.get(axis)
         for patch in [patches] if axis == "common" else patches.values() if isinstance(patches, dict) else []:
             assert with_new_keys(patch) == patch
+
+
+@pytest.mark.parametrize("values", [{1: 2}, {"training": {None: 3}}, {True: {}}])
+def test_keys_are_text(values: dict[Any, Any]) -> None:
+    with pytest.raises(
+        LayerprobeError, match=r"^the key (1|None|True)( below training)? is not text; put it in quotation"
+    ):
+        with_new_keys(values)

@@ -19,7 +19,7 @@ Thing = TypeVar("Thing")
 
 _MOST_NETWORKS = 4
 """Batches that compute at once on a CPU; each of them takes memory."""
-_LEAST_LANES = 3
+_LEAST_BATCHES = 3
 """With one network: a batch that computes (a GPU copies it in the same queue), and two that are written."""
 
 
@@ -37,7 +37,7 @@ def divide_cores(module: nn.Module, images: Tensor) -> Iterator[list[nn.Module]]
     """
     networks, threads = [module], torch.get_num_threads()
     if images.device.type == "cpu":
-        for _ in range(_count_lanes(threads) - 1):
+        for _ in range(_count_networks(threads) - 1):
             if (copy := copy_sharing_tensors(module, images)) is None:
                 break
             networks.append(copy)
@@ -49,17 +49,17 @@ def divide_cores(module: nn.Module, images: Tensor) -> Iterator[list[nn.Module]]
         torch.set_num_threads(threads)
 
 
-def _count_lanes(threads: int) -> int:
+def _count_networks(threads: int) -> int:
     """How many networks compute side by side: as many as leave the fewest threads idle; one is slow in any case."""
     counts = range(min(2, threads), min(_MOST_NETWORKS, threads) + 1)
     return max(counts, key=lambda count: (count * (threads // count), count))
 
 
-class Turns(Generic[Thing]):
+class SharedPool(Generic[Thing]):
     """Things that threads take, use and give back."""
 
     def __init__(self, things: Sequence[Thing]) -> None:
-        self.lanes = len(things) if len(things) > 1 else _LEAST_LANES
+        self.batches = len(things) if len(things) > 1 else _LEAST_BATCHES
         self._free: SimpleQueue[Thing] = SimpleQueue()
         for thing in things:
             self._free.put(thing)

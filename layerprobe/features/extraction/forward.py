@@ -11,7 +11,7 @@ import torch
 
 from layerprobe.data.loading import Batch, Pixels, batches, make_loader
 from layerprobe.data.preprocessing import normalize
-from layerprobe.features.extraction.concurrent_batches import Turns, divide_cores, in_threads
+from layerprobe.features.extraction.concurrent_batches import SharedPool, divide_cores, in_threads
 from layerprobe.features.extraction.job import Job
 from layerprobe.features.extraction.storing import RowSink, RowStore, copies_from
 from layerprobe.layers.capture import Capture
@@ -61,13 +61,13 @@ def write_rows(job: Job, rows: npt.NDArray[np.int64], sink: RowSink, workers: in
             arrived()
             store.write(int(rows[batch.positions[0]]), kept)
 
-        with closing(in_threads(pass_through, batches(loader), captures.lanes)) as passed:
+        with closing(in_threads(pass_through, batches(loader), captures.batches)) as passed:
             for _ in passed:
                 progress("extract", sink.rows_done, len(job.plan.labels))
 
 
 @contextmanager
-def _captures(job: Job, store: RowStore) -> Iterator[Turns[Capture]]:
+def _captures(job: Job, store: RowStore) -> Iterator[SharedPool[Capture]]:
     """The network, ready to be captured, as often as batches can compute at once."""
     module = job.network.module.to(job.device)
     generator = torch.Generator().manual_seed(0)
@@ -77,7 +77,7 @@ def _captures(job: Job, store: RowStore) -> Iterator[Turns[Capture]]:
             prefer_channels_last(module, probe)
     layers = [stored.layer for stored in job.layers]
     with divide_cores(module, probe) as networks, ExitStack() as stack:
-        yield Turns([stack.enter_context(Capture(network, layers, keep=store.keep)) for network in networks])
+        yield SharedPool([stack.enter_context(Capture(network, layers, keep=store.keep)) for network in networks])
 
 
 def _autocast(job: Job) -> torch.autocast:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from layerprobe.features.extraction.concurrent_batches import Turns, divide_cores, in_threads
+from layerprobe.features.extraction.concurrent_batches import SharedPool, divide_cores, in_threads
 
 
 def test_networks_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,15 +40,15 @@ def test_networks_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_turns() -> None:
-    assert Turns(["a", "b"]).lanes == 2 and Turns(["alone"]).lanes > 1
+    assert SharedPool(["a", "b"]).batches == 2 and SharedPool(["alone"]).batches > 1
 
 
 def test_turns_exclude_each_other() -> None:
     """Two of six threads are inside at once, each with a thing of its own; never more."""
-    turns, lock, inside, most = Turns(["a", "b"]), threading.Lock(), [], []
+    pool, lock, inside, most = SharedPool(["a", "b"]), threading.Lock(), [], []
 
     def work(_: int) -> None:
-        with turns.take() as thing:
+        with pool.take() as thing:
             with lock:
                 inside.append(thing)
                 most.append(sorted(inside))
@@ -61,10 +61,10 @@ def test_turns_exclude_each_other() -> None:
 
 
 def test_an_error_gives_the_turn_back() -> None:
-    turns = Turns(["alone"])
-    with pytest.raises(OSError), turns.take():
+    pool = SharedPool(["alone"])
+    with pytest.raises(OSError), pool.take():
         raise OSError
-    with turns.take() as thing:
+    with pool.take() as thing:
         assert thing == "alone"
 
 
