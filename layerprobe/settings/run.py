@@ -62,7 +62,8 @@ class TrainSettings(RunSettings):
 
     @model_validator(mode="after")
     def _has_no_teacher(self) -> Self:
-        _check_cache(self.training, teacher_features=False)
+        if self.training.cache_teacher:
+            raise RefusedError("<training.cache_teacher> is for training with a teacher; leave it out")
         return self
 
 
