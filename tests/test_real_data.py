@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from layerprobe.data.datasets import open_split
 from layerprobe.data.loading import Pixels, make_loader
 from layerprobe.data.sampling import all_rows
 from layerprobe.distill.engine.accuracy import count_correct, percent
@@ -68,7 +69,7 @@ def test_the_order_of_the_best_layers(resnet56: ModelSettings, cifar10: DataSett
 
 
 def test_published_weights_reach_their_accuracy_on_these_images(shared: Path, cifar10: DataSettings) -> None:
-    dataset = cifar10.open("test")
+    dataset = open_split(cifar10, "test")
     network = load_network(
         ModelSettings(name="cifar:resnet20", weights=str(shared / "weights" / "resnet20-12fca82f.th")), cifar10, dataset
     )
