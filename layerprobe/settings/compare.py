@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
+from typing_extensions import Self
 
-from layerprobe.settings.base import AnyPath, Count, Listed, Settings
+from layerprobe.settings.base import AnyPath, Count, Listed, RefusedError, Settings
 from layerprobe.settings.flags import Flag
 
 
@@ -34,6 +35,12 @@ class CompareSettings(Settings):
         tuple[Annotated[str, AfterValidator(_check_pair)], ...], Listed, Flag(metavar="KEY=VALUE")
     ] = ()
     """An option for submitit, such as timeout_min=600; give it again for more."""
+
+    @model_validator(mode="after")
+    def _options_have_a_launcher(self) -> Self:
+        if self.launcher == "local" and self.launcher_option:
+            raise RefusedError("<launcher_option> is for submitit, and local workers have no options; leave it out")
+        return self
 
     @property
     def launcher_options(self) -> dict[str, str]:

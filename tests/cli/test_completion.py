@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+from layerprobe.distill.engine.catalogue import SCHEDULES
+from layerprobe.distill.methods.catalogue import METHODS
+
 
 def completed(words: str, shell: str = "bash") -> list[str]:
     """The lines that the program answers a shell with; the last word is unfinished."""
@@ -33,7 +36,22 @@ def completed(words: str, shell: str = "bash") -> list[str]:
         ("layerprobe extract --device c", ["cpu", "cuda", "cuda:N"]),
         ("layerprobe rank f.h5 --st", ["--style", "--statistics"]),
         ("layerprobe rank f.h5 --no", ["--no-cache"]),
+        ("layerprobe distill --method f", ["feature-only", "fitnets", "fitnets-full"]),
+        ("layerprobe distill --feature-loss ", ["mse", "huber", "cosine"]),
+        ("layerprobe distill --preset paper-2", ["paper-240"]),
+        ("layerprobe distill --layers even", ["even:", "even-quality:", "even-information:"]),
+        ("layerprobe train --data CIFAR", ["CIFAR10", "CIFAR100"]),
+        ("layerprobe rank f.h5 --statistics probe,c", ["probe,collapse"]),
     ],
 )
 def test_names_complete(words: str, offered: list[str]) -> None:
     assert completed(words) == offered
+
+
+def test_every_method_completes() -> None:
+    assert completed("layerprobe distill --method ") == list(METHODS)
+
+
+def test_zsh_says_what_each_choice_is() -> None:
+    text = "\n".join(completed("layerprobe distill --schedule m", "zsh"))
+    assert "multi-step" in text and SCHEDULES["multi-step"].help.split()[0] in text

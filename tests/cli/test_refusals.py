@@ -46,7 +46,7 @@ def impossible(option: Option) -> Iterator[str]:
         yield "1.5"
     if what.kind is float:
         yield from ("nan", "inf", "-inf")
-    if what.choices and what.kind is str and not option.extra.also and not option.extra.others:
+    if what.choices and what.kind is str and not (option.extra.also or option.extra.others):
         yield "no-such-thing"
 
 

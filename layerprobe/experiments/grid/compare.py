@@ -109,7 +109,7 @@ def compare(
     forget_failures(settings.output)
     reader = GridReader(grid, settings.output)
     with interrupted_by_sigterm():
-        if settings.launcher == "local" and settings.jobs == 1 and not settings.launcher_option:
+        if settings.launcher == "local" and settings.jobs == 1:
             launched = _work_here(grid, settings.output, on_epoch, progress)
         else:
             launch = Launch(settings.output, settings.jobs, settings.launcher_options)

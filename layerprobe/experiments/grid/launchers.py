@@ -54,12 +54,7 @@ def start_local(launch: Launch, watch: Callable[[], None] = lambda: None, poll: 
         launch: how many, and where.
         watch: called while they run.
         poll: seconds between two calls.
-
-    Raises:
-        LayerprobeError: if an option is given, of which there are none.
     """
-    if launch.options:
-        raise LayerprobeError("--launcher-option is for --launcher slurm; local workers have none")
     logs = launch.folder / "log"
     logs.mkdir(parents=True, exist_ok=True)
     workers = [_start(launch, number, logs) for number in range(launch.jobs)]
