@@ -47,45 +47,48 @@ def pick_logits(model: nn.Module, images: Tensor, output: object) -> Tensor:
     """
     if isinstance(output, Tensor):
         return output
-    tensors = _candidates(output, len(images))
-    if len(tensors) == 1:
-        return next(iter(tensors.values()))
-    known = _PATHS.setdefault(model, {})
-    paths = tuple(tensors)
-    if paths not in known:
-        known[paths] = _watch_for_logits(model, images, paths)
-    return tensors[known[paths]]
-
-
-_PATHS: WeakKeyDictionary[nn.Module, dict[tuple[Path, ...], Path]] = WeakKeyDictionary()
-"""Of models whose output alone doesn't tell: where the logits stand, by the places of all that they could be."""
-
-
-def find_logits(model: nn.Module, seen: Pass, images: int) -> Tensor | None:
-    """The logits in what a model returned in a watched pass of some images; None: it returned no tensor.
-
-    Raises:
-        LayerprobeError: if several tensors could be the logits.
-    """
-    if isinstance(seen.returned, Tensor):
-        return seen.returned
-    if not any(True for _ in named_tensors(seen.returned)):
-        return None
-    tensors = _candidates(seen.returned, images)
-    if len(tensors) == 1:
-        return next(iter(tensors.values()))
-    path = _PATHS.setdefault(model, {})[tuple(tensors)] = _choose(tensors, seen.calls)
-    return tensors[path]
-
-
-def _candidates(output: object, images: int) -> dict[Path, Tensor]:
-    """The tensors that could be the logits, by their place; where none is (batch, columns), the first of all."""
     tensors = dict(named_tensors(output))
     if not tensors:
         raise LayerprobeError(
             f"a classifier returns its logits, but the model returned no tensor ({type(output).__name__}); "
             "return a tensor, or a dictionary with the entry 'logits'"
         )
+    known = _PATHS.setdefault(model, {})
+    form = model.training, tuple(tensors)
+    if form not in known:
+        candidates = _candidates(tensors, len(images))
+        known[form] = next(iter(candidates)) if len(candidates) == 1 else _watch_for_logits(model, images)
+    return tensors[known[form]]
+
+
+_Form = tuple[bool, tuple[Path, ...]]
+"""Of what a model returns: whether it trains, and the places of all tensors."""
+
+_PATHS: WeakKeyDictionary[nn.Module, dict[_Form, Path]] = WeakKeyDictionary()
+"""Where the logits stand in each form of what a model returns: one answer for all batches."""
+
+
+def find_logits(model: nn.Module, seen: Pass, images: int) -> Tensor | None:
+    """The logits that a model returned in a watched pass of some images in evaluation mode; None: no tensor.
+
+    Raises:
+        LayerprobeError: if several tensors could be the logits.
+    """
+    if isinstance(seen.returned, Tensor):
+        return seen.returned
+    tensors = dict(named_tensors(seen.returned))
+    if not tensors:
+        return None
+    known = _PATHS.setdefault(model, {})
+    form = False, tuple(tensors)
+    if form not in known:
+        candidates = _candidates(tensors, images)
+        known[form] = next(iter(candidates)) if len(candidates) == 1 else _choose(candidates, seen.calls)
+    return tensors[known[form]]
+
+
+def _candidates(tensors: Mapping[Path, Tensor], images: int) -> Mapping[Path, Tensor]:
+    """The tensors that could be the logits; where none is (batch, columns), the first of all."""
     named = {path: tensor for path, tensor in tensors.items() if path[-1] == NAMED}
     rows = {
         path: tensor
@@ -138,23 +141,23 @@ def _same(one: Tensor | None, other: Tensor) -> bool:
     return torch.equal(one.reshape(other.shape).to(other.dtype), other)
 
 
-def _watch_for_logits(model: nn.Module, images: Tensor, paths: tuple[Path, ...]) -> Path:
+def _watch_for_logits(model: nn.Module, images: Tensor) -> Path:
     """Where the logits stand in the output that a model gives in its present mode.
 
-    In evaluation mode it may return less, e.g. the logits alone: then the same classifier gives them in training.
+    In training it may return more, or in another order: the classifier is the one that gives the logits otherwise.
     """
     usual = watch(model, images)
     logits = find_logits(model, usual, len(images))
-    if paths in _PATHS.get(model, {}):
-        return _PATHS[model][paths]
+    if not model.training:
+        return _PATHS[model][False, tuple(path for path, _ in named_tensors(usual.returned))]
     head = _classifier(logits, usual.calls) if logits is not None else None
     with _undone(model, images.device):
         seen = watch(model, images, training=True)
-    tensors = _candidates(seen.returned, len(images))
-    heads = {path: _classifier(tensor, seen.calls) for path, tensor in tensors.items()}
+    candidates = _candidates(dict(named_tensors(seen.returned)), len(images))
+    heads = {path: _classifier(tensor, seen.calls) for path, tensor in candidates.items()}
     chosen = [path for path, call in heads.items() if call and head and call.tap == head.tap]
-    if len(chosen) != 1 or chosen[0] not in paths:
-        raise _ambiguous(tensors)
+    if len(chosen) != 1:
+        raise _ambiguous(candidates)
     return chosen[0]
 
 

@@ -144,6 +144,18 @@ def test_torchvisions_auxiliary_heads() -> None:
     assert given.shape == (2, 7) and torch.equal(given, model(images).logits)
 
 
+def test_an_order_that_is_another_in_training() -> None:
+    class Swapping(Net):
+        def forward(self, x: Tensor) -> Any:
+            features, logits = super().forward(x)
+            return (features, logits) if self.training else (logits, features)
+
+    model, images = Swapping(PACKS["pair"]), torch.randn(5, 3, 8, 8)
+    model.drop.p = 0.0
+    assert torch.equal(classify(model.eval(), images), model(images)[0])
+    assert torch.equal(classify(model.train(), images), model(images)[1])
+
+
 class Two(Net):
     """Two linear layers give something to return: an embedding, or another head's logits."""
 
@@ -190,6 +202,14 @@ def test_a_model_without_tensors_is_refused() -> None:
     model = Net(lambda features, logits: {"logits": None})
     with pytest.raises(LayerprobeError, match=r"returned no tensor \(dict\); return a tensor, or a dictionary with"):
         classify(model, torch.randn(5, 3, 8, 8))
+
+
+def test_the_answer_is_one_for_batches_of_every_size() -> None:
+    """Also where a tensor has as many rows as a batch has images: six prototypes, say."""
+    prototypes = torch.randn(6, 4)
+    model = Net(lambda features, logits: (prototypes, logits)).eval()
+    for images in (torch.randn(count, 3, 8, 8) for count in (5, 6, 1)):
+        assert torch.equal(classify(model, images), model(images)[1])
 
 
 def test_maps_alone_have_no_classifier() -> None:
