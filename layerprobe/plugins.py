@@ -12,7 +12,6 @@ from types import ModuleType
 from typing import Any
 
 from layerprobe.errors import LayerprobeError, closest
-from layerprobe.files import sha256
 
 
 def split_file_name(name: str) -> tuple[Path, str] | None:
@@ -79,6 +78,8 @@ def file_sha256(name: str) -> str:
     parts = split_file_name(name)
     if parts is None or not parts[0].is_file():
         raise LayerprobeError(f"no file {parts[0] if parts else name}; name it as FILE.py:callable")
+    from layerprobe.files import sha256  # it reads YAML too, which help and completion need not wait for
+
     return sha256(parts[0])
 
 

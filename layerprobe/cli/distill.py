@@ -7,7 +7,6 @@ from layerprobe.cli.reporter import Reporter
 from layerprobe.cli.run_settings import run_settings
 from layerprobe.cli.runs import show_run
 from layerprobe.settings.display import TableSettings
-from layerprobe.settings.evaluate import EvaluateSettings
 from layerprobe.settings.flags import command_line
 from layerprobe.settings.run import DistillSettings
 from layerprobe.settings.source import SourceSettings
@@ -34,6 +33,7 @@ def distill(source: SourceSettings, given: Given[DistillSettings], display: Tabl
     from layerprobe.distill.run import distill_student
     from layerprobe.experiments.resolve_rules import resolve_rules
     from layerprobe.runtime.devices import is_main_process
+    from layerprobe.settings.evaluate import EvaluateSettings
 
     with Reporter(display, speaks=is_main_process()) as reporter:
         settings = resolve_rules(settings, progress=reporter.progress)

@@ -35,7 +35,7 @@ def documented(text: str) -> str:
 def _table(command: Command) -> Iterator[str]:
     yield "| option | says | values | default |"
     yield "|---|---|---|---|"
-    for panel, rows in by_panel(option for _, option in command.options).items():
+    for panel, rows in by_panel(command.rows).items():
         yield f"| **{panel}** | | | |"
         yield from map(_line, rows)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -50,17 +50,16 @@ def row_of(option: Option) -> Row:
     return Row(panel, names, what)
 
 
-def by_panel(options: Iterable[Option]) -> Mapping[str, list[Row]]:
+def by_panel(rows: Iterable[Row]) -> Mapping[str, list[Row]]:
     """The rows of a command's options by their panels, in order; panels without options are left out."""
     panels: dict[str, list[Row]] = {panel: [] for panel in PANELS}
-    for row in map(row_of, options):
+    for row in rows:
         panels[row.panel].append(row)
     return {panel: rows for panel, rows in panels.items() if rows}
 
 
-def usage_of(options: Iterable[Option]) -> list[str]:
+def usage_of(rows: Sequence[Row]) -> list[str]:
     """The arguments, the options that must be given, and ``[OPTIONS]``."""
-    rows = list(map(row_of, options))
     arguments = [row.names if row.what.required else f"[{row.names}]" for row in rows if row.panel == ARGUMENTS]
     required = [row.names.split(", ")[-1] for row in rows if row.what.required and row.panel != ARGUMENTS]
     return [*arguments, *required, "[OPTIONS]"]
@@ -69,16 +68,16 @@ def usage_of(options: Iterable[Option]) -> list[str]:
 class PanelCommand(TyperCommand):
     """A command whose help shows its options panel by panel, and its examples as they are written."""
 
-    options: ClassVar[tuple[Option, ...]] = ()
+    rows: ClassVar[tuple[Row, ...]] = ()
     renamed: ClassVar[Mapping[str, str]] = {}
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """What stands behind the command's name in the first line."""
-        return usage_of(self.options)
+        return usage_of(self.rows)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the panels."""
-        panels = {panel: [(row.names, row.text) for row in rows] for panel, rows in by_panel(self.options).items()}
+        panels = {panel: [(row.names, row.text) for row in rows] for panel, rows in by_panel(self.rows).items()}
         panels.setdefault("Output", []).append(("-h, --help", "Show this message and exit."))
         for panel, rows in panels.items():
             with formatter.section(panel):

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_t
 import typer
 import typer.main
 
-from layerprobe.cli.help import PanelCommand, row_of
+from layerprobe.cli.help import PanelCommand, Row, row_of
 from layerprobe.errors import LayerprobeError
 from layerprobe.settings.base import Settings, SettingsError
-from layerprobe.settings.describe import Description, describe
+from layerprobe.settings.describe import Description
 from layerprobe.settings.flags import Option, flag_of, options_of
 
 S = TypeVar("S", bound=Settings)
@@ -61,7 +61,12 @@ class Command:
         """Every option with the parameter of its group."""
         return tuple((name, option) for name, kind in self.groups.items() for option in options_of(kind))
 
-    @property
+    @functools.cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """The same, as help and documentation show them."""
+        return tuple(row_of(option) for _, option in self.options)
+
+    @functools.cached_property
     def _hints(self) -> Mapping[str, Any]:
         hints = get_type_hints(self.run)
         return {name: hints[name] for name in signature(self.run).parameters}
@@ -69,7 +74,7 @@ class Command:
     @functools.cached_property
     def parser(self) -> Any:
         """Typer's command, which reads the words behind the name."""
-        facts = {"options": tuple(option for _, option in self.options), "renamed": self.renamed}
+        facts = {"rows": self.rows, "renamed": self.renamed}
         shown = type("_Command", (PanelCommand,), facts)
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
         text = cleandoc(self.run.__doc__ or "")
@@ -78,14 +83,17 @@ class Command:
         return typer.main.get_command(app)
 
     def _callback(self) -> Callable[..., None]:
-        options = {"__".join((group, *option.path)): (group, option) for group, option in self.options}
+        options = {
+            "__".join((group, *option.path)): (group, option, row)
+            for (group, option), row in zip(self.options, self.rows, strict=True)
+        }
 
         def callback(**given: Any) -> None:
             values: dict[str, dict[str, Any]] = {group: {} for group in self.groups}
             for name, value in given.items():
-                group, option = options[name]
+                group, option, row = options[name]
                 if value is not None and value != []:
-                    _put(values[group], option.path, _read(value, describe(option).kind))
+                    _put(values[group], option.path, _read(value, row.what.kind))
             try:
                 self.run(**{group: self._settings(group, values[group]) for group in self.groups})
             except SettingsError as error:
@@ -93,8 +101,8 @@ class Command:
 
         callback.__signature__ = Signature(  # type: ignore[attr-defined]
             [
-                Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(option))
-                for name, (_, option) in options.items()
+                Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(option, row))
+                for name, (_, option, row) in options.items()
             ]
         )
         return callback
@@ -125,12 +133,11 @@ def _put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     values[path[-1]] = value
 
 
-def _annotation(option: Option) -> Any:
-    what = describe(option)
+def _annotation(option: Option, row: Row) -> Any:
+    what = row.what
     text = what.kind if what.kind in (bool, Path) else str
     kind: Any = list[text] if what.repeated else text  # type: ignore[valid-type]
-    row = row_of(option)
-    shown: dict[str, Any] = {"help": row.what.text, "show_default": False, "rich_help_panel": row.panel}
+    shown: dict[str, Any] = {"help": what.text, "show_default": False, "rich_help_panel": row.panel}
     complete = _completion(what) if what.suggestions else None
     if option.extra.argument:
         extra: Any = typer.Argument(metavar=what.metavar, autocompletion=complete, **shown)

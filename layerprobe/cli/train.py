@@ -9,7 +9,6 @@ from layerprobe.cli.reporter import Reporter
 from layerprobe.cli.run_settings import run_settings
 from layerprobe.cli.runs import show_run
 from layerprobe.settings.display import TableSettings
-from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.flags import command_line
 from layerprobe.settings.run import TrainSettings
 from layerprobe.settings.source import SourceSettings
@@ -29,6 +28,7 @@ def train(source: SourceSettings, given: Given[TrainSettings], display: TableSet
 
     from layerprobe.distill.run import train_model
     from layerprobe.runtime.devices import is_main_process
+    from layerprobe.settings.extract import ExtractSettings
 
     with Reporter(display, speaks=is_main_process()) as reporter:
         epochs = settings.training.epochs
