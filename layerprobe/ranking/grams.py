@@ -13,8 +13,8 @@ from layerprobe.features.extraction.job import Job, prepare
 from layerprobe.features.extraction.memory import features_of, half_of_free_memory, layer_groups
 from layerprobe.features.hdf5.gram_file import FORMAT as GRAM_FORMAT
 from layerprobe.features.hdf5.gram_file import GramFile, write_grams
-from layerprobe.features.hdf5.header import file_format
 from layerprobe.features.hdf5.layout import format_size
+from layerprobe.features.hdf5.opening import file_format
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.geometry.gram import gram_matrix
 from layerprobe.records import Gram, Progress, StoredLayer, silent

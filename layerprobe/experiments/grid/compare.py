@@ -190,6 +190,6 @@ def check_plugins(grid: Grid, folder: Path) -> None:
 def _text(folder: Path) -> str | None:
     """The grid file in a folder; None: there is none."""
     try:
-        return (folder / GRID_FILE).read_text(encoding="utf-8")
+        return (folder / GRID_FILE).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None

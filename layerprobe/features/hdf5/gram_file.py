@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from layerprobe.features.hdf5.header import DescribedFile, FileKind
+from layerprobe.features.hdf5.header import DescribedFile
 from layerprobe.features.hdf5.layout import FilePlan, describe, describe_images, layer_attributes, layer_dataset
 from layerprobe.features.hdf5.locks import give_name
+from layerprobe.features.hdf5.opening import FileKind
 from layerprobe.files import temporary_name
 from layerprobe.records import Gram, StoredLayer
 from layerprobe.records.feature_header import GramLayer

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -17,37 +16,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from layerprobe.errors import FileError, LayerprobeError, shown
+from layerprobe.errors import FileError, LayerprobeError
 from layerprobe.features.hdf5.layout import CLASSES, INDEX, JSON_ATTRIBUTES, LABEL, LAYERS, PATH, layer_dataset
+from layerprobe.features.hdf5.opening import FileKind, one_line, open_described, plain_attributes
 from layerprobe.records import StoredLayer
 from layerprobe.records.feature_header import REMEDY, FeatureHeader, FeatureLayer, parse_feature_header
 from layerprobe.records.parsing import parse
-
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-"""What an HDF5 file begins with."""
 
 TEXT = "text"
 """Stands for the type of data sets of texts."""
 
 Opened = TypeVar("Opened", bound="DescribedFile")
 LayerRecord = TypeVar("LayerRecord", bound=FeatureLayer)
-
-
-@dataclass(frozen=True)
-class FileKind:
-    """A kind of file of ours.
-
-    Attributes:
-        format: its attribute ``format``.
-        version: its attribute ``format_version``.
-        what: what it is called in messages.
-        remedy: what to do where a file isn't one.
-    """
-
-    format: str
-    version: int
-    what: str
-    remedy: str
 
 
 class DescribedFile:
@@ -72,7 +52,7 @@ class DescribedFile:
         self.path = path
         self._file = open_described(path, kind)
         try:
-            self.provenance = _plain_attributes(self._file, str(path))
+            self.provenance = plain_attributes(self._file, str(path))
             self.header: FeatureHeader = parse_feature_header(self.provenance, path)
             for name in JSON_ATTRIBUTES:
                 self.provenance[name] = json.loads(self.provenance[name])
@@ -130,7 +110,7 @@ class DescribedFile:
                 raise self._malformed(f"{LAYERS} has {key!r}, which is no index of six digits")
             where = f"{self.path}, {LAYERS}/{key}"
             with self._reading(f"{LAYERS}/{key}"):
-                values = _plain_attributes(self._file[f"{LAYERS}/{key}"], where)
+                values = plain_attributes(self._file[f"{LAYERS}/{key}"], where)
             found = parse(kind, {**values, "index": int(key)}, where, REMEDY)
             if found.name in known:
                 raise self._malformed(f"{LAYERS} has two layers {found.name!r}")
@@ -174,7 +154,7 @@ class DescribedFile:
         except LayerprobeError:
             raise
         except (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, MemoryError) as error:
-            raise self._malformed(f"{name} can't be read ({_one_line(error)})") from None
+            raise self._malformed(f"{name} can't be read ({one_line(error)})") from None
 
     def _malformed(self, what: str) -> FileError:
         return FileError(f"{self.path} is damaged: {what}; {REMEDY}")
@@ -201,70 +181,6 @@ class DescribedFile:
         self.close()
 
 
-def open_described(path: Path, kind: FileKind) -> h5py.File:
-    """Open a file of ours to read.
-
-    Args:
-        path: the file.
-        kind: what it must be.
-
-    Raises:
-        LayerprobeError: if it isn't there, isn't HDF5, or is another kind of file.
-    """
-    if not path.is_file():
-        raise LayerprobeError(f"no {kind.what} file at {path}; {kind.remedy}")
-    try:
-        # Without a lock: network file systems often have none, and a file that is being written can be looked at.
-        file = h5py.File(path, "r", locking=False)
-    except PermissionError:
-        raise
-    except (OSError, RuntimeError, ValueError):
-        with path.open("rb") as raw:
-            cut_off = raw.read(len(_SIGNATURE)) == _SIGNATURE
-        state = "is cut off or damaged" if cut_off else "is not an HDF5 file"
-        raise LayerprobeError(f"{path} {state}; {kind.remedy}") from None
-    try:
-        found = tuple(_plain(file.attrs.get(name)) for name in ("format", "format_version"))
-    except (OSError, RuntimeError, ValueError, TypeError):
-        found = (None, None)
-    if found[0] == kind.format and found[1] == kind.version:
-        return file
-    file.close()
-    if found[0] != kind.format:
-        said = f"its attribute format is {shown(found[0])}"
-        raise LayerprobeError(f"{path} is an HDF5 file, but not a layerprobe {kind.what} file ({said}); {kind.remedy}")
-    raise LayerprobeError(
-        f"{path} has format version {shown(found[1])}, this layerprobe reads {kind.version}; {kind.remedy}"
-    )
-
-
-def file_format(path: Path) -> str | None:
-    """What kind of file of ours this is; None where it is none, or isn't there."""
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            found = file.attrs.get("format")
-            return found if isinstance(found, str) else None
-    except (OSError, RuntimeError, ValueError, TypeError):
-        return None
-
-
-def _plain_attributes(thing: h5py.File | h5py.Group | h5py.Dataset, where: str) -> dict[str, Any]:
-    """Attributes as plain values, whatever they are."""
-    try:
-        values: Mapping[str, Any] = dict(thing.attrs.items())
-    except (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError) as error:
-        raise FileError(f"{where} is damaged: its attributes can't be read ({_one_line(error)}); {REMEDY}") from None
-    return {key: _plain(value) for key, value in values.items()}
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
-
-
 def _spelled(shape: tuple[int | None, ...], more: bool = False) -> str:
     sizes = ["any" if size is None else str(size) for size in shape]
     return f"({', '.join(sizes + ['...'] * more)})"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

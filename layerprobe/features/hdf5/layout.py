@@ -23,9 +23,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from layerprobe.errors import FileError
 from layerprobe.features.hdf5.locks import give_name, open_alone
 from layerprobe.files import temporary_name
 from layerprobe.records import StoredLayer
+from layerprobe.records.feature_header import REMEDY
 from layerprobe.version import __version__
 
 FORMAT = "layerprobe-features"
@@ -201,5 +203,13 @@ class Place:
 
 
 def find_place(dataset: h5py.Dataset) -> Place:
-    """The place of a data set's rows."""
-    return Place(dataset.id.get_offset(), math.prod(dataset.shape[1:]) * dataset.dtype.itemsize)
+    """The place of a data set's rows.
+
+    Raises:
+        FileError: if they don't lie one after another, as in a file that another program has packed anew.
+    """
+    offset = dataset.id.get_offset()
+    if offset is None:
+        name = f"{dataset.file.filename} is damaged: {dataset.name[1:]}"
+        raise FileError(f"{name} must be contiguous; {REMEDY}")
+    return Place(offset, math.prod(dataset.shape[1:]) * dataset.dtype.itemsize)

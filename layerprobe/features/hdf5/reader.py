@@ -14,15 +14,17 @@ from torch import Tensor
 
 from layerprobe.errors import LayerprobeError, closest
 from layerprobe.features.hdf5.checksums import row_checksums
-from layerprobe.features.hdf5.header import DescribedFile, FileKind
+from layerprobe.features.hdf5.header import DescribedFile
 from layerprobe.features.hdf5.layout import (
     CHECKSUM,
     COMPLETE,
     FORMAT,
     FORMAT_VERSION,
     WRITTEN,
+    find_place,
     layer_dataset,
 )
+from layerprobe.features.hdf5.opening import FileKind
 from layerprobe.records import Progress, StoredLayer, silent
 from layerprobe.records.feature_header import FeatureLayer
 from layerprobe.records.layers import as_layer
@@ -117,7 +119,7 @@ class FeatureFile(DescribedFile):
     def mapped(self, layer: int | str) -> npt.NDArray[np.generic]:
         """A layer (rows, ...) in the stored type, mapped into memory: what is read is what is indexed."""
         dataset = self._dataset(layer)
-        return np.memmap(self.path, dataset.dtype, "r", dataset.id.get_offset(), dataset.shape)
+        return np.memmap(self.path, dataset.dtype, "r", find_place(dataset).offset, dataset.shape)
 
     def blocks(self, layer: int | str, rows: int = 1024) -> Iterator[Tensor]:
         """A layer in blocks of ``rows`` rows, in order, each (rows, ...) in the stored type."""

@@ -15,6 +15,7 @@ import pytest
 
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
+from layerprobe.features.hdf5.writer import FeatureFileWriter
 from tests.helpers.malformed import refused
 
 Reader = Callable[[Path], FeatureFile | GramFile]
@@ -95,6 +96,19 @@ def test_labels_of_no_class_and_marks_that_contradict_each_other(written: Path, 
     assert "images/label has a label 10, and there are 10 classes" in change("images/label", 3, 10)
     assert "images/label has a label -1" in change("images/label", 3, -1)
     assert "it is marked as complete, and 1 of 30 rows are not there" in change("images/written", 3, 0)
+
+
+def test_rows_that_another_program_packed_are_read_and_not_written(written: Path, tmp_path: Path) -> None:
+    path = tmp_path / "f.h5"
+    shutil.copy(written / "features.h5", path)
+    with h5py.File(path, "r+") as file:
+        attributes, values = dict(file["layers/000001"].attrs), file["layers/000001"][:]
+        del file["layers/000001"]
+        file.create_dataset("layers/000001", data=values, chunks=True, compression="gzip").attrs.update(attributes)
+    with FeatureFile(path) as file:
+        assert np.array_equal(file.features(1).numpy(), values) and not file.damaged().any()
+        assert refused(lambda folder: file.mapped(1), tmp_path, path, "layers/000001 must be contiguous")
+    assert refused(lambda folder: FeatureFileWriter(path).close(), tmp_path, path, "layers/000001 must be contiguous")
 
 
 @BOTH

@@ -1,0 +1,99 @@
+"""HDF5 files of ours opened to read, whatever lies there in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from layerprobe.errors import FileError, LayerprobeError, shown
+from layerprobe.records.feature_header import REMEDY
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+"""What an HDF5 file begins with."""
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """A kind of file of ours.
+
+    Attributes:
+        format: its attribute ``format``.
+        version: its attribute ``format_version``.
+        what: what it is called in messages.
+        remedy: what to do where a file isn't one.
+    """
+
+    format: str
+    version: int
+    what: str
+    remedy: str
+
+
+def open_described(path: Path, kind: FileKind) -> h5py.File:
+    """Open a file of ours to read.
+
+    Args:
+        path: the file.
+        kind: what it must be.
+
+    Raises:
+        LayerprobeError: if it isn't there, isn't HDF5, or is another kind of file.
+    """
+    if not path.is_file():
+        raise LayerprobeError(f"no {kind.what} file at {path}; {kind.remedy}")
+    try:
+        # Without a lock: network file systems often have none, and a file that is being written can be looked at.
+        file = h5py.File(path, "r", locking=False)
+    except PermissionError:
+        raise
+    except (OSError, RuntimeError, ValueError):
+        with path.open("rb") as raw:
+            cut_off = raw.read(len(_SIGNATURE)) == _SIGNATURE
+        state = "is cut off or damaged" if cut_off else "is not an HDF5 file"
+        raise LayerprobeError(f"{path} {state}; {kind.remedy}") from None
+    try:
+        found = tuple(_plain(file.attrs.get(name)) for name in ("format", "format_version"))
+    except (OSError, RuntimeError, ValueError, TypeError):
+        found = (None, None)
+    if found[0] == kind.format and found[1] == kind.version:
+        return file
+    file.close()
+    if found[0] != kind.format:
+        said = f"its attribute format is {shown(found[0])}"
+        raise LayerprobeError(f"{path} is an HDF5 file, but not a layerprobe {kind.what} file ({said}); {kind.remedy}")
+    raise LayerprobeError(
+        f"{path} has format version {shown(found[1])}, this layerprobe reads {kind.version}; {kind.remedy}"
+    )
+
+
+def file_format(path: Path) -> str | None:
+    """What kind of file of ours this is; None where it is none, or isn't there."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            found = file.attrs.get("format")
+            return found if isinstance(found, str) else None
+    except (OSError, RuntimeError, ValueError, TypeError):
+        return None
+
+
+def plain_attributes(thing: h5py.File | h5py.Group | h5py.Dataset, where: str) -> dict[str, Any]:
+    """Attributes as plain values, whatever they are."""
+    try:
+        values: Mapping[str, Any] = dict(thing.attrs.items())
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError) as error:
+        raise FileError(f"{where} is damaged: its attributes can't be read ({one_line(error)}); {REMEDY}") from None
+    return {key: _plain(value) for key, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
+
+
+def one_line(error: Exception) -> str:
+    """An error of HDF5 or NumPy in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
