@@ -1,4 +1,4 @@
-"""What a cell's run was told when it began, and whether the grid file still says that."""
+"""The settings that the run of a cell was begun with, and whether they are still those of the grid file."""
 
 from __future__ import annotations
 
@@ -19,73 +19,73 @@ from layerprobe.settings.run import DistillSettings
 _RANKING = "ranking"
 
 
-def asked_file(folder: Path, path: str) -> Path:
-    """Where the values of a cell lie: beside its run folder, which they travel with."""
+def settings_file(folder: Path, path: str) -> Path:
+    """Where the settings of a cell are kept: beside its run folder, so that they are copied with it."""
     return folder / f"{path}.yaml"
 
 
-def ask(planned: PlannedCell, folder: Path) -> None:
-    """Write what a cell's run is told, unless it has begun; where it has, it must be the same.
+def write_cell_settings(planned: PlannedCell, folder: Path) -> None:
+    """Write the settings of a cell before its run; those of a run that has begun must be the same.
 
-    Only one who holds the claim of a cell may do so.
+    Only the worker that holds the claim of the cell may do so.
 
     Raises:
-        LayerprobeError: if the run that lies there was told otherwise.
+        LayerprobeError: if the run was begun with other settings.
     """
     path = planned.cell.path
-    if (folder / path / CONFIG).is_file() and (found := told_otherwise(planned, folder)):
+    if (folder / path / CONFIG).is_file() and (found := find_differences(planned, folder)):
         raise LayerprobeError(other_run(path, found, "unfinished"))
-    told = planned.settings.configuration() | ({_RANKING: str(planned.ranking)} if planned.ranking else {})
-    file = asked_file(folder, path)
+    values = planned.settings.configuration() | ({_RANKING: str(planned.ranking)} if planned.ranking else {})
+    file = settings_file(folder, path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_yaml(file, told)
+    write_yaml(file, values)
 
 
-def told_otherwise(planned: PlannedCell, folder: Path) -> str:
-    """What the run of a cell that lies in a grid's folder was told otherwise than the grid file says.
+def find_differences(planned: PlannedCell, folder: Path) -> str:
+    """How the settings of a cell's run in a grid's folder differ from those of the grid file.
 
     Raises:
-        LayerprobeError: if what it was told can't be read.
+        LayerprobeError: if the settings of the run can't be read.
     """
     path = planned.cell.path
-    told = told_values(folder, path)
-    config = {} if told else read_run_config(folder / path / CONFIG)
-    return differing_settings(planned, told, config, folder)
+    begun = read_cell_settings(folder, path)
+    config = {} if begun else read_run_config(folder / path / CONFIG)
+    return differing_settings(planned, begun, config, folder)
 
 
-def told_values(folder: Path, path: str) -> Values | None:
-    """What the run of a cell was told when it began, as it was written; None where that was not kept.
+def read_cell_settings(folder: Path, path: str) -> Values | None:
+    """The settings that the run of a cell was begun with, as they were written; None: they were not kept.
 
     Raises:
-        LayerprobeError: if it can't be read.
+        LayerprobeError: if they can't be read.
     """
-    file = asked_file(folder, path)
+    file = settings_file(folder, path)
     return read_yaml(file, "settings of a cell", f"remove it and {path}") if file.is_file() else None
 
 
-def differing_settings(planned: PlannedCell, told: Mapping[str, Any] | None, config: Values, folder: Path) -> str:
-    """What a run was told otherwise than the grid file says, e.g. ``training.epochs 3, not 4``; empty: nothing.
+def differing_settings(planned: PlannedCell, begun: Mapping[str, Any] | None, config: Values, folder: Path) -> str:
+    """How the settings of a run differ from those of the grid file, e.g. ``training.epochs 3, not 4``; empty: not.
 
     Args:
         planned: the cell.
-        told: what the run was told when it began, as it was written; None where that was not kept, as of a run of
-            `layerprobe distill`.
-        config: of the run, which is compared then; it holds the names of the layers, and not the rule that chose them.
+        begun: the settings that the run was begun with, as they were written; None: they were not kept, as of a run
+            of `layerprobe distill`.
+        config: of the run, which is compared then; it has the names of the layers, and not the rule that chose them.
         folder: of the grid, for messages.
 
     Raises:
         LayerprobeError: if the values are no configuration.
     """
-    if told is None:
+    if begun is None:
         return first_of(differing_run_settings(planned.settings, _recorded(config)))
-    values = current_values(told, DistillSettings.command, asked_file(folder, planned.cell.path), also=(_RANKING,))
+    values = current_values(begun, DistillSettings.command, settings_file(folder, planned.cell.path), also=(_RANKING,))
     ranking = values.pop(_RANKING, None)
     ours, theirs = _settings(planned.settings, planned.ranking), _settings(_recorded(values), ranking)
     return first_of(differences(ours, theirs, MAY_DIFFER))
 
 
 def other_run(path: str, found: str, state: str) -> str:
-    """A message for a person: a cell's run, finished or not, is of other settings."""
+    """The message that the run of a cell, finished or not, has other settings."""
     return f"the {state} run there has {found}; name another --output for the grid, or remove {path}"
 
 
@@ -94,7 +94,7 @@ def _recorded(values: Values) -> DistillSettings:
 
 
 def _settings(plan: DistillSettings, ranking: Path | str | None) -> dict[str, Any]:
-    """Everything that a run is told, defaults too, and the ranking that its rule looks at."""
+    """All settings of a run, defaults included, and the ranking that its rule uses."""
     rule = plan.layers.rule if plan.layers else None
     used = rule and (rule.name not in RULES or RULES[rule.name].score)  # a user's own may look at it
     return {**plan.configuration(), _RANKING: str(ranking) if ranking and used else None}

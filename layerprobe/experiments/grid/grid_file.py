@@ -29,7 +29,7 @@ _OURS = ("choices", "ranking")
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell, and what its run is told.
+    """A cell, and the settings of its run.
 
     Attributes:
         cell: which.
@@ -54,7 +54,7 @@ class Grid:
         title: what the grid is about.
         reference: label of the method that others are compared with; empty: none.
         cells: in the order of the file.
-        validate: what ``layerprobe validate`` is told; None for any other grid.
+        validate: settings of ``layerprobe validate``; None: the grid is for ``layerprobe compare``.
         text: of the file.
     """
 
@@ -95,17 +95,17 @@ def parse_grid(text: str, name: str, recorded: bool = False) -> Grid:
     Raises:
         LayerprobeError: if it isn't YAML, or says what can't be.
     """
-    told = _parsed(text, name)
-    cells = tuple(_cells(told, name, recorded))
+    given = _parsed(text, name)
+    cells = tuple(_cells(given, name, recorded))
     paths = [planned.cell.path for planned in cells]
     if twice := [path for path in paths if paths.count(path) > 1]:
         raise LayerprobeError(f"{name}: two cells would be {twice[0]}; give them labels that differ in more than signs")
     labels = {label for planned in cells for label in (planned.cell.method, planned.cell.label)}
-    if told.reference and told.reference not in labels:
+    if given.reference and given.reference not in labels:
         raise LayerprobeError(
-            f"{name}: the reference {told.reference!r} is no method of it; {closest(told.reference, sorted(labels))}"
+            f"{name}: the reference {given.reference!r} is no method of it; {closest(given.reference, sorted(labels))}"
         )
-    return Grid(told.title or Path(name).stem, told.reference or "", cells, told.validation, text)
+    return Grid(given.title or Path(name).stem, given.reference or "", cells, given.validation, text)
 
 
 def _parsed(text: str, name: str) -> GridSettings:
@@ -116,18 +116,18 @@ def _parsed(text: str, name: str) -> GridSettings:
         raise LayerprobeError(f"{name}: {error}") from None
 
 
-def _cells(told: GridSettings, name: str, recorded: bool) -> Iterator[PlannedCell]:
-    datasets = told.datasets or {"": {}}
-    of_pairs = {data: _of_pairs(of_data, told.pairs, f"{name}: datasets.{data}") for data, of_data in datasets.items()}
-    for pair, of_pair in told.pairs.items():
+def _cells(given: GridSettings, name: str, recorded: bool) -> Iterator[PlannedCell]:
+    datasets = given.datasets or {"": {}}
+    of_pairs = {data: _of_pairs(of_data, given.pairs, f"{name}: datasets.{data}") for data, of_data in datasets.items()}
+    for pair, of_pair in given.pairs.items():
         for data, of_data in datasets.items():
             of_both = of_pairs[data].get(pair, {})
             alone = {key: value for key, value in of_data.items() if key != "pairs"}
-            shared = _merged(told.common, of_pair, alone, of_both)
-            for method, of_method in told.methods.items():
+            shared = _merged(given.common, of_pair, alone, of_both)
+            for method, of_method in given.methods.items():
                 own = _merged({"method": method}, of_method)
-                for choice, of_choice in _choices(own, told.choices, f"{name}: methods.{method}").items():
-                    for seed in told.seeds:
+                for choice, of_choice in _choices(own, given.choices, f"{name}: methods.{method}").items():
+                    for seed in given.seeds:
                         labels = (pair, data, method, choice)
                         yield _planned(labels, seed, _merged(shared, own, of_choice), name, recorded)
 
@@ -145,15 +145,16 @@ def _of_pairs(data: Values, pairs: Iterable[str], where: str) -> Mapping[str, Va
 
 
 def _planned(labels: tuple[str, str, str, str], seed: int, values: Values, name: str, recorded: bool) -> PlannedCell:
-    """A cell; what no run could be told is refused before any is begun."""
+    """A cell, with its settings checked before any run begins."""
     path = "/".join([RUNS, *(slug(label) for label in labels if label), f"seed-{seed}"])
     cell, ranking = Cell(*labels, seed, path), values.get("ranking")
     if not isinstance(ranking, str | None):
         raise LayerprobeError(f"{name}: the ranking of {labels[0]} is a path, not {ranking!r}")
-    told = {key: value for key, value in values.items() if key not in _OURS}
-    told = merge(told, {"training": {"seed": seed}})
+    own = {key: value for key, value in values.items() if key not in _OURS}
     try:
-        settings = settings_of(DistillSettings, told, Path(path), recorded, resume=True)
+        settings = settings_of(
+            DistillSettings, merge(own, {"training": {"seed": seed}}), Path(path), recorded, resume=True
+        )
     except LayerprobeError as error:
         raise LayerprobeError(f"{name}: {cell.label}: {error}") from None
     reached = METHODS[settings.method].labels_reach_backbone(settings.alignment)

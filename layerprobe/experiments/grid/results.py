@@ -13,7 +13,7 @@ import torch
 
 from layerprobe.distill.folder import RESULT, build_run, read_record
 from layerprobe.errors import FileError, LayerprobeError
-from layerprobe.experiments.grid.cell_settings import differing_settings, other_run, told_values
+from layerprobe.experiments.grid.cell_settings import differing_settings, other_run, read_cell_settings
 from layerprobe.experiments.grid.claims import Claims
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell, load_grid, slug
 from layerprobe.experiments.grid.study import RANKINGS, FinishedCell, read_study
@@ -47,7 +47,7 @@ class GridReader:
 
     Args:
         grid: the cells.
-        folder: of the grid, which may not be there yet.
+        folder: of the grid, which need not exist yet.
     """
 
     def __init__(self, grid: Grid, folder: Path) -> None:
@@ -110,7 +110,7 @@ def finished_cell(path: str, folder: Path) -> FinishedCell | None:
     if not (folder / path / RESULT).is_file():
         return read_study(folder).finished.get(path)
     record = read_record(folder / path)
-    return FinishedCell(build_run(folder / path, record), record, told_values(folder, path))
+    return FinishedCell(build_run(folder / path, record), record, read_cell_settings(folder, path))
 
 
 def is_settled(planned: PlannedCell, folder: Path) -> bool:

@@ -14,7 +14,7 @@ import torch
 from layerprobe.distill.folder import OtherRunError
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
-from layerprobe.experiments.grid.cell_settings import ask, other_run
+from layerprobe.experiments.grid.cell_settings import other_run, write_cell_settings
 from layerprobe.experiments.grid.claims import Claim, ClaimLostError
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell
 from layerprobe.experiments.grid.rankings import ranking_of
@@ -124,22 +124,22 @@ def _run(planned: PlannedCell, claim: Claim, grid: Grid, folder: Path, on_epoch:
     """Run a claimed cell to its end; whether it came there."""
     cell = planned.cell
     if is_settled(planned, folder):
-        return False  # another worker came to its end between the look and the claim
+        return False  # another worker finished it between the check and the claim
     _log.info("%s, %s, seed %d: %s", cell.pair, cell.label, cell.seed, cell.path)
 
-    def heard(metrics: EpochMetrics) -> None:
+    def check_and_tell(metrics: EpochMetrics) -> None:
         claim.check()
         on_epoch(cell, metrics, epochs)
 
-    def moved(what: str, done: int, total: int) -> None:
+    def check_and_show(what: str, done: int, total: int) -> None:
         claim.check()
         progress(what, done, total)
 
     try:
-        ask(planned, folder)
-        plan = _plan(planned, grid, folder, moved)
+        write_cell_settings(planned, folder)
+        plan = _plan(planned, grid, folder, check_and_show)
         epochs = plan.training.epochs
-        distill_student(plan, heard, moved)
+        distill_student(plan, check_and_tell, check_and_show)
     except ClaimLostError:
         _log.warning("another worker has taken %s over, since this one gave no sign of life", cell.path)
         return False

@@ -80,8 +80,8 @@ def _said(spec: ModelSettings | DataSettings) -> str:
         >>> _said(ModelSettings(name="cifar:resnet20", weights="a.th"))
         'cifar:resnet20 (weights a.th)'
     """
-    told = [f"{key} {value}" for key, value in spec.plain().items() if value and key not in ("name", "download")]
-    return f"{spec.name} ({', '.join(told)})" if told else spec.name
+    details = [f"{key} {value}" for key, value in spec.plain().items() if value and key not in ("name", "download")]
+    return f"{spec.name} ({', '.join(details)})" if details else spec.name
 
 
 def _candidates(layers: Sequence[Layer], plan: CandidateSettings, name: str) -> list[tuple[str, ...]]:

@@ -65,8 +65,8 @@ def plan_validation(config: CompareSettings) -> Grid:
     given = open_grid(config)
     if not given.validate:
         raise LayerprobeError(
-            f"{config.grid} asks for no validation: it has no key 'validate', e.g. validate: {{layers: all}}; "
-            "`layerprobe compare` runs it"
+            f"{config.grid} asks for no validation: it has no key 'validate', "
+            "e.g. validate: {layers: all}; `layerprobe compare` runs it"
         )
     grid = spread_out(given, str(config.grid))
     check_kept(grid, config.output)

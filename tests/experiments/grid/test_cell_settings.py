@@ -6,7 +6,12 @@ import pytest
 import yaml
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.experiments.grid.cell_settings import ask, asked_file, differing_settings, told_otherwise
+from layerprobe.experiments.grid.cell_settings import (
+    differing_settings,
+    find_differences,
+    settings_file,
+    write_cell_settings,
+)
 from layerprobe.experiments.grid.grid_file import PlannedCell, load_grid, parse_grid
 from layerprobe.experiments.grid.study import read_study
 
@@ -31,7 +36,7 @@ def cell(choice: object = "quality:4", ranking: str = "r.json", **training: obje
 
 def begin(planned: PlannedCell, folder: Path) -> None:
     """What a run writes first."""
-    ask(planned, folder)
+    write_cell_settings(planned, folder)
     (folder / planned.cell.path).mkdir(parents=True, exist_ok=True)
     (folder / planned.cell.path / "config.yaml").write_text("command: distill")
 
@@ -49,25 +54,25 @@ def test_every_planned_value_counts(tmp_path: Path) -> None:
         (cell("last:4", "s.json", epochs=3, lr=0.01),
          "layers 'quality:4', not 'last:4' (and 2 more)"),
     ):  # fmt: skip
-        assert told_otherwise(now, tmp_path) == found
+        assert find_differences(now, tmp_path) == found
 
 
 def test_a_ranking_that_no_rule_looks_at_does_not_count(tmp_path: Path) -> None:
     begin(cell("even:4"), tmp_path)
-    assert told_otherwise(cell("even:4", "s.json"), tmp_path) == ""
+    assert find_differences(cell("even:4", "s.json"), tmp_path) == ""
 
 
 def test_a_run_that_has_begun_is_let_alone_and_one_that_has_not_is_told_anew(tmp_path: Path) -> None:
-    ask(cell(epochs=3), tmp_path)
+    write_cell_settings(cell(epochs=3), tmp_path)
     begin(cell(epochs=4), tmp_path)
-    ask(cell(epochs=4), tmp_path)
+    write_cell_settings(cell(epochs=4), tmp_path)
     path = cell().cell.path
     with pytest.raises(
         LayerprobeError,
         match=f"the unfinished run there has training.epochs 4, not 5; name another --output .* remove {path}",
     ):
-        ask(cell(epochs=5), tmp_path)
-    assert yaml.safe_load(asked_file(tmp_path, path).read_text())["training"]["epochs"] == 4
+        write_cell_settings(cell(epochs=5), tmp_path)
+    assert yaml.safe_load(settings_file(tmp_path, path).read_text())["training"]["epochs"] == 4
 
 
 def test_runs_whose_settings_were_not_kept_are_compared_by_their_configuration() -> None:

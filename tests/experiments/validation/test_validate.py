@@ -50,7 +50,7 @@ def mean_length(gram: Gram) -> float:
     return float(gram.squared_norms.sqrt().mean())
 
 
-def test_students_of_every_candidate_and_the_scores_that_foretold_them(digits_teacher: Run, tmp_path: Path) -> None:
+def test_students_of_every_candidate_and_the_scores_that_predict_them(digits_teacher: Run, tmp_path: Path) -> None:
     (tmp_path / "v.yaml").write_text(yaml.safe_dump(values(digits_teacher), sort_keys=False))
     config, folder = CompareSettings(grid=tmp_path / "v.yaml", output=tmp_path / "out"), tmp_path / "out"
     done = validate(config, lambda cell, metrics, epochs: None, {"length": mean_length})
