@@ -96,3 +96,12 @@ def shown(value: object) -> str:
         return " ".join(short.repr(value).split())
     except ValueError:  # Python doesn't spell whole numbers of more than 4300 digits
         return "a number of too many digits"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, NumPy's or PyTorch's, says that memory could not be had, on the CPU or on a GPU."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )

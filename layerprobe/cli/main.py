@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from layerprobe.cli.options import Command
-from layerprobe.errors import LayerprobeError
+from layerprobe.errors import LayerprobeError, is_out_of_memory
 from layerprobe.version import __version__
 
 COMMANDS = (
@@ -57,6 +57,10 @@ class _Group(TyperGroup):
         except KeyboardInterrupt:
             print("interrupted; run the same command again (train and distill: with --resume)", file=sys.stderr)
             raise typer.Exit(130) from None
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            _fail(f"out of memory: {error}; take smaller batches or images, fewer images, or another machine")
 
 
 def _usage_message(error: Any, ctx: Any) -> str:

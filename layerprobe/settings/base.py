@@ -318,14 +318,20 @@ def _counted(value: Any) -> Any:
     return value
 
 
+_LARGEST = 1e12
+"""Of a rate, a factor or a weight: a product of three of them is still a number in single precision."""
 Whole = Annotated[int, Strict()]
 Count = Annotated[int, Strict(), Field(ge=1)]
 """A number of things, at least one."""
+Pixels = Annotated[int, Strict(), Field(ge=1, le=65_536)]
+"""Height or width of an image: JPEG and most programs end there."""
+ClassCount = Annotated[int, Strict(), Field(ge=1, le=100_000_000)]
+"""Size of a classifier."""
 Seed = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
 Number = Annotated[float, BeforeValidator(_numeric)]
 """A finite number, also where YAML reads it as a word."""
-NotNegative = Annotated[float, BeforeValidator(_numeric), Field(ge=0)]
-Positive = Annotated[float, BeforeValidator(_numeric), Field(gt=0)]
+NotNegative = Annotated[float, BeforeValidator(_numeric), Field(ge=0, le=_LARGEST)]
+Positive = Annotated[float, BeforeValidator(_numeric), Field(gt=0, le=_LARGEST)]
 Fraction = Annotated[float, BeforeValidator(_numeric), Field(ge=0, lt=1)]
 AnyPath = Annotated[Path, Field(strict=False)]
 """A path, also from text."""

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self
 
 from layerprobe.data.catalogue import DATASETS
-from layerprobe.settings.base import AnyPath, Number, Positive, RefusedError, Separated, Settings
+from layerprobe.settings.base import AnyPath, Number, Pixels, Positive, RefusedError, Separated, Settings
 from layerprobe.settings.flags import Flag
 
 
@@ -29,7 +29,7 @@ class DataSettings(Settings):
     """Folder of torchvision's data sets."""
     download: bool = False
     """Download the data set if it is missing."""
-    image_size: Annotated[int | None, Field(ge=1), Flag(default="the network's")] = None
+    image_size: Annotated[Pixels | None, Flag(default="the network's")] = None
     """Height and width of the input in pixels."""
     mean: Annotated[
         tuple[Number, ...] | None, Separated, AfterValidator(_one_or_three), Flag(default="the network's")

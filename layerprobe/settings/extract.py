@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from layerprobe.settings.base import AnyPath, Count, Number, Seed, Settings
+from layerprobe.settings.base import AnyPath, ClassCount, Count, Number, Pixels, Seed, Settings
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.flags import Flag, Part
 from layerprobe.settings.layer_choice import NamedLayers
@@ -53,9 +53,9 @@ class LayersSettings(StoredFeaturesSettings):
 
     model: Annotated[str, Field(min_length=1), Flag(panel="Model", metavar="NAME")]
     """The network: timm:NAME, torchvision:NAME, cifar:NAME or FILE.py:callable."""
-    num_classes: Annotated[int | None, Field(ge=1), Flag(panel="Model", default="the architecture's")] = None
+    num_classes: Annotated[ClassCount | None, Flag(panel="Model", default="the architecture's")] = None
     """Size of its classifier."""
-    image_size: Annotated[int | None, Field(ge=1), Flag(panel="Model", default="the network's")] = None
+    image_size: Annotated[Pixels | None, Flag(panel="Model", default="the network's")] = None
     """Height and width of the input in pixels."""
     samples: Annotated[Count, Flag(panel="Data")] = 5000
     """How many images the file would hold."""

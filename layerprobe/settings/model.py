@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from layerprobe.settings.base import Settings
+from layerprobe.settings.base import ClassCount, Settings
 from layerprobe.settings.flags import Flag
 
 
@@ -19,7 +19,7 @@ class ModelSettings(Settings):
     """timm:NAME, torchvision:NAME, cifar:NAME or FILE.py:callable."""
     weights: Annotated[str | None, Flag(default="pretrained for timm: and torchvision:")] = None
     """Weights: a file (.safetensors, .pt, .pth, .th), 'pretrained' (from the hub) or 'random'."""
-    num_classes: Annotated[int | None, Field(ge=1), Flag(default="as in the weights, or as the data")] = None
+    num_classes: Annotated[ClassCount | None, Flag(default="as in the weights, or as the data")] = None
     """Size of the classifier."""
     weights_sha256: Annotated[str | None, Flag(none=True)] = None
     """SHA-256 of the weights that are expected; other weights are refused. It is not compared for random weights."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from layerprobe.cli.main import COMMANDS as NAMES
 from layerprobe.cli.main import load_command
@@ -133,3 +134,12 @@ def test_what_is_missing_is_named() -> None:
 
 def test_a_flag_that_is_none_is_named() -> None:
     assert "No such option" in refused("rank", "f.h5", "--tops", "3") and "--top" in refused("rank", "f", "--tops", "3")
+
+
+def test_a_lack_of_memory_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_much(*_: object, **__: object) -> torch.Tensor:
+        return torch.empty(2**52, dtype=torch.uint8)
+
+    monkeypatch.setattr("torch.randn", too_much)
+    message = refused("layers", "--model", "cifar:resnet20")
+    assert message.startswith("error: out of memory: ") and message.count("\n") <= 1
