@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 if TYPE_CHECKING:
     from layerprobe.records import Run
     from layerprobe.settings.run import DistillSettings
+
+# How long an example takes depends on what else the machine does, and says nothing about the program.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ def test_a_resize_that_fits_no_size_is_dropped(digits: ImageDataset) -> None:
     name=st.sampled_from(["bilinear", "bicubic"]),
     crop=st.integers(20, 45),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_resize_and_crop_equal_torchvisions(width: int, height: int, name: str, crop: int) -> None:
     pixels = np.random.default_rng(width * height).integers(0, 256, (height, width, 3), dtype=np.uint8)
     image = Image.fromarray(pixels)

@@ -15,7 +15,7 @@ VECTORS = st.tuples(st.integers(1, 6))
 
 
 @given(student=MAPS | VECTORS, teacher=MAPS | VECTORS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_maps_meet_at_the_smaller_size_and_the_teachers_channels(
     student: tuple[int, ...], teacher: tuple[int, ...]
 ) -> None:
@@ -26,7 +26,7 @@ def test_maps_meet_at_the_smaller_size_and_the_teachers_channels(
 
 
 @given(student=MAPS | VECTORS | TOKENS, teacher=TOKENS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_tokens_meet_at_the_shorter_sequence(student: tuple[int, ...], teacher: tuple[int, ...]) -> None:
     pair = Projector(student, teacher)(torch.randn(2, *student), torch.randn(2, *teacher))
     length = {1: 1, 2: student[0], 3: student[-1] * student[-2]}[len(student)] if len(student) > 1 else 1

@@ -106,7 +106,7 @@ def test_blocks_of_half_precision() -> None:
 
 
 @given(seed=st.integers(0, 2**16), scale=st.sampled_from([1e-3, 7.0, 1e4]))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_scale_rotation_and_order_do_not_matter(seed: int, scale: float) -> None:
     features, labels = clouds(24, 6, 3, seed=seed)
     generator = np.random.default_rng(seed)
