@@ -93,7 +93,7 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write a file, whole or not at all.
 
     Raises:

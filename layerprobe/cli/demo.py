@@ -33,4 +33,4 @@ def demo(settings: DemoSettings, display: DisplaySettings) -> None:
         reporter.wrote(result.files, "the same with your own network: layerprobe extract --help")
 
 
-COMMAND = Command("demo", demo, EXAMPLES)
+COMMAND = Command("demo", demo, EXAMPLES, interrupted="the same command with --overwrite begins anew")

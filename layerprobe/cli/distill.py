@@ -53,4 +53,5 @@ COMMAND = Command(
         "--cross-entropy-into-backbone": "--cross-entropy",
         "--no-cross-entropy-into-backbone": "--no-cross-entropy",
     },
+    interrupted="the same command with --resume goes on",
 )

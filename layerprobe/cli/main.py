@@ -9,8 +9,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from layerprobe.cli.options import Command
+from layerprobe.cli.options import GOES_ON, Command
 from layerprobe.errors import LayerprobeError, is_out_of_memory
+from layerprobe.runtime.interruption import exit_code, interruptible
 from layerprobe.version import __version__
 
 COMMANDS = (
@@ -32,7 +33,8 @@ def load_command(name: str) -> Command:
 class _Group(TyperGroup):
     """Imports a command when it is asked for.
 
-    Turns a ``LayerprobeError`` or a wrong option into one line and exit code 2, an interruption into one and 130.
+    Turns a ``LayerprobeError`` or a wrong option into one line and exit code 2, an interruption into one and 130 or,
+    after SIGTERM, 143.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -47,16 +49,18 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with interruptible():
+                return super().invoke(ctx)
         except LayerprobeError as error:
             _fail(str(error))
         except _UsageError as error:
             _fail(_usage_message(error, error.ctx or ctx))
         except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
             _fail(f"{error}; name a place that can be written to")
-        except KeyboardInterrupt:
-            print("interrupted; run the same command again (train and distill: with --resume)", file=sys.stderr)
-            raise typer.Exit(130) from None
+        except KeyboardInterrupt as interruption:
+            name = ctx.invoked_subcommand
+            print("interrupted;", load_command(name).interrupted if name in COMMANDS else GOES_ON, file=sys.stderr)
+            raise typer.Exit(exit_code(interruption)) from None
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

@@ -21,6 +21,9 @@ from layerprobe.settings.flags import Option, flag_of, options_of
 
 S = TypeVar("S", bound=Settings)
 
+GOES_ON = "the same command goes on"
+"""What is said of an interrupted command."""
+
 
 @dataclass(frozen=True)
 class Given(Generic[S]):
@@ -44,12 +47,14 @@ class Command:
         run: does it. Each parameter is a group of settings (or ``Given`` of one), whose fields are the options.
         examples: the last part of its help.
         renamed: flags of earlier versions, with what they are called now.
+        interrupted: what to do after an interruption.
     """
 
     name: str
     run: Callable[..., None]
     examples: str = ""
     renamed: Mapping[str, str] = field(default_factory=dict)
+    interrupted: str = GOES_ON
 
     @functools.cached_property
     def groups(self) -> Mapping[str, type[Settings]]:

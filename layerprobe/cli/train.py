@@ -39,4 +39,4 @@ def train(source: SourceSettings, given: Given[TrainSettings], display: TableSet
             show_run(run, reporter, command_line("extract", following))
 
 
-COMMAND = Command("train", train, EXAMPLES)
+COMMAND = Command("train", train, EXAMPLES, interrupted="the same command with --resume goes on")

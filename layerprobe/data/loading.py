@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -154,7 +155,13 @@ def batch_loader(pixels: Pixels, order: EpochBatches, workers: int = 0, pin_memo
         num_workers=workers,
         pin_memory=pin_memory,
         collate_fn=_as_it_is,
+        worker_init_fn=_leave_interrupts,
     )
+
+
+def _leave_interrupts(worker: int) -> None:
+    """Have a worker leave Ctrl-C, which reaches a terminal's every process, to the process that it works for."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import os
 import re
+import signal
+import time
 from pathlib import Path
 
 import h5py
@@ -163,7 +166,26 @@ def test_an_interruption_says_so_and_exits_with_130(monkeypatch: pytest.MonkeyPa
         raise KeyboardInterrupt
 
     monkeypatch.setattr("layerprobe.networks.find_model_layers", interrupt)
-    assert "interrupted" in invoke("layers", "--model", "cifar:resnet20", code=130).stderr
+    said = invoke("layers", "--model", "cifar:resnet20", code=130).stderr
+    assert said == "interrupted; the same command goes on\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_error_that_a_signal_brings_about_is_the_interruption(
+    number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def swallow(*_: object) -> None:
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        finally:
+            raise RuntimeError("unexpected pos 64 vs 0")
+
+    monkeypatch.setattr("layerprobe.distill.session.open_split", swallow)
+    before = signal.getsignal(number)
+    said = invoke("train", "--model", "cifar:resnet20", "--data", "digits", "--output", tmp_path / "run", code=code)
+    assert said.stderr == "interrupted; the same command with --resume goes on\n"
+    assert signal.getsignal(number) == before
 
 
 def test_the_command_line_names_every_method() -> None:

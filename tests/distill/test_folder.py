@@ -1,8 +1,11 @@
 """Run folders and checkpoints that can't be read or written."""
 
 import errno
+import signal
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -14,6 +17,7 @@ from layerprobe.distill.folder import RunFolder, read_run
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
 from layerprobe.records import Preprocessing, Run
+from layerprobe.runtime.interruption import Interruption, interruptible
 from layerprobe.settings.recipe import TrainingSettings
 from layerprobe.settings.run import DistillSettings
 
@@ -97,6 +101,30 @@ def test_a_full_disk_leaves_the_state_before(tmp_path: Path, monkeypatch: pytest
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["latest"]
     checkpoints.remove()
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_checkpoint_that_is_interrupted_is_interrupted(tmp_path: Path) -> None:
+    """At whatever moment: torch's C++ must not turn the interruption into an error of its own."""
+    checkpoints, student = Checkpoints(tmp_path, {}), nn.Linear(200, 200)
+    state = {"values": [torch.rand(30_000) for _ in range(20)]}
+    started = time.perf_counter()
+    checkpoints.save("latest", student, state)
+    whole = time.perf_counter() - started
+    stopped = 0
+    with interruptible():
+        signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGINT))
+        for moment in np.random.default_rng(0).uniform(0, 1.2 * whole, 30):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, max(moment, 1e-4))
+                checkpoints.save("latest", student, state)
+            except Interruption:
+                stopped += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            saved = checkpoints.load("latest")
+            assert saved and torch.equal(saved.state["values"][-1], state["values"][-1])
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    assert stopped > 10
 
 
 def test_fewer_images_than_processes() -> None:

@@ -15,14 +15,18 @@ from layerprobe.records import Preprocessing
 def count_correct(
     model: nn.Module, loader: DataLoader[Batch], preprocessing: Preprocessing, device: torch.device
 ) -> Tensor:
-    """(2,) int64: how many images are classified correctly, and how many there are; in evaluation mode."""
+    """(3,) int64: how many images are classified correctly, how many there are, how many have logits that are NaN.
+
+    The network is in evaluation mode.
+    """
     model.eval()
-    counts = torch.zeros(2, dtype=torch.int64, device=device)
+    counts = torch.zeros(3, dtype=torch.int64, device=device)
     with torch.no_grad():
         for batch in batches(loader):
-            predicted = logits_of(model, batch, preprocessing, device).argmax(dim=1)
-            counts[0] += (predicted == batch.labels.to(device)).sum()
+            logits = logits_of(model, batch, preprocessing, device)
+            counts[0] += (logits.argmax(dim=1) == batch.labels.to(device)).sum()
             counts[1] += len(batch.labels)
+            counts[2] += logits.isnan().any(dim=1).sum()
     return counts
 
 

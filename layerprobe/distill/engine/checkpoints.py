@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import shutil
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.files import writing
+from layerprobe.files import write_bytes
 from layerprobe.models.weights import save_weights
 from layerprobe.records.checkpoint_file import CheckpointState, parse_checkpoint
 
@@ -71,8 +72,10 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             save_weights(student, partial / WEIGHTS, self._metadata)
-            with writing(partial / STATE) as file:
-                torch.save(dict(state), file)
+            # To memory first: where a signal interrupts the writing of a file, torch's C++ reports another error.
+            content = io.BytesIO()
+            torch.save(dict(state), content)
+            write_bytes(partial / STATE, content.getbuffer())
             if target.exists():
                 shutil.rmtree(old, ignore_errors=True)
                 target.rename(old)

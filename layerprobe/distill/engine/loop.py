@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from itertools import islice
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from accelerate import Accelerator
@@ -23,7 +23,7 @@ from layerprobe.distill.engine.loss_means import LossMeans
 from layerprobe.distill.engine.optimizers import make_optimizer
 from layerprobe.distill.engine.setup import TrainingSetup
 from layerprobe.distill.engine.step import TrainingStep
-from layerprobe.errors import LayerprobeError
+from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.records import EpochMetrics, Progress, silent
 from layerprobe.runtime.heap import keeping_freed_memory
 from layerprobe.runtime.process_group import ProcessGroup
@@ -69,8 +69,8 @@ def train(
         The metrics of every epoch, in order; those of a saved state first.
 
     Raises:
-        LayerprobeError: if a gradient of the classifier's loss reaches the backbone, or a loss stops being finite or
-            diverges.
+        LayerprobeError: if a gradient of the classifier's loss reaches the backbone, or a loss, or the student itself,
+            stops being finite or diverges.
     """
     generators = [accelerator.device] if accelerator.device.type == "cuda" else []
     with keeping_freed_memory(accelerator.device), torch.random.fork_rng(devices=generators):
@@ -156,12 +156,13 @@ class _Trainer:
         losses = means.of(self._processes)
         self._check(losses, epoch)
         self._processes.average_buffers(self._student, self._objective)
+        self._check_student(epoch)
         metrics = EpochMetrics(
             epoch=epoch,
             losses=losses,
             learning_rate=float(self._schedule.get_last_lr()[0]),
-            test_accuracy=self._test(self._images.test),
-            holdout_accuracy=self._test(self._images.holdout) if self._images.holdout else None,
+            test_accuracy=self._test(self._images.test, epoch),
+            holdout_accuracy=self._test(self._images.holdout, epoch) if self._images.holdout else None,
             seconds=time.perf_counter() - started,
         )
         self.history.append(metrics)
@@ -201,6 +202,15 @@ class _Trainer:
             )
         else:
             return
+        self._lose(what, epoch)
+
+    def _check_student(self, epoch: int) -> None:
+        """Stop where the last step, whose loss nobody computes any more, has spoilt the weights."""
+        spoilt = [name for name, value in self._student.named_parameters() if not value.isfinite().all()]
+        if spoilt:
+            self._lose(f"the student's weights are not finite after epoch {epoch} ({first_of(spoilt)})", epoch)
+
+    def _lose(self, what: str, epoch: int) -> NoReturn:
         half = ", --precision no" if self._accelerator.mixed_precision != "no" else ""
         where = self._write(DIVERGED)
         saved = f"; the state is in {where}" if where else ""
@@ -256,9 +266,12 @@ class _Trainer:
         self.history = list(checked.history)
         self._resumed_after = [*checked.resumed_after, len(self.history)]
 
-    def _test(self, loader: DataLoader[Batch]) -> float:
+    def _test(self, loader: DataLoader[Batch], epoch: int) -> float:
         counts = count_correct(self._student, loader, self._images.preprocessing, self._accelerator.device)
-        return percent(self._processes.total(counts))
+        counts = self._processes.total(counts)
+        if lost := int(counts[2]):
+            self._lose(f"the student's logits are NaN for {lost} of {int(counts[1])} images after epoch {epoch}", epoch)
+        return percent(counts)
 
 
 def _seed(seed: int, epoch: int, process: int) -> None:

@@ -24,7 +24,7 @@ from layerprobe.experiments.grid.results import (
 from layerprobe.experiments.grid.work import OnEpoch, WorkerEndsError, work
 from layerprobe.files import is_temporary, write_text
 from layerprobe.records import GridResults, Progress, silent
-from layerprobe.runtime.interruption import interrupted_by_sigterm
+from layerprobe.runtime.interruption import interruptible
 from layerprobe.settings.compare import CompareSettings
 from layerprobe.settings.configuration import plugin_hashes
 
@@ -108,7 +108,7 @@ def compare(
     write_grid(grid, settings.output)
     forget_failures(settings.output)
     reader = GridReader(grid, settings.output)
-    with interrupted_by_sigterm():
+    with interruptible():
         if settings.launcher == "local" and settings.jobs == 1:
             launched = _work_here(grid, settings.output, on_epoch, progress)
         else:

@@ -28,6 +28,7 @@ from layerprobe.experiments.grid.results import (
 )
 from layerprobe.experiments.resolve_rules import resolve_rules
 from layerprobe.records import Cell, EpochMetrics, Progress, silent
+from layerprobe.runtime.interruption import interruptible
 from layerprobe.settings.run import DistillSettings
 
 _log = logging.getLogger(__name__)
@@ -88,8 +89,9 @@ def work(
         planned, claim = found
         with claim.kept():
             try:
-                if _run(planned, claim, grid, folder, on_epoch, progress):
-                    ran.append(planned.cell)
+                with interruptible():  # an interruption is no failure of the cell, whatever it breaks
+                    if _run(planned, claim, grid, folder, on_epoch, progress):
+                        ran.append(planned.cell)
                 bugs = 0
             except Exception as error:
                 reason = " ".join(f"{type(error).__name__}: {error}".split())

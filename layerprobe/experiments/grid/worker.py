@@ -11,7 +11,7 @@ from layerprobe.experiments.grid.grid_file import load_grid
 from layerprobe.experiments.grid.results import GRID_FILE
 from layerprobe.experiments.grid.work import work
 from layerprobe.records import Cell, EpochMetrics
-from layerprobe.runtime.interruption import interrupted_by_sigterm
+from layerprobe.runtime.interruption import exit_code, interruptible
 
 
 def run_worker(folder: str) -> int:
@@ -25,15 +25,15 @@ def run_worker(folder: str) -> int:
         log.info("epoch %d/%d  %s  test top-1 %.2f %%", metrics.epoch, epochs, losses, metrics.test_accuracy)
 
     place = Path(folder)
-    with interrupted_by_sigterm():
+    with interruptible():
         return len(work(load_grid(place / GRID_FILE), place, say))
 
 
 if __name__ == "__main__":
     try:
         run_worker(sys.argv[1])
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as interruption:
+        sys.exit(exit_code(interruption))
     except LayerprobeError as error:
         logging.getLogger("layerprobe").error("%s", error)
         sys.exit(1)

@@ -199,6 +199,14 @@ def test_a_loss_that_is_lost_stops_with_its_state_saved(small: DistillSettings) 
     assert not (small.output / "result.json").exists()
 
 
+def test_a_student_that_its_last_step_spoils_is_no_result(small: DistillSettings) -> None:
+    """The loss of one step is that of the weights before it."""
+    training = small.training.replaced(lr=1e30, epochs=1, train_samples=60)
+    with pytest.raises(LayerprobeError, match=r"after epoch 1.*; the state is in .*diverged; try a smaller --lr"):
+        distill_student(small.replaced(training=training))
+    assert not (small.output / "result.json").exists() and not (small.output / "student.safetensors").exists()
+
+
 def test_a_loss_that_diverges_stops(small: DistillSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("layerprobe.distill.engine.loop.DIVERGENCE", 0.01)
     with pytest.raises(LayerprobeError, match=r"diverges: in epoch 2 .* in .*diverged, that of epoch 1 in latest; try"):
