@@ -46,7 +46,8 @@ class AlignmentSettings(Settings):
                 f"<mapping> attention weighs projected features; {self.name} is one to one, full or a table"
             )
         if self.by_class and not form.by_class:
-            raise RefusedError(f"<by_class> is a form of geometry and moments; {self.name} has no classes")
+            forms = ", ".join(name for name, entry in ALIGNMENTS.items() if entry.by_class)
+            raise RefusedError(f"<by_class> is a form of {forms}; {self.name} has no classes")
         if self.projector != _default("projector") and not form.projects:
             raise RefusedError(f"<projector> is for projector and moments; {self.name} projects nothing")
         if self.feature_loss != _default("feature_loss") and not form.compares:

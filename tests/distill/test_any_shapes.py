@@ -45,9 +45,11 @@ FORMS = {
     "full": AlignmentSettings(mapping="full"),
     "attention": AlignmentSettings(mapping="attention"),
     "geometry": AlignmentSettings(name="geometry"),
+    "flattened": AlignmentSettings(name="geometry-flattened"),
     "moments": AlignmentSettings(name="moments"),
     "relation": AlignmentSettings(name="relation"),
     "geometry by class": AlignmentSettings(name="geometry", by_class=True),
+    "flattened by class": AlignmentSettings(name="geometry-flattened", by_class=True),
     "moments by class": AlignmentSettings(name="moments", by_class=True),
     "with logits": AlignmentSettings(cross_entropy=True, kl=True),
 }

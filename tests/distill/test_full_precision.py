@@ -30,7 +30,7 @@ STUDENT = (Layer(0, "a", "block", (6, 4, 4), 0), Layer(1, "b", "block", (8, 3, 3
 TEACHER = (Layer(0, "x", "block", (7, 4, 4), 0), Layer(1, "y", "block", (8, 3, 3), 0))
 FORMS = [
     *(AlignmentSettings(name=name) for name in ALIGNMENTS),
-    *(AlignmentSettings(name=name, by_class=True) for name in ("geometry", "moments")),
+    *(AlignmentSettings(name=name, by_class=True) for name in ("geometry", "geometry-flattened", "moments")),
     AlignmentSettings(mapping="attention"),
     AlignmentSettings(kl=True),
 ]

@@ -105,6 +105,7 @@ def test_no_label_free_form_lets_labels_reach_the_backbone(form: AlignmentSettin
     "form",
     [
         AlignmentSettings(name="geometry", by_class=True),
+        AlignmentSettings(name="geometry-flattened", by_class=True),
         AlignmentSettings(name="moments", by_class=True),
         AlignmentSettings(cross_entropy=True),
     ],

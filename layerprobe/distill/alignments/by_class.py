@@ -10,7 +10,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from layerprobe.distill.alignments.channel_vectors import Covariance, channel_vectors
+from layerprobe.distill.alignments.channel_vectors import channel_vectors
+from layerprobe.distill.alignments.covariance import Covariance
+from layerprobe.distill.alignments.flattened import fit_targets, flattened_targets, loss_to_targets
 from layerprobe.distill.alignments.moments import moment_loss
 from layerprobe.distill.batches import LabelledFeatureBatch
 from layerprobe.distill.full_precision import in_full_precision
@@ -24,7 +26,7 @@ from layerprobe.distill.spatial import SpatialAligner, channels
 
 
 class ClassAxes(LabelledFeatureObjective):
-    """``PrincipalAxes`` with the axes of each class, as the released code of Cooper et al. has it.
+    """``PrincipalAxes`` with the axes of each class.
 
     The target of an image of class c is V_c^T (f - m_c) + V^T (m_c - m): centred on the class's mean, along the class's
     own leading axes, and put back where the class's mean lies along the axes of all images.
@@ -50,20 +52,18 @@ class ClassAxes(LabelledFeatureObjective):
 
     def fit(self, batches: Iterable[LabelledFeatureBatch]) -> None:
         """Find means and axes of all images, and of each class, from the teacher's features and the labels."""
-        wide = [channels(theirs.shape) for _, theirs in self.pairs]
-        everything = [Covariance(dimension) for dimension in wide]
-        own = [[Covariance(dimension) for _ in range(self.classes)] for dimension in wide]
+        seen = [Covariance(channels(theirs.shape), self.classes) for _, theirs in self.pairs]
         for batch in batches:
-            for whole, parts, features, (_, theirs) in zip(everything, own, batch.teacher, self.pairs, strict=True):
-                whole.add(channel_vectors(features, theirs.shape))
-                for label in torch.unique(batch.labels).tolist():
-                    parts[label].add(channel_vectors(features[batch.labels == label], theirs.shape))
-        for number, (whole, parts, (ours, _)) in enumerate(zip(everything, own, self.pairs, strict=True)):
+            for one, features, (_, theirs) in zip(seen, batch.teacher, self.pairs, strict=True):
+                vectors = channel_vectors(features, theirs.shape)
+                one.add(vectors, batch.labels.repeat_interleave(len(vectors) // len(features)))
+        for number, (one, (ours, _)) in enumerate(zip(seen, self.pairs, strict=True)):
             narrow = channels(ours.shape)
-            means = torch.stack([part.mean for part in parts])
+            means = torch.stack([one.mean(label) for label in range(self.classes)])
             self.get_buffer(f"means_{number}").copy_(means)
-            self.get_buffer(f"axes_{number}").copy_(torch.stack([part.axes(narrow) for part in parts]))
-            self.get_buffer(f"places_{number}").copy_((means - whole.mean) @ whole.axes(narrow))
+            for label in range(self.classes):
+                self.get_buffer(f"axes_{number}")[label].copy_(one.axes(narrow, label))
+            self.get_buffer(f"places_{number}").copy_((means - one.mean()) @ one.axes(narrow))
 
     def forward(self, batch: LabelledFeatureBatch) -> dict[str, Tensor]:
         """The one term ``features``."""
@@ -81,6 +81,36 @@ class ClassAxes(LabelledFeatureObjective):
         vectors = teacher.flatten(2).transpose(1, 2) - means[:, None]
         carried = vectors @ axes + places[:, None]
         return carried.transpose(1, 2).reshape(len(teacher), -1, *teacher.shape[2:])
+
+
+class ClassFlattenedAxes(LabelledFeatureObjective):
+    """``FlattenedAxes`` with the axes of each class, as the released code of Cooper et al. has it.
+
+    The target of an image of class c is V_c^T (f - m_c) + V^T (m_c - m), with f the teacher's features of the image,
+    flattened whole: centred on the class's mean, along the class's own leading axes, and put back where the class's
+    mean lies along the axes of all images. A class of n_c images has n_c - 1 axes at most; of the others the first term
+    is 0. The released code can't be fitted to fewer images than axes, nor to a student wider than its teacher.
+
+    Args:
+        pairing: the paired layers.
+        classes: how many classes there are.
+        loss: the feature loss; default: mean squared error.
+    """
+
+    needs_fit = True
+
+    def __init__(self, pairing: Pairing, classes: int, loss: FeatureLoss = mse) -> None:
+        super().__init__()
+        self.targets = flattened_targets(pairing, classes)
+        self.loss = loss
+
+    def fit(self, batches: Iterable[LabelledFeatureBatch]) -> None:
+        """Find means and axes of all images, and of each class, from the teacher's features and the labels."""
+        fit_targets(self.targets, ((batch.teacher, batch.labels) for batch in batches))
+
+    def forward(self, batch: LabelledFeatureBatch) -> dict[str, Tensor]:
+        """The one term ``features``."""
+        return {"features": loss_to_targets(self.targets, self.loss, batch.student, batch.teacher, batch.labels)}
 
 
 class ClassMoments(LabelledFeatureObjective):
@@ -112,6 +142,11 @@ class ClassMoments(LabelledFeatureObjective):
 def class_axes(context: ObjectiveContext) -> ClassAxes:
     """The alignment ``geometry``, by class."""
     return ClassAxes(context.pairing, context.classes, context.loss)
+
+
+def class_flattened_axes(context: ObjectiveContext) -> ClassFlattenedAxes:
+    """The alignment ``geometry-flattened``, by class."""
+    return ClassFlattenedAxes(context.pairing, context.classes, context.loss)
 
 
 def class_moments(context: ObjectiveContext) -> ClassMoments:

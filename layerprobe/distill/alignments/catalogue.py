@@ -47,10 +47,19 @@ ALIGNMENTS = Catalogue(
         Alignment(
             "geometry",
             "geometry",
-            "the teacher's features along their leading principal axes, as many as the student has channels; nothing "
-            "is learned but the student",
+            "the teacher's channels along their leading principal axes, as many as the student has channels, at every "
+            "position; nothing is learned but the student",
             f"{_HERE}.geometry:principal_axes",
             by_class=f"{_HERE}.by_class:class_axes",
+        ),
+        Alignment(
+            "geometry-flattened",
+            "geometry of flattened features",
+            "the teacher's features of an image, channels and positions together, along their leading principal axes, "
+            "as many as the student has features; nothing is learned but the student; with `--by-class` it is the form "
+            "of the paper's released code",
+            f"{_HERE}.flattened:flattened_axes",
+            by_class=f"{_HERE}.by_class:class_flattened_axes",
         ),
         Alignment(
             "moments",

@@ -1,7 +1,7 @@
-"""Alignment by principal axes: the teacher's features are carried into the student's space.
+"""Alignment by principal axes of channel vectors: the teacher's features are carried into the student's space.
 
-Section 4 of Cooper et al., arXiv 2511.14981, in a label-free form: the principal axes of all features take the place of
-those of each class. ``by_class.py`` has the form of the released code.
+After section 4 of Cooper et al., arXiv 2511.14981, in a cheaper form: the released code takes the axes of whole
+flattened features, as ``flattened.py`` does. This one is label-free; ``by_class.py`` has the axes of each class.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from layerprobe.distill.alignments.channel_vectors import Covariance, channel_vectors
+from layerprobe.distill.alignments.channel_vectors import channel_vectors
+from layerprobe.distill.alignments.covariance import Covariance
 from layerprobe.distill.batches import FeatureBatch
 from layerprobe.distill.full_precision import in_full_precision
 from layerprobe.distill.losses.feature_loss import FeatureLoss
@@ -53,7 +54,7 @@ class PrincipalAxes(FeatureObjective):
             for one, features, (_, theirs) in zip(seen, batch.teacher, self.pairs, strict=True):
                 one.add(channel_vectors(features, theirs.shape))
         for number, (one, (ours, _)) in enumerate(zip(seen, self.pairs, strict=True)):
-            self.get_buffer(f"mean_{number}").copy_(one.mean)
+            self.get_buffer(f"mean_{number}").copy_(one.mean())
             self.get_buffer(f"axes_{number}").copy_(one.axes(channels(ours.shape)))
 
     def forward(self, batch: FeatureBatch) -> dict[str, Tensor]:

@@ -10,7 +10,8 @@ from torch.autograd import gradcheck
 
 from layerprobe.distill.alignments.by_class import ClassAxes, ClassMoments
 from layerprobe.distill.alignments.catalogue import ALIGNMENTS
-from layerprobe.distill.alignments.channel_vectors import Covariance, channel_vectors
+from layerprobe.distill.alignments.channel_vectors import channel_vectors
+from layerprobe.distill.alignments.covariance import Covariance
 from layerprobe.distill.alignments.geometry import PrincipalAxes
 from layerprobe.distill.alignments.moments import Moments, moment_loss
 from layerprobe.distill.alignments.projected import FeatureOnly
@@ -62,7 +63,7 @@ def test_covariance_in_batches_is_that_of_all_vectors() -> None:
     seen = Covariance(6)
     for part in samples.split(16):
         seen.add(part)
-    assert np.allclose(seen.mean, samples.numpy().mean(axis=0))
+    assert np.allclose(seen.mean(), samples.numpy().mean(axis=0))
     assert np.allclose(seen.axes(4), axes_of(samples.numpy(), 4), atol=1e-9)
     assert seen.axes(8).shape == (6, 8) and (seen.axes(8)[:, 6:] == 0).all()
     for shape in ((5, 3, 4), (7, 4), (9,), (4, 4, 3)):

@@ -57,7 +57,10 @@ def test_labels_of_the_forms() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"name": "beauty"}, "name: no alignment 'beauty'; known: 'projector', 'geometry', 'moments', 'relation'"),
+        (
+            {"name": "beauty"},
+            "name: no alignment 'beauty'; known: 'projector', 'geometry', 'geometry-flattened', 'moments', 'relation'",
+        ),
         ({"feature_loss": "msd"}, "feature_loss: no feature loss 'msd'; closest: 'mse'"),
         ({"projector": "two"}, "projector: no projector 'two'; known: 'one-layer', 'three-layer'"),
         (
@@ -73,7 +76,7 @@ def test_labels_of_the_forms() -> None:
             {"name": "relation", "mapping": "attention"},
             "mapping attention weighs projected features; relation is one",
         ),
-        ({"by_class": True}, "by_class is a form of geometry and moments; projector has no classes"),
+        ({"by_class": True}, "by_class is a form of geometry, geometry-flattened, moments; projector has no classes"),
         ({"name": "relation", "projector": "three-layer"}, "projector is for projector and moments; relation"),
         ({"name": "relation", "feature_loss": "cosine"}, "feature_loss is for features of one shape"),
         ({"name": "moments", "by_class": True, "kl": True}, "by_class and the ablations with logits"),

@@ -84,26 +84,34 @@ def make_net():
 
 
 @pytest.mark.parametrize(
-    ("student", "cached", "moments"),
+    ("student", "cached", "form", "moments"),
     [
-        ("net", True, [("epoch", 1)]),
-        ("cifar:resnet20", False, [("epoch", 2)]),
+        ("net", True, {}, [("epoch", 1)]),
+        ("net", True, {"name": "geometry-flattened", "by_class": True}, [("epoch", 1)]),
+        ("cifar:resnet20", False, {}, [("epoch", 2)]),
         pytest.param(
             "cifar:resnet20",
             False,
+            {},
             [("step", 2), ("step", 5), ("epoch", 3), ("before rename", 4), ("after rename", 4)],
             marks=pytest.mark.slow,
         ),
     ],
 )
 def test_killed_runs_go_on_to_the_same_end(
-    config: DistillSettings, tmp_path: Path, student: str, cached: bool, moments: list[tuple[str, int]]
+    config: DistillSettings,
+    tmp_path: Path,
+    student: str,
+    cached: bool,
+    form: dict[str, object],
+    moments: list[tuple[str, int]],
 ) -> None:
     """160 images make 3 steps an epoch; the second epoch's end is renames 3 (best), 4 and 5 or so."""
     (tmp_path / "net.py").write_text(NET)
     name = f"{tmp_path / 'net.py'}:make_net" if student == "net" else student
     training = config.training.replaced(cache_teacher=cached, augment="none" if cached else "trivial")
-    config = config.replaced(student=config.student.replaced(name=name), training=training)
+    alignment = config.alignment.replaced(**form)
+    config = config.replaced(student=config.student.replaced(name=name), training=training, alignment=alignment)
     whole = content(distill_student(config).folder)
     for number, (moment, when) in enumerate(moments):
         broken = config.replaced(output=tmp_path / str(number))
