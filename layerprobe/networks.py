@@ -11,7 +11,6 @@ from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.preprocessing import choose_preprocessing
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.discovery import BATCH, discover, discover_layers
-from layerprobe.layers.tokens import TokenLayout, token_layout
 from layerprobe.models.lazy import initialize_lazy_modules
 from layerprobe.models.weights import Weights, hash_weights, head_classes, load_weights, read_weights
 from layerprobe.models.zoo import build_model, model_input
@@ -93,7 +92,7 @@ def load_network(spec: ModelSettings, data: DataSettings, dataset: ImageDataset,
             f"the weights of {spec.name} are not those of the configuration: {source} has SHA-256 {digest[:12]}, not "
             f"{str(spec.weights_sha256)[:12]}; name the right file with <weights>, or remove weights_sha256"
         )
-    found = discover(module, preprocessing.image_size)
+    found = discover(module, preprocessing.image_size, prefix_tokens=spec.prefix_tokens)
     return Network(
         name=spec.name,
         module=module,
@@ -105,26 +104,16 @@ def load_network(spec: ModelSettings, data: DataSettings, dataset: ImageDataset,
     )
 
 
-@dataclass(frozen=True)
-class ModelLayers:
-    """What is known of a model without weights or data.
-
-    Attributes:
-        layers: its generalized layers, in execution order.
-        tokens: how its token sequences are made up, where it is a transformer.
-    """
-
-    layers: tuple[Layer, ...]
-    tokens: TokenLayout
-
-
-def find_model_layers(name: str, num_classes: int | None = None, image_size: int | None = None) -> ModelLayers:
+def find_model_layers(
+    name: str, num_classes: int | None = None, image_size: int | None = None, prefix_tokens: int | None = None
+) -> tuple[Layer, ...]:
     """The generalized layers of a model, without weights or data.
 
     Args:
         name: the model's name.
         num_classes: size of the classifier; None: the architecture's own.
         image_size: input size in pixels; None: the model's own, 32 for ``cifar:`` models, else 224.
+        prefix_tokens: extra tokens of a transformer; None: as many as it declares.
 
     Raises:
         LayerprobeError: if the name is unknown, or the model can't take such images.
@@ -134,7 +123,7 @@ def find_model_layers(name: str, num_classes: int | None = None, image_size: int
     wish = model_input(name, module).image_size
     pixels = (size, size) if size else wish or (224, 224)
     initialize_lazy_modules(module, pixels, seed=0)
-    return ModelLayers(discover_layers(module, pixels), token_layout(module, pixels))
+    return discover_layers(module, pixels, prefix_tokens=prefix_tokens)
 
 
 def _weights_source(spec: ModelSettings) -> str:

@@ -28,9 +28,9 @@ def layers(settings: LayersSettings, display: TableSettings) -> None:
     model = settings.model
     reduction = Reduction(settings.pool, settings.tokens, settings.project)
     with Reporter(display) as reporter:
-        found = find_model_layers(model, settings.num_classes, settings.image_size)
-        chosen = find_layers(found.layers, settings.layers.names if settings.layers else None, model)
-        stored = plan_reduction(chosen, reduction, found.tokens)
+        found = find_model_layers(model, settings.num_classes, settings.image_size, settings.prefix_tokens)
+        chosen = find_layers(found, settings.layers.names if settings.layers else None, model)
+        stored = plan_reduction(chosen, reduction)
         reporter.show(layers_table(tuple(stored), model, settings.dtype, settings.samples))
 
 

@@ -14,6 +14,7 @@ from layerprobe.files import read_json
 from layerprobe.layers.selection import even_layers, find_layers
 from layerprobe.networks import Network
 from layerprobe.records import Layer
+from layerprobe.records.layout import CLASS_TOKEN
 from layerprobe.records.ranking_file import REMEDY, WHAT, parse_ranking
 from layerprobe.settings.base import SettingsError
 from layerprobe.settings.layer_choice import EVEN, LayerChoice, Pairs
@@ -125,6 +126,25 @@ def check_layers_are_chosen(settings: DistillSettings) -> None:
             f"{settings.method} needs the teacher's layers: <layers> NAME.ranking.json (`layerprobe rank` writes "
             "one), NAME,NAME,..., quality:4 or even:4; or pairs with <alignment.mapping>"
         )
+
+
+def choose_tokens(settings: DistillSettings, pairing: Pairing) -> Pairing:
+    """The pairs, which know the tokens that the user wants compared.
+
+    Raises:
+        LayerprobeError: if no layer has such tokens.
+    """
+    if settings.tokens is None:
+        return pairing
+    layouts = [layer.layout for layer in (*pairing.student, *pairing.teacher)]
+    wanted = settings.tokens == CLASS_TOKEN
+    if not any(layout.class_token if wanted else layout.prefix for layout in layouts):
+        what = "a class token" if wanted else "tokens beside those of the patches"
+        raise SettingsError(
+            f"<tokens> {settings.tokens}: none of the paired layers has {what}; leave it out, or say how many there "
+            "are with <teacher.prefix_tokens> and <student.prefix_tokens>"
+        )
+    return pairing.comparing(settings.tokens)
 
 
 def describe_choice(layers: Sequence[Layer]) -> str | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from layerprobe.records import Layer
+from layerprobe.records import Layer, Shape
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,13 @@ class Pairing:
     def names(self) -> tuple[tuple[str, str], ...]:
         """Names of student and teacher layer, pair by pair."""
         return tuple((ours.name, theirs.name) for ours, theirs in zip(self.student, self.teacher, strict=True))
+
+    def comparing(self, tokens: str) -> Pairing:
+        """The same pairs, whose shapes know which tokens are compared: ``patches``, ``cls`` or ``all``."""
+        sides = (self.student, self.teacher)
+        return Pairing(
+            *(tuple(replace(layer, shape=Shape(layer.shape, layer.layout, tokens)) for layer in side) for side in sides)
+        )
 
 
 NO_PAIRS = Pairing((), ())

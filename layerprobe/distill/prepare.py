@@ -10,7 +10,13 @@ import torch
 
 from layerprobe.distill.engine.optimizers import find_head
 from layerprobe.distill.engine.setup import TrainingSetup
-from layerprobe.distill.layer_pairs import check_layers_are_chosen, describe_choice, log_pairs, pair_layers
+from layerprobe.distill.layer_pairs import (
+    check_layers_are_chosen,
+    choose_tokens,
+    describe_choice,
+    log_pairs,
+    pair_layers,
+)
 from layerprobe.distill.methods.catalogue import LAYERS, METHODS, Method
 from layerprobe.distill.methods.simkd import ReusedEnding, reuse_classifier
 from layerprobe.distill.objective_context import ObjectiveContext
@@ -90,6 +96,7 @@ def prepare_distillation(session: RunSession, settings: DistillSettings) -> Prep
         ending, pairing = reuse_classifier(student.module, teacher.module, size, seed)
     else:
         pairing = pair_layers(method, settings, teacher, student)
+    pairing = choose_tokens(settings, pairing)
     log_pairs(method, settings, pairing)
     context = ObjectiveContext(pairing, settings.training.batch_size, len(session.classes), settings.alignment)
     setup = TrainingSetup(
@@ -100,7 +107,7 @@ def prepare_distillation(session: RunSession, settings: DistillSettings) -> Prep
         new_modules=_new_modules(student, ending),
     )
     return PreparedRun(
-        method=", ".join(filter(None, (method.label, settings.alignment.label))),
+        method=settings.label,
         labels_reach_backbone=method.labels_reach_backbone(settings.alignment),
         setup=setup,
         student=student,
@@ -155,5 +162,6 @@ def _describe(spec: ModelSettings, network: Network) -> dict[str, Any]:
         "name": network.name,
         "weights": network.weights,
         "num_classes": spec.num_classes,
+        "prefix_tokens": spec.prefix_tokens,
         "weights_sha256": network.weights_sha256,
     }

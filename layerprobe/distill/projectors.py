@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv1d
 
 from layerprobe.distill.alignments.catalogue import PROJECTORS
 from layerprobe.distill.plugin_errors import returned
@@ -19,7 +22,8 @@ MakeProjector = Callable[[tuple[int, ...], tuple[int, ...]], nn.Module]
 class Projector(nn.Module):
     """A 1x1 convolution without bias from student to teacher channels, with spatial alignment.
 
-    The convolution is 2-d between maps or vectors, 1-d over tokens when either side is tokens.
+    The convolution is 2-d between maps, grids of patches and vectors; it is 1-d over tokens where extra tokens are
+    compared too, or where the rows of patches are not known.
 
     Source: section 4 of Cooper et al., arXiv 2511.14981.
 
@@ -40,7 +44,7 @@ class Projector(nn.Module):
     def __init__(self, student_shape: tuple[int, ...], teacher_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.align = SpatialAligner(student_shape, teacher_shape)
-        convolution = nn.Conv1d if self.align.tokens else nn.Conv2d
+        convolution = nn.Conv1d if self.align.is_sequence else nn.Conv2d
         self.project = convolution(channels(student_shape), channels(teacher_shape), kernel_size=1, bias=False)
 
     def forward(self, student: Tensor, teacher: Tensor) -> AlignedPair:
@@ -54,7 +58,8 @@ class ThreeLayerProjector(nn.Module):
     """Three convolutions from student to teacher channels, with spatial alignment.
 
     1x1, 3x3 and 1x1 with batch normalization and ReLU after the first two, in the teacher's channels (Chen et al., AAAI
-    2021, section 3.3; their code has twice as many in between, and no bias in the last one); over tokens the
+    2021, section 3.3; their code has twice as many in between, and no bias in the last one). Patches are convolved in
+    their grid, and each extra token that is compared by itself; where the rows of patches are not known the
     convolutions are 1-d. Features are pooled before they are projected.
 
     Args:
@@ -68,8 +73,7 @@ class ThreeLayerProjector(nn.Module):
     def __init__(self, student_shape: tuple[int, ...], teacher_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.align = SpatialAligner(student_shape, teacher_shape)
-        convolution = nn.Conv1d if self.align.tokens else nn.Conv2d
-        normalization = nn.BatchNorm1d if self.align.tokens else nn.BatchNorm2d
+        convolution, normalization = _modules(self.align)
         ours, theirs = channels(student_shape), channels(teacher_shape)
         self.project = nn.Sequential(
             convolution(ours, theirs, 1, bias=False),
@@ -85,6 +89,49 @@ class ThreeLayerProjector(nn.Module):
         """Align a batch of student and teacher features."""
         pair = self.align(student, teacher)
         return AlignedPair(self.project(pair.student), pair.teacher)
+
+
+class GridConvolution(nn.Conv2d):
+    """A convolution of patches in their grid, behind extra tokens that are convolved as if each were a map of its own.
+
+    Args:
+        channels_in: of the features.
+        channels_out: of the result.
+        kernel_size: odd; the padding keeps the grid's size.
+        size: height and width of the grid.
+        extra: how many extra tokens stand before the patches.
+        bias: whether there is one.
+    """
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel_size: int,
+        padding: int = 0,
+        bias: bool = True,
+        *,
+        size: tuple[int, ...],
+        extra: int,
+    ) -> None:
+        super().__init__(channels_in, channels_out, kernel_size, padding=padding, bias=bias)
+        self.size, self.extra = size, extra
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(batch, channels_in, extra + height * width) to (batch, channels_out, extra + height * width)."""
+        patches = features[:, :, self.extra :].reshape(*features.shape[:2], *self.size)
+        middle = self.weight.shape[2] // 2
+        extra = conv1d(features[:, :, : self.extra], self.weight[:, :, middle, middle, None], self.bias)
+        return torch.cat([extra, super().forward(patches).flatten(2)], dim=2)
+
+
+def _modules(align: SpatialAligner) -> tuple[Callable[..., nn.Module], Callable[..., nn.Module]]:
+    """What makes convolutions and normalizations of aligned features."""
+    if not align.is_sequence:
+        return nn.Conv2d, nn.BatchNorm2d
+    if len(align.size) == 1:
+        return nn.Conv1d, nn.BatchNorm1d
+    return partial(GridConvolution, size=align.size, extra=align.extra), nn.BatchNorm1d
 
 
 class CheckedProjector(nn.Module):

@@ -1,14 +1,34 @@
-"""Features of two networks in one layout and of one spatial size."""
+"""Features of two networks brought together in space: in one layout and of one size, position by position."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d
 
-from layerprobe.layers.discovery import is_channels_last
+from layerprobe.records.layout import (
+    ALL_TOKENS,
+    CLASS_TOKEN,
+    GRID,
+    MAP,
+    PATCHES,
+    SEQUENCE,
+    VECTOR,
+    Layout,
+    Shape,
+    channels,
+    layout_of,
+)
+from layerprobe.settings.base import SettingsError
+
+__all__ = ["AlignedPair", "Places", "Side", "SpatialAligner", "as_map", "channels", "channels_first"]
+
+_NONE, _CLASS, _EACH = "none", "class", "each"
+"""Which extra tokens a side keeps: none, the class token (the mean of the patches where there is none), or each."""
 
 
 class AlignedPair(NamedTuple):
@@ -18,65 +38,194 @@ class AlignedPair(NamedTuple):
     teacher: Tensor
 
 
+class Places(NamedTuple):
+    """Features by place.
+
+    Attributes:
+        extra: (batch, channels, count) extra tokens, such as the class token.
+        patches: (batch, channels, height, width), or (batch, channels, count) where rows are not known.
+    """
+
+    extra: Tensor
+    patches: Tensor
+
+    @property
+    def vectors(self) -> Tensor:
+        """The channels at every place, extra tokens first: (batch, channels, places)."""
+        patches = self.patches.flatten(2)
+        return torch.cat([self.extra, patches], dim=2) if self.extra.shape[2] else patches
+
+
+@dataclass(frozen=True)
+class Side:
+    """The features of one layer of a pair, by place and at their own size.
+
+    Attributes:
+        layout: of the features.
+        extra: which extra tokens are compared.
+        patches: whether patches are compared, too.
+    """
+
+    layout: Layout
+    extra: str
+    patches: bool
+
+    def __call__(self, features: Tensor) -> Places:
+        """What of features (batch, ...) is compared; without patches the class token stands in their place."""
+        extra, patches = _by_place(features, self.layout)
+        if self.extra == _CLASS:
+            extra = extra[:, :, :1] if self.layout.class_token else patches.flatten(2).mean(dim=2, keepdim=True)
+        if not self.patches:
+            return Places(extra[:, :, :0], extra[..., None])
+        return Places(extra if self.extra != _NONE else extra[:, :, :0], patches)
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Height and width of what stands for patches, or their number where rows are not known."""
+        if not self.patches:
+            return (1, 1)
+        return (self.layout.width,) if self.layout.kind == SEQUENCE else (self.layout.height, self.layout.width)
+
+
 class SpatialAligner:
     """Brings student and teacher features to one layout and spatial size; channels stay.
 
-    Maps are (channels, height, width) or, where ``is_channels_last`` says so, (height, width, channels); tokens are
-    (tokens, width), vectors (width,). Between two maps (or vectors) the layout is (batch, channels, height, width);
-    when either side is tokens it is (batch, channels, tokens), with the hidden size as channels. The larger map, or
-    token sequence, is adaptively average-pooled to the smaller one's size, per axis.
+    Patch tokens are put back into their grid: a grid and a map meet in two dimensions, and the larger one is adaptively
+    average-pooled to the smaller one's size, axis by axis. A vector is one position. Two sequences of one layout meet
+    token by token, extra tokens (class token, registers) included; otherwise these are left out. What ``--tokens`` asks
+    for, which the shapes of a run's layers know, goes before: ``patches`` leaves the extra tokens out; ``cls`` compares
+    the class token alone with the other's, or, where that has none, with the mean of its patches; ``all`` compares
+    patches and class token, and registers where both sides have as many extra tokens.
+
+    Pairs without extra tokens are (batch, channels, height, width) afterwards; with extra tokens, which come first, or
+    where rows are not known, they are (batch, channels, tokens).
 
     Args:
-        student_shape: shape of the student's features for one image.
+        student_shape: shape of the student's features for one image: (channels, height, width) or, channels last,
+            (height, width, channels); (tokens, channels); (channels,). A layer's own ``shape`` knows which of these it
+            is, how many of its tokens are extra ones, and their grid; ``layout_of`` says how a plain tuple is read.
         teacher_shape: shape of the teacher's.
 
+    Attributes:
+        student: the student's side, at its own size.
+        teacher: the teacher's.
+        size: height and width where they meet, or the number of tokens where rows are not known.
+        extra: how many extra tokens come before them.
+
     Raises:
-        ValueError: if a shape has more than three axes.
+        ValueError: if a plain tuple has more than three axes.
+        LayerprobeError: if tokens that form no grid would have to be pooled.
     """
 
     def __init__(self, student_shape: tuple[int, ...], teacher_shape: tuple[int, ...]) -> None:
-        for shape in (student_shape, teacher_shape):
-            if not 1 <= len(shape) <= 3:
-                raise ValueError(f"features of shape {shape} are neither a vector, tokens nor a map")
-        self.student_last, self.teacher_last = is_channels_last(student_shape), is_channels_last(teacher_shape)
-        self.tokens = 2 in (len(student_shape), len(teacher_shape))
+        ours, theirs = layout_of(student_shape), layout_of(teacher_shape)
+        tokens = _tokens(student_shape, ours, theirs)
+        extra = _extra_tokens(tokens, ours, theirs)
+        self.student, self.teacher = (Side(layout, extra, tokens != CLASS_TOKEN) for layout in (ours, theirs))
+        size = _meeting_size(self.student, self.teacher)
+        if size is None:
+            raise _no_grid(student_shape, teacher_shape)
+        self.size = size
+        kept = {_NONE: 0, _CLASS: 1, _EACH: ours.prefix}[extra]
+        self.extra = kept if tokens != CLASS_TOKEN else 0
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether aligned features are (batch, channels, tokens); else (batch, channels, height, width)."""
+        return self.extra > 0 or len(self.size) == 1
+
+    @property
+    def positions(self) -> int:
+        """In how many places the two meet."""
+        return self.extra + math.prod(self.size)
 
     def __call__(self, student: Tensor, teacher: Tensor) -> AlignedPair:
         """Align a batch of student and teacher features."""
-        student = channels_first(student, self.tokens, self.student_last)
-        teacher = channels_first(teacher, self.tokens, self.teacher_last)
-        size = tuple(min(pair) for pair in zip(student.shape[2:], teacher.shape[2:], strict=True))
-        return AlignedPair(_pooled(student, size), _pooled(teacher, size))
+        return AlignedPair(self._meet(self.student(student)), self._meet(self.teacher(teacher)))
+
+    def _meet(self, places: Places) -> Tensor:
+        patches = places.patches
+        if len(self.size) == 2:
+            patches = patches if patches.ndim == 4 else patches[:, :, None]
+            patches = _pooled(patches, (self.size[0], self.size[1]))
+        return Places(places.extra, patches).vectors if self.is_sequence else patches
 
 
-def channels(shape: tuple[int, ...]) -> int:
-    """Channels of a map, hidden size of tokens, length of a vector."""
-    return shape[-1] if len(shape) == 2 or is_channels_last(shape) else shape[0]
-
-
-def channels_first(features: Tensor, tokens: bool, channels_last: bool) -> Tensor:
-    """Features with their channels first.
+def channels_first(features: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """All features with their channels first: (batch, channels, height, width) of maps, else (batch, channels, places).
 
     Args:
-        features: (batch, ...): a map, tokens or vectors.
-        tokens: whether maps and vectors are laid out as tokens, too.
-        channels_last: whether a map has its channels last.
-
-    Returns:
-        (batch, channels, tokens), or (batch, channels, height, width) of maps and vectors.
+        features: (batch, *shape).
+        shape: of one image's features.
     """
-    if channels_last:
-        features = features.permute(0, 3, 1, 2)
-    if features.ndim == 3:
-        return features.transpose(1, 2)
-    if tokens:
-        return features.flatten(2) if features.ndim == 4 else features[:, :, None]
-    return features if features.ndim == 4 else features[:, :, None, None]
+    places = _by_place(features, layout_of(shape))
+    return places.patches if layout_of(shape).kind == MAP else places.vectors
 
 
-def _pooled(features: Tensor, size: tuple[int, ...]) -> Tensor:
+def as_map(features: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A map, or the patches of a grid, with channels first: (batch, channels, height, width).
+
+    Args:
+        features: (batch, *shape).
+        shape: of a layer whose layout ``is_map_like``.
+    """
+    return _by_place(features, layout_of(shape)).patches
+
+
+def _by_place(features: Tensor, layout: Layout) -> Places:
+    if layout.kind == VECTOR:
+        patches = features[:, :, None, None]
+    elif layout.is_tokens:
+        tokens = features.flatten(1, -2).transpose(1, 2) if layout.channels_last else features.flatten(2)
+        extra, patches = tokens[:, :, : layout.prefix], tokens[:, :, layout.prefix :]
+        if layout.kind == GRID:
+            patches = patches.reshape(*patches.shape[:2], layout.height, layout.width)
+        return Places(extra, patches)
+    else:
+        patches = features.permute(0, 3, 1, 2) if layout.channels_last else features
+    return Places(patches.new_empty(*patches.shape[:2], 0), patches)
+
+
+def _tokens(shape: tuple[int, ...], ours: Layout, theirs: Layout) -> str:
+    """Which tokens are compared: what is asked for, where there is a choice."""
+    if not (ours.prefix or theirs.prefix):
+        return PATCHES
+    asked = shape.tokens if isinstance(shape, Shape) else ""
+    if asked == CLASS_TOKEN and not (ours.class_token or theirs.class_token):
+        return PATCHES
+    return asked or (ALL_TOKENS if ours == theirs else PATCHES)
+
+
+def _extra_tokens(tokens: str, ours: Layout, theirs: Layout) -> str:
+    """Which extra tokens are compared: a class token has a counterpart anywhere, registers where there are as many."""
+    if tokens == ALL_TOKENS and (ours.prefix, ours.class_token) == (theirs.prefix, theirs.class_token):
+        return _EACH
+    return _CLASS if tokens != PATCHES and (ours.class_token or theirs.class_token) else _NONE
+
+
+def _meeting_size(student: Side, teacher: Side) -> tuple[int, ...] | None:
+    """The size at which two sides meet; None: one of them has no grid, and needs one."""
+    ours, theirs = student.size, teacher.size
+    if len(ours) == len(theirs) == 2:
+        return min(ours[0], theirs[0]), min(ours[1], theirs[1])
+    if (1, 1) in (ours, theirs):
+        return (1, 1)
+    same = math.prod(ours) == math.prod(theirs) and student.layout.is_tokens and teacher.layout.is_tokens
+    return (math.prod(ours),) if same else None
+
+
+def _no_grid(student_shape: tuple[int, ...], teacher_shape: tuple[int, ...]) -> SettingsError:
+    ours, theirs = layout_of(student_shape), layout_of(teacher_shape)
+    whose, layout = ("student", ours) if ours.kind == SEQUENCE else ("teacher", theirs)
+    extra = f" beside {layout.prefix} extra ones" if layout.prefix else ""
+    return SettingsError(
+        f"the {layout.positions} tokens of the {whose}'s layer{extra} form no grid of the image, and features of "
+        f"shapes {tuple(student_shape)} and {tuple(teacher_shape)} meet in one; say how many tokens come before those "
+        f"of the patches with <{whose}.prefix_tokens>, or pair other layers"
+    )
+
+
+def _pooled(features: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(features.shape[2:]) == size or math.prod(size) == 0:
         return features
-    return (
-        adaptive_avg_pool1d(features, size[0]) if len(size) == 1 else adaptive_avg_pool2d(features, (size[0], size[1]))
-    )
+    return adaptive_avg_pool2d(features, size)

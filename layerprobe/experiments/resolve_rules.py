@@ -77,7 +77,7 @@ def _ranking_for(rule: Rule, count: int, plan: DistillSettings, ranking: Ranking
     """The ranking that is given, or a new one; of a rule that looks at no score the teacher's layers alone."""
     if not rule.score:
         found = find_model_layers(plan.teacher.name, plan.teacher.num_classes, plan.data.image_size)
-        return Ranking(tuple(LayerGeometry(layer, {}) for layer in found.layers), "", ())
+        return Ranking(tuple(LayerGeometry(layer, {}) for layer in found), "", ())
     if ranking is not None:
         check_ranking(ranking, plan)
         return ranking

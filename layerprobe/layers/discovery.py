@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.layers.batch_axis import Rows, find_rows, grows, images_first, is_plain
 from layerprobe.layers.blocks import find_blocks
+from layerprobe.layers.channel_axis import find_channels_last
 from layerprobe.layers.failures import explain_failure, refuse_hidden
 from layerprobe.layers.logits import find_logits
+from layerprobe.layers.space import Space, read_space
 from layerprobe.layers.taps import Tap
 from layerprobe.layers.tracing import Call, Pass, watch
-from layerprobe.records import Layer
+from layerprobe.records import Layer, Shape
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +46,9 @@ class Discovery:
     logits_shape: tuple[int, ...]
 
 
-def discover_layers(model: nn.Module, image_size: tuple[int, int], channels: int = 3) -> tuple[Layer, ...]:
+def discover_layers(
+    model: nn.Module, image_size: tuple[int, int], channels: int = 3, prefix_tokens: int | None = None
+) -> tuple[Layer, ...]:
     """Find the generalized layers of a classification network with a forward pass of two random images.
 
     A residual block is a module that adds two tensors of the same shape in its own ``forward`` and has a non-linearity
@@ -57,6 +61,7 @@ def discover_layers(model: nn.Module, image_size: tuple[int, int], channels: int
         model: any image classifier; it is run in evaluation mode and left as it was.
         image_size: height and width of the input in pixels.
         channels: channels of the input.
+        prefix_tokens: extra tokens of a transformer, such as the class token; None: as many as it declares.
 
     Returns:
         The layers in execution order, indexed from 0.
@@ -65,10 +70,12 @@ def discover_layers(model: nn.Module, image_size: tuple[int, int], channels: int
         LayerprobeError: if the model is compiled or scripted, can't take such images, returns several tensors that
             could be its logits, or has no layer that counts.
     """
-    return discover(model, image_size, channels).layers
+    return discover(model, image_size, channels, prefix_tokens).layers
 
 
-def discover(model: nn.Module, image_size: tuple[int, int], channels: int = 3) -> Discovery:
+def discover(
+    model: nn.Module, image_size: tuple[int, int], channels: int = 3, prefix_tokens: int | None = None
+) -> Discovery:
     """As ``discover_layers``, with the shape of the logits."""
     refuse_hidden(model)
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
@@ -80,8 +87,9 @@ def discover(model: nn.Module, image_size: tuple[int, int], channels: int = 3) -
     else:
         again, _ = _see(model, images[[1, 0, 2]])
         rows = _rows_by_growth(candidates, again)
+    space = read_space(model, image_size, prefix_tokens)
     layers = tuple(
-        _layer(index, candidate, place)
+        _layer(index, candidate, place, seen, space)
         for index, (candidate, place) in enumerate(
             (candidate, place) for candidate, place in zip(candidates, rows, strict=True) if place
         )
@@ -112,6 +120,7 @@ class _Candidate:
 
     Attributes:
         time: when it was there, in events of the pass.
+        call: that put it out, or that it entered.
         tap: where it is taken.
         kind: of the layer.
         tensors: what the module put out, or what entered it.
@@ -119,6 +128,7 @@ class _Candidate:
     """
 
     time: int
+    call: Call
     tap: Tap
     kind: str
     tensors: tuple[Tensor, ...]
@@ -135,12 +145,12 @@ def _candidates(model: nn.Module, seen: Pass, logits: Tensor | None) -> list[_Ca
         is_block = call.module in blocks and not call.tap.function
         kind = "block" if is_block else "activation" if call.is_activation else None
         if kind:
-            found.append(_Candidate(call.left, call.tap, kind, call.outputs, call.parameters))
+            found.append(_Candidate(call.left, call, call.tap, kind, call.outputs, call.parameters))
     head = _classifier_call(seen, blocks, logits)
     if head is not None and head.input is not None:
         own = sum(parameter.numel() for parameter in head.module.parameters(recurse=False))
         tap = _input_of(head)
-        found.append(_Candidate(head.entered, tap, "feature", (head.input,), head.parameters_before - own))
+        found.append(_Candidate(head.entered, head, tap, "feature", (head.input,), head.parameters_before - own))
     return sorted(found, key=lambda candidate: candidate.time)
 
 
@@ -179,13 +189,16 @@ def _rows_by_growth(candidates: Sequence[_Candidate], again: Pass) -> list[Rows 
     return rows
 
 
-def _layer(index: int, candidate: _Candidate, rows: Rows) -> Layer:
-    output = images_first(candidate.tensors[rows.tensor], BATCH, rows.axis)
+def _layer(index: int, candidate: _Candidate, rows: Rows, seen: Pass, space: Space) -> Layer:
+    tensor = candidate.tensors[rows.tensor]
+    output = images_first(tensor, BATCH, rows.axis)
+    told = find_channels_last(candidate.call, seen.calls, tensor) if tensor.ndim == 4 else None
+    shape = tuple(output.shape[1:])
     return Layer(
         index=index,
         name=candidate.tap.name,
         kind=candidate.kind,
-        shape=tuple(output.shape[1:]),
+        shape=Shape(shape, space.layout(shape, rows.folded, told)),
         parameters=candidate.parameters,
         folded=rows.folded,
         batch_axis=rows.axis,
@@ -230,16 +243,3 @@ def _gives_logits(call: Call, logits: Tensor | None) -> bool:
     if isinstance(call.module, nn.Linear):
         return call.input.ndim == 2
     return isinstance(call.module, nn.Conv2d) and call.input.shape[2:].numel() == 1
-
-
-def is_channels_last(shape: tuple[int, ...]) -> bool:
-    """Whether a map's shape for one image is (height, width, channels), as in Swin, not (channels, height, width).
-
-    Networks don't say. A map of a square image has two equal sides: where the first two axes are equal and the last two
-    are not, channels come last. (Of an image that isn't square, a map with as many channels as rows is misread.)
-
-    Example:
-        >>> is_channels_last((7, 7, 768)), is_channels_last((768, 7, 7)), is_channels_last((49, 768))
-        (True, False, False)
-    """
-    return len(shape) == 3 and shape[0] == shape[1] != shape[2]

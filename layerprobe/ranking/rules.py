@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import torch
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.layers.discovery import is_channels_last
 from layerprobe.layers.selection import even_layers
 from layerprobe.ranking.choose import select
 from layerprobe.ranking.problem import SelectionProblem
 from layerprobe.records import Layer, body_layers
+from layerprobe.records.layout import MAP
 
 _log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def stagewise_resolution(problem: SelectionProblem) -> tuple[str, ...]:
         window, count = [block for block in body if _area(block) == area], areas.count(area)
         scored = [block for block in window if not math.isnan(values[block.name])]
         if len(scored) < count:
-            height, width = _sides(window[0])
+            height, width = window[0].layout.height, window[0].layout.width
             raise LayerprobeError(
                 f"{count} student layers are nearest to the resolution {height}x{width}, where {len(scored)} of the "
                 f"teacher's blocks have a value of {problem.score!r}; choose fewer layers, or 'stagewise'"
@@ -180,15 +180,11 @@ def _standardised(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _has_map(layer: Layer) -> bool:
-    return len(layer.shape) == 3 and not layer.folded
+    return layer.layout.kind == MAP and not layer.folded
 
 
 def _area(layer: Layer) -> int:
-    return math.prod(_sides(layer))
-
-
-def _sides(layer: Layer) -> tuple[int, ...]:
-    return layer.shape[:-1] if is_channels_last(layer.shape) else layer.shape[1:]
+    return layer.layout.positions
 
 
 def _nearest(areas: Collection[int], area: int) -> int:

@@ -3,6 +3,7 @@
 from layerprobe.records.geometry import Gram, Interval, LayerGeometry, Similarity
 from layerprobe.records.grid import Cell, CellResult, GridResults
 from layerprobe.records.layers import Layer, StoredLayer, body_layers
+from layerprobe.records.layout import Layout, Shape, layout_of
 from layerprobe.records.preprocessing import Preprocessing
 from layerprobe.records.progress import Progress, silent
 from layerprobe.records.ranking import RANKING_FORMAT, RANKING_VERSION, Ranking
@@ -24,13 +25,16 @@ __all__ = [
     "Interval",
     "Layer",
     "LayerGeometry",
+    "Layout",
     "Preprocessing",
     "Progress",
     "Ranking",
     "Run",
+    "Shape",
     "Similarity",
     "StoredLayer",
     "Validation",
     "body_layers",
+    "layout_of",
     "silent",
 ]

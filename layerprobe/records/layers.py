@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from layerprobe.records.fields import Count, Name, Positive, Text
+from layerprobe.records.layout import Layout, layout_of
 
 
 def _kind(text: str) -> str:
@@ -27,7 +28,8 @@ class Layer:
         name: dotted module path, e.g. ``layer3.6``; a later call of the same module is ``relu@2``, and
             the vector that enters the classifier ``fc`` is ``fc.input``.
         kind: ``block``, ``activation`` or ``feature`` (the flattened vector that enters the classifier).
-        shape: output shape for one image, without the batch dimension.
+        shape: output shape for one image, without the batch dimension; of a network at hand a ``Shape``, which knows the
+            features' ``layout``.
         parameters: number of parameters used so far, this layer's included.
         folded: whether the layer sees the parts of an image as if they were images, like MobileViT's blocks; the first
             axis of ``shape`` is then the part. Known of a network at hand, not of a stored layer.
@@ -42,6 +44,11 @@ class Layer:
     parameters: Count
     folded: bool = field(default=False, compare=False)
     batch_axis: int = field(default=0, compare=False)
+
+    @property
+    def layout(self) -> Layout:
+        """How its features lie in space; of a stored layer as far as its shape tells."""
+        return layout_of(self.shape)
 
     def to_dict(self) -> dict[str, Any]:
         """What is stored of it as plain values, ready for JSON."""

@@ -57,6 +57,10 @@ class LayersSettings(StoredFeaturesSettings):
     """Size of its classifier."""
     image_size: Annotated[Pixels | None, Flag(panel="Model", default="the network's")] = None
     """Height and width of the input in pixels."""
+    prefix_tokens: Annotated[
+        int | None, Field(ge=0), Flag(panel="Model", default="as many as the network declares")
+    ] = None
+    """Tokens before those of the patches: the class token, which comes first, and registers."""
     samples: Annotated[Count, Flag(panel="Data")] = 5000
     """How many images the file would hold."""
 

@@ -21,6 +21,8 @@ class ModelSettings(Settings):
     """Weights: a file (.safetensors, .pt, .pth, .th), 'pretrained' (from the hub) or 'random'."""
     num_classes: Annotated[ClassCount | None, Flag(default="as in the weights, or as the data")] = None
     """Size of the classifier."""
+    prefix_tokens: Annotated[int | None, Field(ge=0), Flag(default="as many as the network declares")] = None
+    """Tokens before those of the patches: the class token, which comes first, and registers."""
     weights_sha256: Annotated[str | None, Flag(none=True)] = None
     """SHA-256 of the weights that are expected; other weights are refused. It is not compared for random weights."""
 

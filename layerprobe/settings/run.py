@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import model_validator
 from typing_extensions import Self
 
 from layerprobe.data.catalogue import NONE
 from layerprobe.distill.methods.catalogue import METHODS
+from layerprobe.records.layout import ALL_TOKENS, CLASS_TOKEN, PATCHES
 from layerprobe.settings.alignment import AlignmentSettings
 from layerprobe.settings.base import AnyPath, OneOf, RefusedError, Settings
 from layerprobe.settings.data import DataSettings
@@ -18,6 +19,7 @@ from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.recipe import TrainingSettings
 
 _RANDOM = {"weights": "random"}
+_TOKENS = {PATCHES: "patch tokens", CLASS_TOKEN: "class token", ALL_TOKENS: "all tokens"}
 
 
 class RunSettings(Settings):
@@ -48,7 +50,7 @@ class TrainSettings(RunSettings):
 
     command: ClassVar[str] = "train"
 
-    model: Annotated[ModelSettings, Part(defaults=_RANDOM)]
+    model: Annotated[ModelSettings, Part(defaults=_RANDOM, without=("prefix_tokens",))]
     """The network."""
     data: Annotated[DataSettings, Part()]
     """The images."""
@@ -89,6 +91,12 @@ class DistillSettings(RunSettings):
     feature-only needs them."""
     student_layers: Annotated[StudentLayers, Flag(panel="Layers", default="the paper's, else evenly spread")] = None
     """The student's layers: names or indices separated by commas, or even:K."""
+    tokens: Annotated[
+        Literal["patches", "cls", "all"] | None,
+        Flag(panel="Layers", default="all between layers of one layout, else patches"),
+    ] = None
+    """Which tokens of transformers are compared: those of the patches; the class token, with the other layer's or with
+    the mean of its patches; or all. For methods that compare features position by position."""
     alignment: Annotated[AlignmentSettings, Part()] = AlignmentSettings()
     """The form of feature-only."""
     teacher_features: Annotated[
@@ -102,6 +110,12 @@ class DistillSettings(RunSettings):
     def network(self) -> ModelSettings:
         """The network that is trained."""
         return self.student
+
+    @property
+    def label(self) -> str:
+        """The method with its form, for tables."""
+        parts = METHODS.find(self.method).label, _TOKENS.get(self.tokens or "", ""), self.alignment.label
+        return ", ".join(filter(None, parts))
 
     @property
     def lacks_layers(self) -> bool:
@@ -122,6 +136,11 @@ class DistillSettings(RunSettings):
                 f"<alignment.mapping> and the ablations are forms of feature-only; {self.method} has its own; leave "
                 "them out"
             )
+        if self.tokens and not method.compares_positions(self.alignment.name):
+            whole = f"{self.method} {self.alignment.name}" if method.takes_alignment else self.method
+            raise RefusedError(f"{whole} compares no positions of features; leave <tokens> out")
+        if self.tokens in (CLASS_TOKEN, ALL_TOKENS) and method.maps_only:
+            raise RefusedError(f"{self.method} fuses maps, in which <tokens> {self.tokens} has no place; leave it out")
         if self.teacher_features is None:
             return self
         if self.needs_classes:

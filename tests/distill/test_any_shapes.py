@@ -26,15 +26,25 @@ from layerprobe.distill.objectives import Objective
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.projectors import ThreeLayerProjector
 from layerprobe.layers.capture import Captured
-from layerprobe.records import Layer
+from layerprobe.records import Layer, Layout, Shape
+from layerprobe.records.layout import GRID, MAP, SEQUENCE
 from layerprobe.settings.alignment import AlignmentSettings
 from tests.helpers.objectives import feature_only, loss_terms, prepare
 
-WIDE, TALL, LAST, TOKENS, SHORT, VECTOR = (2, 3, 7), (4, 5, 2), (3, 3, 4), (7, 3), (5, 6), (5,)
+WIDE, TALL, LAST, VECTOR = (2, 3, 7), (4, 5, 2), (3, 3, 4), (5,)
+TOKENS = Shape((7, 3), Layout(GRID, 2, 3, prefix=1, class_token=True, channels_last=True))
+SHORT = Shape((5, 6), Layout(GRID, 4, 1, prefix=1, class_token=True, channels_last=True))
+UNKNOWN = Shape((7, 3), Layout(SEQUENCE, 1, 7, channels_last=True))
 SHAPES = {
     "map to map": ((WIDE, TALL), (TALL, WIDE)),
     "channels last": ((LAST, WIDE), (TALL, LAST)),
     "tokens to tokens": ((TOKENS, SHORT), (SHORT, TOKENS)),
+    "one layout": ((TOKENS, TOKENS), (TOKENS, TOKENS)),
+    "no grid": ((UNKNOWN, UNKNOWN), (UNKNOWN, UNKNOWN)),
+    "all tokens": (
+        (Shape(TOKENS, TOKENS.layout, "all"), Shape(SHORT, SHORT.layout, "all")),
+        (Shape(SHORT, SHORT.layout, "all"), Shape(TALL, Layout(MAP, *TALL[1:]), "all")),
+    ),
     "map to tokens": ((WIDE, LAST), (TOKENS, SHORT)),
     "tokens to map": ((TOKENS, SHORT), (WIDE, TALL)),
     "with vectors": ((TOKENS, VECTOR), (VECTOR, WIDE)),
@@ -143,15 +153,17 @@ def test_every_method_with_features_stands_here() -> None:
     }  # fmt: skip
 
 
-def laid_out(f: np.ndarray, shape: tuple[int, ...], tokens: bool) -> np.ndarray:
-    """(images, channels, positions...) as the documentation has it."""
+def laid_out(f: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Extra tokens (images, channels, extra), and patches (images, channels, height, width)."""
+    grids: dict[tuple[int, ...], tuple[int, int, int]] = {TOKENS: (1, 2, 3), SHORT: (1, 4, 1)}
     if shape == LAST:
         f = np.moveaxis(f, -1, 1)
     if f.ndim == 3:
-        return np.moveaxis(f, -1, 1)
-    if f.ndim == 2:
-        return f[:, :, None] if tokens else f[:, :, None, None]
-    return f.reshape(*f.shape[:2], -1) if tokens else f
+        prefix, *sides = (0, 1, 7) if shape is UNKNOWN else grids[shape]
+        f = np.moveaxis(f, -1, 1)
+        return f[:, :, :prefix], f[:, :, prefix:].reshape(*f.shape[:2], *sides)
+    patches = f[:, :, None, None] if f.ndim == 2 else f
+    return patches.reshape(*patches.shape[:2], -1)[:, :, :0], patches
 
 
 def pooled(f: np.ndarray, axis: int, size: int) -> np.ndarray:
@@ -179,14 +191,25 @@ def test_projected_features_against_the_formula(shapes: str, loss: str) -> None:
     ours, theirs = features(pairing.student), features(pairing.teacher)
     losses = []
     for projector, one, other in zip(objective.projectors, pairing.student, pairing.teacher, strict=True):
-        tokens = 2 in (len(one.shape), len(other.shape))
-        student = laid_out(ours[one.name].numpy(), one.shape, tokens)
-        teacher = laid_out(theirs[other.name].numpy(), other.shape, tokens)
+        (extra, student), (their_extra, teacher) = (
+            laid_out(given[layer.name].numpy(), layer.shape) for given, layer in ((ours, one), (theirs, other))
+        )
         weight = projector.project.weight.detach().numpy()
-        student = np.einsum("oc,bc...->bo...", weight.reshape(weight.shape[:2]), student)
+        weight = weight.reshape(weight.shape[:2])
         for axis in range(2, student.ndim):
             size = min(student.shape[axis], teacher.shape[axis])
             student, teacher = pooled(student, axis, size), pooled(teacher, axis, size)
+        student, teacher = (part.reshape(*part.shape[:2], -1) for part in (student, teacher))
+        if shapes == "one layout":
+            student, teacher = np.dstack([extra, student]), np.dstack([their_extra, teacher])
+        elif shapes == "all tokens":
+            theirs_too = (
+                their_extra
+                if their_extra.shape[2]
+                else laid_out(theirs[other.name].numpy(), other.shape)[1].mean(axis=(2, 3))[:, :, None]
+            )
+            student, teacher = np.dstack([extra, student]), np.dstack([theirs_too, teacher])
+        student = np.einsum("oc,bcp->bop", weight, student)
         losses.append(formula(loss, student - teacher, student, teacher))
     found = objective(FeatureBatch(list(ours.values()), list(theirs.values())))
     assert float(found["features"].detach()) == pytest.approx(np.mean(losses), rel=1e-9)
@@ -194,12 +217,12 @@ def test_projected_features_against_the_formula(shapes: str, loss: str) -> None:
 
 def test_three_layers_against_the_formula() -> None:
     torch.manual_seed(0)
-    projector = ThreeLayerProjector(TOKENS, WIDE).double()
+    projector = ThreeLayerProjector(UNKNOWN, UNKNOWN).double()
     modules = list(projector.project)
     kinds = [nn.Conv1d, nn.BatchNorm1d, nn.ReLU] * 2 + [nn.Conv1d]
     assert [type(module) for module in modules] == kinds
     assert [module.kernel_size for module in modules[::3]] == [(1,), (3,), (1,)]
-    x = np.moveaxis(normal(IMAGES, *TOKENS, seed=3).numpy(), -1, 1)
+    x = np.moveaxis(normal(IMAGES, *UNKNOWN, seed=3).numpy(), -1, 1)
     expected = x
     for number in (0, 3, 6):
         weight, bias = modules[number].weight.detach().numpy(), modules[number].bias
@@ -212,7 +235,7 @@ def test_three_layers_against_the_formula() -> None:
             expected = np.maximum(centred / np.sqrt(expected.var(axis=(0, 2), keepdims=True) + 1e-5), 0)
         else:
             expected = expected + bias.detach().numpy()[:, None]
-    found = projector(torch.from_numpy(np.moveaxis(x, 1, -1)), normal(IMAGES, *WIDE, seed=4)).student
+    found = projector(torch.from_numpy(np.moveaxis(x, 1, -1)), normal(IMAGES, *UNKNOWN, seed=4)).student
     np.testing.assert_allclose(found.detach().numpy(), expected, rtol=1e-9, atol=1e-12)
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models import VisionTransformer
 
 from layerprobe.data.datasets import open_dataset
 from layerprobe.distill.alignments.catalogue import ALIGNMENTS
@@ -39,15 +40,28 @@ def images(permuted: bool) -> Images:
     return loaded
 
 
+TRANSFORMER = "transformer"
+
+
+def build(name: str, seed: int) -> nn.Module:
+    """A network of the zoo, or a small transformer of the same make as its own, with 4 x 4 patches."""
+    if name != TRANSFORMER:
+        return build_model(name, num_classes=10, image_size=8, seed=seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return VisionTransformer(8, 2, num_layers=3, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=10)
+
+
 def trained(
     method: str,
     permuted: bool,
     student_name: str = "cifar:resnet20",
     alignment: AlignmentSettings | None = None,
     pairs: int = 3,
+    teacher_name: str = "cifar:resnet32",
+    tokens: str = "",
 ) -> dict[str, Tensor]:
-    teacher = build_model("cifar:resnet32", num_classes=10, seed=7).eval()
-    student = build_model(student_name, num_classes=10, image_size=8, seed=0)
+    teacher, student = build(teacher_name, seed=7).eval(), build(student_name, seed=0)
     pairing = Pairing(
         even_layers(discover_layers(student, (8, 8)), pairs, "student"),
         even_layers(discover_layers(teacher, (8, 8)), pairs, "teacher"),
@@ -60,6 +74,7 @@ def trained(
         _, pairing = reuse_classifier(student, teacher, (8, 8), seed=0)
     elif (mapping := form.mapping.mapping if needs.takes_alignment else needs.mapping) != "one-to-one":
         pairing = pair_by_mapping(mapping, pairing.student, pairing.teacher)
+    pairing = pairing.comparing(tokens) if tokens else pairing
     objective = needs.build(ObjectiveContext(pairing, 32, 10, form))
     setup = TrainingSetup(student, objective, pairing if needs.uses_features else Pairing((), ()), teacher)
     recipe = RecipeSettings(epochs=2, lr=0.005, seed=5)
@@ -80,7 +95,7 @@ def differing(first: dict[str, Tensor], second: dict[str, Tensor]) -> set[str]:
 )
 def test_permuted_labels_give_a_bit_identical_backbone(student: str, head: set[str] | None) -> None:
     changed = differing(trained("feature-only", False, student), trained("feature-only", True, student))
-    assert changed == (head or {"encoder.ln.weight", "encoder.ln.bias", "heads.head.weight", "heads.head.bias"})
+    assert changed == (head or HEAD_OF_TRANSFORMER)
 
 
 FORMS = [
@@ -99,6 +114,34 @@ def test_no_label_free_form_lets_labels_reach_the_backbone(form: AlignmentSettin
     assert not form.uses_labels and not METHODS["feature-only"].labels_reach_backbone(form)
     changed = differing(trained("feature-only", False, alignment=form), trained("feature-only", True, alignment=form))
     assert changed == {"linear.weight", "linear.bias"}
+
+
+HEAD_OF_TRANSFORMER = {"encoder.ln.weight", "encoder.ln.bias", "heads.head.weight", "heads.head.bias"}
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "tokens"),
+    [
+        (TRANSFORMER, TRANSFORMER, ""),
+        (TRANSFORMER, TRANSFORMER, "patches"),
+        ("cifar:resnet32", TRANSFORMER, "all"),
+        (TRANSFORMER, "cifar:resnet20", "cls"),
+    ],
+)
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.label or "default")
+def test_nor_does_any_with_transformers(form: AlignmentSettings, teacher: str, student: str, tokens: str) -> None:
+    first, second = (
+        trained("feature-only", permuted, student, form, teacher_name=teacher, tokens=tokens)
+        for permuted in (False, True)
+    )
+    head = HEAD_OF_TRANSFORMER if student == TRANSFORMER else {"linear.weight", "linear.bias"}
+    assert differing(first, second) == head
+
+
+@pytest.mark.parametrize(("teacher", "student"), [(TRANSFORMER, TRANSFORMER), ("cifar:resnet32", TRANSFORMER)])
+def test_labels_reach_nothing_but_the_reused_classifier_of_transformers(teacher: str, student: str) -> None:
+    first, second = (trained("simkd", permuted, student, teacher_name=teacher) for permuted in (False, True))
+    assert differing(first, second) == {"heads.head.classifier.weight", "heads.head.classifier.bias"}
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ from layerprobe.settings.layer_choice import Pairs
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.run import DistillSettings
 
-STUDENT = tuple(Layer(i, f"s{i}", "block", shape, 0) for i, shape in enumerate([(2, 4, 6), (6, 3)]))
-TEACHER = tuple(Layer(i, f"t{i}", "block", shape, 0) for i, shape in enumerate([(5, 3, 3), (7, 4), (9,)]))
+STUDENT = tuple(Layer(i, f"s{i}", "block", shape, 0) for i, shape in enumerate([(2, 4, 6), (4, 3)]))
+TEACHER = tuple(Layer(i, f"t{i}", "block", shape, 0) for i, shape in enumerate([(5, 3, 3), (9, 4), (9,)]))
 CROSSED = full_pairing(STUDENT, TEACHER)
 TABLE = "layer1.2=layer3.1,layer3.1=layer2.0,layer1.2=layer2.0,layer1.2=layer2.0"
 

@@ -1,5 +1,7 @@
 """Projectors align any two kinds of features."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,10 +9,23 @@ from hypothesis import strategies as st
 from torch import nn
 
 from layerprobe.distill.projectors import Projector
-from layerprobe.layers.discovery import is_channels_last
+from layerprobe.records import Shape, layout_of
+from layerprobe.records.layout import GRID, SEQUENCE, Layout
 
-MAPS = st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 9)).filter(lambda s: not is_channels_last(s))
-TOKENS = st.tuples(st.integers(1, 17), st.integers(1, 6))
+MAPS = st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 9)).filter(
+    lambda s: not layout_of(s).channels_last
+)
+SIDES = st.integers(1, 5)
+
+
+@st.composite
+def grids(draw: st.DrawFn) -> Shape:
+    """Patches of any grid behind extra tokens."""
+    height, width, prefix, channels = draw(SIDES), draw(SIDES), draw(st.integers(0, 5)), draw(st.integers(1, 6))
+    layout = Layout(GRID, height, width, prefix, prefix > 0, channels_last=True)
+    return Shape((prefix + height * width, channels), layout)
+
+
 VECTORS = st.tuples(st.integers(1, 6))
 
 
@@ -25,27 +40,34 @@ def test_maps_meet_at_the_smaller_size_and_the_teachers_channels(
     assert pair.student.shape == pair.teacher.shape == expected
 
 
-@given(student=MAPS | VECTORS | TOKENS, teacher=TOKENS)
+@given(student=MAPS | VECTORS | grids(), teacher=grids())
 @settings(max_examples=30)
-def test_tokens_meet_at_the_shorter_sequence(student: tuple[int, ...], teacher: tuple[int, ...]) -> None:
+def test_patches_meet_at_the_smaller_grid(student: tuple[int, ...], teacher: Shape) -> None:
     pair = Projector(student, teacher)(torch.randn(2, *student), torch.randn(2, *teacher))
-    length = {1: 1, 2: student[0], 3: student[-1] * student[-2]}[len(student)] if len(student) > 1 else 1
-    assert pair.student.shape == pair.teacher.shape == (2, teacher[1], min(length, teacher[0]))
+    ours, theirs = layout_of(student), layout_of(teacher)
+    size: tuple[int, ...] = min(ours.height, theirs.height), min(ours.width, theirs.width)
+    if ours == theirs and theirs.prefix:
+        size = (theirs.prefix + math.prod(size),)
+    assert pair.student.shape == pair.teacher.shape == (2, teacher[1], *size)
 
 
 def test_there_is_no_bias_and_the_convolution_is_1x1() -> None:
-    for shapes, kind in (((3, 4, 4), (5, 4, 4)), nn.Conv2d), (((9, 3), (5, 4, 4)), nn.Conv1d):
+    unknown = Shape((7, 3), Layout(SEQUENCE, 1, 7, channels_last=True))
+    for shapes, kind in (
+        (((3, 4, 4), (5, 4, 4)), nn.Conv2d), (((9, 3), (5, 4, 4)), nn.Conv2d), ((unknown, unknown), nn.Conv1d),
+    ):  # fmt: skip
         convolution = Projector(*shapes).project
         assert type(convolution) is kind and convolution.bias is None
         assert set(convolution.kernel_size) == {1}
 
 
 def test_a_map_beside_tokens_is_read_row_by_row() -> None:
-    projector = Projector((3, 2, 4), (8, 3))
+    layout = Layout(GRID, 2, 4, channels_last=True)
+    projector = Projector((3, 2, 4), Shape((8, 3), layout))
     nn.init.dirac_(projector.project.weight)
     image = torch.randn(2, 3, 2, 4)
-    pair = projector(image, torch.randn(2, 8, 3))
-    assert torch.allclose(pair.student, image.flatten(2))
+    pair = projector(image, image.flatten(2).transpose(1, 2))
+    assert torch.allclose(pair.student, image) and torch.equal(pair.teacher, image)
 
 
 def test_pooling_then_projecting_is_projecting_then_pooling() -> None:

@@ -54,8 +54,8 @@ class ClassAxes(LabelledFeatureObjective):
         """Find means and axes of all images, and of each class, from the teacher's features and the labels."""
         seen = [Covariance(channels(theirs.shape), self.classes) for _, theirs in self.pairs]
         for batch in batches:
-            for one, features, (_, theirs) in zip(seen, batch.teacher, self.pairs, strict=True):
-                vectors = channel_vectors(features, theirs.shape)
+            for one, features, align in zip(seen, batch.teacher, self.aligners, strict=True):
+                vectors = channel_vectors(align.teacher(features))
                 one.add(vectors, batch.labels.repeat_interleave(len(vectors) // len(features)))
         for number, (one, (ours, _)) in enumerate(zip(seen, self.pairs, strict=True)):
             narrow = channels(ours.shape)

@@ -18,12 +18,14 @@ class Alignment(Entry):
     Attributes:
         projects: whether a projector is chosen for it.
         compares: whether a feature loss is chosen for it.
+        positions: whether features meet position by position.
         by_class: ``module:function`` of the form whose targets the labels shape; empty: there is none.
         by_attention: ``module:function`` of the form in which learned attention weighs the pairs; empty: there is none.
     """
 
     projects: bool = False
     compares: bool = True
+    positions: bool = True
     by_class: str = ""
     by_attention: str = ""
 
@@ -59,6 +61,7 @@ ALIGNMENTS = Catalogue(
             "as many as the student has features; nothing is learned but the student; with `--by-class` it is the form "
             "of the paper's released code",
             f"{_HERE}.flattened:flattened_axes",
+            positions=False,
             by_class=f"{_HERE}.by_class:class_flattened_axes",
         ),
         Alignment(
@@ -76,6 +79,7 @@ ALIGNMENTS = Catalogue(
             "cosines between the batch's images",
             f"{_HERE}.relation:relations",
             compares=False,
+            positions=False,
         ),
     ),
     plugin=_of_a_file,

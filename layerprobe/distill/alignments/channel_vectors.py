@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from layerprobe.distill.spatial import channels_first
-from layerprobe.layers.discovery import is_channels_last
+from layerprobe.distill.spatial import Places
 
 
-def channel_vectors(features: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The channels at every position of every image, (batch * positions, channels).
+def channel_vectors(places: Places) -> Tensor:
+    """The channels at every place of every image, (batch * places, channels).
 
     Args:
-        features: (batch, *shape): a map, tokens or vectors.
-        shape: of one image's features.
+        places: what one side of a pair compares, at its own size.
     """
-    ordered = channels_first(features, tokens=len(shape) == 2, channels_last=is_channels_last(shape))
-    return ordered.flatten(2).transpose(1, 2).flatten(0, 1)
+    return places.vectors.transpose(1, 2).flatten(0, 1)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layerprobe.distill.alignments.flattened_sample import FlattenedSample, with_channels_first
+from layerprobe.distill.alignments.flattened_sample import FlattenedSample
 from layerprobe.distill.batches import FeatureBatch
 from layerprobe.distill.full_precision import in_full_precision
 from layerprobe.distill.losses.feature_loss import FeatureLoss
@@ -22,6 +22,7 @@ from layerprobe.distill.losses.mse import mse
 from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.objectives import FeatureObjective
 from layerprobe.distill.pairing import Pairing
+from layerprobe.distill.spatial import channels_first
 from layerprobe.records import Layer
 
 _log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class FlattenedTarget(nn.Module):
     @in_full_precision
     def forward(self, teacher: Tensor, groups: Tensor | None) -> Tensor:
         """Targets (batch, width) from teacher features (batch, ...), and the group of each image; None: the first."""
-        flat = with_channels_first(teacher, self.teacher.shape).flatten(1)
+        flat = channels_first(teacher, self.teacher.shape).flatten(1)
         found = self.axes.shape[2]
         if groups is None:
             return nn.functional.pad((flat - self.means[0]) @ self.axes[0], (0, self.width - found))
@@ -138,7 +139,7 @@ def loss_to_targets(
     """Mean over pairs of the feature loss between student features and their targets, in the student's own layout."""
     losses = []
     for target, ours, theirs in zip(targets, student, teacher, strict=True):
-        features = with_channels_first(ours, target.student.shape)
+        features = channels_first(ours, target.student.shape)
         losses.append(loss(features, target(theirs, groups).reshape(features.shape)))
     return torch.stack(losses).mean()
 

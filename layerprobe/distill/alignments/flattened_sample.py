@@ -11,17 +11,11 @@ from torch import Tensor
 from layerprobe.distill.alignments.covariance import Covariance, leading_axes, split_by_group, where_float64_is
 from layerprobe.distill.spatial import channels_first
 from layerprobe.errors import LayerprobeError
-from layerprobe.layers.discovery import is_channels_last
 from layerprobe.records import Layer
 from layerprobe.runtime.memory import free_memory
 
 _CHUNK = 2**24
 """Numbers that are float64 at a time."""
-
-
-def with_channels_first(features: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Features (batch, *shape) as (batch, channels, ...), whether they are a map, tokens or vectors."""
-    return channels_first(features, tokens=len(shape) == 2, channels_last=is_channels_last(shape))
 
 
 class FlattenedSample:
@@ -50,7 +44,7 @@ class FlattenedSample:
         Raises:
             LayerprobeError: if there is too little memory for the axes of so many images.
         """
-        flat = with_channels_first(features, self._layer.shape).flatten(1)
+        flat = channels_first(features, self._layer.shape).flatten(1)
         self._check_memory(len(flat), flat)
         for group, members in split_by_group(flat, groups):
             self._counts[group] += len(members)

@@ -51,8 +51,8 @@ class PrincipalAxes(FeatureObjective):
         """Find means and principal axes of the teacher's layers."""
         seen = [Covariance(channels(theirs.shape)) for _, theirs in self.pairs]
         for batch in batches:
-            for one, features, (_, theirs) in zip(seen, batch.teacher, self.pairs, strict=True):
-                one.add(channel_vectors(features, theirs.shape))
+            for one, features, align in zip(seen, batch.teacher, self.aligners, strict=True):
+                one.add(channel_vectors(align.teacher(features)))
         for number, (one, (ours, _)) in enumerate(zip(seen, self.pairs, strict=True)):
             self.get_buffer(f"mean_{number}").copy_(one.mean())
             self.get_buffer(f"axes_{number}").copy_(one.axes(channels(ours.shape)))

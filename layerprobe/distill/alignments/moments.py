@@ -20,8 +20,7 @@ from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.objectives import FeatureObjective
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.projectors import MakeProjector, Projector
-from layerprobe.distill.spatial import channels, channels_first
-from layerprobe.layers.discovery import is_channels_last
+from layerprobe.distill.spatial import SpatialAligner, channels
 
 CLUSTERS = 10
 
@@ -81,12 +80,13 @@ class Moments(FeatureObjective):
     ) -> None:
         super().__init__()
         self.deepest = max(range(len(pairing.teacher)), key=lambda number: pairing.teacher[number].index)
-        self.last = pairing.teacher[self.deepest].shape
+        last = pairing.teacher[self.deepest].shape
+        self.align = SpatialAligner(pairing.student[self.deepest].shape, last)
         self.projectors = nn.ModuleList(
             projector(ours.shape, theirs.shape) for ours, theirs in zip(pairing.student, pairing.teacher, strict=True)
         )
         self.loss, self.clusters = loss, clusters
-        self.register_buffer("centres", torch.zeros(clusters, channels(self.last)))
+        self.register_buffer("centres", torch.zeros(clusters, channels(last)))
 
     def fit(self, batches: Iterable[FeatureBatch]) -> None:
         """Find the clusters of the last paired teacher layer."""
@@ -114,9 +114,8 @@ class Moments(FeatureObjective):
         return {"features": torch.stack(features).mean(), "moments": torch.stack(moments).mean()}
 
     def _average(self, features: Tensor) -> Tensor:
-        """(batch, channels): the mean over positions of the last paired layer."""
-        ordered = channels_first(features, tokens=len(self.last) == 2, channels_last=is_channels_last(self.last))
-        return ordered.flatten(2).mean(dim=2)
+        """(batch, channels): the mean over the compared positions of the last paired layer."""
+        return self.align.teacher(features).vectors.mean(dim=2)
 
 
 def moments(context: ObjectiveContext) -> Moments:

@@ -34,8 +34,8 @@ class AttentionTransfer(WithDistillation):
     """Knowledge distillation and a weight times the sum over pairs of the mean squared difference of attention maps.
 
     Equation 2 with the square that the authors' code has, whose weight is 1,000. Of maps of different size the larger
-    one's features are average-pooled to the smaller one's size first; tokens are positions. A pair that meets in one
-    position teaches nothing, its two maps being 1: a warning says so.
+    one's features are average-pooled to the smaller one's size first; a transformer's patches are a map, too. A pair
+    that meets in one position teaches nothing, its two maps being 1: a warning says so.
     """
 
     def __init__(self, pairing: Pairing, temperature: float, weight: float) -> None:
@@ -46,7 +46,7 @@ class AttentionTransfer(WithDistillation):
             for ours, theirs in zip(pairing.student, pairing.teacher, strict=True)
         ]
         for align, ours, theirs in zip(self.aligners, pairing.student, pairing.teacher, strict=True):
-            if align(torch.zeros(1, *ours.shape), torch.zeros(1, *theirs.shape)).student[0, 0].numel() == 1:
+            if align.positions == 1:
                 _log.warning(
                     "attention-transfer compares positions, and %s and %s meet in one: that pair teaches nothing",
                     ours.name, theirs.name,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from layerprobe.catalogue import Catalogue, Entry
-from layerprobe.distill.alignments.catalogue import ATTENTION, FULL, ONE_TO_ONE
+from layerprobe.distill.alignments.catalogue import ALIGNMENTS, ATTENTION, FULL, ONE_TO_ONE
 
 if TYPE_CHECKING:
     from layerprobe.distill.objective_context import ObjectiveContext
@@ -55,6 +55,8 @@ class Method(Entry):
         mapping: which student layer learns from which teacher layer; with an alignment, that says it.
         layers_required: whether the user must choose the teacher's layers; otherwise they have a default.
         takes_alignment: whether it takes an alignment, a projector, a feature loss and a mapping.
+        positions: whether it compares features position by position; with an alignment, that says it.
+        maps_only: whether all of its layers must be maps, or grids of patches.
     """
 
     source: str = ""
@@ -67,6 +69,8 @@ class Method(Entry):
     mapping: str = ONE_TO_ONE
     layers_required: bool = False
     takes_alignment: bool = False
+    positions: bool = False
+    maps_only: bool = False
 
     @property
     def needs_teacher(self) -> bool:
@@ -87,6 +91,10 @@ class Method(Entry):
     def pairs_ends(self) -> bool:
         """Whether it pairs what comes last in either network, whatever layers the user names."""
         return self.pairs in (PENULTIMATE, LAST_MAPS)
+
+    def compares_positions(self, alignment: str) -> bool:
+        """Whether features meet position by position, with this alignment where it takes one."""
+        return ALIGNMENTS.find(alignment).positions if self.takes_alignment else self.positions
 
     def needs_same_classes(self, form: _Form) -> bool:
         """Whether the teacher must have the classes of the data, with this form of feature-only where it takes one."""
@@ -183,6 +191,7 @@ METHODS = Catalogue(
             teacher=(FEATURES, LOGITS),
             reaches_backbone=_OTHER_TERMS,
             pairs=LAYERS,
+            positions=True,
         ),
         Method(
             "fitnets-full",
@@ -197,6 +206,7 @@ METHODS = Catalogue(
             reaches_backbone=_OTHER_TERMS,
             pairs=LAYERS,
             mapping=FULL,
+            positions=True,
         ),
         Method(
             "sp",
@@ -225,6 +235,7 @@ METHODS = Catalogue(
             reaches_backbone=_OTHER_TERMS,
             pairs=LAYERS,
             mapping=ATTENTION,
+            positions=True,
         ),
         Method(
             "simkd",
@@ -238,6 +249,7 @@ METHODS = Catalogue(
             teacher=(FEATURES, CLASSIFIER),
             reaches_backbone=(FEATURES,),
             pairs=LAST_MAPS,
+            positions=True,
         ),
         Method(
             "attention-transfer",
@@ -251,6 +263,7 @@ METHODS = Catalogue(
             teacher=(FEATURES, LOGITS),
             reaches_backbone=_OTHER_TERMS,
             pairs=LAYERS,
+            positions=True,
         ),
         Method(
             "rkd",
@@ -286,11 +299,14 @@ METHODS = Catalogue(
             f"{_HERE}.reviewkd:build",
             source="Chen et al. 2021",
             link="https://arxiv.org/abs/2104.09044",
-            objective="cross entropy + the hierarchical loss of student maps fused from deep to shallow; maps only",
+            objective="cross entropy + the hierarchical loss of student maps fused from deep to shallow; maps, and grids "
+            "of patches, only",
             constants={"weight": 1.0, "width": 512},
             teacher=(FEATURES,),
             reaches_backbone=(LABELS, FEATURES),
             pairs=LAYERS,
+            positions=True,
+            maps_only=True,
         ),
     ),
 )

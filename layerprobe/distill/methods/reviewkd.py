@@ -12,9 +12,8 @@ from layerprobe.distill.batches import LogitBatch, require_teacher
 from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.objectives import LogitObjective
 from layerprobe.distill.pairing import Pairing
-from layerprobe.distill.spatial import channels
+from layerprobe.distill.spatial import as_map, channels
 from layerprobe.errors import LayerprobeError
-from layerprobe.layers.discovery import is_channels_last
 
 
 class AttentionFusion(nn.Module):
@@ -87,7 +86,7 @@ class KnowledgeReview(LogitObjective):
     stages but the paired ones, and convolutions start as torch has them.
 
     Args:
-        pairing: stages, from shallow to deep; maps on both sides.
+        pairing: stages, from shallow to deep; on both sides maps, or grids of patches, whose extra tokens are left out.
         weight: lambda of the publication.
         width: channels that maps are fused in, at most; the deepest student map's if that has fewer.
 
@@ -98,10 +97,10 @@ class KnowledgeReview(LogitObjective):
     def __init__(self, pairing: Pairing, weight: float, width: int) -> None:
         super().__init__()
         for layer in (*pairing.student, *pairing.teacher):
-            if len(layer.shape) != 3:
+            if not layer.layout.is_map_like:
                 raise LayerprobeError(
-                    f"reviewkd fuses maps, but {layer.name!r} has shape {layer.shape}; take another method, or layers "
-                    "that are maps"
+                    f"reviewkd fuses maps, but {layer.name!r} of shape {layer.shape} is none, and no grid of patches; "
+                    "take another method, or other layers"
                 )
         self.pairing, self.weight = pairing, weight
         width = min(width, channels(pairing.student[-1].shape))
@@ -118,9 +117,9 @@ class KnowledgeReview(LogitObjective):
         Raises:
             ValueError: without a teacher.
         """
-        ours = [_channels_first(batch.student.features[one.name], one.shape) for one in self.pairing.student]
+        ours = [as_map(batch.student.features[one.name], one.shape) for one in self.pairing.student]
         features = require_teacher(batch.teacher).features
-        theirs = [_channels_first(features[one.name], one.shape) for one in self.pairing.teacher]
+        theirs = [as_map(features[one.name], one.shape) for one in self.pairing.teacher]
         return {
             "cross_entropy": cross_entropy(batch.student.logits, batch.labels),
             "review": self.weight * self.review(ours, theirs),
@@ -134,10 +133,6 @@ class KnowledgeReview(LogitObjective):
             compared, deeper = self.fusions[number](student[number], deeper, size)
             losses.append(hierarchical_loss(compared, teacher[number]))
         return torch.stack(losses).sum()
-
-
-def _channels_first(features: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return features.permute(0, 3, 1, 2) if is_channels_last(shape) else features
 
 
 def build(context: ObjectiveContext, *, weight: float, width: int) -> KnowledgeReview:

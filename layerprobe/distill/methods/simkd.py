@@ -16,7 +16,8 @@ from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.spatial import SpatialAligner
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.ending import Ending, find_ending
-from layerprobe.records import Layer
+from layerprobe.records import Layer, Shape
+from layerprobe.records.layout import MAP, VECTOR, Layout
 
 _REDUCTION = 2
 """The teacher's channels / those in the middle of the projector (r of the publication)."""
@@ -164,7 +165,9 @@ def _ending(network: nn.Module, image_size: tuple[int, int], whose: str) -> Endi
 
 
 def _layer(name: str, shape: tuple[int, ...]) -> Layer:
-    return Layer(0, name, "feature" if len(shape) == 1 else "block", shape, 0)
+    if len(shape) == 1:
+        return Layer(0, name, "feature", Shape(shape, Layout(VECTOR)), 0)
+    return Layer(0, name, "block", Shape(shape, Layout(MAP, shape[1], shape[2])), 0)
 
 
 def build(context: ObjectiveContext) -> MatchedEnding:

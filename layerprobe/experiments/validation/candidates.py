@@ -45,7 +45,7 @@ def spread_out(grid: Grid, name: str) -> Grid:
 def teacher_layers(grid: Grid) -> tuple[Layer, ...]:
     """The layers of a validation's one teacher."""
     first = grid.cells[0].settings
-    return find_model_layers(first.teacher.name, image_size=first.data.image_size).layers
+    return find_model_layers(first.teacher.name, image_size=first.data.image_size)
 
 
 def layers_of(planned: PlannedCell) -> tuple[str, ...]:

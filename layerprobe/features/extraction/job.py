@@ -16,7 +16,6 @@ from layerprobe.data.sampling import Sample, all_rows, balanced_sample
 from layerprobe.features.extraction.reduce import Reduction, Step, plan_reduction
 from layerprobe.features.hdf5.layout import FilePlan
 from layerprobe.layers.selection import find_layers
-from layerprobe.layers.tokens import token_layout
 from layerprobe.networks import Network, load_network
 from layerprobe.records import StoredLayer
 from layerprobe.settings.base import errors_of_part
@@ -62,8 +61,7 @@ def prepare(config: ExtractSettings, device: torch.device) -> Job:
     with errors_of_part("model"):
         network = load_network(config.model, config.data, dataset)
     layers = find_layers(network.layers, config.layers.names if config.layers else None, network.name)
-    tokens = token_layout(network.module, network.preprocessing.image_size)
-    stored = plan_reduction(layers, _reduction(config), tokens)
+    stored = plan_reduction(layers, _reduction(config))
     images = Pixels(dataset, sample.rows, network.preprocessing)
     precision = _precision(config.amp, device)
     plan = FilePlan(

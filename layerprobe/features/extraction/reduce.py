@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.layers.discovery import is_channels_last
-from layerprobe.layers.tokens import TokenLayout
 from layerprobe.records import Layer, StoredLayer
+from layerprobe.records.layout import MAP
 
 LARGEST_DIMENSION = 262_144
 """Spatial maps with more features than this are pooled where nothing else is asked for (section 3 of Cooper et al.,
@@ -149,7 +148,7 @@ class Reduction:
     seed: int = 0
 
 
-def plan_steps(layer: Layer, reduction: Reduction, tokens: TokenLayout) -> tuple[Step, ...]:
+def plan_steps(layer: Layer, reduction: Reduction) -> tuple[Step, ...]:
     """What is done to one layer's features.
 
     Raises:
@@ -158,7 +157,7 @@ def plan_steps(layer: Layer, reduction: Reduction, tokens: TokenLayout) -> tuple
     steps: list[Step] = []
     shape = layer.shape
     if len(shape) == 2 and reduction.tokens != "all":
-        steps.append(_tokens(layer, reduction.tokens, tokens))
+        steps.append(_tokens(layer, reduction.tokens))
     elif len(shape) == 3:
         steps += _pool(layer, reduction)
     for step in steps:
@@ -168,21 +167,19 @@ def plan_steps(layer: Layer, reduction: Reduction, tokens: TokenLayout) -> tuple
     return tuple(steps)
 
 
-def _tokens(layer: Layer, kind: str, tokens: TokenLayout) -> Step:
-    prefix = tokens.prefix_in(layer.shape[0])
-    if kind == "cls" and not (tokens.has_class_token and prefix) and layer.shape[0] != 1:
+def _tokens(layer: Layer, kind: str) -> Step:
+    if kind == "cls" and not layer.layout.class_token and layer.shape[0] != 1:
         raise LayerprobeError(
             f"--tokens cls: layer {layer.name!r} ({layer.shape[0]} tokens) has no class token; "
             "use --tokens mean, or choose other --layers"
         )
-    return Tokens(kind, prefix if prefix < layer.shape[0] else 0)
+    return Tokens(kind, layer.layout.prefix)
 
 
 def _pool(layer: Layer, reduction: Reduction) -> list[Step]:
-    shape = layer.shape
-    last = is_channels_last(shape)
+    shape, last = layer.shape, layer.layout.channels_last
     height, width, channels = shape if last else (*shape[1:], shape[0])
-    if reduction.pool and not layer.folded:
+    if reduction.pool and _is_map(layer):
         kind, _, side = reduction.pool.partition(":")
         size = min(int(side), height), min(int(side), width)
     elif math.prod(shape) > LARGEST_DIMENSION and reduction.project is None:
@@ -193,9 +190,11 @@ def _pool(layer: Layer, reduction: Reduction) -> list[Step]:
     return [] if size == (height, width) else [Pool(kind, *size, last)]
 
 
-def plan_reduction(
-    layers: Sequence[Layer], reduction: Reduction, tokens: TokenLayout
-) -> dict[StoredLayer, tuple[Step, ...]]:
+def _is_map(layer: Layer) -> bool:
+    return layer.layout.kind == MAP and not layer.folded
+
+
+def plan_reduction(layers: Sequence[Layer], reduction: Reduction) -> dict[StoredLayer, tuple[Step, ...]]:
     """What the file will hold of each layer, in order, and what is done to the layer's features for it.
 
     Raises:
@@ -203,9 +202,9 @@ def plan_reduction(
     """
     if reduction.tokens != "all" and not any(len(layer.shape) == 2 for layer in layers):
         raise LayerprobeError(f"--tokens {reduction.tokens}: none of the layers has tokens; leave it out")
-    if reduction.pool and not any(len(layer.shape) == 3 and not layer.folded for layer in layers):
+    if reduction.pool and not any(map(_is_map, layers)):
         raise LayerprobeError(f"--pool {reduction.pool}: none of the layers is a map; leave it out")
-    steps = [(layer, plan_steps(layer, reduction, tokens)) for layer in layers]
+    steps = [(layer, plan_steps(layer, reduction)) for layer in layers]
     return {_stored(layer, done): done for layer, done in steps}
 
 

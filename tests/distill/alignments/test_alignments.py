@@ -20,11 +20,12 @@ from layerprobe.distill.batches import FeatureBatch, LabelledFeatureBatch
 from layerprobe.distill.losses.catalogue import FEATURE_LOSSES
 from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.projectors import ThreeLayerProjector
+from layerprobe.distill.spatial import SpatialAligner
 from layerprobe.records import Layer
 from layerprobe.settings.alignment import AlignmentSettings
 from tests.helpers.objectives import feature_only
 
-SHAPES = (((2, 4, 6), (5, 3, 3)), ((6, 2, 3), (7, 4)), ((4,), (9,)))
+SHAPES = (((2, 4, 6), (5, 3, 3)), ((6, 2, 3), (9, 4)), ((4,), (9,)))
 PAIRING = Pairing(
     tuple(Layer(number, f"s{number}", "block", ours, 0) for number, (ours, _) in enumerate(SHAPES)),
     tuple(Layer(number, f"t{number}", "block", theirs, 0) for number, (_, theirs) in enumerate(SHAPES)),
@@ -69,7 +70,8 @@ def test_covariance_in_batches_is_that_of_all_vectors() -> None:
     for shape in ((5, 3, 4), (7, 4), (9,), (4, 4, 3)):
         f = normal(2, *shape)
         expected = vectors(f) if shape != (4, 4, 3) else f.numpy().reshape(2, 16, 3)
-        assert np.array_equal(channel_vectors(f, shape), expected.reshape(-1, expected.shape[2]))
+        places = SpatialAligner(shape, shape).teacher(f)
+        assert np.array_equal(channel_vectors(places), expected.reshape(-1, expected.shape[2]))
 
 
 def test_principal_axes() -> None:

@@ -1,6 +1,7 @@
 """Every baseline against its publication's formula, in float64 NumPy with loops, and gradient checks."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -24,12 +25,13 @@ from layerprobe.distill.pairing import Pairing, full_pairing
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.capture import Capture, Captured
 from layerprobe.models.zoo import build_model
-from layerprobe.records import Layer
+from layerprobe.records import Layer, Layout, Shape
+from layerprobe.records.layout import GRID
 from tests.helpers.objectives import objective_of
 
 PAIRING = Pairing(
     (Layer(0, "a", "block", (2, 4, 6), 0), Layer(1, "b", "block", (3, 2, 3), 0)),
-    (Layer(0, "x", "block", (5, 3, 3), 0), Layer(1, "y", "block", (7, 4), 0)),
+    (Layer(0, "x", "block", (5, 3, 3), 0), Layer(1, "y", "block", (9, 4), 0)),
 )
 
 CROSSED = full_pairing(PAIRING.student, PAIRING.teacher)
@@ -41,7 +43,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 def batch(images: int = 5, classes: int = 4) -> LogitBatch:
     student = {"a": normal(images, 2, 4, 6, seed=1), "b": normal(images, 3, 2, 3, seed=2)}
-    teacher = {"x": normal(images, 5, 3, 3, seed=3), "y": normal(images, 7, 4, seed=4)}
+    teacher = {"x": normal(images, 5, 3, 3, seed=3), "y": normal(images, 9, 4, seed=4)}
     labels = torch.arange(images) % classes
     ours, theirs = (
         Captured(normal(images, classes, seed=5), student),
@@ -188,9 +190,9 @@ def test_attention_transfer() -> None:
 
     a = torch.nn.functional.adaptive_avg_pool2d(student.features["a"], (3, 3)).numpy()
     first = ((unit_maps(a) - unit_maps(teacher.features["x"].numpy())) ** 2).mean()
-    b = student.features["b"].flatten(2).numpy()
-    tokens = torch.nn.functional.adaptive_avg_pool1d(teacher.features["y"].transpose(1, 2), 6).numpy()
-    second = ((unit_maps(b) - unit_maps(tokens)) ** 2).mean()
+    grid = teacher.features["y"].transpose(1, 2).reshape(-1, 4, 3, 3)
+    tokens = torch.nn.functional.adaptive_avg_pool2d(grid, (2, 3)).numpy()
+    second = ((unit_maps(student.features["b"].numpy()) - unit_maps(tokens)) ** 2).mean()
     assert float(terms["attention"]) == pytest.approx(1000 * (first + second), rel=1e-9)
     assert gradcheck(attention_map, normal(2, 3, 4).requires_grad_())
 
@@ -288,8 +290,39 @@ def test_knowledge_review_goes_from_deep_to_shallow() -> None:
     terms = objective(LogitBatch(student, teacher, torch.arange(5) % 4))
     assert set(terms) == {"cross_entropy", "review"}
     assert float(terms["review"].detach()) == pytest.approx(float(expected.detach()), rel=1e-12)
-    with pytest.raises(LayerprobeError, match=r"reviewkd fuses maps, but 'y' has shape \(7, 4\)"):
-        objective_of("reviewkd", PAIRING)
+    for shape in ((7, 4), (4,)):
+        pairing = Pairing(MAPS.student[:1], (Layer(0, "y", "block", shape, 0),))
+        with pytest.raises(
+            LayerprobeError, match=rf"reviewkd fuses maps, but 'y' of shape {re.escape(str(shape))} is none"
+        ):
+            objective_of("reviewkd", pairing)
+
+
+def test_knowledge_review_takes_the_patches_of_transformers_as_maps() -> None:
+    """Resized by nearest neighbours, axis by axis, with the extra tokens left out."""
+    torch.manual_seed(0)
+    layout = Layout(GRID, 2, 4, prefix=1, class_token=True, channels_last=True)
+    grids = Pairing(
+        (Layer(0, "a", "block", Shape((9, 6), layout), 0), Layer(1, "b", "block", Shape((9, 6), layout), 0)),
+        MAPS.teacher,
+    )
+    maps = Pairing((Layer(0, "a", "block", (6, 2, 4), 0), Layer(1, "b", "block", (6, 2, 4), 0)), MAPS.teacher)
+    objective = objective_of("reviewkd", grids).double().eval()
+    same = objective_of("reviewkd", maps).double().eval()
+    same.load_state_dict(objective.state_dict())
+    tokens = {name: normal(5, 9, 6, seed=seed) for seed, name in enumerate("ab")}
+    turned = {name: np.ascontiguousarray(one.numpy()[:, 1:].transpose(0, 2, 1)) for name, one in tokens.items()}
+    as_maps = {name: torch.from_numpy(one.reshape(5, 6, 2, 4)) for name, one in turned.items()}
+    teacher = Captured(normal(5, 4, seed=5), {"x": normal(5, 5, 3, 3, seed=2), "y": normal(5, 4, 2, 2, seed=3)})
+    found = [
+        float(one(LogitBatch(Captured(normal(5, 4), given), teacher, torch.arange(5) % 4))["review"].detach())
+        for one, given in ((objective, tokens), (same, as_maps))
+    ]
+    assert found[0] == pytest.approx(found[1], rel=1e-12) and found[0] > 0
+    # The resizing against loops: position i of n takes floor(i * rows / n).
+    cells = normal(1, 1, 2, 4).numpy()[0, 0]
+    resized = torch.nn.functional.interpolate(torch.from_numpy(cells)[None, None], (5, 3), mode="nearest")[0, 0]
+    assert np.array_equal(resized, [[cells[i * 2 // 5, j * 4 // 3] for j in range(3)] for i in range(5)])
 
 
 def contrast(pairing: Pairing, labels: Tensor) -> ContrastiveDistillation:

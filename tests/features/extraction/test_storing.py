@@ -5,12 +5,13 @@ import torch
 from layerprobe.features.extraction.memory import MemoryRows
 from layerprobe.features.extraction.reduce import Reduction, plan_reduction
 from layerprobe.features.extraction.storing import RowStore
-from layerprobe.layers.tokens import TokenLayout
-from layerprobe.records import Layer
+from layerprobe.layers.space import Space
+from layerprobe.records import Layer, Shape
 
 
 def test_what_is_kept_does_not_keep_the_rest() -> None:
-    plan = plan_reduction([Layer(0, "tokens", "block", (17, 6), 0)], Reduction(tokens="cls"), TokenLayout(1, True))
+    shape = Shape((17, 6), Space((32, 32), 1, True).layout((17, 6)))
+    plan = plan_reduction([Layer(0, "tokens", "block", shape, 0)], Reduction(tokens="cls"))
     store = RowStore(MemoryRows(list(plan), 3, "float32"), plan, "float32")
     features = torch.randn(3, 17, 6)
     kept = store.keep("tokens", features)
@@ -19,7 +20,7 @@ def test_what_is_kept_does_not_keep_the_rest() -> None:
 
 
 def test_what_is_kept_whole_is_not_copied() -> None:
-    plan = plan_reduction([Layer(0, "map", "block", (4, 5, 6), 0)], Reduction(), TokenLayout())
+    plan = plan_reduction([Layer(0, "map", "block", (4, 5, 6), 0)], Reduction())
     store = RowStore(MemoryRows(list(plan), 3, "float32"), plan, "float32")
     features = torch.randn(3, 4, 5, 6)
     assert store.keep("map", features).data_ptr() == features.data_ptr()

@@ -1,0 +1,180 @@
+"""Where features lie in space: what networks declare, and the layouts of their layers."""
+
+import copy
+import pickle
+from itertools import pairwise
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from layerprobe.layers.discovery import discover_layers
+from layerprobe.layers.space import Space, read_space
+from layerprobe.models.zoo import build_model
+from layerprobe.records import Layer, Layout, Shape
+from layerprobe.records.layout import GRID, MAP, SEQUENCE, VECTOR
+
+
+@pytest.mark.parametrize(
+    ("model", "prefix", "class_token", "grid"),
+    [
+        (lambda: timm.create_model("test_vit"), 1, True, (10, 10)),
+        (lambda: timm.create_model("deit_tiny_distilled_patch16_224"), 2, True, (14, 14)),
+        (lambda: timm.create_model("vit_small_patch14_reg4_dinov2", img_size=56), 5, True, (4, 4)),
+        (
+            lambda: timm.create_model("vit_tiny_patch16_224", class_token=False, reg_tokens=4, global_pool="avg"),
+            4, False, (14, 14),
+        ),
+        (lambda: timm.create_model("pit_ti_224"), 1, True, (27, 27)),
+        (lambda: torchvision.models.vit_b_32(), 1, True, None),
+        (lambda: build_model("cifar:vit-small", seed=0), 1, True, None),
+        (lambda: nn.Linear(2, 2), 0, False, None),
+    ],
+)  # fmt: skip
+def test_what_networks_declare(model: object, prefix: int, class_token: bool, grid: tuple[int, int] | None) -> None:
+    assert read_space(model(), (32, 32)) == Space((32, 32), prefix, class_token, grid)  # type: ignore[operator]
+
+
+def test_the_user_has_the_last_word(caplog: pytest.LogCaptureFixture) -> None:
+    own = nn.Linear(2, 2)
+    assert read_space(own, (32, 32), prefix_tokens=3) == Space((32, 32), 3, has_class_token=True)
+    assert not caplog.messages
+    space = read_space(build_model("cifar:vit-small", seed=0), (32, 32), prefix_tokens=0)
+    assert (space.prefix, space.has_class_token) == (0, False)
+    assert caplog.messages == ["the model declares 1 extra tokens; it is read with 0, as asked"]
+
+
+def test_attributes_of_a_model_of_ones_own() -> None:
+    own = nn.Linear(2, 2)
+    own.num_prefix_tokens, own.has_class_token, own.grid_size, own.output_fmt = 2, True, (4, 8), "NHWC"
+    assert read_space(own, (32, 32)) == Space((32, 32), 2, True, (4, 8), channels_last=True)
+
+
+@pytest.mark.parametrize(
+    ("space", "count", "grid"),
+    [
+        (Space((32, 32)), 64, (8, 8)),
+        (Space((32, 32)), 65, None),
+        (Space((32, 32)), 63, None),
+        (Space((224, 224)), 169, (13, 13)),
+        (Space((32, 64)), 32, (4, 8)),
+        (Space((64, 32)), 32, (8, 4)),
+        (Space((32, 64)), 49, None),  # 7 x 7 is no grid of square patches there
+        (Space((32, 64)), 36, (4, 9)),  # patches of 7 pixels, rounded down
+        (Space((224, 112)), 28, (7, 4)),  # 112 / 32 rounded up
+        (Space((32, 32), grid=(4, 8)), 32, (4, 8)),
+        (Space((32, 32), grid=(4, 8)), 8, (2, 4)),  # the same, pooled
+        (Space((32, 32)), 0, None),
+    ],
+)
+def test_grids(space: Space, count: int, grid: tuple[int, int] | None) -> None:
+    assert space.grid_of(count) == grid
+
+
+@pytest.mark.parametrize(
+    ("space", "shape", "layout"),
+    [
+        (Space((32, 32)), (7,), Layout(VECTOR)),
+        (Space((32, 32), 1, True), (65, 6), Layout(GRID, 8, 8, 1, True, True)),
+        (Space((32, 32), 1, True), (64, 6), Layout(GRID, 8, 8, channels_last=True)),  # as in CaiT's first blocks
+        (Space((32, 32), 1, True), (1, 6), Layout(GRID, 1, 1, channels_last=True)),  # as in its last
+        (Space((32, 32), 5, True), (69, 6), Layout(GRID, 8, 8, 5, True, True)),
+        (Space((32, 32), 4), (68, 6), Layout(GRID, 8, 8, 4, False, True)),
+        (Space((32, 32)), (65, 6), Layout(SEQUENCE, 1, 65, channels_last=True)),
+        (Space((32, 32), 3, True), (66, 6), Layout(SEQUENCE, 1, 63, 3, True, True)),
+        (Space((32, 64), 1, True), (33, 6), Layout(GRID, 4, 8, 1, True, True)),
+        (Space((32, 32)), (6, 8, 8), Layout(MAP, 8, 8)),
+        (Space((32, 32)), (8, 8, 6), Layout(MAP, 8, 8, channels_last=True)),
+        (Space((32, 64)), (4, 4, 8), Layout(MAP, 4, 8)),
+        (Space((32, 64)), (4, 8, 8), Layout(MAP, 4, 8, channels_last=True)),
+        (Space((32, 64)), (8, 4, 8), Layout(MAP, 4, 8)),
+        (Space((32, 32), channels_last=True), (8, 8, 8), Layout(MAP, 8, 8, channels_last=True)),
+    ],
+)
+def test_layouts(space: Space, shape: tuple[int, ...], layout: Layout) -> None:
+    assert space.layout(shape) == layout
+
+
+def test_parts_and_windows_are_no_map() -> None:
+    assert Space((64, 64)).layout((4, 16, 144), folded=True) == Layout(SEQUENCE, 1, 64, channels_last=True)
+    assert Space((64, 64)).layout((16, 49, 96), channels_last=True) == Layout(SEQUENCE, 1, 784, channels_last=True)
+
+
+def test_a_shape_stays_a_tuple_and_keeps_its_layout() -> None:
+    shape = Shape((65, 6), Layout(GRID, 8, 8, 1, True, True), "cls")
+    assert shape == (65, 6) and f"{shape}" == "(65, 6)" and hash(shape) == hash((65, 6))
+    for twin in (copy.deepcopy(shape), pickle.loads(pickle.dumps(shape))):
+        assert (twin, twin.layout, twin.tokens) == (shape, shape.layout, "cls")
+
+
+def layouts(model: nn.Module, image_size: tuple[int, int]) -> list[tuple[int, ...]]:
+    """Kind, height, width and extra tokens of a network's blocks, repeats left out."""
+    found = [layer.layout for layer in discover_layers(model, image_size) if layer.kind == "block"]
+    shown = [(one.kind, one.height, one.width, one.prefix, one.channels_last) for one in found]
+    return [shown[0], *(after for before, after in pairwise(shown) if before != after)]
+
+
+def test_token_counts_that_change_inside_a_network() -> None:
+    pit = timm.create_model("pit_ti_224", num_classes=2, img_size=32)
+    assert layouts(pit, (32, 32)) == [(GRID, 3, 3, 1, True), (GRID, 2, 2, 1, True), (GRID, 1, 1, 1, True)]
+    cait = timm.create_model("cait_xxs24_224", num_classes=2, img_size=64)
+    assert layouts(cait, (64, 64)) == [(GRID, 4, 4, 0, True), (GRID, 1, 1, 0, True)]
+    hybrid = timm.create_model("vit_tiny_r_s16_p8_224", num_classes=2, img_size=64)
+    assert layouts(hybrid, (64, 64)) == [(GRID, 2, 2, 1, True)]
+    hiera = timm.create_model("hiera_tiny_224", num_classes=2, img_size=32)
+    assert {kind for kind, *_ in layouts(hiera, (32, 32))} == {SEQUENCE}
+
+
+def test_maps_with_channels_last() -> None:
+    expected = [(MAP, 8, 16, 0, True), (MAP, 4, 8, 0, True), (MAP, 2, 4, 0, True), (MAP, 1, 2, 0, True)]
+    swin = torchvision.models.SwinTransformer([4, 4], 8, [1, 1, 1, 1], [1, 1, 1, 1], [4, 4], num_classes=2)
+    assert layouts(swin, (32, 64)) == expected
+    swin = timm.create_model(
+        "swin_tiny_patch4_window7_224", num_classes=2, img_size=(32, 64), embed_dim=8, depths=(1, 1, 1, 1),
+        num_heads=(1, 1, 1, 1), window_size=4,
+    )  # fmt: skip
+    assert layouts(swin, (32, 64)) == expected
+
+
+class Stem(nn.Module):
+    """A convolution, and a block with the channels last, on maps with as many channels as rows and columns."""
+
+    def __init__(self, last: bool) -> None:
+        super().__init__()
+        self.stem, self.act, self.head = nn.Conv2d(3, 8, 4, 4), nn.ReLU(), nn.Linear(8, 2)
+        self.norm = nn.LayerNorm(8) if last else nn.BatchNorm2d(8)
+        self.mix, self.inner = nn.Linear(8, 8), nn.GELU()
+        self.last = last
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.stem(x))
+        x = x.permute(0, 2, 3, 1) if self.last else x
+        return self.head(self.block(x).mean(dim=(1, 2) if self.last else (2, 3)))
+
+    def block(self, x: Tensor) -> Tensor:
+        x = self.inner(self.norm(x))
+        return self.mix(x) if self.last else x
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("size", [(32, 32), (16, 32), (32, 16)])
+def test_the_modules_around_a_map_tell_its_channels(last: bool, size: tuple[int, int]) -> None:
+    act, inner = (layer for layer in discover_layers(Stem(last), size) if layer.kind == "activation")
+    sides = size[0] // 4, size[1] // 4
+    assert act.layout == Layout(MAP, *sides) and act.shape == (8, *sides)
+    assert inner.layout == Layout(MAP, *sides, channels_last=last)
+
+
+def test_stored_layers_are_read_as_their_shapes_suggest() -> None:
+    assert Layer(0, "map", "block", (8, 4, 4), 0).layout == Layout(MAP, 4, 4)
+    assert Layer(0, "tokens", "block", (16, 6), 0).layout == Layout(GRID, 4, 4, channels_last=True)
+    assert Layer(0, "tokens", "block", (17, 6), 0).layout == Layout(SEQUENCE, 1, 17, channels_last=True)
+
+
+def test_the_layouts_of_a_compound_network_follow_its_passes() -> None:
+    """ConvNeXt's blocks turn their maps inside, and put out channels first."""
+    convnext = timm.create_model("convnext_atto", num_classes=2)
+    assert {layer.layout.channels_last for layer in discover_layers(convnext, (64, 64))} == {False}
+    assert torch.is_tensor(convnext(torch.zeros(2, 3, 64, 64)))
