@@ -28,8 +28,8 @@ class Layer:
         name: dotted module path, e.g. ``layer3.6``; a later call of the same module is ``relu@2``, and
             the vector that enters the classifier ``fc`` is ``fc.input``.
         kind: ``block``, ``activation`` or ``feature`` (the flattened vector that enters the classifier).
-        shape: output shape for one image, without the batch dimension; of a network at hand a ``Shape``, which knows the
-            features' ``layout``.
+        shape: output shape for one image, without the batch dimension; of a network at hand a ``Shape``, which knows
+            the features' ``layout``.
         parameters: number of parameters used so far, this layer's included.
         folded: whether the layer sees the parts of an image as if they were images, like MobileViT's blocks; the first
             axis of ``shape`` is then the part. Known of a network at hand, not of a stored layer.

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 VECTOR, SEQUENCE, GRID, MAP = "vector", "sequence", "grid", "map"
-"""Kinds of layouts: a vector has no place; a sequence is of tokens whose places are not known; a grid is of tokens row by
-row, behind the extra tokens; a map has height and width as axes of its own."""
+"""Kinds of layouts: a vector has no place; a sequence is of tokens whose places are not known; a grid is of tokens row
+by row, behind the extra tokens; a map has height and width as axes of its own."""
 
 PATCHES, CLASS_TOKEN, ALL_TOKENS = "patches", "cls", "all"
 """Which tokens of a layer are compared with another layer's."""
@@ -58,8 +58,8 @@ class Shape(tuple[int, ...]):
 
     Attributes:
         layout: of the features.
-        tokens: which of them are compared with another layer's: ``PATCHES``, ``CLASS_TOKEN``, ``ALL_TOKENS``; empty: the
-            default.
+        tokens: which of them are compared with another layer's: ``PATCHES``, ``CLASS_TOKEN``, ``ALL_TOKENS``; empty:
+            the default.
     """
 
     layout: Layout

@@ -299,8 +299,8 @@ METHODS = Catalogue(
             f"{_HERE}.reviewkd:build",
             source="Chen et al. 2021",
             link="https://arxiv.org/abs/2104.09044",
-            objective="cross entropy + the hierarchical loss of student maps fused from deep to shallow; maps, and grids "
-            "of patches, only",
+            objective="cross entropy + the hierarchical loss of student maps fused from deep to shallow; maps "
+            "and grids of patches only",
             constants={"weight": 1.0, "width": 512},
             teacher=(FEATURES,),
             reaches_backbone=(LABELS, FEATURES),
