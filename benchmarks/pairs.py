@@ -38,6 +38,7 @@ from layerprobe import (
     TrainingSettings,
     distill_student,
 )
+from layerprobe.data.datasets import open_split
 from layerprobe.data.preprocessing import normalize, to_pixels
 from layerprobe.distill.engine.step import HEAD_TERM
 from layerprobe.distill.methods.catalogue import METHODS
@@ -65,6 +66,7 @@ PAIRS = (
     Pair("cifar:vit-base", "cifar:vit-small"),
     Pair("cifar:vit-small", "cifar:resnet20"),
     Pair("cifar:resnet56", "cifar:vit-small"),
+    Pair("timm:swin_tiny_patch4_window7_224", "cifar:resnet20"),
     Pair("timm:resnet18", "torchvision:mobilenet_v2", 64),
 )
 FORMS = {
@@ -112,7 +114,7 @@ class Outcome:
 def write_teacher(pair: Pair, path: Path) -> None:
     """A teacher with random weights and the digits' batch statistics."""
     data = DataSettings(name="digits", image_size=pair.size)
-    dataset = data.open("train")
+    dataset = open_split(data, "train")
     network = load_network(ModelSettings(name=pair.teacher, weights="random", num_classes=10), data, dataset)
     teacher, preprocessing = network.module, network.preprocessing
     torch.manual_seed(0)

@@ -78,7 +78,7 @@ def layers(name: str, shapes: Sequence[tuple[int, ...]]) -> tuple[Layer, ...]:
 
 def features(side: Sequence[Layer]) -> dict[str, Tensor]:
     return {
-        one.name: normal(IMAGES, *one.shape, seed=len(one.name) + 7 * one.index + 3 * len(one.shape)) for one in side
+        one.name: normal(IMAGES, *one.shape, seed=ord(one.name[0]) + 7 * one.index + 3 * len(one.shape)) for one in side
     }
 
 

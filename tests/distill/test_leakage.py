@@ -123,7 +123,6 @@ HEAD_OF_TRANSFORMER = {"encoder.ln.weight", "encoder.ln.bias", "heads.head.weigh
     ("teacher", "student", "tokens"),
     [
         (TRANSFORMER, TRANSFORMER, ""),
-        (TRANSFORMER, TRANSFORMER, "patches"),
         ("cifar:resnet32", TRANSFORMER, "all"),
         (TRANSFORMER, "cifar:resnet20", "cls"),
     ],

@@ -1,6 +1,7 @@
 """Features of two networks meet in two dimensions: the same place beside the same place."""
 
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from layerprobe.distill.projectors import GridConvolution, Projector, ThreeLayerProjector
+from layerprobe.distill.projectors import GridConvolution, Projector, ThreeLayerProjector, load_projector
 from layerprobe.distill.spatial import SpatialAligner, as_map
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.capture import Capture
@@ -276,3 +277,33 @@ def test_projectors_of_a_grid_and_a_map_are_two_dimensional() -> None:
     assert isinstance(projector.project, nn.Conv2d)
     pair = projector(torch.randn(2, 3, 8, 8), torch.randn(2, 17, 5))
     assert pair.student.shape == pair.teacher.shape == (2, 5, 4, 4)
+
+
+OWN = """
+from torch import nn
+from layerprobe.distill.spatial import SpatialAligner, channels
+
+class Scaled(nn.Module):
+    def __init__(self, student_shape, teacher_shape):
+        super().__init__()
+        self.align = SpatialAligner(student_shape, teacher_shape)
+        self.scale = nn.Conv2d(channels(student_shape), channels(teacher_shape), 1)
+
+    def forward(self, student, teacher):
+        student, teacher = self.align(student, teacher)
+        return self.scale(student), teacher
+"""
+
+
+def test_a_projector_of_ones_own_knows_the_layouts_by_the_shapes(tmp_path: Path) -> None:
+    """One that was written for maps, as version 0.1.0 documents it."""
+    (tmp_path / "own.py").write_text(OWN)
+    make = load_projector(f"{tmp_path / 'own.py'}:Scaled")
+    image, tokens = torch.randn(2, 3, 8, 8), torch.randn(2, 17, 5)
+    for asked in ("", "cls"):
+        shape = tokens_shape((4, 4), 1, 5, asked)
+        projector = make(Shape((3, 8, 8), Layout(MAP, 8, 8), asked), shape)
+        pair = projector(image, tokens)
+        extra, patches = by_hand(tokens, 1, 4)
+        assert torch.equal(pair.teacher, extra[..., None] if asked else patches)
+        assert pair.student.shape == pair.teacher.shape
