@@ -92,6 +92,10 @@ def test_the_command_names_its_own_options(plan: DistillSettings, tmp_path: Path
         ({"method": "sp"}, "sp compares no positions of features"),
         ({"method": "rkd"}, "rkd compares no positions of features"),
         ({"alignment": AlignmentSettings(name="relation")}, "feature-only relation compares no positions"),
+        (
+            {"alignment": AlignmentSettings(name="geometry-flattened")},
+            "feature-only geometry-flattened compares no positions",
+        ),
         ({"method": "reviewkd"}, "reviewkd fuses maps, in which tokens cls has no place"),
     ],
 )
