@@ -31,7 +31,7 @@ ROOMS = {
     "layers": {"models"},
     "networks": {"models", "data", "layers"},
     "geometry": set(),
-    "features": {"models", "data", "layers", "networks", "runtime"},
+    "features": {"models", "data", "layers", "networks", "runtime", "geometry"},
     "ranking": {"features", "geometry", "layers", "runtime"},
     "distill": {"models", "data", "layers", "networks", "runtime", "features"},
     "evaluation": {"models", "data", "networks", "runtime", "geometry", "distill"},

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from layerprobe.cli.options import Command
+from layerprobe.cli.options import Command, Given
 from layerprobe.cli.reporter import Reporter
 from layerprobe.settings.display import DisplaySettings
 from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.flags import command_line
 from layerprobe.settings.rank import RankSettings
+from layerprobe.settings.samples import SAMPLE_PRESETS, SamplePresetSettings
 
 EXAMPLES = """
 layerprobe extract --model timm:resnet50 --data photos/ --output r50.h5
 layerprobe extract --model cifar:resnet56 --weights r56.safetensors \\
     --data CIFAR10 --samples all --output r56.h5
+layerprobe extract --preset paper --model cifar:resnet56 \\
+    --weights r56.safetensors --data CIFAR100 --output r56.h5
 layerprobe extract --model timm:vit_small_patch16_224 --data photos/ \\
     --layers every:2 --tokens mean --output vit.h5
 accelerate launch -m layerprobe extract --model timm:resnet50 \\
@@ -20,7 +23,7 @@ accelerate launch -m layerprobe extract --model timm:resnet50 \\
 """
 
 
-def extract(settings: ExtractSettings, display: DisplaySettings) -> None:
+def extract(given: Given[ExtractSettings], preset: SamplePresetSettings, display: DisplaySettings) -> None:
     """Write every layer's features to one HDF5 file.
 
     One forward pass over a class-balanced sample of images, with labels and provenance. Stopped at any moment, the same
@@ -30,6 +33,8 @@ def extract(settings: ExtractSettings, display: DisplaySettings) -> None:
     from layerprobe.ranking.grams import extract_grams
     from layerprobe.runtime.devices import is_main_process
 
+    values = SAMPLE_PRESETS[preset.preset].values if preset.preset else {}
+    settings = ExtractSettings.parse({**values, **given.values})
     with Reporter(display, speaks=is_main_process()) as reporter:
         if settings.stats_only:
             extract_grams(settings, progress=reporter.progress).close()

@@ -46,8 +46,7 @@ def _show_features(settings: InspectSettings, reporter: Reporter) -> None:
     features = settings.features
     with FeatureFile(features, unfinished=True) as file:
         damaged = file.damaged_layers(reporter.progress) if settings.verify else None
-        done = int(file.written.sum())
-        reporter.show(file_table(features, file.layers, file.provenance, done, file.complete, damaged))
+        reporter.show(file_table(features, file.layers, file.provenance, file.counts, file.complete, damaged))
         if damaged:
             remedy = (
                 "extract it again with --overwrite"

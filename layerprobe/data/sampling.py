@@ -19,7 +19,7 @@ class Sample:
     """Images drawn from a split.
 
     Attributes:
-        rows: (n,) int64 rows of the data set, ascending.
+        rows: (n,) int64 rows of the data set, ascending; of ``spectrum_sample`` ascending within each class.
         per_class: images of every class; 0 where the sample isn't balanced.
         description: how it was drawn, ready for JSON.
     """
@@ -71,6 +71,35 @@ def balanced_sample(labels: npt.NDArray[np.int64], count: int | None, seed: int,
         "seed": seed,
     }
     return Sample(rows.astype(np.int64), per_class, description)
+
+
+def spectrum_sample(labels: npt.NDArray[np.int64], most: int, seed: int) -> Sample:
+    """Draw up to ``most`` images of every class, apart from ``balanced_sample``: the two may share images.
+
+    It is the sample that the spectra of the classes come from. The released code of Cooper et al. (arXiv 2511.14981)
+    draws it likewise, 500 of every class, and where a data set has fewer, as many as it has per class on average.
+
+    Args:
+        labels: (n,) class labels of the split.
+        most: images of every class, where there are so many; of a smaller class all.
+        seed: of the draw; with the seed of ``balanced_sample`` the two draws are independent.
+
+    Returns:
+        The rows class after class.
+    """
+    generator = np.random.default_rng([seed, 1])
+    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    drawn = [np.sort(generator.choice(rows, min(most, len(rows)), replace=False)) for rows in members]
+    counts = [len(rows) for rows in drawn]
+    same = min(counts) == max(counts)
+    description = {
+        "how": f"up to {most} of every class, without replacement",
+        "requested": most,
+        "images": sum(counts),
+        **({"per_class": counts[0]} if same else {"fewest_per_class": min(counts)}),
+        "seed": seed,
+    }
+    return Sample(np.concatenate(drawn).astype(np.int64), counts[0] if same else 0, description)
 
 
 def all_rows(labels: npt.NDArray[np.int64]) -> Sample:

@@ -114,7 +114,12 @@ def _rank(config: DemoSettings, teacher: Run, say: Callable[[str], None], progre
     features = _features(config)
     spec = ModelSettings(name=TEACHER, weights=str(teacher.weights))
     extraction = ExtractSettings(
-        model=spec, data=DIGITS, output=features, device=config.device, overwrite=config.overwrite
+        model=spec,
+        data=DIGITS,
+        output=features,
+        device=config.device,
+        spectrum_samples=config.spectrum_samples,
+        overwrite=config.overwrite,
     )
     say(f"$ {command_line('extract', extraction)}")
     with extract(extraction, progress) as file:

@@ -50,6 +50,8 @@ def resolve_rules(
             ``student_similarity``.
     """
     choice = plan.layers.rule if plan.layers else None
+    if plan.spectrum_samples and not scored_rule(plan):
+        _log.warning("--spectrum-samples is not used: no rule measures the teacher's layers")
     if choice is None:
         return plan
     rule = RULES.find(choice.name)
@@ -103,6 +105,13 @@ def check_ranking(ranking: Ranking, plan: DistillSettings, name: str = "the rank
             f"{name} is of {model} with other weights than the teacher's ({plan.teacher.weights}): SHA-256 "
             f"{str(digest)[:12]}, not {str(plan.teacher.weights_sha256)[:12]}; rank these weights"
         )
+    of_spectra = (ranking.provenance.get("spectrum_sample") or {}).get("requested")
+    if plan.spectrum_samples not in (None, of_spectra):
+        raise LayerprobeError(
+            f"{name} has spectra of {f'up to {of_spectra} images of a class' if of_spectra else 'one sample for all'}, "
+            f"not of up to {plan.spectrum_samples}; rank features of `layerprobe extract --spectrum-samples "
+            f"{plan.spectrum_samples}`, or leave the number out"
+        )
     score = scored_rule(plan)
     if score and not all(score in geometry.statistics for geometry in ranking.geometries):
         family = SCORES.find(score).family
@@ -115,8 +124,14 @@ def check_ranking(ranking: Ranking, plan: DistillSettings, name: str = "the rank
 
 
 def teacher_sample(plan: DistillSettings) -> ExtractSettings:
-    """The teacher and the images that its layers are ranked on: the sample that `layerprobe extract` draws."""
-    return ExtractSettings(model=plan.teacher, data=plan.data, output=plan.output, device=plan.training.device)
+    """The teacher and the images that its layers are ranked on: the samples that `layerprobe extract` draws."""
+    return ExtractSettings(
+        model=plan.teacher,
+        data=plan.data,
+        output=plan.output,
+        device=plan.training.device,
+        spectrum_samples=plan.spectrum_samples,
+    )
 
 
 def student_similarity(
@@ -146,6 +161,7 @@ def student_similarity(
             data=data,
             output=Path(folder) / "student.h5",
             layers=LayerChoice.of(layers),
+            spectrum_samples=None,
         )
         with extract_grams(config, progress=progress) as own:
             return layer_similarity(teacher, own, device=resolve_device(sample.device), progress=progress)
@@ -165,7 +181,7 @@ def _generator(plan: DistillSettings) -> torch.Generator:
 
 
 def _similarity(plan: DistillSettings, learning: Sequence[Layer], progress: Progress) -> Similarity:
-    sample = teacher_sample(plan)
+    sample = teacher_sample(plan).replaced(spectrum_samples=None)
     with (
         tempfile.TemporaryDirectory() as folder,
         extract_grams(sample.replaced(output=Path(folder) / "teacher.h5"), progress=progress) as grams,

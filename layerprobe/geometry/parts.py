@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from layerprobe.geometry.gram import absolute_cosines, class_members, norms, squared_distances
-from layerprobe.geometry.spectrum import double_centre, largest_entropy
+from layerprobe.geometry.spectrum import double_centre, largest_entropy, spectrum_blocks
 from layerprobe.records import Gram
 
 _NEAREST = 128
@@ -21,7 +21,7 @@ _EXACT = 64
 """Largest part of a class whose spectrum is computed in every draw; that of larger ones is linearized."""
 
 
-def part_statistics(gram: Gram, drawn: Tensor) -> dict[str, Tensor]:
+def part_statistics(gram: Gram, drawn: Tensor, drawn_for_spectra: Tensor | None = None) -> dict[str, Tensor]:
     """What the scores are made of, of many parts of the sample.
 
     The entropy of more than 64 images is linearized: H + (mean of h_i over the drawn images), with H that of the class,
@@ -32,6 +32,7 @@ def part_statistics(gram: Gram, drawn: Tensor) -> dict[str, Tensor]:
     Args:
         gram: of the layer.
         drawn: (R, n) bool, true where an image belongs to a part.
+        drawn_for_spectra: the same of the second sample, where the Gram matrix has one: (R, m), class after class.
 
     Returns:
         ``separation``, ``min-intra-cosine``, ``spectral-entropy``, ``relative-entropy``, ``class-gap`` and
@@ -41,8 +42,10 @@ def part_statistics(gram: Gram, drawn: Tensor) -> dict[str, Tensor]:
     members = class_members(gram.labels)
     cosines = absolute_cosines(gram)
     lengths = norms(gram)
-    entropies = [_entropies(gram, drawn, rows) for rows in members]
-    largest = [largest_entropy(len(rows), gram.dimension) or math.nan for rows in members]
+    entropies, largest = [], []
+    for block, part in zip(spectrum_blocks(gram), _parts_of_classes(gram, drawn, drawn_for_spectra), strict=True):
+        entropies.append(_entropies(block, gram.dimension, part))
+        largest.append(largest_entropy(len(block), gram.dimension) or math.nan)
     return {
         "separation": _separations(cosines, drawn, members),
         "min-intra-cosine": _mean([_least_cosine(cosines, drawn, rows) for rows in members]),
@@ -51,6 +54,15 @@ def part_statistics(gram: Gram, drawn: Tensor) -> dict[str, Tensor]:
         "class-gap": _mean([_gap(gram, drawn, rows) for rows in members]),
         "feature-norm": _mean([_masked_mean(lengths[rows], drawn[:, rows]) for rows in members]),
     }
+
+
+def _parts_of_classes(gram: Gram, drawn: Tensor, drawn_for_spectra: Tensor | None) -> Sequence[Tensor]:
+    """Of each class, (R, n_c), which images of the sample that its spectrum is of belong to a part."""
+    if gram.class_blocks is None:
+        return [drawn[:, rows] for rows in class_members(gram.labels)]
+    if drawn_for_spectra is None:
+        raise ValueError("the spectra are of a second sample: its parts must be drawn, too")
+    return torch.split(drawn_for_spectra, [len(block) for block in gram.class_blocks], dim=1)
 
 
 def _mean(of_classes: Sequence[Tensor]) -> Tensor:
@@ -112,36 +124,35 @@ def _first_drawn(values: Tensor, first: Tensor, second: Tensor, drawn: Tensor) -
     return least
 
 
-def _entropies(gram: Gram, drawn: Tensor, rows: Tensor) -> Tensor:
-    """Per part the spectral entropy of a class's drawn images."""
-    part = drawn[:, rows]
+def _entropies(block: Tensor, dimension: int, part: Tensor) -> Tensor:
+    """Per part, (R, n_c), the spectral entropy of a class's drawn images."""
     counts = part.sum(dim=1)
     entropies = torch.empty(len(part), dtype=torch.float64)
     large = counts > _EXACT
     if bool(large.any()):
-        entropies[large] = _linearized_entropies(gram, part[large], rows)
+        entropies[large] = _linearized_entropies(block, part[large])
     for count in torch.unique(counts[~large]).tolist():
         same = counts == count
-        entropies[same] = _exact_entropies(gram, part[same], rows)
+        entropies[same] = _exact_entropies(block, dimension, part[same])
     return entropies
 
 
-def _exact_entropies(gram: Gram, part: Tensor, rows: Tensor) -> Tensor:
-    chosen = rows[torch.nonzero(part)[:, 1].reshape(len(part), -1)]
-    blocks = double_centre(gram.centred[chosen[:, :, None], chosen[:, None, :]])
-    values = torch.linalg.eigvalsh(blocks).flip(1)[:, : min(chosen.shape[1] - 1, gram.dimension)].clamp_min(0)
+def _exact_entropies(block: Tensor, dimension: int, part: Tensor) -> Tensor:
+    chosen = torch.nonzero(part)[:, 1].reshape(len(part), -1)
+    blocks = double_centre(block[chosen[:, :, None], chosen[:, None, :]])
+    values = torch.linalg.eigvalsh(blocks).flip(1)[:, : min(chosen.shape[1] - 1, dimension)].clamp_min(0)
     p = values / values.sum(dim=1, keepdim=True)
     entropies: Tensor = torch.special.entr(p).sum(dim=1)
     return torch.where(values.sum(dim=1) > 0, entropies, torch.nan)
 
 
-def _linearized_entropies(gram: Gram, part: Tensor, rows: Tensor) -> Tensor:
-    values, vectors = torch.linalg.eigh(double_centre(gram.centred[rows[:, None], rows]))
+def _linearized_entropies(block: Tensor, part: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(double_centre(block))
     values = values.clamp_min(0)
     p = values / values.sum()
     entropy: Tensor = torch.special.entr(p).sum()
     slope = torch.where(p > 0, p * (p.log() + entropy), 0.0)
-    influence = -len(rows) * (vectors.square() @ slope)
+    influence = -len(block) * (vectors.square() @ slope)
     return entropy + _masked_mean(influence, part)
 
 

@@ -8,14 +8,16 @@ of n/2 images: the variance of their difference is twice that of the statistic a
 What is left is the step from n/2 to n. A mean gains a factor 1 / sqrt(2). Of a minimum (and of the entropy of few
 images in many dimensions) the spread falls more slowly, and ever more slowly as n grows: the gain lies between that
 from quarters to halves, sd(n/2) / sd(n/4), which is measured, and none; their geometric mean is taken. So the parts of
-the scores get their own factors, and the scores are put together from the parts. The coverage of the resulting
+the scores get their own factors, and the scores are put together from the parts. Where the spectra are of a second
+sample, its parts are drawn apart from those of the first, as the samples themselves were: the entropy then scatters
+independently of the other parts of a score. The coverage of the resulting
 intervals was measured: see the documentation.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -66,14 +68,27 @@ def score_deviations(gram: Gram, resamples: int = 200, seed: int = 0) -> Values:
         (R,) float64 of every statistic that has an interval, by name. NaN where a class has fewer than four images.
         With fewer than eight the gain of minima can't be measured, and counts as none.
     """
-    halves = draw_parts(gram.labels, resamples // 2, 2, seed)
-    quarters = draw_parts(gram.labels, resamples // 4, 4, seed + 1)
-    whole = torch.ones(1, len(gram.labels), dtype=torch.bool)
-    drawn = part_statistics(gram, torch.cat([whole, halves, quarters]))
-    base = {name: values[:1] for name, values in drawn.items()}
-    moved = {name: values[0] + _deviations(name, values[1:], len(halves)) for name, values in drawn.items()}
+    drawn = _draw_all_parts(gram.labels, resamples, seed)
+    blocks = gram.class_blocks
+    second = None if blocks is None else _draw_all_parts(_labels_of(blocks), resamples, seed + 2)
+    parts = part_statistics(gram, drawn, second)
+    halves = 2 * (resamples // 2)
+    base = {name: values[:1] for name, values in parts.items()}
+    moved = {name: values[0] + _deviations(name, values[1:], halves) for name, values in parts.items()}
     expected, scores = _scores(base, gram), _scores(moved, gram)
     return {name: scores[name] - expected[name] for name in scores}
+
+
+def _draw_all_parts(labels: Tensor, resamples: int, seed: int) -> Tensor:
+    """The whole sample, its halves and its quarters: (1 + R + R / 2, n) bool."""
+    halves = draw_parts(labels, resamples // 2, 2, seed)
+    quarters = draw_parts(labels, resamples // 4, 4, seed + 1)
+    return torch.cat([torch.ones(1, len(labels), dtype=torch.bool), halves, quarters])
+
+
+def _labels_of(class_blocks: Sequence[Tensor]) -> Tensor:
+    """Class labels of the second sample, whose images lie class after class."""
+    return torch.arange(len(class_blocks)).repeat_interleave(torch.tensor([len(block) for block in class_blocks]))
 
 
 def _deviations(name: str, values: Tensor, halves: int) -> Tensor:

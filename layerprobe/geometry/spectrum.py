@@ -7,6 +7,7 @@ dimension first, which keeps practically every component; here all are kept.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -16,20 +17,32 @@ from layerprobe.geometry.gram import class_members
 from layerprobe.records import Gram
 
 
-def class_spectrum(gram: Gram, rows: Tensor) -> Tensor:
+def spectrum_blocks(gram: Gram) -> Iterator[Tensor]:
+    """What the spectrum of each class is computed from: inner products of its features, less any common vector.
+
+    Yields:
+        (n_c, n_c) float64 for each class, in order: of the second sample where the Gram matrix has one.
+    """
+    if gram.class_blocks is not None:
+        yield from (block.double() for block in gram.class_blocks)
+    else:
+        yield from (gram.centred[rows[:, None], rows] for rows in class_members(gram.labels))
+
+
+def class_spectrum(block: Tensor, dimension: int) -> Tensor:
     """Squared singular values of one class's features centred on the class mean, descending.
 
     They are the eigenvalues of the double-centred Gram block of the class.
 
     Args:
-        gram: the layer's Gram matrix.
-        rows: (n_c,) row numbers of the class's images.
+        block: (n_c, n_c) from ``spectrum_blocks``.
+        dimension: D.
 
     Returns:
         (min(n_c - 1, D),) float64: the values beyond that are zero but for rounding.
     """
-    values: Tensor = torch.linalg.eigvalsh(double_centre(gram.centred[rows[:, None], rows])).flip(0)
-    return values[: min(len(rows) - 1, gram.dimension)].clamp_min(0)
+    values: Tensor = torch.linalg.eigvalsh(double_centre(block)).flip(0)
+    return values[: min(len(block) - 1, dimension)].clamp_min(0)
 
 
 def double_centre(block: Tensor) -> Tensor:
@@ -72,14 +85,18 @@ def largest_entropy(images: int, dimension: int) -> float:
 
 
 def class_entropies(gram: Gram) -> ClassEntropies:
-    """The spectral entropy of each class's features, averaged over classes.
+    """The spectral entropy of each class's features, averaged over classes; n_c is that of the sample they are of.
 
     NaN where a class has no variance; ``relative`` is NaN too where a class can have one value only.
     """
-    members = class_members(gram.labels)
-    entropies = [spectral_entropy(class_spectrum(gram, rows)) for rows in members]
-    most = [largest_entropy(len(rows), gram.dimension) for rows in members]
-    shares = [entropy / top if top > 0 else math.nan for entropy, top in zip(entropies, most, strict=True)]
+    entropies, shares = [], []
+    for block in spectrum_blocks(gram):
+        entropy, most = (
+            spectral_entropy(class_spectrum(block, gram.dimension)),
+            largest_entropy(len(block), gram.dimension),
+        )
+        entropies.append(entropy)
+        shares.append(entropy / most if most > 0 else math.nan)
     return ClassEntropies(sum(entropies) / len(entropies), sum(shares) / len(shares))
 
 

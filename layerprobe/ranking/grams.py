@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.features.extraction.class_blocks import announce_spectra, class_blocks, features_memory, missing_blocks
 from layerprobe.features.extraction.job import Job, prepare
-from layerprobe.features.extraction.memory import features_of, half_of_free_memory, layer_groups
+from layerprobe.features.extraction.memory import features_of, layer_groups
 from layerprobe.features.hdf5.gram_file import FORMAT as GRAM_FORMAT
 from layerprobe.features.hdf5.gram_file import GramFile, write_grams
 from layerprobe.features.hdf5.layout import format_size
@@ -19,7 +21,8 @@ from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.geometry.gram import gram_matrix
 from layerprobe.records import Gram, Progress, StoredLayer, silent
 from layerprobe.runtime.devices import resolve_device
-from layerprobe.settings.extract import BYTES_PER_GB, ExtractSettings
+from layerprobe.runtime.processes import Processes
+from layerprobe.settings.extract import ExtractSettings
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ def open_source(path: Path) -> FeatureFile | GramFile:
 
 
 def gram_of(source: FeatureFile | GramFile, stored: StoredLayer, device: torch.device | None = None) -> Gram:
-    """The Gram matrix of one layer of a file.
+    """The Gram matrix of one layer of a file, with the class blocks of the second sample where it has one.
 
     Args:
         source: the file.
@@ -54,7 +57,8 @@ def gram_of(source: FeatureFile | GramFile, stored: StoredLayer, device: torch.d
     source.check(stored.layer.index)
     columns, population = source.columns(stored.layer.index), int(source.provenance["population"])
     try:
-        return gram_matrix(columns, source.labels, population, device)
+        gram = gram_matrix(columns, source.labels, population, device)
+        return replace(gram, class_blocks=source.class_blocks(stored.layer.index))
     except ValueError as error:
         raise LayerprobeError(f"layer {stored.layer.name!r} of {source.path}: {error}; extract it again") from None
 
@@ -80,13 +84,14 @@ def extract_grams(config: ExtractSettings, memory: float | None = None, progress
         raise LayerprobeError(f"{config.output} exists; --overwrite replaces it, or name another --output")
     device = resolve_device(config.device)
     job = prepare(config, device)
-    own = config.memory * BYTES_PER_GB if config.memory else None
-    groups = layer_groups(job, memory or own or half_of_free_memory())
+    groups = layer_groups(job, memory or features_memory(config))
     passes = "1 pass" if len(groups) == 1 else f"{len(groups)} passes"
     n = len(job.plan.labels)
     size = format_size(len(job.plan.layers) * n * (n + 1) * 2)
     _log.info("Gram matrices of %d layers of %d images in %s take %s", len(job.plan.layers), n, passes, size)
-    write_grams(config.output, job.plan, _grams(job, groups, config.workers, device, progress))
+    announce_spectra(job, config)
+    blocks = class_blocks(job, missing_blocks(job.plan), config, Processes(), progress)
+    write_grams(config.output, job.plan, _grams(job, groups, config.workers, device, progress), blocks)
     return GramFile(config.output)
 
 

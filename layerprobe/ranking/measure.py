@@ -139,6 +139,8 @@ def measure_layers(
             statistic fails.
     """
     _check_classes(source.labels, measurements.sizes)
+    if source.spectra:
+        _check_spectra(source.spectra.labels, measurements.sizes)
     tasks = measurements.tasks()
     layers = [stored.layer for stored in source.layers]
     with cache or StatisticsCache(None) as kept:
@@ -173,3 +175,14 @@ def _check_classes(labels: torch.Tensor, sizes: tuple[int, ...]) -> None:
         _log.warning("there is one class alone: S, E, Q and what compares classes are not defined")
     if (alone := int((counts == 1).sum())) > 0:
         _log.warning("%d of %d classes have one image: S, I and Q are not defined", alone, len(counts))
+
+
+def _check_spectra(labels: torch.Tensor, sizes: tuple[int, ...]) -> None:
+    """Say what a second sample leaves undefined, and where it isn't used."""
+    counts = torch.unique(labels, return_counts=True)[1]
+    if (alone := int((counts == 1).sum())) > 0:
+        _log.warning(
+            "%d of %d classes have one image in the sample of spectra: I and Q are not defined", alone, len(counts)
+        )
+    if sizes:
+        _log.warning("--sizes: smaller samples have the spectra of their own images, not those of the second sample")

@@ -19,6 +19,7 @@ _SOURCE = (
     "population",
     "rows",
     "sample",
+    "spectrum_sample",
     "preprocessing",
     "dtype",
     "created",

@@ -26,6 +26,7 @@ class DrawnImages:
         images: how many.
         requested: how many were asked for; None: every image.
         per_class: of a sample with as many images of every class.
+        fewest_per_class: of a sample that is to have so many of every class: of the class with the fewest images.
         seed: of the draw.
     """
 
@@ -33,12 +34,16 @@ class DrawnImages:
     images: Count | None = None
     requested: Count | None = None
     per_class: Count | None = None
+    fewest_per_class: Count | None = None
     seed: Count | None = None
 
 
 @dataclass(frozen=True)
 class FeatureHeader:
-    """The attributes of a feature file or a Gram file, as docs/feature-file.md lists them."""
+    """The attributes of a feature file or a Gram file, as docs/feature-file.md lists them.
+
+    ``spectrum_sample`` is there where the file has a second sample for the spectra of the classes.
+    """
 
     format: Name
     format_version: Positive
@@ -58,6 +63,7 @@ class FeatureHeader:
     pixels_sha256: Sha256
     precision: Text
     device: Text
+    spectrum_sample: Json[DrawnImages] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +79,37 @@ class GramLayer(FeatureLayer):
 
     stored_shape: tuple[Positive, ...]
     mean_square: Number
+
+
+@dataclass(frozen=True)
+class WrittenCounts:
+    """How much of a file is there.
+
+    Attributes:
+        rows_done: rows that are written.
+        rows: how many there shall be.
+        blocks_done: class blocks of the second sample that are written.
+        blocks: how many there shall be; 0 without a second sample.
+    """
+
+    rows_done: int
+    rows: int
+    blocks_done: int = 0
+    blocks: int = 0
+
+    def __str__(self) -> str:
+        rows = f"{self.rows_done} of {self.rows} rows"
+        return f"{rows} and {self.blocks_done} of {self.blocks} class blocks" if self.blocks else rows
+
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing is missing, but perhaps the mark that says so."""
+        return (self.rows_done, self.blocks_done) == (self.rows, self.blocks)
+
+    @property
+    def what_follows(self) -> str:
+        """What the same command does with the unfinished file, in a few words; only the last mark may be missing."""
+        return "finishes the file" if self.is_all else "goes on from there"
 
 
 def parse_feature_header(attributes: Mapping[str, Any], path: Path) -> FeatureHeader:

@@ -29,6 +29,9 @@ class Gram:
         labels: (n,) int64 class labels.
         dimension: D, the number of features per image.
         population: N, the number of images in the split that the sample was drawn from.
+        class_blocks: of a second sample, from which the spectra of the classes are taken: for each class, in order,
+            (n_c, n_c) inner products of its features centred on their mean, of any float type; None: the spectra are
+            those of this sample.
     """
 
     centred: torch.Tensor
@@ -38,6 +41,7 @@ class Gram:
     labels: torch.Tensor
     dimension: int
     population: int
+    class_blocks: tuple[torch.Tensor, ...] | None = None
 
 
 @dataclass(frozen=True)

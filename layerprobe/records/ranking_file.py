@@ -35,6 +35,7 @@ class RankingSource:
     population: Count | None = None
     rows: Count | None = None
     sample: DrawnImages | None = None
+    spectrum_sample: DrawnImages | None = None
     preprocessing: Preprocessing | None = None
     dtype: Text | None = None
     created: Text | None = None

@@ -8,6 +8,7 @@ from typing import Annotated
 from layerprobe.settings.base import AnyPath, Count
 from layerprobe.settings.flags import Flag
 from layerprobe.settings.machine import DeviceSettings
+from layerprobe.settings.samples import SpectrumSamples
 
 
 class DemoSettings(DeviceSettings):
@@ -17,5 +18,7 @@ class DemoSettings(DeviceSettings):
     """The folder to make."""
     seeds: Count = 3
     """Students per method."""
+    spectrum_samples: SpectrumSamples = None
+    """Take the entropy in information from a second sample, up to so many images of every class."""
     overwrite: Annotated[bool, Flag(panel="Output", alone=True)] = False
     """Replace a folder that exists."""

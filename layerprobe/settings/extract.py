@@ -13,6 +13,7 @@ from layerprobe.settings.flags import Flag, Part
 from layerprobe.settings.layer_choice import NamedLayers
 from layerprobe.settings.machine import DeviceSettings, Workers
 from layerprobe.settings.model import ModelSettings
+from layerprobe.settings.samples import SpectrumSamples
 
 Split = Literal["train", "test", "all"]
 BYTES_PER_GB = 1e9
@@ -80,8 +81,11 @@ class ExtractSettings(StoredFeaturesSettings, DeviceSettings):
         Count | Literal["all"] | None, BeforeValidator(_counted), Flag(panel="Data", default="5000, or what there is")
     ] = None
     """How many images the class-balanced sample has."""
+    spectrum_samples: SpectrumSamples = None
+    """Take the entropy in information from a second sample, up to so many images of every class; the paper's code
+    takes 500."""
     seed: Annotated[Seed, Flag(panel="Data")] = 0
-    """Seed of the sample, and of the random projection."""
+    """Seed of the samples, and of the random projection."""
     stats_only: Annotated[bool, Flag(panel="Output")] = False
     """Write no features, only the Gram matrices that `layerprobe rank` needs."""
     overwrite: Annotated[bool, Flag(panel="Output", alone=True)] = False
@@ -97,4 +101,4 @@ class ExtractSettings(StoredFeaturesSettings, DeviceSettings):
     memory: Annotated[
         Number | None, Field(ge=0.001), Flag(panel="Machine", metavar="GB", default="half of what is free")
     ] = None
-    """With --stats-only: how many GB of memory features may take."""
+    """With --stats-only or --spectrum-samples: how many GB of memory features may take."""

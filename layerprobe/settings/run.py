@@ -17,6 +17,7 @@ from layerprobe.settings.flags import Flag, Part
 from layerprobe.settings.layer_choice import StudentLayers, TeacherLayers, rule_words
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.recipe import TrainingSettings
+from layerprobe.settings.samples import SpectrumSamples
 
 _RANDOM = {"weights": "random"}
 _TOKENS = {PATCHES: "patch tokens", CLASS_TOKEN: "class token", ALL_TOKENS: "all tokens"}
@@ -89,6 +90,9 @@ class DistillSettings(RunSettings):
     """The teacher's layers: a ranking file, names or indices separated by commas, or a rule and how many layers it
     chooses: even:4, quality:4 or another score of rank, stagewise:4; of your own FILE.py:name:4. The method
     feature-only needs them."""
+    spectrum_samples: SpectrumSamples = None
+    """Where a rule measures the teacher's layers: take the entropy in information from a second sample, up to so many
+    images of every class."""
     student_layers: Annotated[StudentLayers, Flag(panel="Layers", default="the paper's, else evenly spread")] = None
     """The student's layers: names or indices separated by commas, or even:K."""
     tokens: Annotated[

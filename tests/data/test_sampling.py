@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from layerprobe.data.loading import split_holdout
-from layerprobe.data.sampling import all_rows, balanced_sample
+from layerprobe.data.sampling import all_rows, balanced_sample, spectrum_sample
 from layerprobe.errors import LayerprobeError
 
 LABELS = np.array([0] * 30 + [1] * 12 + [2] * 20)
@@ -41,6 +41,19 @@ def test_impossible_samples_are_refused() -> None:
     for count in (None, 4):
         with pytest.raises(LayerprobeError, match=r"class 3 .* has no images.*the smallest class has 0"):
             balanced_sample(LABELS, count, 0, 4)
+
+
+def test_the_sample_of_spectra_is_drawn_apart_class_after_class() -> None:
+    sample = spectrum_sample(LABELS, 15, seed=0)
+    assert LABELS[sample.rows].tolist() == [0] * 15 + [1] * 12 + [2] * 15 and sample.per_class == 0
+    assert all((np.diff(sample.rows[LABELS[sample.rows] == label]) > 0).all() for label in range(3))
+    assert sample.description["fewest_per_class"] == 12 and sample.description["images"] == 42
+    assert np.array_equal(sample.rows, spectrum_sample(LABELS, 15, seed=0).rows)
+    assert not np.array_equal(sample.rows, spectrum_sample(LABELS, 15, seed=1).rows)
+    same = spectrum_sample(LABELS, 12, seed=0)
+    assert same.per_class == same.description["per_class"] == 12
+    # Twelve of every class are one sample of 36, too: other images than those that its own draw gives.
+    assert set(same.rows.tolist()) != set(balanced_sample(LABELS, 36, 0, 3).rows.tolist())
 
 
 def test_all_rows() -> None:

@@ -131,6 +131,34 @@ def test_reach_looks_at_the_untrained_student(monkeypatch: pytest.MonkeyPatch, t
     assert str(chosen) == nearest.name
 
 
+def test_rules_measure_with_the_second_sample_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[ExtractSettings] = []
+
+    def remember(settings: ExtractSettings, *others: object, **more: object) -> Ranking:
+        asked.append(settings)
+        return rank_model(small_sample(plan("")), 2, "quality", resamples=0)
+
+    monkeypatch.setattr("layerprobe.experiments.resolve_rules.rank_model", remember)
+    resolve_rules(plan("quality:2").replaced(spectrum_samples=20))
+    resolve_rules(plan("quality:2"))
+    assert [one.spectrum_samples for one in asked] == [20, None] and not caplog.records
+    resolve_rules(plan("even:2").replaced(spectrum_samples=20))
+    assert "--spectrum-samples is not used: no rule measures the teacher's layers" in caplog.text
+
+
+def test_a_ranking_of_another_second_sample_is_refused() -> None:
+    layers = (LayerGeometry(Layer(0, "layer1.0", "block", (16, 8, 8), 0), {"quality": 1.0}),)
+    told = plan("quality:1").replaced(spectrum_samples=20)
+    for sample, said in ((None, "one sample for all"), ({"requested": 9}, "up to 9 images of a class")):
+        ranking = Ranking(layers, "quality", ("layer1.0",), {"spectrum_sample": sample})
+        check_ranking(ranking, plan("quality:1"))
+        with pytest.raises(LayerprobeError, match=f"has spectra of {said}, not of up to 20; rank features of"):
+            check_ranking(ranking, told)
+    check_ranking(replace(ranking, provenance={"spectrum_sample": {"requested": 20}}), told)
+
+
 def small_sample(told: DistillSettings) -> ExtractSettings:
     return ExtractSettings(
         model=ModelSettings(name="cifar:resnet20", weights="random"),

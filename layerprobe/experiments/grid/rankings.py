@@ -101,5 +101,7 @@ def _name(plan: DistillSettings, families: tuple[str, ...]) -> str:
     # Version 0.1.0 called it "root": its rankings keep their names.
     data["root"] = data.pop("data_root")
     measured = [f"{family} {file_sha256(family)}" if split_file_name(family) else family for family in families]
-    told = json.dumps([teacher, data, measured], sort_keys=True)
+    # Rankings of one sample keep the names that they had before there was another.
+    second = [plan.spectrum_samples] if plan.spectrum_samples else []
+    told = json.dumps([teacher, data, measured, *second], sort_keys=True)
     return f"{plan.teacher.name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"

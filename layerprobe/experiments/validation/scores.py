@@ -69,6 +69,7 @@ class Subject:
             "weights_sha256": self.weights_sha256,
             "data": data,
             "samples": self.samples,
+            **({"spectrum_samples": second} if (second := self.plan.spectrum_samples) else {}),
             "layers": self.layers,
             "students": {pair: student.to_dict() for pair, student in self.students.items()},
             "own": {name: _code(function) for name, function in self.own.items()},

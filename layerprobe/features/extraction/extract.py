@@ -9,13 +9,15 @@ import shutil
 from pathlib import Path
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.features.extraction.class_blocks import announce_spectra, class_blocks
 from layerprobe.features.extraction.forward import missing_rows, write_rows
 from layerprobe.features.extraction.job import Job, prepare
 from layerprobe.features.hdf5.layout import format_size
-from layerprobe.features.hdf5.reader import FeatureFile, what_follows
+from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.features.hdf5.resume import file_state, open_existing, recheck_rows
 from layerprobe.features.hdf5.writer import FeatureFileWriter
 from layerprobe.records import Progress, silent
+from layerprobe.records.feature_header import WrittenCounts
 from layerprobe.runtime.devices import resolve_device
 from layerprobe.runtime.processes import Processes, join_processes
 from layerprobe.settings.extract import ExtractSettings
@@ -97,8 +99,9 @@ def _announce(config: ExtractSettings, job: Job) -> None:
         len(plan.layers),
         len(plan.labels),
         f"{job.sample.per_class} per class" if job.sample.per_class else "every image",
-        format_size(plan.size),
+        format_size(plan.size - plan.spectra_size),
     )
+    announce_spectra(job, config)
     asked = config.pool or config.project or config.tokens != "all"
     for stored in plan.layers:
         if stored.reduction and not asked:
@@ -126,11 +129,12 @@ def _fill(
     config: ExtractSettings, job: Job, writer: FeatureFileWriter, processes: Processes, progress: Progress
 ) -> None:
     """Write the rows that the file lacks; say how far it got if it can't."""
-    rows = len(job.plan.labels)
     try:
-        missing = missing_rows(writer.written, job.batch_size, processes)
+        missing, blocks = missing_rows(writer.written, job.batch_size, processes), ~writer.blocks_written
         processes.wait()  # before a row is written: all must divide the same rows
         write_rows(job, missing, writer, config.workers, progress)
+        for number, stored, block in class_blocks(job, blocks, config, processes, progress):
+            writer.write_block(number, job.plan.layers.index(stored), block.numpy())
         writer.sync()
         processes.wait()
         if processes.is_main:
@@ -138,21 +142,21 @@ def _fill(
         processes.wait()  # the others open the finished file
     except BaseException as error:
         done = _leave(writer, processes)
-        state = f"{done} of {rows} rows are in {config.output}" if done else "nothing was written"
+        state = f"{done} are in {config.output}" if done else "nothing was written"
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise LayerprobeError(f"the disk is full: {state}; make room and run the same command again") from None
         if done:
-            _log.warning("stopped: %s; the same command %s", state, what_follows(done, rows))
+            _log.warning("stopped: %s; the same command %s", state, done.what_follows)
         raise
 
 
-def _leave(writer: FeatureFileWriter, processes: Processes) -> int:
-    """How many rows an unfinished file has; one that has none is removed."""
+def _leave(writer: FeatureFileWriter, processes: Processes) -> WrittenCounts | None:
+    """How much an unfinished file has; None where it has nothing, and is removed."""
     try:
-        done = writer.rows_done
-        if not done and processes.is_main:
+        done = writer.counts
+        if not done.rows_done and processes.is_main:
             writer.remove()
     except OSError as error:  # what stopped the run is what matters
         _log.debug("%s could not be looked at: %s", writer.path, error)
-        return 0
-    return done
+        return None
+    return done if done.rows_done else None

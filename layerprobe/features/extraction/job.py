@@ -12,9 +12,9 @@ import torch
 from layerprobe.data.datasets import open_split
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.loading import Pixels, batches, make_loader
-from layerprobe.data.sampling import Sample, all_rows, balanced_sample
+from layerprobe.data.sampling import Sample, all_rows, balanced_sample, spectrum_sample
 from layerprobe.features.extraction.reduce import Reduction, Step, plan_reduction
-from layerprobe.features.hdf5.layout import FilePlan
+from layerprobe.features.hdf5.layout import FilePlan, SecondSample
 from layerprobe.layers.selection import find_layers
 from layerprobe.networks import Network, load_network
 from layerprobe.records import StoredLayer
@@ -63,6 +63,7 @@ def prepare(config: ExtractSettings, device: torch.device) -> Job:
     layers = find_layers(network.layers, config.layers.names if config.layers else None, network.name)
     stored = plan_reduction(layers, _reduction(config))
     images = Pixels(dataset, sample.rows, network.preprocessing)
+    second = spectrum_sample(dataset.labels, config.spectrum_samples, config.seed) if config.spectrum_samples else None
     precision = _precision(config.amp, device)
     plan = FilePlan(
         layers=tuple(stored),
@@ -83,10 +84,17 @@ def prepare(config: ExtractSettings, device: torch.device) -> Job:
             "pixels_sha256": pixel_fingerprint(images),
             "precision": str(precision).removeprefix("torch."),
             "device": device.type,
+            **({"spectrum_sample": second.description} if second else {}),
         },
+        spectra=_second_sample(dataset, second) if second else None,
     )
     batch_size = config.batch_size or _batch_size(network, device)
     return Job(images, network, sample, stored, plan, device, precision, batch_size)
+
+
+def _second_sample(dataset: ImageDataset, sample: Sample) -> SecondSample:
+    paths = [dataset.paths[row] for row in sample.rows] if dataset.paths else None
+    return SecondSample(dataset.labels[sample.rows], sample.rows, paths)
 
 
 def _reduction(config: ExtractSettings) -> Reduction:

@@ -43,12 +43,13 @@ class MemoryRows:
         self._written[start:stop] = True
 
 
-def layer_groups(job: Job, memory: float) -> list[tuple[StoredLayer, ...]]:
+def layer_groups(job: Job, memory: float, fewer: str = "--samples") -> list[tuple[StoredLayer, ...]]:
     """The layers in as few groups as fit the memory one after another, in execution order.
 
     Args:
         job: what to extract.
         memory: bytes that features may take.
+        fewer: the option that says how many images there are.
 
     Raises:
         LayerprobeError: if one layer alone doesn't fit.
@@ -60,7 +61,7 @@ def layer_groups(job: Job, memory: float) -> list[tuple[StoredLayer, ...]]:
         if size > memory:
             raise LayerprobeError(
                 f"layer {stored.layer.name!r} takes {format_size(size)}, more than the {format_size(memory)} of memory "
-                "that features may take; take fewer --samples, --dtype float16, --pool or --project, or raise --memory"
+                f"that features may take; take fewer {fewer}, --dtype float16, --pool or --project, or raise --memory"
             )
         if size > left:
             groups.append(())

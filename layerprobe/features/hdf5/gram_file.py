@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 import torch
+from torch import Tensor
 
+from layerprobe.features.hdf5.checksums import row_checksums
 from layerprobe.features.hdf5.header import DescribedFile
-from layerprobe.features.hdf5.layout import FilePlan, describe, describe_images, layer_attributes, layer_dataset
+from layerprobe.features.hdf5.layout import (
+    FilePlan,
+    describe,
+    describe_images,
+    lay_out_spectra,
+    layer_attributes,
+    layer_dataset,
+)
 from layerprobe.features.hdf5.locks import give_name
 from layerprobe.features.hdf5.opening import FileKind
+from layerprobe.features.hdf5.spectra import SPECTRA_CHECKSUM, SPECTRA_WRITTEN, ClassPlaces, blocks_dataset
+from layerprobe.features.hdf5.triangles import pack, triangle_size, unpack
 from layerprobe.files import temporary_name
 from layerprobe.records import Gram, StoredLayer
 from layerprobe.records.feature_header import GramLayer
 from layerprobe.records.layers import as_layer
 
 FORMAT = "layerprobe-gram"
-FORMAT_VERSION = 1
-_KIND = FileKind(FORMAT, FORMAT_VERSION, "Gram", "`layerprobe extract --stats-only` writes one")
+FORMAT_VERSION, VERSION_WITH_SPECTRA = 1, 2
+_KIND = FileKind(FORMAT, (FORMAT_VERSION, VERSION_WITH_SPECTRA), "Gram", "`layerprobe extract --stats-only` writes one")
 
 
 class GramFile(DescribedFile):
@@ -41,7 +51,7 @@ class GramFile(DescribedFile):
         rows = self.header.rows
         for found in self._layer_records(GramLayer):
             name = layer_dataset(found.index)
-            self._array(f"{name}/centred", (rows * (rows + 1) // 2,), "float32")
+            self._array(f"{name}/centred", (triangle_size(rows),), "float32")
             self._array(f"{name}/mean_products", (rows,), "float64")
             self._array(f"{name}/squared_norms", (rows,), "float64")
             yield StoredLayer(as_layer(found), found.stored_shape, found.reduction)
@@ -57,23 +67,30 @@ class GramFile(DescribedFile):
         group = self._file[layer_dataset(stored.layer.index)]
         labels = self.labels
         return Gram(
-            centred=torch.from_numpy(_unpack(group["centred"][:], len(labels))),
+            centred=torch.from_numpy(unpack(group["centred"][:], len(labels))),
             mean_products=torch.from_numpy(group["mean_products"][:]),
             mean_square=float(group.attrs["mean_square"]),
             squared_norms=torch.from_numpy(group["squared_norms"][:]),
             labels=labels,
             dimension=stored.dimension,
             population=self.header.population,
+            class_blocks=self.spectra.blocks(stored.layer.index) if self.spectra else None,
         )
 
 
-def write_grams(path: Path, plan: FilePlan, grams: Iterable[tuple[StoredLayer, Gram]]) -> None:
+def write_grams(
+    path: Path,
+    plan: FilePlan,
+    grams: Iterable[tuple[StoredLayer, Gram]],
+    blocks: Iterable[tuple[int, StoredLayer, Tensor]] = (),
+) -> None:
     """Write Gram matrices as they come; the file bears its name when all are there.
 
     Args:
         path: the file; what bore the name is replaced.
         plan: of the feature file that isn't written: labels, images and provenance.
         grams: each layer with its Gram matrix.
+        blocks: of the second sample, where the plan has one: each class's place, a layer, and the class's block of it.
 
     Raises:
         LayerprobeError: if another process writes a feature file of that name.
@@ -82,7 +99,7 @@ def write_grams(path: Path, plan: FilePlan, grams: Iterable[tuple[StoredLayer, G
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
         with h5py.File(partial, "x") as file:
-            describe(file, plan, FORMAT, FORMAT_VERSION)
+            describe(file, plan, FORMAT, VERSION_WITH_SPECTRA if plan.spectra else FORMAT_VERSION)
             describe_images(file, plan)
             for stored, gram in grams:
                 group = file.create_group(layer_dataset(stored.layer.index))
@@ -93,28 +110,25 @@ def write_grams(path: Path, plan: FilePlan, grams: Iterable[tuple[StoredLayer, G
                         "mean_square": gram.mean_square,
                     }
                 )
-                group.create_dataset("centred", data=_pack(gram.centred.numpy()))
+                group.create_dataset("centred", data=pack(gram.centred.numpy()))
                 group.create_dataset("mean_products", data=gram.mean_products.numpy())
                 group.create_dataset("squared_norms", data=gram.squared_norms.numpy())
+            if plan.spectra:
+                lay_out_spectra(file, plan.layers, plan.spectra)
+                _write_blocks(file, plan.layers, plan.spectra.places, blocks)
         give_name(partial, path, overwrite=True)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _pack(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """The lower triangle of a symmetric matrix, row after row: (n (n + 1) / 2,)."""
-    return np.concatenate([row[: number + 1].astype(np.float32) for number, row in enumerate(matrix)])
-
-
-def _unpack(triangle: npt.NDArray[np.float32], n: int) -> npt.NDArray[np.float64]:
-    matrix = np.empty((n, n), np.float64)
-    start = 0
-    for row in range(n):
-        matrix[row, : row + 1] = triangle[start : start + row + 1]
-        start += row + 1
-    for first in range(0, n, 512):  # a block of rows at a time: a column of the whole matrix is slow to read
-        block = slice(first, first + 512)
-        matrix[:first, block] = matrix[block, :first].T
-        square = matrix[block, block]
-        square[:] = np.tril(square) + np.tril(square, -1).T
-    return matrix
+def _write_blocks(
+    file: h5py.File,
+    layers: Sequence[StoredLayer],
+    places: ClassPlaces,
+    blocks: Iterable[tuple[int, StoredLayer, Tensor]],
+) -> None:
+    for number, stored, block in blocks:
+        triangle, layer = pack(block.numpy()), layers.index(stored)
+        file[blocks_dataset(stored.layer.index)][places.triangle(number)] = triangle
+        file[SPECTRA_CHECKSUM][number, layer] = row_checksums(triangle[None])[0]
+        file[SPECTRA_WRITTEN][number, layer] = 1

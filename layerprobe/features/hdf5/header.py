@@ -19,6 +19,16 @@ from torch import Tensor
 from layerprobe.errors import FileError, LayerprobeError
 from layerprobe.features.hdf5.layout import CLASSES, INDEX, JSON_ATTRIBUTES, LABEL, LAYERS, PATH, layer_dataset
 from layerprobe.features.hdf5.opening import FileKind, one_line, open_described, plain_attributes
+from layerprobe.features.hdf5.spectra import (
+    SPECTRA_CHECKSUM,
+    SPECTRA_INDEX,
+    SPECTRA_LABEL,
+    SPECTRA_PATH,
+    SPECTRA_WRITTEN,
+    ClassPlaces,
+    StoredSpectra,
+    blocks_dataset,
+)
 from layerprobe.records import StoredLayer
 from layerprobe.records.feature_header import REMEDY, FeatureHeader, FeatureLayer, parse_feature_header
 from layerprobe.records.parsing import parse
@@ -47,6 +57,8 @@ class DescribedFile:
 
     layers: tuple[StoredLayer, ...]
     """The stored layers, in execution order."""
+    spectra: StoredSpectra | None
+    """The second sample, for the spectra of the classes; None: there is none, they come from the images of the rows."""
 
     def __init__(self, path: Path, kind: FileKind) -> None:
         self.path = path
@@ -55,9 +67,11 @@ class DescribedFile:
             self.provenance = plain_attributes(self._file, str(path))
             self.header: FeatureHeader = parse_feature_header(self.provenance, path)
             for name in JSON_ATTRIBUTES:
-                self.provenance[name] = json.loads(self.provenance[name])
+                if name in self.provenance:
+                    self.provenance[name] = json.loads(self.provenance[name])
             self._check_images()
             self.layers = tuple(self._read_layers())
+            self.spectra = self._read_spectra(kind)
         except BaseException:
             self._file.close()
             raise
@@ -99,6 +113,30 @@ class DescribedFile:
     def _read_layers(self) -> Iterator[StoredLayer]:
         """The layers, with what the file holds of each checked."""
         raise NotImplementedError
+
+    def _read_spectra(self, kind: FileKind) -> StoredSpectra | None:
+        """The second sample, with what the file holds of it checked; None where there is none."""
+        there, version = self.header.spectrum_sample is not None, self.header.format_version
+        if there != (version == kind.versions[-1]):
+            raise self._malformed(
+                f"format version {version} {'has no' if there else 'needs an'} attribute spectrum_sample"
+            )
+        if not there:
+            return None
+        count, labels = len(self.classes), self._array(SPECTRA_LABEL, (None,), "int64")
+        with self._reading(SPECTRA_LABEL):
+            found = labels[:]
+        if len(found) == 0 or found[0] < 0 or found[-1] >= count or (np.diff(found) < 0).any():
+            raise self._malformed(f"{SPECTRA_LABEL} must have labels below {count} in ascending order")
+        self._array(SPECTRA_INDEX, (len(found),), "int64")
+        if SPECTRA_PATH in self._file:
+            self._array(SPECTRA_PATH, (len(found),), TEXT)
+        places = ClassPlaces(found)
+        self._array(SPECTRA_WRITTEN, (len(places.sizes), len(self.layers)), "uint8")
+        self._array(SPECTRA_CHECKSUM, (len(places.sizes), len(self.layers)), "uint32")
+        for stored in self.layers:
+            self._array(blocks_dataset(stored.layer.index), (places.values,), "float32")
+        return StoredSpectra(self._file, [stored.layer.index for stored in self.layers])
 
     def _layer_records(self, kind: type[LayerRecord]) -> Iterator[LayerRecord]:
         """What the file says of its layers, in execution order."""
@@ -160,11 +198,12 @@ class DescribedFile:
         return FileError(f"{self.path} is damaged: {what}; {REMEDY}")
 
     def _fingerprint(self, *arrays: npt.NDArray[Any]) -> str:
-        """SHA-256 of labels, what layers there are, the split's size, and these arrays."""
+        """SHA-256 of labels, what layers there are, the split's size, these arrays, and the second sample's blocks."""
         digest = hashlib.sha256()
         layers = [(f"{one.layer.index:06d}", one.layer.name, list(one.layer.shape)) for one in self.layers]
         digest.update(repr((self.header.population, layers)).encode())
-        for array in (self._file[LABEL][:], *arrays):
+        second = (self.spectra.places.labels, self.spectra.checksums) if self.spectra else ()
+        for array in (self._file[LABEL][:], *arrays, *second):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 

@@ -1,4 +1,6 @@
-"""The layout of a feature file, format version 2: what lies where, and how an empty one is made.
+"""The layout of a feature file: what lies where, and how an empty one is made.
+
+Its format version is 2, and 3 where it has a second sample for the spectra of the classes.
 
 An HDF5 file dies when its writer is killed between two changes of its metadata. So the metadata never change: every
 data set is contiguous and has its place from the start, progress included, and rows are then written to their places.
@@ -14,6 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -25,13 +28,22 @@ import torch
 
 from layerprobe.errors import FileError
 from layerprobe.features.hdf5.locks import give_name, open_alone
+from layerprobe.features.hdf5.spectra import (
+    SPECTRA_CHECKSUM,
+    SPECTRA_INDEX,
+    SPECTRA_LABEL,
+    SPECTRA_PATH,
+    SPECTRA_WRITTEN,
+    ClassPlaces,
+    blocks_dataset,
+)
 from layerprobe.files import temporary_name
 from layerprobe.records import StoredLayer
 from layerprobe.records.feature_header import REMEDY
 from layerprobe.version import __version__
 
 FORMAT = "layerprobe-features"
-FORMAT_VERSION = 2
+FORMAT_VERSION, VERSION_WITH_SPECTRA = 2, 3
 
 COMPLETE = "complete"
 WRITTEN = "images/written"
@@ -40,7 +52,27 @@ LABEL, INDEX, PATH = "images/label", "images/index", "images/path"
 CLASSES = "classes"
 LAYERS = "layers"
 
-JSON_ATTRIBUTES = ("preprocessing", "sample")
+JSON_ATTRIBUTES = ("preprocessing", "sample", "spectrum_sample")
+
+
+@dataclass(frozen=True)
+class SecondSample:
+    """The images that the spectra of the classes come from, class after class.
+
+    Attributes:
+        labels: (m,) int64 class labels, ascending.
+        rows: (m,) int64 row of every image in its data set, ascending within a class.
+        paths: path of every image, where the data set has files.
+    """
+
+    labels: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+    paths: Sequence[str] | None
+
+    @cached_property
+    def places(self) -> ClassPlaces:
+        """Where its classes lie."""
+        return ClassPlaces(self.labels)
 
 
 @dataclass(frozen=True)
@@ -55,6 +87,7 @@ class FilePlan:
         paths: path of every image, where the data set has files.
         classes: class names.
         provenance: model, weights_sha256, dataset, split, population, preprocessing, sample, ...
+        spectra: the second sample; None: the spectra of the classes come from these images too.
     """
 
     layers: tuple[StoredLayer, ...]
@@ -64,11 +97,18 @@ class FilePlan:
     paths: Sequence[str] | None
     classes: Sequence[str]
     provenance: Mapping[str, Any]
+    spectra: SecondSample | None = None
 
     @property
     def size(self) -> int:
-        """Bytes of features that the file will hold."""
-        return len(self.labels) * bytes_per_image(self.layers, self.dtype)
+        """Bytes of features, and of the second sample's class blocks, that the file will hold."""
+        return len(self.labels) * bytes_per_image(self.layers, self.dtype) + self.spectra_size
+
+    @property
+    def spectra_size(self) -> int:
+        """Bytes of the second sample's class blocks."""
+        values = self.spectra.places.values if self.spectra else 0
+        return len(self.layers) * values * np.dtype(np.float32).itemsize
 
 
 def bytes_per_image(layers: Sequence[StoredLayer], dtype: str) -> int:
@@ -114,7 +154,7 @@ def open_new(path: Path, plan: FilePlan, overwrite: bool) -> FileIO:
     try:
         # "earliest" has no flag that says "open for writing" and would bar a file whose writer was killed.
         with h5py.File(new, "x", libver="earliest") as file:
-            describe(file, plan, FORMAT, FORMAT_VERSION)
+            describe(file, plan, FORMAT, VERSION_WITH_SPECTRA if plan.spectra else FORMAT_VERSION)
             _lay_out(file, plan)
         opened = open_alone(new)
         try:
@@ -156,6 +196,21 @@ def _lay_out(file: h5py.File, plan: FilePlan) -> None:
     for stored in plan.layers:
         place = _place(file, layer_dataset(stored.layer.index), (rows, *stored.shape), plan.dtype)
         place.attrs.update(layer_attributes(stored))
+    if plan.spectra:
+        lay_out_spectra(file, plan.layers, plan.spectra)
+
+
+def lay_out_spectra(file: h5py.File, layers: Sequence[StoredLayer], sample: SecondSample) -> None:
+    """Lay out the class blocks of a second sample, with none of them written."""
+    shape = (len(sample.places.sizes), len(layers))
+    file.create_dataset(SPECTRA_WRITTEN, data=np.zeros(shape, np.uint8))
+    file.create_dataset(SPECTRA_CHECKSUM, data=np.zeros(shape, np.uint32))
+    file.create_dataset(SPECTRA_LABEL, data=sample.labels.astype(np.int64))
+    file.create_dataset(SPECTRA_INDEX, data=sample.rows.astype(np.int64))
+    if sample.paths is not None:
+        file.create_dataset(SPECTRA_PATH, data=list(sample.paths), dtype=h5py.string_dtype("utf-8"))
+    for stored in layers:
+        _place(file, blocks_dataset(stored.layer.index), (sample.places.values,), "float32")
 
 
 def describe_images(file: h5py.File, plan: FilePlan) -> None:

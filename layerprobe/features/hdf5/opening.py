@@ -23,13 +23,13 @@ class FileKind:
 
     Attributes:
         format: its attribute ``format``.
-        version: its attribute ``format_version``.
+        versions: of which its attribute ``format_version`` is one.
         what: what it is called in messages.
         remedy: what to do where a file isn't one.
     """
 
     format: str
-    version: int
+    versions: tuple[int, ...]
     what: str
     remedy: str
 
@@ -60,14 +60,15 @@ def open_described(path: Path, kind: FileKind) -> h5py.File:
         found = tuple(_plain(file.attrs.get(name)) for name in ("format", "format_version"))
     except (OSError, RuntimeError, ValueError, TypeError):
         found = (None, None)
-    if found[0] == kind.format and found[1] == kind.version:
+    if found[0] == kind.format and found[1] in kind.versions:
         return file
     file.close()
     if found[0] != kind.format:
         said = f"its attribute format is {shown(found[0])}"
         raise LayerprobeError(f"{path} is an HDF5 file, but not a layerprobe {kind.what} file ({said}); {kind.remedy}")
     raise LayerprobeError(
-        f"{path} has format version {shown(found[1])}, this layerprobe reads {kind.version}; {kind.remedy}"
+        f"{path} has format version {shown(found[1])}, this layerprobe reads {' and '.join(map(str, kind.versions))}; "
+        f"{kind.remedy}"
     )
 
 

@@ -20,16 +20,17 @@ from layerprobe.features.hdf5.layout import (
     COMPLETE,
     FORMAT,
     FORMAT_VERSION,
+    VERSION_WITH_SPECTRA,
     WRITTEN,
     find_place,
     layer_dataset,
 )
 from layerprobe.features.hdf5.opening import FileKind
 from layerprobe.records import Progress, StoredLayer, silent
-from layerprobe.records.feature_header import FeatureLayer
+from layerprobe.records.feature_header import FeatureLayer, WrittenCounts
 from layerprobe.records.layers import as_layer
 
-_KIND = FileKind(FORMAT, FORMAT_VERSION, "feature", "`layerprobe extract` writes one")
+_KIND = FileKind(FORMAT, (FORMAT_VERSION, VERSION_WITH_SPECTRA), "feature", "`layerprobe extract` writes one")
 
 
 class FeatureFile(DescribedFile):
@@ -69,19 +70,24 @@ class FeatureFile(DescribedFile):
         self._array(CHECKSUM, (rows, len(self.layers)), "uint32")
         self._array(COMPLETE, (1,), "uint8")
         with self._reading(WRITTEN):
-            done = int(self.written.sum())
-        if self.complete and done < rows:
-            raise self._malformed(f"it is marked as complete, and {rows - done} of {rows} rows are not there")
+            done = self.counts
+        if self.complete and not done.is_all:
+            raise self._malformed(f"it is marked as complete, and has {done}")
         if not (self.complete or unfinished):
             raise LayerprobeError(
-                f"{self.path} is unfinished: {done} of {rows} rows; the same `layerprobe extract` command "
-                f"{what_follows(done, rows)}"
+                f"{self.path} is unfinished: {done}; the same `layerprobe extract` command {done.what_follows}"
             )
 
     @property
     def complete(self) -> bool:
         """Whether every row is there."""
         return bool(self._file[COMPLETE][0])
+
+    @property
+    def counts(self) -> WrittenCounts:
+        """How much of the file is there."""
+        blocks = self.spectra.written if self.spectra else np.empty(0, np.bool_)
+        return WrittenCounts(int(self.written.sum()), self.header.rows, int(blocks.sum()), blocks.size)
 
     @property
     def written(self) -> Tensor:
@@ -147,6 +153,22 @@ class FeatureFile(DescribedFile):
                 "extract it again with --overwrite"
             )
 
+    def class_blocks(self, layer: int | str) -> tuple[Tensor, ...] | None:
+        """Of each class the products of a layer's features in the second sample; None: the file has none.
+
+        Raises:
+            LayerprobeError: if a block is not what was written.
+        """
+        if self.spectra is None:
+            return None
+        stored = self.layer(layer)
+        if wrong := int(self.spectra.damaged([self.layers.index(stored)]).sum()):
+            raise LayerprobeError(
+                f"{self.path} is damaged: {wrong} class blocks of {stored.layer.name} are not what was written; "
+                "extract it again with --overwrite"
+            )
+        return self.spectra.blocks(stored.layer.index)
+
     def damaged(
         self, progress: Progress = silent, rows: int = 64, layers: Sequence[StoredLayer] | None = None
     ) -> Tensor:
@@ -174,17 +196,14 @@ class FeatureFile(DescribedFile):
         return torch.from_numpy(wrong)
 
     def damaged_layers(self, progress: Progress = silent) -> dict[str, int]:
-        """How many rows of a layer are not what was written, by name, for the layers that have such rows."""
-        counts = self.damaged(progress).sum(dim=0).tolist()
-        return {stored.layer.name: count for stored, count in zip(self.layers, counts, strict=True) if count}
+        """How many rows and class blocks of a layer are not what was written, by name, for layers that have such."""
+        counts = self.damaged(progress).sum(dim=0).numpy()
+        if self.spectra:
+            counts = counts + self.spectra.damaged().sum(axis=0)
+        return {stored.layer.name: int(count) for stored, count in zip(self.layers, counts, strict=True) if count}
 
     def _dataset(self, layer: int | str) -> h5py.Dataset:
         return self._file[layer_dataset(self.layer(layer).layer.index)]
-
-
-def what_follows(done: int, rows: int) -> str:
-    """What the same command does with an unfinished file, in a few words; only the last mark may be missing."""
-    return "goes on from there" if done < rows else "finishes the file"
 
 
 def _blocks_of(shape: Sequence[int], width: int) -> Iterator[tuple[int | slice, ...]]:

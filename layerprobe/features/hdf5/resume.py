@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.hdf5.layout import FilePlan
+from layerprobe.features.hdf5.layout import FilePlan, SecondSample
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.features.hdf5.writer import FeatureFileWriter
 from layerprobe.records import Progress, silent
@@ -48,7 +48,7 @@ def file_state(path: Path, plan: FilePlan) -> State:
 
 
 def recheck_rows(writer: FeatureFileWriter, progress: Progress = silent) -> None:
-    """Forget the rows of an unfinished file that are not what their checksums say, so that they are computed again.
+    """Forget what of an unfinished file is not what its checksums say, so that it is computed again.
 
     Args:
         writer: of the file.
@@ -56,10 +56,14 @@ def recheck_rows(writer: FeatureFileWriter, progress: Progress = silent) -> None
     """
     with FeatureFile(writer.path, unfinished=True) as file:
         damaged = file.damaged(progress).any(dim=1).numpy()
+        blocks = file.spectra.damaged() if file.spectra else np.zeros(0, np.bool_)
     if damaged.any():
         _log.warning("%d rows of %s did not reach the disk whole: computed again", damaged.sum(), writer.path)
         writer.forget(damaged)
-    _log.info("going on: %d of %d rows are in %s", writer.rows_done, len(damaged), writer.path)
+    if blocks.any():
+        _log.warning("%d class blocks of %s did not reach the disk whole: computed again", blocks.sum(), writer.path)
+        writer.forget_blocks(blocks)
+    _log.info("going on: %s are in %s", writer.counts, writer.path)
 
 
 def open_existing(path: Path) -> FeatureFile:
@@ -78,6 +82,7 @@ def open_existing(path: Path) -> FeatureFile:
 def differences(file: FeatureFile, plan: FilePlan) -> Iterator[str]:
     """What tells a file from a plan, each in a few words: nothing where an extraction can go on in the file."""
     now = {
+        "spectrum_sample": None,  # a file may have a second sample where the plan has none
         **plan.provenance,
         "dtype": plan.dtype,
         "layerprobe_version": __version__,
@@ -90,8 +95,19 @@ def differences(file: FeatureFile, plan: FilePlan) -> Iterator[str]:
         yield "other images or labels"
     if file.classes != tuple(plan.classes) or file.image_paths != (plan.paths and tuple(plan.paths)):
         yield "other classes or image paths"
+    if file.spectra and plan.spectra and not _is_second_sample(file, plan.spectra):
+        yield "other images of the spectra"
     if file.layers != plan.layers:
         yield from _layer_differences(file, plan)
+
+
+def _is_second_sample(file: FeatureFile, planned: SecondSample) -> bool:
+    """Whether a file has these images for the spectra."""
+    return file.spectra is not None and (
+        _same(file.spectra.image_rows, planned.rows)
+        and _same(file.spectra.labels, planned.labels)
+        and file.spectra.image_paths == (planned.paths and tuple(planned.paths))
+    )
 
 
 def _same(tensor: torch.Tensor, array: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -16,8 +17,26 @@ import numpy as np
 import numpy.typing as npt
 
 from layerprobe.features.hdf5.checksums import bytes_of, row_checksums
-from layerprobe.features.hdf5.layout import CHECKSUM, COMPLETE, LAYERS, WRITTEN, FilePlan, find_place, open_new
+from layerprobe.features.hdf5.layout import (
+    CHECKSUM,
+    COMPLETE,
+    LAYERS,
+    WRITTEN,
+    FilePlan,
+    find_place,
+    open_new,
+)
 from layerprobe.features.hdf5.locks import is_named, open_alone
+from layerprobe.features.hdf5.spectra import (
+    BLOCKS,
+    SPECTRA,
+    SPECTRA_CHECKSUM,
+    SPECTRA_LABEL,
+    SPECTRA_WRITTEN,
+    ClassPlaces,
+)
+from layerprobe.features.hdf5.triangles import pack
+from layerprobe.records.feature_header import WrittenCounts
 
 _MOST_AT_ONCE = 2**30
 """Bytes in one call: macOS refuses 2 GiB."""
@@ -72,6 +91,12 @@ class FeatureFileWriter:
                 find_place(file[name]) for name in (CHECKSUM, WRITTEN, COMPLETE)
             )
             self._rows = len(file[WRITTEN])
+            self._classes = ClassPlaces(file[SPECTRA_LABEL][:] if SPECTRA in file else np.empty(0, np.int64))
+            if SPECTRA in file:
+                self._blocks = [find_place(dataset) for _, dataset in sorted(file[BLOCKS].items())]
+                self._block_checksum, self._block_mark = map(
+                    find_place, (file[SPECTRA_CHECKSUM], file[SPECTRA_WRITTEN])
+                )
 
     @property
     def rows_done(self) -> int:
@@ -79,9 +104,46 @@ class FeatureFileWriter:
         return int(np.count_nonzero(self.written))
 
     @property
+    def counts(self) -> WrittenCounts:
+        """How much of the file is there, by whichever process."""
+        blocks = self.blocks_written
+        return WrittenCounts(self.rows_done, self._rows, int(blocks.sum()), blocks.size)
+
+    @property
     def written(self) -> npt.NDArray[np.bool_]:
         """(rows,) which rows are marked as written."""
         return np.frombuffer(self._read_at(self._mark.offset, self._rows), np.uint8).astype(np.bool_)
+
+    @property
+    def blocks_written(self) -> npt.NDArray[np.bool_]:
+        """(classes, layers) which blocks of the second sample are marked as written; (0, layers) without one."""
+        shape = (len(self._classes.sizes), len(self._layers))
+        marks = self._read_at(self._block_mark.offset, math.prod(shape)) if shape[0] else b""
+        return np.frombuffer(marks, np.uint8).astype(np.bool_).reshape(shape)
+
+    def write_block(self, number: int, layer: int, block: npt.NDArray[np.floating[Any]]) -> None:
+        """Write the products of a class's features in one layer, then their checksum, then their mark.
+
+        Args:
+            number: the class's place among those of the second sample.
+            layer: the layer's place among those of the file.
+            block: (n_c, n_c), symmetric.
+
+        Raises:
+            OSError: if the disk is full or fails. The block is not marked then.
+            ValueError: if it is not of the class's size.
+        """
+        triangle, place = pack(block), self._classes.triangle(number)
+        if len(triangle) != place.stop - place.start:
+            raise ValueError(f"a block of {len(block)} images for a class of {self._classes.sizes[number]}")
+        position = number * len(self._layers) + layer
+        self._write_at(self._blocks[layer].offset + place.start * triangle.itemsize, triangle)
+        self._write_at(self._block_checksum.offset + position * 4, row_checksums(triangle[None]))
+        self._write_at(self._block_mark.offset + position, np.ones(1, np.uint8))
+
+    def forget_blocks(self, blocks: npt.NDArray[np.bool_]) -> None:
+        """Take the marks off the blocks where ``blocks``, of shape (classes, layers), is true."""
+        self._write_at(self._block_mark.offset, (self.blocks_written & ~blocks).astype(np.uint8))
 
     def write(self, start: int, features: Sequence[npt.NDArray[Any]]) -> None:
         """Write rows ``start``, ``start + 1``, ... of every layer.
@@ -118,10 +180,10 @@ class FeatureFileWriter:
         """Mark the file complete, after all its rows are on the disk.
 
         Raises:
-            ValueError: if rows are missing.
+            ValueError: if rows or blocks are missing.
         """
-        if self.rows_done != self._rows:
-            raise ValueError(f"{self.rows_done} of {self._rows} rows were written")
+        if not self.counts.is_all:
+            raise ValueError(f"{self.counts} were written")
         self.sync()
         self._write_at(self._complete.offset, np.ones(1, np.uint8))
         self.sync()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.records import Layer, Preprocessing, StoredLayer
+from layerprobe.records.feature_header import WrittenCounts
 from layerprobe.records.parsing import parse
 from layerprobe.report.tables.table import Column, Table
 
@@ -42,7 +43,7 @@ def file_table(
     path: Path,
     layers: Sequence[StoredLayer],
     provenance: Mapping[str, Any],
-    done: int,
+    counts: WrittenCounts,
     complete: bool,
     damaged: Mapping[str, int] | None,
 ) -> Table:
@@ -52,12 +53,13 @@ def file_table(
         path: the file.
         layers: its layers.
         provenance: where its features came from.
-        done: how many rows it has.
+        counts: how much of it is there.
         complete: whether it is marked complete.
-        damaged: of every layer that has rows that are not what was written, how many; None: not checked.
+        damaged: of every layer that has rows or class blocks that are not what was written, how many; None: not
+            checked.
     """
     rows, dtype = int(provenance["rows"]), str(provenance["dtype"])
-    state = "complete" if complete else f"unfinished: {done} of {rows} rows"
+    state = "complete" if complete else f"unfinished: {counts}"
     columns = (*_stored_columns(layers), *((Column("damaged", "damaged rows"),) if damaged else ()))
     checked = [] if damaged is None else [_verdict(damaged)]
     return Table(
@@ -69,7 +71,7 @@ def file_table(
         ),
         marked=frozenset(i for i, stored in enumerate(layers) if damaged and stored.layer.name in damaged),
         notes=(*_describe_source(provenance), *checked),
-        details={**provenance, "rows_done": done, "complete": complete, "damaged": damaged},
+        details={**provenance, "rows_done": counts.rows_done, "complete": complete, "damaged": damaged},
     )
 
 
@@ -96,6 +98,7 @@ def _describe_source(source: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         f"model: {source['model']}, weights: {source['weights']} (SHA-256 {source['weights_sha256'][:12]}...)",
         f"images: {describe_images(source)}: {source['sample']['how']}",
+        *([f"{spectra}: {source['spectrum_sample']['how']}"] if (spectra := describe_spectra(source)) else []),
         f"preprocessing: {preprocessing}",
         f"computed in {source['precision']} on {source['device']}, {source['created']}, {versions}",
     )
@@ -141,7 +144,24 @@ def layer_row(layer: Layer) -> dict[str, object]:
 
 def describe_images(source: Mapping[str, Any]) -> str:
     """How many images of which data set, from the provenance of features or of a ranking."""
-    per_class = source.get("sample", {}).get("per_class")
-    size = f"{source.get('rows', '?')} images" + (f" ({per_class} per class)" if per_class else "")
+    size = f"{source.get('rows', '?')} images{_described(images_per_class(source.get('sample')))}"
     dataset = Path(str(source.get("dataset", "?"))).name
     return f"{size} of {source.get('population', '?')} in {dataset}/{source.get('split', '?')}"
+
+
+def describe_spectra(source: Mapping[str, Any]) -> str:
+    """How many images the spectra of the classes come from, where these are a second sample; else empty."""
+    sample = source.get("spectrum_sample")
+    return f"spectra of {sample['images']} images{_described(images_per_class(sample))}" if sample else ""
+
+
+def images_per_class(sample: Mapping[str, Any] | None) -> str:
+    """How many images a sample has of a class, in words; empty where it isn't drawn by class."""
+    sample = sample or {}
+    if fewest := sample.get("fewest_per_class"):
+        return f"{fewest} to {sample['requested']}"
+    return str(sample.get("per_class") or "")
+
+
+def _described(per_class: str) -> str:
+    return f" ({per_class} per class)" if per_class else ""

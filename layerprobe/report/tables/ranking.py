@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from layerprobe.geometry.catalogue import ALWAYS, STATISTICS, UNMEASURED, Statistic, described
 from layerprobe.records import LayerGeometry, Ranking, Similarity
-from layerprobe.report.tables.layers import LAYER_COLUMNS, describe_images, layer_row
+from layerprobe.report.tables.layers import (
+    LAYER_COLUMNS,
+    describe_images,
+    describe_spectra,
+    images_per_class,
+    layer_row,
+)
 from layerprobe.report.tables.table import Column, Table
 
 _BEST: Mapping[str, Literal["", "max", "min"]] = {"high": "max", "low": "min", "": ""}
@@ -121,15 +127,21 @@ def _describe_uncertainty(ranking: Ranking) -> tuple[str, ...]:
 
 def describe_sample(ranking: Ranking) -> str:
     """Which images the scores come from: scores of samples of different size can't be compared."""
-    return describe_images(ranking.provenance)
+    return "; ".join(filter(None, (describe_images(ranking.provenance), describe_spectra(ranking.provenance))))
 
 
 def different_samples(rankings: Sequence[Ranking]) -> str | None:
     """What to say where several rankings don't come from samples of one size."""
-    sizes = {str(ranking.provenance.get("sample", {}).get("per_class")) for ranking in rankings}
+    sizes = {_sample_sizes(ranking.provenance) for ranking in rankings}
     if len(sizes) == 1:
         return None
     return (
         f"the samples have {' and '.join(sorted(sizes))} images per class: I and Q grow with that number and can't be "
         "compared between these networks; quality-normalised depends on it less"
     )
+
+
+def _sample_sizes(source: Mapping[str, Any]) -> str:
+    """Images per class, and those that the spectra come from where they are others."""
+    first, second = (images_per_class(source.get(key)) for key in ("sample", "spectrum_sample"))
+    return f"{first or None}, {second} for spectra," if second else str(first or None)

@@ -58,3 +58,9 @@ def test_a_teacher_that_was_trained_anew_is_ranked_anew(tmp_path: Path) -> None:
     assert before == name(copy)
     one.write_bytes(b"second")
     assert name(one) != before
+
+
+def test_a_ranking_with_a_second_sample_is_another_one(tmp_path: Path) -> None:
+    told = grid(tmp_path / "none.th").cells[0].config(tmp_path)
+    names = {_name(told.replaced(spectrum_samples=count), ()) for count in (None, 50, 500)}
+    assert len(names) == 3 and _name(told, ()) in names

@@ -95,7 +95,7 @@ def test_labels_of_no_class_and_marks_that_contradict_each_other(written: Path, 
 
     assert "images/label has a label 10, and there are 10 classes" in change("images/label", 3, 10)
     assert "images/label has a label -1" in change("images/label", 3, -1)
-    assert "it is marked as complete, and 1 of 30 rows are not there" in change("images/written", 3, 0)
+    assert "it is marked as complete, and has 29 of 30 rows" in change("images/written", 3, 0)
 
 
 def test_rows_that_another_program_packed_are_read_and_not_written(written: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.records import Ranking, Similarity, StoredLayer
+from layerprobe.records.feature_header import WrittenCounts
 from layerprobe.report.tables.layers import file_table, layers_table
 from layerprobe.report.tables.ranking import ranking_table, similarity_table
 from layerprobe.report.tables.runs import run_table, runs_table
@@ -199,7 +200,7 @@ def test_file_table(damaged: dict[str, int] | None) -> None:
         "preprocessing": {"image_size": [8, 8], "mean": [0.5], "std": [0.5]}, "created": "2026", "torch_version": "2",
         "layerprobe_version": "0",
     }  # fmt: skip
-    table = file_table(Path("f.h5"), stored, source, 40, False, damaged)
+    table = file_table(Path("f.h5"), stored, source, WrittenCounts(40, 60), False, damaged)
     assert table.title == "f.h5: 2 layers of 60 images in float16, unfinished: 40 of 60 rows"
     assert [row["megabytes"] for row in table.rows] == [60 * 1024 * 2 / 1e6, 60 * 64 * 2 / 1e6]
     assert table.marked == ({1} if damaged else frozenset())
