@@ -22,7 +22,7 @@ from layerprobe.version import __version__
 
 _log = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Of the formulas, the names of what they give, and the file: results of another version are computed again."""
 _KEY, _DIGEST = "key", "digest"
 """Entries of the file that are no results: what they are of, and a hash of all of them."""
