@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from layerprobe.distill.old_runs import labels_reached_backbone
+from layerprobe.distill.old_runs import labels_reached_backbone, setting_of
 from layerprobe.distill.resume_check import MAY_DIFFER, changed_plugin, differing_settings
 from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.files import (
@@ -241,6 +241,7 @@ def build_run(folder: Path, record: RunRecord) -> Run:
         peak_memory=result.peak_memory_bytes,
         resumed_after=result.resumed_after_epochs,
         environment=record.result["environment"],
+        setting=setting_of(config) if result.setting is None else result.setting,
     )
     check_result(record.result, run.to_dict(), folder / RESULT)
     return run

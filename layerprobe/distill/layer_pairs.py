@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from layerprobe.distill.alignments.catalogue import MAPPINGS, ONE_TO_ONE
-from layerprobe.distill.methods.catalogue import PENULTIMATE, Method
+from layerprobe.distill.methods.catalogue import LAST_MAPS, PENULTIMATE, Method
 from layerprobe.distill.pairing import NO_PAIRS, Pairing, distinct
 from layerprobe.distill.paper_layers import BASELINE_TEACHERS, STUDENTS, Place, find_places
 from layerprobe.errors import LayerprobeError
@@ -27,12 +27,12 @@ BASELINE_PAIRS = 4
 
 
 def pair_layers(method: Method, settings: DistillSettings, teacher: Network, student: Network) -> Pairing:
-    """The pairs of layers of a distillation.
+    """The pairs of layers of a distillation; none where a method pairs the last maps, which it finds by itself.
 
     Raises:
         LayerprobeError: if layers are missing or aren't there, their numbers differ, or the user contradicts a table.
     """
-    if not method.uses_features:
+    if not method.uses_features or method.pairs == LAST_MAPS:  # those are found where the student is changed
         return NO_PAIRS
     if method.pairs == PENULTIMATE:
         return pair_penultimate(student, teacher)

@@ -26,6 +26,9 @@ class Objective(nn.Module, ABC, Generic[Batch]):
     fit_kind: ClassVar[type[FeatureBatch] | type[LabelledFeatureBatch]] = FeatureBatch
     """What ``fit`` sees of every batch."""
 
+    classifier_learns: bool = True
+    """Whether the engine trains the classifier where the objective sees features alone; else it stays as it is."""
+
     needs_fit: bool = False
     """Whether ``fit`` must see all training images before the first step."""
 

@@ -29,4 +29,13 @@ def labels_reached_backbone(config: Mapping[str, Any]) -> bool:
         return True
     alignment = config.get("alignment") or {}
     form = _Form(*(bool(alignment.get(key)) for key in ("by_class", "cross_entropy", "kl")))
-    return METHODS[config["method"]].labels_reach_backbone(form)
+    return METHODS[config["method"]].in_setting(config["setting"]).labels_reach_backbone(form)
+
+
+def setting_of(config: Mapping[str, Any]) -> str:
+    """In which setting a run used its method, as tables name it; empty: it is the same in all, or there is no method.
+
+    Args:
+        config: the run's whole configuration.
+    """
+    return "" if config["command"] == "train" else METHODS[config["method"]].shown_setting(config["setting"])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from layerprobe.distill.changed_student import ChangedStudent
 from layerprobe.distill.engine.optimizers import find_head
 from layerprobe.distill.engine.setup import TrainingSetup
 from layerprobe.distill.layer_pairs import (
@@ -18,7 +19,6 @@ from layerprobe.distill.layer_pairs import (
     pair_layers,
 )
 from layerprobe.distill.methods.catalogue import LAYERS, METHODS, Method
-from layerprobe.distill.methods.simkd import ReusedEnding, reuse_classifier
 from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.objectives import Objective
 from layerprobe.distill.pairing import NO_PAIRS, Pairing
@@ -36,6 +36,7 @@ class PreparedRun:
 
     Attributes:
         method: the method with its form, as tables name it.
+        setting: of the method, as tables name it; empty: it is the same in all.
         labels_reach_backbone: whether labels have any influence on the student's backbone.
         setup: the student, its objective and its teacher.
         student: the network to train.
@@ -44,6 +45,7 @@ class PreparedRun:
     """
 
     method: str
+    setting: str
     labels_reach_backbone: bool
     setup: TrainingSetup
     student: Network
@@ -69,6 +71,7 @@ def prepare_training(session: RunSession, settings: TrainSettings) -> PreparedRu
     )
     return PreparedRun(
         method=scratch.label,
+        setting="",
         labels_reach_backbone=scratch.labels_reach_backbone(),
         setup=setup,
         student=network,
@@ -84,39 +87,36 @@ def prepare_distillation(session: RunSession, settings: DistillSettings) -> Prep
         LayerprobeError: if a network can't be built, the method can't use such a teacher, or layers can't be paired.
     """
     check_layers_are_chosen(settings)
-    method, seed = METHODS.find(settings.method), settings.training.seed
+    method, seed = settings.chosen_method, settings.training.seed
     teacher = _load_teacher(session, settings, method)
     with errors_of_part("student"):
         student = session.build_student(settings.student, like=teacher.preprocessing)
     # Before the method changes it.
     resolved = {"teacher": _describe(settings.teacher, teacher), "student": _describe(settings.student, student)}
-    ending: ReusedEnding | None = None
-    if method.reuses_classifier:
-        size = student.preprocessing.image_size
-        ending, pairing = reuse_classifier(student.module, teacher.module, size, seed)
+    chosen = pair_layers(method, settings, teacher, student)
+    if method.changes_student:
+        changed = method.load_change()(student, teacher, chosen, seed)
     else:
-        pairing = pair_layers(method, settings, teacher, student)
-    pairing = choose_tokens(settings, pairing)
-    log_pairs(method, settings, pairing)
+        head = find_head(student.module, student.layers)
+        changed = ChangedStudent(student.module, chosen, chosen, {}, (head,))
+    pairing = choose_tokens(settings, changed.pairing)
+    log_pairs(method, settings, changed.chosen)
     context = ObjectiveContext(pairing, settings.training.batch_size, len(session.classes), settings.alignment)
     setup = TrainingSetup(
-        student.module,
+        changed.module,
         _seeded_objective(method, context, seed),
         pairing,
         teacher=teacher.module if method.needs_teacher else None,
-        new_modules=_new_modules(student, ending),
+        new_modules=changed.new_modules,
     )
     return PreparedRun(
         method=settings.label,
+        setting=method.shown_setting(settings.setting),
         labels_reach_backbone=method.labels_reach_backbone(settings.alignment),
         setup=setup,
         student=student,
         teacher=teacher,
-        resolved={
-            **resolved,
-            **_describe_pairs(method, settings, pairing),
-            **({"ending": asdict(ending)} if ending else {}),
-        },
+        resolved={**resolved, **_describe_pairs(method, settings, changed.chosen), **changed.description},
     )
 
 
@@ -130,11 +130,6 @@ def _load_teacher(session: RunSession, settings: DistillSettings, method: Method
             f"{classes}; take a teacher trained on these classes"
         )
     return teacher
-
-
-def _new_modules(student: Network, ending: ReusedEnding | None) -> tuple[str, ...]:
-    """Dotted paths of the student's modules that are not part of its backbone."""
-    return (ending.head, ending.projector) if ending else (find_head(student.module, student.layers),)
 
 
 def _describe_pairs(method: Method, settings: DistillSettings, pairing: Pairing) -> dict[str, Any]:

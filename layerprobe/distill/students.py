@@ -9,6 +9,7 @@ from torch import nn
 
 from layerprobe.distill.folder import CHECKPOINTS, CONFIG, WEIGHTS
 from layerprobe.distill.methods.simkd import ReusedEnding
+from layerprobe.distill.methods.simkd_paper import build_student_again
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.lazy import initialize_lazy_modules
 from layerprobe.models.weights import head_classes, load_weights, read_weights
@@ -42,14 +43,24 @@ def load_student(run: Run | Path | str, which: str = LAST) -> nn.Module:
     path = weights_path(folder, which, settings.command)
     weights = read_weights(path)
     network, ending = settings.network, about.ending
-    classes = network.num_classes or (ending.classes if ending else head_classes(weights.state))
-    size = about.preprocessing.image_size[0]
-    module = build_model(network.name, num_classes=classes, image_size=size, seed=0)
-    initialize_lazy_modules(module, about.preprocessing.image_size, seed=0)
+    known = ending or about.reused_end
+    classes = network.num_classes or (known.classes if known else head_classes(weights.state))
+    module = _build(network.name, classes, about)
     if ending:
         ReusedEnding(**asdict(ending)).build(module)
+    if about.reused_end:
+        teacher = _build(about.reused_end.teacher, about.reused_end.classes, about)
+        module = build_student_again(module, teacher, about.reused_end)
     load_weights(module, weights, str(path))
     return module.eval()
+
+
+def _build(name: str, classes: int | None, about: RunDescription) -> nn.Module:
+    """A network for the run's images, with any weights."""
+    size = about.preprocessing.image_size
+    module = build_model(name, num_classes=classes, image_size=size[0], seed=0)
+    initialize_lazy_modules(module, size, seed=0)
+    return module
 
 
 def weights_path(folder: Path, which: str, command: str) -> Path:

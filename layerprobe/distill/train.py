@@ -120,6 +120,7 @@ def _result(
         peak_memory=peak_memory(device),
         resumed_after=_stops(saved),
         environment=environment(device, session.processes.count),
+        setting=prepared.setting,
     )
 
 

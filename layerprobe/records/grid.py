@@ -21,6 +21,7 @@ class Cell:
         seed: of the run.
         path: the run folder, relative to the grid's, with forward slashes.
         labels_reach_backbone: whether labels have any influence on the student's backbone; None: the grid doesn't say.
+        setting: in which the method is used, e.g. ``paper``; empty: it is the same in all, or the grid doesn't say.
     """
 
     pair: str
@@ -30,6 +31,7 @@ class Cell:
     seed: int
     path: str
     labels_reach_backbone: bool | None = None
+    setting: str = ""
 
     @property
     def label(self) -> str:

@@ -30,6 +30,27 @@ class Ending:
 
 
 @dataclass(frozen=True)
+class ReusedEnd:
+    """The teacher's network that a student goes on in; see ``layerprobe.distill.methods.simkd_paper``.
+
+    Attributes:
+        teacher: name of the teacher.
+        classes: number of its logits.
+        teacher_layer: the layer behind which its network is reused.
+        teacher_shape: of that layer's output for one image.
+        student_layer: the layer behind which the student is left.
+        student_shape: of that layer's output for one image.
+    """
+
+    teacher: Name
+    classes: Positive
+    teacher_layer: Name
+    teacher_shape: tuple[Positive, ...]
+    student_layer: Name
+    student_shape: tuple[Positive, ...]
+
+
+@dataclass(frozen=True)
 class RunInformation:
     """What a run adds to its settings in ``config.yaml``: it describes the run, and another run finds it out by itself.
 
@@ -42,6 +63,7 @@ class RunInformation:
         layers_from: the ranking file that the layers were read from.
         pairs: of a table, STUDENT=TEACHER, by the layers' names.
         ending: how a student ends that reuses the teacher's classifier.
+        reused_end: how a student ends that reuses the teacher's network from a layer on.
         plugins: SHA-256 of the files that plug-ins came from, by the plug-in's name.
     """
 
@@ -53,6 +75,7 @@ class RunInformation:
     layers_from: Text | None = None
     pairs: tuple[Text, ...] | None = None
     ending: Ending | None = None
+    reused_end: ReusedEnd | None = None
     plugins: Mapping[Text, Text] = field(default_factory=dict)
 
 
@@ -115,6 +138,7 @@ class ResultFile:
     resumed_after_epochs: tuple[Count, ...]
     environment: RunEnvironment
     labels_reach_backbone: Flag | None = None
+    setting: Text | None = None
 
 
 def parse_result(values: Any, path: Path) -> ResultFile:

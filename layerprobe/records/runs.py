@@ -43,6 +43,7 @@ class Run:
         weights: the weights file in it.
         files: every file that the run wrote, checkpoints aside.
         method: name of the method, e.g. ``feature-only``.
+        setting: in which the method was used, e.g. ``paper``; empty: it is the same in all.
         config: the resolved configuration, as in ``config.yaml``.
         epochs: metrics per epoch, in order.
         labels_reach_backbone: whether labels have any influence on the student's backbone.
@@ -66,6 +67,12 @@ class Run:
     peak_memory: int | None = None
     resumed_after: tuple[int, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
+    setting: str = ""
+
+    @property
+    def label(self) -> str:
+        """The method with its setting, e.g. ``sp, paper``."""
+        return ", ".join(filter(None, (self.method, self.setting)))
 
     @property
     def last_accuracy(self) -> float:
@@ -103,6 +110,7 @@ class Run:
         """Plain values, ready for JSON: the content of ``result.json``, without the configuration."""
         return {
             "method": self.method,
+            "setting": self.setting,
             "labels_reach_backbone": self.labels_reach_backbone,
             "epochs": len(self.epochs),
             "test_accuracy_last_epoch": self.last_accuracy,

@@ -14,7 +14,7 @@ from layerprobe.records.parsing import parse
 from layerprobe.records.run_files import INFORMATION, REMEDY, RunInformation
 from layerprobe.settings.base import Settings
 from layerprobe.settings.layer_choice import LayerChoice, Pairs
-from layerprobe.settings.legacy import with_new_keys
+from layerprobe.settings.legacy import with_new_keys, with_old_setting
 from layerprobe.settings.run import DistillSettings, RunSettings, TrainSettings
 
 Values = dict[str, Any]
@@ -142,6 +142,8 @@ def _checked(values: Mapping[str, Any], kind: type[RunSettings], path: Path) -> 
     parse(RunInformation, about, path, REMEDY)
     try:
         given = with_new_keys(given)
+        if "versions" in about:  # it is of a run
+            given = with_old_setting(given)
         kind.check_given(given, recorded=True)
     except LayerprobeError as error:
         raise LayerprobeError(f"{path}: {error}") from None

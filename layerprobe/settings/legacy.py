@@ -1,10 +1,11 @@
-"""Keys that version 0.1.0 wrote, and what they are called now: the one table of them."""
+"""What version 0.1.0 wrote: its keys and what they are called now, and what it did not say."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from layerprobe.distill.methods.catalogue import FINE_TUNED
 from layerprobe.errors import LayerprobeError
 
 RENAMED: Mapping[str, str] = {
@@ -27,6 +28,19 @@ def with_new_keys(values: Mapping[str, Any]) -> dict[str, Any]:
         {'layers': ['a'], 'training': {'lr': 0.1, 'epochs': 3}}
     """
     return _renamed(values, "")
+
+
+def with_old_setting(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values of a run, with the setting of its method where the run was made before there were two.
+
+    The weights of the baselines were then those of their publications, which is the default now. The classifier that
+    ``simkd`` reuses was fine-tuned.
+
+    Args:
+        values: by the keys of this version, as a run wrote them.
+    """
+    fine_tuned = values.get("method") == "simkd" and "setting" not in values
+    return {**values, "setting": FINE_TUNED} if fine_tuned else dict(values)
 
 
 def _renamed(values: Mapping[Any, Any], prefix: str) -> dict[str, Any]:

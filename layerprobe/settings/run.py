@@ -8,7 +8,7 @@ from pydantic import model_validator
 from typing_extensions import Self
 
 from layerprobe.data.catalogue import NONE
-from layerprobe.distill.methods.catalogue import METHODS
+from layerprobe.distill.methods.catalogue import METHODS, PUBLICATION, SETTINGS, Method
 from layerprobe.records.layout import ALL_TOKENS, CLASS_TOKEN, PATCHES
 from layerprobe.settings.alignment import AlignmentSettings
 from layerprobe.settings.base import AnyPath, OneOf, RefusedError, Settings
@@ -78,6 +78,9 @@ class DistillSettings(RunSettings):
 
     method: Annotated[str, OneOf(METHODS)] = "feature-only"
     """How the student learns: from features alone (feature-only), or with a method to compare that with."""
+    setting: Annotated[str, OneOf(SETTINGS)] = PUBLICATION
+    """Which form and weights a baseline has: those of its publication; those of the paper's comparison, where features
+    weigh 1 in every method; or, of simkd alone, fine-tuned, as version 0.1.0 had it."""
     teacher: Annotated[ModelSettings, Part("teacher")]
     """The teacher."""
     student: Annotated[ModelSettings, Part("student", defaults=_RANDOM)]
@@ -116,24 +119,34 @@ class DistillSettings(RunSettings):
         return self.student
 
     @property
-    def label(self) -> str:
-        """The method with its form, for tables."""
-        parts = METHODS.find(self.method).label, _TOKENS.get(self.tokens or "", ""), self.alignment.label
-        return ", ".join(filter(None, parts))
+    def chosen_method(self) -> Method:
+        """The method, in its setting."""
+        return METHODS[self.method].in_setting(self.setting)
+from layerprobe.records.layout import ALL_TOKENS, CLASS_TOKEN, PATCHES
 
     @property
     def lacks_layers(self) -> bool:
         """Whether the method needs layers of the teacher, and nothing says which."""
-        return METHODS[self.method].layers_required and self.layers is None and not self.alignment.mapping.table
+        return self.chosen_method.layers_required and self.layers is None and not self.alignment.mapping.table
 
     @property
     def needs_classes(self) -> bool:
         """Whether the teacher must have the same classes as the data."""
-        return METHODS[self.method].needs_same_classes(self.alignment)
+        return self.chosen_method.needs_same_classes(self.alignment)
+
+    @model_validator(mode="after")
+    def _method_has_the_setting(self) -> Self:
+        has = METHODS[self.method].settings
+        if self.setting not in has:
+            raise RefusedError(
+                f"<setting> {self.setting} is none of {self.method}, which has {' and '.join(has)}; leave <setting> "
+                "out, or take another <method>"
+            )
+        return self
 
     @model_validator(mode="after")
     def _method_takes_them(self) -> Self:
-        method = METHODS[self.method]
+        method = self.chosen_method
         if self.alignment != AlignmentSettings() and not method.takes_alignment:
             raise RefusedError(
                 "<alignment>, <alignment.by_class>, <alignment.projector>, <alignment.feature_loss>, "

@@ -17,6 +17,18 @@ from layerprobe.distill.pairing import Pairing
 
 
 @in_full_precision
+def squared_differences(student: Tensor, teacher: Tensor) -> Tensor:
+    """(cos of the student's features - cos of the teacher's)^2 of every ordered pair of images: (batch, batch).
+
+    Args:
+        student: (batch, ...) features.
+        teacher: (batch, ...) features, of any other shape.
+    """
+    ours, theirs = (normalize(features.flatten(1), dim=1) for features in (student, teacher))
+    return (ours @ ours.T - theirs @ theirs.T).square()
+
+
+@in_full_precision
 def relation(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean over ordered pairs of different images of (cos of the student's features - cos of the teacher's)^2.
 
@@ -27,8 +39,7 @@ def relation(student: Tensor, teacher: Tensor) -> Tensor:
     Returns:
         A scalar in [0, 4]; 0 where all cosines are equal.
     """
-    ours, theirs = (normalize(features.flatten(1), dim=1) for features in (student, teacher))
-    squares = (ours @ ours.T - theirs @ theirs.T).square()
+    squares = squared_differences(student, teacher)
     count = len(squares)
     return (squares.sum() - squares.diagonal().sum()) / (count * (count - 1))
 

@@ -37,6 +37,7 @@ class TrainingStep:
     ) -> None:
         self._setup, self._preprocessing, self._device = setup, preprocessing, accelerator.device
         self._batch_kind = setup.objective.batch_kind
+        self._classifier_learns = self._batch_kind.detached_classifier and setup.objective.classifier_learns
         # Accelerate only moves and casts: what several processes do together stands in ``ProcessGroup``.
         self.student = accelerator.prepare_model(setup.student, evaluation_mode=True)
         self.objective = accelerator.prepare_model(setup.objective, evaluation_mode=True)
@@ -71,7 +72,7 @@ class TrainingStep:
         student = self._student_capture(inputs)
         passes = Passes(self._setup.pairing, student, teacher, labels, batch.positions)
         terms: dict[str, Tensor] = self.objective(self._batch_kind.of(passes))
-        if self._batch_kind.detached_classifier:
+        if self._classifier_learns:
             terms = {**terms, HEAD_TERM: cross_entropy(student.logits, labels)}
         return terms
 
@@ -155,12 +156,12 @@ class TrainingStep:
         self.student.eval()
         self.objective.eval()
         terms = self.terms(batch)
-        del terms[HEAD_TERM]
+        terms.pop(HEAD_TERM, None)
         trained = [(name, one) for name, one in self.student.named_parameters() if one.requires_grad]
         parameters = [one for _, one in trained]
         by_features = _gradients(torch.stack(list(terms.values())).sum(), parameters)
         trained_by_features = [number for number, gradient in enumerate(by_features) if gradient is not None]
-        if check:
+        if check and self._classifier_learns:
             # A second pass: the graph of a compiled network can be walked once.
             by_head = _gradients(self.terms(batch)[HEAD_TERM], parameters)
             reached = [trained[number][0] for number in trained_by_features if by_head[number] is not None]

@@ -3,118 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-from layerprobe.catalogue import Catalogue, Entry
-from layerprobe.distill.alignments.catalogue import ALIGNMENTS, ATTENTION, FULL, ONE_TO_ONE
+from layerprobe.catalogue import Catalogue
+from layerprobe.distill.alignments.catalogue import ATTENTION, FULL
+from layerprobe.distill.methods.method import (
+    CLASSIFIER,
+    END,
+    FEATURES,
+    FINE_TUNED,
+    LABELS,
+    LAST_MAPS,
+    LAYERS,
+    LOGITS,
+    PAPER,
+    PENULTIMATE,
+    PUBLICATION,
+    SETTINGS,
+    Method,
+)
 
-if TYPE_CHECKING:
-    from layerprobe.distill.objective_context import ObjectiveContext
-    from layerprobe.distill.objectives import Objective
+__all__ = [
+    "CLASSIFIER", "END", "FEATURES", "FINE_TUNED", "LABELS", "LAST_MAPS", "LAYERS", "LOGITS", "METHODS", "PAPER",
+    "PENULTIMATE", "PUBLICATION", "SETTINGS", "Method",
+]  # fmt: skip
 
 _HERE = "layerprobe.distill.methods"
 
-LABELS, LOGITS, FEATURES, CLASSIFIER = "labels", "logits", "features", "classifier"
-"""What a method asks of the teacher, and what its losses let into the student's backbone."""
-
-LAYERS, PENULTIMATE, LAST_MAPS = "layers", "penultimate", "last maps"
-"""What a method pairs: chosen layers; the vectors that enter the classifiers; the last maps."""
-
 _DISTILLATION = {"temperature": 4.0}
 _OTHER_TERMS = (LABELS, LOGITS, FEATURES)
-
-
-class _Form(Protocol):
-    """What a method needs to know of the form of feature-only."""
-
-    @property
-    def by_class(self) -> bool: ...
-
-    @property
-    def cross_entropy(self) -> bool: ...
-
-    @property
-    def kl(self) -> bool: ...
-
-
-@dataclass(frozen=True)
-class Method(Entry):
-    """A way of training a student.
-
-    ``target`` is a function of an ``ObjectiveContext`` and of ``constants``, as keywords, that gives the objective.
-
-    Attributes:
-        source: author and year of the publication; empty: there is none.
-        link: where the publication is to be read.
-        objective: the sum of loss terms that trains the backbone, in words, with ``constants`` by name.
-        constants: weights, temperatures and sizes of the objective, by name.
-        teacher: what the student needs of the teacher: nothing, or any of ``features``, ``logits``, ``classifier``.
-        reaches_backbone: what the losses let into the backbone: any of ``labels``, ``logits``, ``features``.
-        pairs: what is paired; empty: nothing is.
-        mapping: which student layer learns from which teacher layer; with an alignment, that says it.
-        layers_required: whether the user must choose the teacher's layers; otherwise they have a default.
-        takes_alignment: whether it takes an alignment, a projector, a feature loss and a mapping.
-        positions: whether it compares features position by position; with an alignment, that says it.
-        maps_only: whether all of its layers must be maps, or grids of patches.
-    """
-
-    source: str = ""
-    link: str = ""
-    objective: str = ""
-    constants: Mapping[str, float] = field(default_factory=dict)
-    teacher: tuple[str, ...] = ()
-    reaches_backbone: tuple[str, ...] = ()
-    pairs: str = ""
-    mapping: str = ONE_TO_ONE
-    layers_required: bool = False
-    takes_alignment: bool = False
-    positions: bool = False
-    maps_only: bool = False
-
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether there is a teacher at all."""
-        return bool(self.teacher)
-
-    @property
-    def uses_features(self) -> bool:
-        """Whether it pairs layers."""
-        return bool(self.pairs)
-
-    @property
-    def reuses_classifier(self) -> bool:
-        """Whether the student ends in the teacher's classifier."""
-        return CLASSIFIER in self.teacher
-
-    @property
-    def pairs_ends(self) -> bool:
-        """Whether it pairs what comes last in either network, whatever layers the user names."""
-        return self.pairs in (PENULTIMATE, LAST_MAPS)
-
-    def compares_positions(self, alignment: str) -> bool:
-        """Whether features meet position by position, with this alignment where it takes one."""
-        return ALIGNMENTS.find(alignment).positions if self.takes_alignment else self.positions
-
-    def needs_same_classes(self, form: _Form) -> bool:
-        """Whether the teacher must have the classes of the data, with this form of feature-only where it takes one."""
-        return LOGITS in self.teacher or self.reuses_classifier or (self.takes_alignment and form.kl)
-
-    def labels_reach_backbone(self, form: _Form | None = None) -> bool:
-        """Whether labels influence the student's backbone, with this form of feature-only where it takes one."""
-        shaped = form is not None and self.takes_alignment and (form.by_class or form.cross_entropy)
-        return shaped or LABELS in self.reaches_backbone
-
-    def build(self, context: ObjectiveContext, **constants: Any) -> Objective[Any]:
-        """The objective; constants replace those of the method."""
-        objective: Objective[Any] = self.load()(context, **{**self.constants, **constants})
-        return objective
-
-    @property
-    def objective_in_words(self) -> str:
-        """The objective, with the values of its constants."""
-        return self.objective.format(**self.constants, squared=self.constants.get("temperature", 1) ** 2)
-
+_NOT_IN_THE_PAPER: Mapping[str, Mapping[str, Any]] = {PUBLICATION: {}}
 
 METHODS = Catalogue(
     "method",
@@ -155,13 +73,25 @@ METHODS = Catalogue(
             reaches_backbone=(LABELS, LOGITS),
         ),
         Method(
+            "kd-t2",
+            "kd, T 2",
+            "kd at temperature 2, with the weight of 4 that goes with it",
+            f"{_HERE}.kd:build",
+            source="Hinton et al. 2015",
+            link="https://arxiv.org/abs/1503.02531",
+            objective="cross entropy + {squared:g} KL of logits at temperature {temperature:g}",
+            constants={"temperature": 2.0},
+            teacher=(LOGITS,),
+            reaches_backbone=(LABELS, LOGITS),
+        ),
+        Method(
             "kd-std",
             "kd-std",
             "kd with standardized logits",
             f"{_HERE}.kd_std:build",
             source="Sun et al. 2024",
             link="https://arxiv.org/abs/2403.01427",
-            objective="the same with z-scored logits",
+            objective="`kd` with z-scored logits",
             constants=_DISTILLATION,
             teacher=(LOGITS,),
             reaches_backbone=(LABELS, LOGITS),
@@ -178,6 +108,7 @@ METHODS = Catalogue(
             constants={**_DISTILLATION, "alpha": 1.0, "beta": 8.0},
             teacher=(LOGITS,),
             reaches_backbone=(LABELS, LOGITS),
+            settings=_NOT_IN_THE_PAPER,
         ),
         Method(
             "fitnets",
@@ -200,12 +131,25 @@ METHODS = Catalogue(
             f"{_HERE}.fitnets:build",
             source="Romero et al. 2015",
             link="https://arxiv.org/abs/1412.6550",
-            objective="the same, every student layer to every teacher layer",
+            objective="`fitnets`, every student layer to every teacher layer",
             constants=_DISTILLATION,
             teacher=(FEATURES, LOGITS),
             reaches_backbone=_OTHER_TERMS,
             pairs=LAYERS,
             mapping=FULL,
+            positions=True,
+        ),
+        Method(
+            "fitnets-ce",
+            "fitnets, CE",
+            "fitnets with cross entropy alone, without the teacher's logits",
+            f"{_HERE}.fitnets:build_without_logits",
+            source="Romero et al. 2015",
+            link="https://arxiv.org/abs/1412.6550",
+            objective="cross entropy + mean squared error of projected features, mean over pairs",
+            teacher=(FEATURES,),
+            reaches_backbone=(LABELS, FEATURES),
+            pairs=LAYERS,
             positions=True,
         ),
         Method(
@@ -220,6 +164,14 @@ METHODS = Catalogue(
             teacher=(FEATURES, LOGITS),
             reaches_backbone=_OTHER_TERMS,
             pairs=LAYERS,
+            settings={
+                PUBLICATION: {},
+                PAPER: {
+                    "objective": "`kd` + the mean squared difference of the batch's cosine matrices, mean over pairs",
+                    "constants": {**_DISTILLATION, "weight": 1.0},
+                    "target": f"{_HERE}.sp:build_cosines",
+                },
+            },
         ),
         Method(
             "semckd",
@@ -236,6 +188,7 @@ METHODS = Catalogue(
             pairs=LAYERS,
             mapping=ATTENTION,
             positions=True,
+            settings={PUBLICATION: {}, PAPER: {"constants": {**_DISTILLATION, "weight": 1.0}}},
         ),
         Method(
             "simkd",
@@ -245,11 +198,31 @@ METHODS = Catalogue(
             source="Chen et al. 2022",
             link="https://arxiv.org/abs/2203.14001",
             objective="mean squared error of the last map, projected to the teacher's; the student ends in the "
-            "teacher's classifier",
+            "teacher's classifier, which stays as it is",
             teacher=(FEATURES, CLASSIFIER),
             reaches_backbone=(FEATURES,),
             pairs=LAST_MAPS,
             positions=True,
+            changes_student=f"{_HERE}.simkd:reuse_frozen",
+            settings={
+                PUBLICATION: {},
+                PAPER: {
+                    "objective": "`kd` + mean squared error of features, mean over pairs, three-layer projectors; "
+                    "behind the last of these the student goes on in the teacher's network, which learns",
+                    "constants": _DISTILLATION,
+                    "teacher": (FEATURES, LOGITS, END),
+                    "reaches_backbone": _OTHER_TERMS,
+                    "pairs": LAYERS,
+                    "target": f"{_HERE}.simkd_paper:build",
+                    "changes_student": f"{_HERE}.simkd_paper:reuse_end",
+                },
+                FINE_TUNED: {
+                    "objective": "mean squared error of the last map, projected to the teacher's; the student ends in "
+                    "the teacher's classifier, fine-tuned with cross entropy on detached features",
+                    "target": f"{_HERE}.simkd:build_fine_tuned",
+                    "changes_student": f"{_HERE}.simkd:reuse_to_tune",
+                },
+            },
         ),
         Method(
             "attention-transfer",
@@ -264,6 +237,7 @@ METHODS = Catalogue(
             reaches_backbone=_OTHER_TERMS,
             pairs=LAYERS,
             positions=True,
+            settings=_NOT_IN_THE_PAPER,
         ),
         Method(
             "rkd",
@@ -277,6 +251,7 @@ METHODS = Catalogue(
             teacher=(FEATURES, LOGITS),
             reaches_backbone=_OTHER_TERMS,
             pairs=PENULTIMATE,
+            settings=_NOT_IN_THE_PAPER,
         ),
         Method(
             "crd",
@@ -291,6 +266,7 @@ METHODS = Catalogue(
             teacher=(FEATURES,),
             reaches_backbone=(LABELS, FEATURES),
             pairs=PENULTIMATE,
+            settings=_NOT_IN_THE_PAPER,
         ),
         Method(
             "reviewkd",
@@ -307,6 +283,7 @@ METHODS = Catalogue(
             pairs=LAYERS,
             positions=True,
             maps_only=True,
+            settings=_NOT_IN_THE_PAPER,
         ),
     ),
 )

@@ -1,7 +1,8 @@
 """FitNets: knowledge distillation plus hints from intermediate layers (Romero et al. 2015, arXiv 1412.6550).
 
-As compared in section 4 of Cooper et al., arXiv 2511.14981: the hints are trained together with the rest, not in a
-stage of their own, at several evenly spread layers.
+In both settings as compared in section 4 of Cooper et al., arXiv 2511.14981: hints at several evenly spread layers are
+trained together with the rest. In the publication one hint trains the first half of the student in a stage of its own,
+before the knowledge distillation; this is not built.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from layerprobe.distill.alignments.projected import FeatureOnly
 from layerprobe.distill.batches import FeatureBatch
+from layerprobe.distill.methods.feature_only import FeaturesAndLogits
 from layerprobe.distill.methods.kd import WithDistillation
 from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.pairing import Pairing
@@ -31,3 +33,9 @@ class FitNets(WithDistillation):
 def build(context: ObjectiveContext, *, temperature: float) -> FitNets:
     """The objective of ``fitnets`` and ``fitnets-full``, whose mappings differ."""
     return FitNets(context.pairing, temperature)
+
+
+def build_without_logits(context: ObjectiveContext) -> FeaturesAndLogits:
+    """The objective of ``fitnets-ce``: cross entropy + projector MSE, mean over the pairs of layers."""
+    hints = FeatureOnly(context.pairing)
+    return FeaturesAndLogits(hints, context.pairing, cross_entropy=True, kl=False, temperature=1.0)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
 
 from layerprobe.distill.batches import FeatureBatch
+from layerprobe.distill.changed_student import ChangedStudent
 from layerprobe.distill.losses.mse import mse
 from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.objectives import FeatureObjective
@@ -16,6 +17,7 @@ from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.spatial import SpatialAligner
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.ending import Ending, find_ending
+from layerprobe.networks import Network
 from layerprobe.records import Layer, Shape
 from layerprobe.records.layout import MAP, VECTOR, Layout
 
@@ -26,17 +28,19 @@ _REDUCTION = 2
 class MatchedEnding(FeatureObjective):
     """Mean squared error between the student's projected last map and the teacher's (equation 3 of the publication).
 
-    The student ends in a projector and the teacher's classifier (``reuse_classifier``). The publication keeps that
-    classifier as it is; as compared in section 4 of Cooper et al. it is fine-tuned: the engine does so, with cross
-    entropy on detached features, so that the rest of the student still learns from features alone. The projector being
-    a part of the student, a larger map is pooled to the teacher's size behind it; the publication pools before it.
+    The student ends in a projector and the teacher's classifier (``reuse_classifier``), which the publication keeps as
+    it is. Version 0.1.0 fine-tuned it, with cross entropy on detached features; this is the setting ``fine-tuned``. The
+    projector being a part of the student, a larger map is pooled to the teacher's size behind it; the publication pools
+    before it.
 
     Args:
         pairing: the layer of the projected map, and the teacher's.
+        classifier_learns: whether the classifier is fine-tuned.
     """
 
-    def __init__(self, pairing: Pairing) -> None:
+    def __init__(self, pairing: Pairing, classifier_learns: bool = False) -> None:
         super().__init__()
+        self.classifier_learns = classifier_learns
         self.align = SpatialAligner(pairing.student[0].shape, pairing.teacher[0].shape)
 
     def forward(self, batch: FeatureBatch) -> dict[str, Tensor]:
@@ -154,6 +158,24 @@ def reuse_classifier(
     return ending, Pairing((projected,), (_layer(theirs.layer, theirs.shape),))
 
 
+def reuse_frozen(student: Network, teacher: Network, pairing: Pairing, seed: int) -> ChangedStudent:
+    """The student of ``simkd`` as published: the teacher's classifier stays as it is."""
+    changed, ending = _changed(student, teacher, seed)
+    changed.module.get_submodule(ending.head).requires_grad_(False)
+    return changed
+
+
+def reuse_to_tune(student: Network, teacher: Network, pairing: Pairing, seed: int) -> ChangedStudent:
+    """The student of ``simkd`` as version 0.1.0 had it: the classifier learns."""
+    return _changed(student, teacher, seed)[0]
+
+
+def _changed(student: Network, teacher: Network, seed: int) -> tuple[ChangedStudent, ReusedEnding]:
+    ending, pairing = reuse_classifier(student.module, teacher.module, student.preprocessing.image_size, seed)
+    new = (ending.head, ending.projector)
+    return ChangedStudent(student.module, pairing, pairing, {"ending": asdict(ending)}, new), ending
+
+
 def _ending(network: nn.Module, image_size: tuple[int, int], whose: str) -> Ending:
     try:
         return find_ending(network, image_size)
@@ -171,5 +193,10 @@ def _layer(name: str, shape: tuple[int, ...]) -> Layer:
 
 
 def build(context: ObjectiveContext) -> MatchedEnding:
-    """The objective of ``simkd``."""
+    """The objective of ``simkd`` as published."""
     return MatchedEnding(context.pairing)
+
+
+def build_fine_tuned(context: ObjectiveContext) -> MatchedEnding:
+    """The objective of ``simkd`` as version 0.1.0 had it."""
+    return MatchedEnding(context.pairing, classifier_learns=True)

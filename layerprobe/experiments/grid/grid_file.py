@@ -157,8 +157,10 @@ def _planned(labels: tuple[str, str, str, str], seed: int, values: Values, name:
         )
     except LayerprobeError as error:
         raise LayerprobeError(f"{name}: {cell.label}: {error}") from None
-    reached = METHODS[settings.method].labels_reach_backbone(settings.alignment)
-    return PlannedCell(replace(cell, labels_reach_backbone=reached), settings, Path(ranking) if ranking else None)
+    method = settings.chosen_method
+    reached, setting = method.labels_reach_backbone(settings.alignment), method.shown_setting(settings.setting)
+    cell = replace(cell, labels_reach_backbone=reached, setting=setting)
+    return PlannedCell(cell, settings, Path(ranking) if ranking else None)
 
 
 def _choices(method: Values, choices: Mapping[str, Values], where: str) -> Mapping[str, Values]:
