@@ -44,7 +44,7 @@ from layerprobe.distill.engine.step import HEAD_TERM
 from layerprobe.distill.methods.catalogue import METHODS
 from layerprobe.models.weights import save_weights
 from layerprobe.networks import load_network
-from layerprobe.settings.recipe import default_lr
+from layerprobe.settings.recipe import DEFAULT_RATES
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def attempt(case: str, pair: Pair, teacher: Path, batch: int) -> Outcome:
                 batch_size=batch,
                 train_samples=batch,
                 test_samples=10,
-                lr=default_lr(pair.student) / 10,
+                lr=DEFAULT_RATES.of(pair.student) / 10,
                 schedule="multi-step",
                 decay=1.0,
                 cache_teacher=True,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from layerprobe.cli.options import Given
 from layerprobe.settings.base import SettingsError
@@ -28,7 +29,8 @@ def run_settings(given: Given[R], source: SourceSettings) -> R:
     file = source.config or _own_file(resumed)
     values = read_values(file, given.kind.command) if file else {}
     if source.preset:
-        values = merge(values, {"training": dict(PRESETS[source.preset].values)})
+        recipe = PRESETS[source.preset].values(_model(given.kind, merge(values, told)))
+        values = merge(values, {"training": recipe})
     try:
         return settings_of(given.kind, merge(values, told), output, **about)
     except SettingsError as error:
@@ -39,6 +41,12 @@ def run_settings(given: Given[R], source: SourceSettings) -> R:
                 f"{resumed} holds no run to go on with; <output> names its folder, where <resume> does"
             ) from None
         raise SettingsError(f"{error.message}, or <config> FILE") from None
+
+
+def _model(kind: type[RunSettings], values: Mapping[str, Any]) -> str:
+    """Name of the network to train; empty where it is not given, which is refused later."""
+    part = values.get(kind.network_part, {})
+    return str(part.get("name", "")) if isinstance(part, Mapping) else str(part)
 
 
 def _own_file(folder: Path | None) -> Path | None:

@@ -47,6 +47,7 @@ def _activations(*numbers: int) -> tuple[Place, ...]:
 
 
 _MOBILENET_V2 = _blocks(3, 6, 13, 17)
+_VIT_SMALL = _blocks(1, 3, 5, 7)
 _VIT_B = _blocks(2, 4, 8, 10)
 
 STUDENTS: Mapping[str, tuple[Place, ...]] = {
@@ -54,7 +55,8 @@ STUDENTS: Mapping[str, tuple[Place, ...]] = {
     "vgg11": _activations(2, 4, 6, 8),
     "mobilenetv2": _MOBILENET_V2,
     "mobilenet_v2": _MOBILENET_V2,
-    "vit-small": _blocks(1, 3, 5, 7),
+    "vit-small": _VIT_SMALL,
+    "vit-small-mean": _VIT_SMALL,
 }
 """The layers of the paper's students that learn, by the architecture's name."""
 
@@ -62,12 +64,19 @@ BASELINE_TEACHERS: Mapping[str, tuple[Place, ...]] = {
     "vgg19": _activations(4, 8, 12, 16),
     "resnet34": _blocks(3, 7, 13, 16),
     "vit-base": _VIT_B,
+    "vit-base-mean": _VIT_B,
     "vit_b_16": _VIT_B,
 }
 """The layers of the paper's teachers that teach in the baselines, by the architecture's name."""
 
 _VGG19 = _activations(12, 13, 14, 16)
 _RESNET34 = _blocks(12, 13, 14, 15)
+
+_VIT_B_BY_QUALITY = {
+    "CIFAR10": _blocks(9, 10, 11, 12),
+    "CIFAR100": _blocks(7, 10, 11, 12),
+    "TinyImageNet": _blocks(7, 8, 11, 12),
+}
 
 QUALITY_TEACHERS: Mapping[str, Mapping[str, tuple[Place, ...]]] = {
     "vgg19": {
@@ -76,10 +85,7 @@ QUALITY_TEACHERS: Mapping[str, Mapping[str, tuple[Place, ...]]] = {
         "TinyImageNet": (*_activations(12, 13, 14), Place("feature", 1)),
     },
     "resnet34": dict.fromkeys(("CIFAR10", "CIFAR100", "TinyImageNet"), _RESNET34),
-    "vit-base": {
-        "CIFAR10": _blocks(9, 10, 11, 12),
-        "CIFAR100": _blocks(7, 10, 11, 12),
-        "TinyImageNet": _blocks(7, 8, 11, 12),
-    },
+    "vit-base": _VIT_B_BY_QUALITY,
+    "vit-base-mean": _VIT_B_BY_QUALITY,
 }
 """The four layers of highest knowledge quality that the paper reports, by the teacher's name and the data's."""

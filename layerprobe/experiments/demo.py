@@ -85,7 +85,15 @@ def _as_grid(runs: Sequence[Run], folder: Path) -> GridResults:
     """The students' runs as the finished cells of a grid."""
     pair = f"{TEACHER} to {STUDENT}"
     cells = (
-        Cell(pair, "", run.method, "", run.config["training"]["seed"], run.folder.relative_to(folder).as_posix())
+        Cell(
+            pair,
+            "",
+            run.method,
+            "",
+            run.config["training"]["seed"],
+            run.folder.relative_to(folder).as_posix(),
+            setting=run.setting,
+        )
         for run in runs
     )
     results = tuple(CellResult(cell, "done", run) for cell, run in zip(cells, runs, strict=True))

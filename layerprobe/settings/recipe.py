@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -96,7 +97,7 @@ class RecipeSettings(Settings):
         milestones = self.milestones
         if milestones is None and SCHEDULES.find(self.schedule).takes_milestones:
             milestones = default_milestones(self.epochs)
-        return self.replaced(lr=default_lr(model) if self.lr is None else self.lr, milestones=milestones)
+        return self.replaced(lr=DEFAULT_RATES.of(model) if self.lr is None else self.lr, milestones=milestones)
 
 
 class TrainingSettings(RecipeSettings):
@@ -122,16 +123,36 @@ class TrainingSettings(RecipeSettings):
     """Write event files for TensorBoard too."""
 
 
-def default_lr(model: str) -> float:
-    """Peak learning rate by architecture, from its name: 0.001 transformers, 0.005 VGG, 0.0075 all others.
+@dataclass(frozen=True)
+class Rates:
+    """Peak learning rates of a recipe by architecture.
 
-    Source: section 4 of Cooper et al., arXiv 2511.14981, which names ResNet, MobileNet, VGG and tiny ViT.
+    Attributes:
+        transformer: of transformers.
+        vgg: of VGG networks.
+        other: of all others.
 
     Example:
-        >>> default_lr("cifar:resnet20"), default_lr("timm:vit_tiny_patch16_224")
+        >>> DEFAULT_RATES.of("cifar:resnet20"), DEFAULT_RATES.of("timm:vit_tiny_patch16_224")
         (0.0075, 0.001)
     """
-    name = model.rpartition(":")[2].lower() if ".py:" not in model else model.lower()
-    if any(word in name for word in ("vit", "deit", "swin", "former", "mixer", "beit", "cait")):
-        return 0.001
-    return 0.005 if "vgg" in name else 0.0075
+
+    transformer: float
+    vgg: float
+    other: float
+
+    def of(self, model: str) -> float:
+        """The rate of an architecture, which its name tells.
+
+        Args:
+            model: as a user types it, e.g. ``cifar:resnet20``.
+        """
+        name = model.rpartition(":")[2].lower() if ".py:" not in model else model.lower()
+        if any(word in name for word in ("vit", "deit", "swin", "former", "mixer", "beit", "cait")):
+            return self.transformer
+        return self.vgg if "vgg" in name else self.other
+
+
+DEFAULT_RATES = Rates(transformer=0.001, vgg=0.005, other=0.0075)
+"""Those of AdamW: ``MaxLR`` in the configurations of Cooper et al. (arXiv 2511.14981) for tiny ViT, VGG, ResNet and
+MobileNet."""

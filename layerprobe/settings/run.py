@@ -27,6 +27,7 @@ class RunSettings(Settings):
     """Where a run is written to, and what is done with a run that is there already."""
 
     command: ClassVar[str]
+    network_part: ClassVar[str]  # the field that names the network to train
 
     output: Annotated[AnyPath, Flag(short="-o", panel="Output", metavar="DIR")]
     """The run folder to make."""
@@ -50,6 +51,7 @@ class TrainSettings(RunSettings):
     """Supervised training of one network; without weights it starts from random ones."""
 
     command: ClassVar[str] = "train"
+    network_part: ClassVar[str] = "model"
 
     model: Annotated[ModelSettings, Part(defaults=_RANDOM, without=("prefix_tokens",))]
     """The network."""
@@ -74,6 +76,7 @@ class DistillSettings(RunSettings):
     """Training of a student with a teacher."""
 
     command: ClassVar[str] = "distill"
+    network_part: ClassVar[str] = "student"
     panel: ClassVar[str] = "Method"
 
     method: Annotated[str, OneOf(METHODS)] = "feature-only"

@@ -18,11 +18,13 @@ RELEASED_STUDENTS = {
     "mobilenetv2": (3, 6, 13, 17),
     "mobilenet_v2": (3, 6, 13, 17),
     "vit-small": (1, 3, 5, 7),
+    "vit-small-mean": (1, 3, 5, 7),
 }
 RELEASED_BASELINE_TEACHERS = {
     "vgg19": (3, 7, 11, 15),
     "resnet34": (3, 7, 13, 16),
     "vit-base": (2, 4, 8, 10),
+    "vit-base-mean": (2, 4, 8, 10),
     "vit_b_16": (2, 4, 8, 10),
 }
 RELEASED_QUALITY_TEACHERS = {
@@ -32,9 +34,15 @@ RELEASED_QUALITY_TEACHERS = {
     ("resnet34", "CIFAR10"): (12, 13, 14, 15),
     ("resnet34", "CIFAR100"): (12, 13, 14, 15),
     ("resnet34", "TinyImageNet"): (12, 13, 14, 15),
-    ("vit-base", "CIFAR10"): (9, 10, 11, 12),
-    ("vit-base", "CIFAR100"): (7, 10, 11, 12),
-    ("vit-base", "TinyImageNet"): (7, 8, 11, 12),
+    **{
+        (name, data): released
+        for name in ("vit-base", "vit-base-mean")
+        for data, released in (
+            ("CIFAR10", (9, 10, 11, 12)),
+            ("CIFAR100", (7, 10, 11, 12)),
+            ("TinyImageNet", (7, 8, 11, 12)),
+        )
+    },
 }
 SOURCES = {
     "resnet9": ["cifar:resnet9"],
@@ -42,9 +50,11 @@ SOURCES = {
     "mobilenetv2": ["cifar:mobilenetv2"],
     "mobilenet_v2": ["torchvision:mobilenet_v2"],
     "vit-small": ["cifar:vit-small"],
+    "vit-small-mean": ["cifar:vit-small-mean"],
     "vgg19": ["cifar:vgg19"],
     "resnet34": ["cifar:resnet34", "torchvision:resnet34", "timm:resnet34"],
     "vit-base": ["cifar:vit-base"],
+    "vit-base-mean": ["cifar:vit-base-mean"],
     "vit_b_16": ["torchvision:vit_b_16"],
 }
 ENTRIES = [

@@ -27,7 +27,7 @@ from layerprobe.settings.configuration import recorded_settings
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.evaluate import EvaluateSettings
 from layerprobe.settings.model import ModelSettings
-from layerprobe.settings.recipe import TrainingSettings, default_lr
+from layerprobe.settings.recipe import DEFAULT_RATES, TrainingSettings
 from layerprobe.settings.run import DistillSettings, TrainSettings
 
 TRAINING = TrainingSettings(epochs=2, batch_size=64, train_samples=300, test_samples=100)
@@ -192,4 +192,4 @@ def test_learning_rates_by_architecture() -> None:
         "cifar:vit-small",
         "timm:deit_tiny_patch16_224",
     ]
-    assert [default_lr(name) for name in names] == [0.0075, 0.0075, 0.005, 0.001, 0.001]
+    assert [DEFAULT_RATES.of(name) for name in names] == [0.0075, 0.0075, 0.005, 0.001, 0.001]

@@ -45,6 +45,7 @@ def test_vgg19_order() -> None:
         ("cifar:vgg11", 11),
         ("cifar:mobilenetv2", 20),
         ("cifar:vit-small", 9),
+        ("cifar:vit-small-mean", 9),
         ("cifar:vit-base", 13),
     ],
 )

@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from layerprobe.cli.main import load_command
+from layerprobe.cli.options import Given
+from layerprobe.cli.run_settings import run_settings
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
 from layerprobe.records import Run
@@ -23,6 +25,7 @@ from layerprobe.settings.describe import describe
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.recipe import TrainingSettings
 from layerprobe.settings.run import DistillSettings, TrainSettings
+from layerprobe.settings.source import SourceSettings
 from tests.helpers.commands import invoke
 
 
@@ -83,10 +86,25 @@ def test_presets_lie_between_the_file_and_the_command_line(digits_teacher: Run, 
     training = settings(tmp_path / "b")["training"]
     expected = {
         "optimizer": "sgd", "lr": 0.01, "weight_decay": 5e-4, "clip": 3, "milestones": [1, 2],
-        "batch_size": 64,
-        "augment": "crop-flip", "train_samples": 100, "epochs": 3,
+        "batch_size": 128, "augment": "none", "train_samples": 100, "epochs": 3,
     }  # fmt: skip
     assert {key: training[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(("student", "rate"), [("cifar:resnet20", 0.05), ("cifar:vgg11", 0.01), ("none", None)])
+def test_the_rate_of_a_preset_is_that_of_the_network_that_learns(
+    tmp_path: Path, student: str, rate: float | None
+) -> None:
+    given = {"teacher": {"name": "cifar:resnet20"}, "data": {"name": "digits"}, "method": "kd"}
+    given |= {} if rate is None else {"student": student}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(given))
+    source = SourceSettings(config=tmp_path / "c.yaml", preset="paper-240")
+    told = Given(DistillSettings, {"output": tmp_path / "run"})
+    if rate is None:
+        with pytest.raises(LayerprobeError, match="student is missing"):
+            run_settings(told, source)
+    else:
+        assert run_settings(told, source).training.lr == rate
 
 
 def test_going_on_needs_the_folder_alone(small: DistillSettings) -> None:

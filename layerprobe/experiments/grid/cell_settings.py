@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from layerprobe.distill.folder import CONFIG
+from layerprobe.distill.methods.catalogue import FINE_TUNED, PUBLICATION
 from layerprobe.distill.resume_check import MAY_DIFFER
 from layerprobe.distill.resume_check import differing_settings as differing_run_settings
 from layerprobe.errors import LayerprobeError, first_of
@@ -82,6 +84,15 @@ def differing_settings(planned: PlannedCell, begun: Mapping[str, Any] | None, co
     ranking = values.pop(_RANKING, None)
     ours, theirs = _settings(planned.settings, planned.ranking), _settings(_recorded(values), ranking)
     return first_of(differences(ours, theirs, MAY_DIFFER))
+
+
+def as_it_was_run(planned: PlannedCell, config: Values) -> PlannedCell:
+    """A cell with the setting of its finished run, where version 0.1.0 made it and the grid file names no setting.
+
+    Such a run counts as the cell's, and tables name its setting.
+    """
+    former = config.get("setting") == FINE_TUNED and planned.settings.setting == PUBLICATION
+    return replace(planned, settings=planned.settings.replaced(setting=FINE_TUNED)) if former else planned
 
 
 def other_run(path: str, found: str, state: str) -> str:

@@ -16,6 +16,9 @@ from layerprobe.models.cifar.wide_resnet import build_wide_resnet
 Builder = Callable[[int, int], nn.Module]
 """Called as ``builder(num_classes, image_size)``."""
 
+_build_small_vit = partial(build_vit, blocks=8, heads=6, width=192, mlp_width=576)
+_build_vit_base = partial(build_vit, blocks=12, heads=12, width=768, mlp_width=3072)
+
 CIFAR_MODELS: Mapping[str, Builder] = {
     "resnet20": partial(build_he_resnet, depth=20),
     "resnet32": partial(build_he_resnet, depth=32),
@@ -28,8 +31,10 @@ CIFAR_MODELS: Mapping[str, Builder] = {
     "vgg11": partial(build_vgg, configuration="A"),
     "vgg19": partial(build_vgg, configuration="E"),
     "mobilenetv2": build_mobilenet_v2,
-    "vit-small": partial(build_vit, blocks=8, heads=6, width=192, mlp_width=576),
-    "vit-base": partial(build_vit, blocks=12, heads=12, width=768, mlp_width=3072),
+    "vit-small": _build_small_vit,
+    "vit-base": _build_vit_base,
+    "vit-small-mean": partial(_build_small_vit, average_tokens=True),
+    "vit-base-mean": partial(_build_vit_base, average_tokens=True),
 }
 
 HE_RESNETS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")

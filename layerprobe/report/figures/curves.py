@@ -26,7 +26,7 @@ def curves_figure(run: Run) -> Drawing:
         for one in run.epochs
     )
     columns = ("epoch", *names, "test_accuracy", "holdout_accuracy")
-    return Drawing(figure, data_table(f"{run.method}: losses and accuracies", columns, rows))
+    return Drawing(figure, data_table(f"{run.label}: losses and accuracies", columns, rows))
 
 
 def _losses(axis: Axes, run: Run) -> None:
@@ -39,7 +39,7 @@ def _losses(axis: Axes, run: Run) -> None:
     if all(value > 0 for metrics in run.epochs for value in metrics.losses.values()):
         axis.set_yscale("log")
         label_plainly(axis.yaxis)
-    axis.set_title(f"{run.method}: training loss", loc="left")
+    axis.set_title(f"{run.label}: training loss", loc="left")
     axis.legend()
 
 

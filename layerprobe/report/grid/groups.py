@@ -65,6 +65,12 @@ class Group:
         said += [reached for one in self.results if (reached := one.cell.labels_reach_backbone) is not None]
         return any(said) if said else None
 
+    @property
+    def setting(self) -> str:
+        """In which setting the method was used, or is to be where no run is finished; empty: it is the same in all."""
+        used = dict.fromkeys(run.setting for run in self.runs.values())
+        return ", ".join(filter(None, used or dict.fromkeys(one.cell.setting for one in self.results)))
+
 
 def group_cells(results: GridResults) -> tuple[Group, ...]:
     """Every group of a grid, in the order of the grid file."""

@@ -19,6 +19,10 @@ OVER_PAIRS = (
     "many methods are compared"
 )
 HOLDOUT = "the epoch chosen on held-out images is the one that is best on training images that were held out"
+SETTINGS = (
+    "setting: the form and the weights of a method, those of its publication or those of the paper's comparison, where "
+    "features weigh 1 (fine-tuned: simkd of version 0.1.0); empty where the method is the same in both"
+)
 LABELS = "labels: whether class labels reach the student's backbone, and not its classifier alone"
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from layerprobe.records import GridResults
 from layerprobe.report.grid.groups import Group, column_groups, find_reference, method_labels, reference_labels
-from layerprobe.report.grid.notes import OVER_PAIRS, reference_notes, state_note
+from layerprobe.report.grid.notes import OVER_PAIRS, SETTINGS, reference_notes, state_note
 from layerprobe.report.grid.paired import PairedDifference, paired_difference
 from layerprobe.report.tables.table import Column, Table
 
@@ -33,22 +34,40 @@ def pairs_table(results: GridResults) -> Table | None:
         for column, group, reference in found:
             if reference is not None and (mean := difference(group, reference)).pairs:
                 ahead[column] = mean.mean
-        row: dict[str, Any] = {"method": found[0][1].method, "choice": found[0][1].choice}
+        settings = dict.fromkeys(group.setting for _, group, _ in found)
+        row: dict[str, Any] = {
+            "method": found[0][1].method,
+            "setting": ", ".join(filter(None, settings)),
+            "choice": found[0][1].choice,
+        }
         row |= paired_difference(ahead, dict.fromkeys(ahead, 0.0)).cells("difference")
         rows.append(row | {"ahead": sum(value > 0 for value in ahead.values()) if ahead else None})
     marked = {number for number, label in enumerate(method_labels(results)) if label in reference_labels(results)}
     return Table(
         title=f"{results.title}: over pairs",
         columns=(
-            Column("method", "method", "left"),
-            *((Column("choice", "layers", "left"),) if any(row["choice"] for row in rows) else ()),
+            *method_columns(rows),
             *difference_columns("pairs"),
             Column("ahead", "pairs ahead"),
         ),
         rows=tuple(rows),
         marked=frozenset(marked),
-        notes=(*reference_notes(results), OVER_PAIRS, state_note(results)),
+        notes=(*reference_notes(results), OVER_PAIRS, *method_notes(rows), state_note(results)),
     )
+
+
+def method_columns(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
+    """Which method, in which setting and from which layers: what differs somewhere has a column."""
+    return (
+        Column("method", "method", "left"),
+        *((Column("setting", "setting", "left"),) if any(row["setting"] for row in rows) else ()),
+        *((Column("choice", "layers", "left"),) if any(row["choice"] for row in rows) else ()),
+    )
+
+
+def method_notes(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What the settings mean, where there is a column of them."""
+    return (SETTINGS,) if any(row["setting"] for row in rows) else ()
 
 
 def difference(group: Group | None, reference: Group) -> PairedDifference:

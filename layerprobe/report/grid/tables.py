@@ -26,7 +26,7 @@ from layerprobe.report.grid.notes import (
     state_note,
     teacher_accuracy,
 )
-from layerprobe.report.grid.pairs import difference, difference_columns
+from layerprobe.report.grid.pairs import difference, difference_columns, method_columns, method_notes
 from layerprobe.report.grid.spread import spread
 from layerprobe.report.tables.table import Column, Table
 
@@ -45,13 +45,12 @@ def grid_table(results: GridResults) -> Table:
     teachers = {column: teacher_accuracy(groups) for column, groups in columns.items()}
     marked = {number for number, label in enumerate(method_labels(results)) if label in reference_labels(results)}
     if any(value is not None for value in teachers.values()):
-        rows.append({"method": TEACHER, "choice": "", **{f"top1 {column}": top1 for column, top1 in teachers.items()}})
-    chosen = any(row["choice"] for row in rows)
+        reached = {f"top1 {column}": top1 for column, top1 in teachers.items()}
+        rows.append({"method": TEACHER, "setting": "", "choice": "", **reached})
     return Table(
         title=f"{results.title}: top-1 on the test images (%)",
         columns=(
-            Column("method", "method", "left"),
-            *((Column("choice", "layers", "left"),) if chosen else ()),
+            *method_columns(rows),
             *(one for column in columns for one in _headline_columns(column, rows, alone=len(columns) == 1)),
         ),
         rows=tuple(rows),
@@ -60,6 +59,7 @@ def grid_table(results: GridResults) -> Table:
             *reference_notes(results),
             HEADLINE,
             *((DIFFERENCES,) if any(_has_reference(column, rows) for column in columns) else ()),
+            *method_notes(rows),
             *setting_notes(results),
             state_note(results),
         ),
@@ -72,7 +72,10 @@ def _method_row(label: str, columns: Mapping[str, tuple[Group, ...]], results: G
     """Of every column the group with this label; a method that a column lacks has no seed there."""
     own = {column: next((one for one in groups if one.label == label), None) for column, groups in columns.items()}
     first = next(group for group in own.values() if group)
-    row: dict[str, Any] = {"method": first.method, "choice": first.choice}
+    settings = dict.fromkeys(group.setting for group in own.values() if group)
+    row: dict[str, Any] = {
+        "method": first.method, "setting": ", ".join(filter(None, settings)), "choice": first.choice,
+    }  # fmt: skip
     for column, group in own.items():
         row |= (group.accuracy if group else spread(())).cells(f"top1 {column}")
         reference = find_reference(columns[column], results)
@@ -123,7 +126,10 @@ def _details_row(group: Group, reference: Group | None) -> dict[str, Any]:
     runs = group.runs.values()
     memory = [run.peak_memory for run in runs if run.peak_memory is not None]
     labels = group.labels_reach_backbone
-    row: dict[str, Any] = {"pair": group.pair, "data": group.data, "method": group.method, "choice": group.choice}
+    row: dict[str, Any] = {
+        "pair": group.pair, "data": group.data, "method": group.method, "setting": group.setting,
+        "choice": group.choice,
+    }  # fmt: skip
     row |= {"labels": None if labels is None else "yes" if labels else "no", "cells": len(group.results)}
     row |= group.accuracy.cells("top1")
     if reference is not None:
@@ -142,8 +148,7 @@ def _details_columns(rows: Sequence[dict[str, Any]]) -> tuple[Column, ...]:
     return (
         Column("pair", "pair", "left"),
         *((Column("data", "data", "left"),) if anywhere("data") else ()),
-        Column("method", "method", "left"),
-        *((Column("choice", "layers", "left"),) if anywhere("choice") else ()),
+        *method_columns(rows),
         Column("labels", "labels", "left"),
         Column("cells", "cells"),
         Column("top1", "top-1, last epoch", digits=2, best="max", spread=True),
@@ -163,6 +168,7 @@ def _details_notes(results: GridResults, rows: Sequence[dict[str, Any]]) -> tupl
         *((HOLDOUT,) if any(row["chosen_on_holdout_n"] for row in rows) else ()),
         BEST_EPOCH,
         LABELS,
+        *method_notes(rows),
         *setting_notes(results),
         *cost_notes(results),
         state_note(results),

@@ -14,7 +14,7 @@ HONESTY = "the last epoch is the headline; the best epoch on test is chosen by t
 
 def run_table(run: Run) -> Table:
     """The accuracies of one run."""
-    name = "" if run.config.get("command") == "train" else f"{run.method}, "
+    name = "" if run.config.get("command") == "train" else f"{run.label}, "
     rows = [] if run.teacher_accuracy is None else [{"what": "teacher", "accuracy": run.teacher_accuracy}]
     rows.append({"what": f"{name}last epoch", "accuracy": run.last_accuracy})
     if run.chosen_accuracy is not None:
@@ -30,8 +30,8 @@ def run_table(run: Run) -> Table:
 
 def runs_table(runs: Sequence[Run]) -> Table:
     """Methods compared: mean and sample standard deviation of top-1 over seeds. No run is dropped."""
-    methods = list(dict.fromkeys(run.method for run in runs))
-    rows = tuple(_method_row(method, [run for run in runs if run.method == method]) for method in methods)
+    methods = list(dict.fromkeys(run.label for run in runs))
+    rows = tuple(_method_row(method, [run for run in runs if run.label == method]) for method in methods)
     means = [row["mean"] for row in rows]
     with_holdout = any(row["chosen"] is not None for row in rows)
     teacher = next((run.teacher_accuracy for run in runs if run.teacher_accuracy is not None), None)

@@ -1,7 +1,9 @@
 """Optimizers, schedules, parameter groups and presets."""
 
+import csv
 import logging
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -89,12 +91,54 @@ def test_a_network_without_a_flat_feature_has_its_last_module_as_head() -> None:
 
 
 def test_presets_are_values_of_a_training() -> None:
-    for preset in PRESETS.values():
-        assert TrainingSettings(**preset.values).resolved("cifar:resnet20").lr
-    assert TrainingSettings(**PRESETS["paper-50"].values) == TrainingSettings()
-    long = TrainingSettings(**PRESETS["paper-240"].values)
-    assert (long.epochs, long.optimizer, long.lr, long.momentum) == (240, "sgd", 0.05, 0.9)
-    assert (long.weight_decay, long.schedule, long.milestones, long.decay) == (5e-4, "multi-step", (150, 180, 210), 0.1)
+    found = {
+        (name, model): TrainingSettings(**preset.values(model)).resolved(model)
+        for name, preset in PRESETS.items()
+        for model in ("cifar:resnet9", "cifar:mobilenetv2", "cifar:vgg11", "cifar:vit-small")
+    }
+    rates = {name: [found[name, model].lr for one, model in found if one == name] for name in PRESETS}
+    assert rates == {
+        "paper-50": [0.0075, 0.0075, 0.005, 0.001],
+        "paper-augmented": [0.0075, 0.0075, 0.005, 0.001],
+        "paper-240": [0.05, 0.05, 0.01, 0.01],
+        "literature-240": [0.05] * 4,
+    }
+    assert TrainingSettings(**PRESETS["paper-50"].values("cifar:resnet9")) == TrainingSettings()
+    augmented = TrainingSettings(**PRESETS["paper-augmented"].values("cifar:resnet9"))
+    assert augmented == TrainingSettings(augment="crop-flip")
+    for name, batch_size, augment in (("paper-240", 128, "none"), ("literature-240", 64, "crop-flip")):
+        long = found[name, "cifar:resnet9"]
+        assert (long.epochs, long.optimizer, long.momentum, long.weight_decay) == (240, "sgd", 0.9, 5e-4)
+        assert (long.schedule, long.milestones, long.decay) == ("multi-step", (150, 180, 210), 0.1)
+        assert (long.batch_size, long.augment) == (batch_size, augment)
+
+
+_STUDENTS = {
+    "MobileNetV2": "cifar:mobilenetv2",
+    "ResNet9": "cifar:resnet9",
+    "VGG11": "cifar:vgg11",
+    "ViT_ETT": "cifar:vit-small",
+}
+_OPTIMIZERS = {"AdamW": ("adamw", "onecycle"), "SGD": ("sgd", "multi-step")}
+
+
+@pytest.mark.realdata
+def test_presets_are_the_released_configurations(shared: Path) -> None:
+    """Of 50 epochs the peak rate is the one called MaxLR; weight decay -1 is the optimizer's own, 0.01."""
+    with (shared / "paper" / "released_configurations.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["Model"] in _STUDENTS]
+    used = set()
+    for row in rows:
+        augmented, epochs = row["DataAugmentation"] == "True", int(row["NumEpochs"])
+        name = "paper-augmented" if augmented else f"paper-{epochs}"
+        recipe = TrainingSettings(**PRESETS[name].values(_STUDENTS[row["Model"]])).resolved(_STUDENTS[row["Model"]])
+        assert (recipe.optimizer, recipe.schedule) == _OPTIMIZERS[row["Optimizer"]]
+        assert (recipe.epochs, recipe.batch_size) == (epochs, int(row["BatchSize"]))
+        assert recipe.lr == float(row["MaxLR" if epochs == 50 else "LearningRate"])
+        assert recipe.weight_decay == (0.01 if row["WeightDecay"] == "-1" else float(row["WeightDecay"]))
+        assert recipe.augment == ("crop-flip" if augmented else "none")
+        used.add(name)
+    assert used == {"paper-50", "paper-240", "paper-augmented"} and len(rows) > 400
 
 
 @pytest.mark.parametrize(
