@@ -14,7 +14,7 @@ from layerprobe.data.catalogue import AUGMENTATIONS
 from layerprobe.distill.alignments.catalogue import ALIGNMENTS, ATTENTION, FULL, MAPPINGS, PROJECTORS
 from layerprobe.distill.engine.catalogue import OPTIMIZERS, SCHEDULES
 from layerprobe.distill.losses.catalogue import FEATURE_LOSSES
-from layerprobe.distill.methods.catalogue import LAST_MAPS, METHODS, PENULTIMATE, Method
+from layerprobe.distill.methods.catalogue import LAST_MAPS, METHODS, PAPER, PENULTIMATE, PUBLICATION, SETTINGS, Method
 from layerprobe.geometry.catalogue import ALWAYS, STATISTICS, UNMEASURED, Statistic
 from layerprobe.ranking.catalogue import NAMED_RULES, RULES
 from layerprobe.report.figures.catalogue import FIGURES
@@ -34,20 +34,27 @@ def methods_in_short() -> str:
 
 
 def methods() -> str:
-    """Every method: its objective, what is paired, what it needs, what reaches the backbone, and its source."""
+    """Every method in every setting: its objective, what is paired, what it needs, what reaches the backbone."""
     rows = (
         (
             f"`{name}`",
+            setting,
             method.objective_in_words,
             _pairs(method),
             ", ".join(method.teacher) or "nothing",
             ", ".join(method.reaches_backbone),
             _source(method),
         )
-        for name, method in METHODS.items()
+        for name, entry in METHODS.items()
+        for setting, method in _forms(entry)
     )
-    header = ("`--method`", "what trains the backbone", "pairs of layers", "needs of the teacher", "in the backbone")
-    return _table((*header, "source"), rows)
+    header = ("`--method`", "`--setting`", "what trains the backbone", "pairs of layers", "needs of the teacher")
+    return _table((*header, "in the backbone", "source"), rows)
+
+
+def settings() -> str:
+    """Every setting of baselines."""
+    return _table(("`--setting`", ""), ((f"`{name}`", setting.help) for name, setting in SETTINGS.items()))
 
 
 def forms() -> str:
@@ -105,6 +112,7 @@ def figures() -> str:
 TABLES: Mapping[str, Callable[[], str]] = {
     "methods-in-short": methods_in_short,
     "methods": methods,
+    "settings": settings,
     "forms": forms,
     "recipes": recipes,
     "scores": scores,
@@ -135,6 +143,13 @@ def _by_option(kinds: Iterable[tuple[str, Catalogue[Entry]]]) -> Iterable[Sequen
 def _statistic(entry: Statistic) -> tuple[str, str, str, str]:
     """Its name, its label with a link to the page that defines it, what it says, and its range."""
     return f"`{entry.name}`", f"[{entry.label}](statistics/{entry.page}.md)", entry.help, entry.range
+
+
+def _forms(method: Method) -> Iterable[tuple[str, Method]]:
+    """The settings of a method, those that change nothing together."""
+    if method.shown_setting(PUBLICATION):
+        return [(f"`{setting}`", method.in_setting(setting)) for setting in method.settings]
+    return [("both" if PAPER in method.settings else f"`{PUBLICATION}`", method)]
 
 
 def _pairs(method: Method) -> str:

@@ -125,7 +125,12 @@ class DistillSettings(RunSettings):
     def chosen_method(self) -> Method:
         """The method, in its setting."""
         return METHODS[self.method].in_setting(self.setting)
-from layerprobe.records.layout import ALL_TOKENS, CLASS_TOKEN, PATCHES
+
+    @property
+    def label(self) -> str:
+        """The method with its form, for tables."""
+        parts = METHODS.find(self.method).label, _TOKENS.get(self.tokens or "", ""), self.alignment.label
+        return ", ".join(filter(None, parts))
 
     @property
     def lacks_layers(self) -> bool:

@@ -11,14 +11,14 @@ from layerprobe.distill.engine.images import Images, load_images
 from layerprobe.distill.engine.loop import train
 from layerprobe.distill.engine.setup import TrainingSetup
 from layerprobe.distill.layer_pairs import pair_by_mapping
-from layerprobe.distill.methods.catalogue import METHODS, PENULTIMATE
-from layerprobe.distill.methods.simkd import reuse_classifier
+from layerprobe.distill.methods.catalogue import FINE_TUNED, METHODS, PAPER, PENULTIMATE, PUBLICATION
 from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.pairing import Pairing
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.discovery import discover_layers
 from layerprobe.layers.selection import even_layers
 from layerprobe.models.zoo import build_model
+from layerprobe.networks import Network
 from layerprobe.records import Preprocessing
 from layerprobe.runtime.devices import resolve_device
 from layerprobe.runtime.process_group import make_accelerator
@@ -60,6 +60,7 @@ def trained(
     pairs: int = 3,
     teacher_name: str = "cifar:resnet32",
     tokens: str = "",
+    setting: str = PUBLICATION,
 ) -> dict[str, Tensor]:
     teacher, student = build(teacher_name, seed=7).eval(), build(student_name, seed=0)
     pairing = Pairing(
@@ -67,11 +68,12 @@ def trained(
         even_layers(discover_layers(teacher, (8, 8)), pairs, "teacher"),
     )
     torch.manual_seed(0)
-    needs, form = METHODS[method], alignment or AlignmentSettings()
+    needs, form = METHODS[method].in_setting(setting), alignment or AlignmentSettings()
     if needs.pairs == PENULTIMATE:
         pairing = Pairing(discover_layers(student, (8, 8))[-1:], discover_layers(teacher, (8, 8))[-1:])
-    if needs.reuses_classifier:
-        _, pairing = reuse_classifier(student, teacher, (8, 8), seed=0)
+    if needs.changes_student:
+        changed = needs.load_change()(network_of(student), network_of(teacher), pairing, 0)
+        student, pairing = changed.module, changed.pairing
     elif (mapping := form.mapping.mapping if needs.takes_alignment else needs.mapping) != "one-to-one":
         pairing = pair_by_mapping(mapping, pairing.student, pairing.teacher)
     pairing = pairing.comparing(tokens) if tokens else pairing
@@ -80,6 +82,10 @@ def trained(
     recipe = RecipeSettings(epochs=2, lr=0.005, seed=5)
     train(setup, images(permuted), recipe, make_accelerator(resolve_device("cpu")))
     return student.state_dict()
+
+
+def network_of(module: nn.Module) -> Network:
+    return Network("", module, "", "", PREPROCESSING, discover_layers(module, (8, 8)), 10)
 
 
 def differing(first: dict[str, Tensor], second: dict[str, Tensor]) -> set[str]:
@@ -160,17 +166,31 @@ def test_forms_that_say_that_they_use_labels_do(form: AlignmentSettings) -> None
     assert {"conv1.weight", "layer2.1.conv1.weight"} <= changed
 
 
-def test_labels_reach_nothing_but_the_classifier_that_simkd_reuses() -> None:
-    assert not METHODS["simkd"].labels_reach_backbone(AlignmentSettings())
-    first, second = trained("simkd", False), trained("simkd", True)
-    assert differing(first, second) == {"linear.weight", "linear.bias"}
+@pytest.mark.parametrize(("setting", "learns"), [(PUBLICATION, set()), (FINE_TUNED, {"linear.weight", "linear.bias"})])
+def test_labels_reach_nothing_but_a_classifier_that_simkd_fine_tunes(setting: str, learns: set[str]) -> None:
+    assert not METHODS["simkd"].in_setting(setting).labels_reach_backbone(AlignmentSettings())
+    first, second = (trained("simkd", permuted, setting=setting) for permuted in (False, True))
+    assert differing(first, second) == learns
     assert "layer3.projector.layers.0.weight" in first
+    teacher = build_model("cifar:resnet32", num_classes=10, seed=7).state_dict()
+    assert torch.equal(first["linear.weight"], teacher["linear.weight"]) == (not learns)
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - {"feature-only", "simkd"}))
-def test_permuted_labels_change_the_backbone_of_every_other_method(method: str) -> None:
-    assert METHODS[method].labels_reach_backbone(AlignmentSettings())
-    changed = differing(trained(method, False), trained(method, True))
+EVERY_OTHER = sorted(
+    (name, setting)
+    for name, method in METHODS.items()
+    for setting in method.settings
+    if name != "feature-only" and not (name == "simkd" and setting != PAPER)
+)
+
+
+@pytest.mark.parametrize(("method", "setting"), EVERY_OTHER)
+def test_permuted_labels_change_the_backbone_of_every_other_method(method: str, setting: str) -> None:
+    form = METHODS[method].in_setting(setting)
+    if setting != PUBLICATION and form == METHODS[method]:
+        pytest.skip("the same as in the publication")
+    assert form.labels_reach_backbone(AlignmentSettings())
+    changed = differing(*(trained(method, permuted, setting=setting) for permuted in (False, True)))
     assert {"conv1.weight", "layer2.1.conv1.weight"} <= changed
 
 

@@ -29,7 +29,9 @@ OTHER_PARAMETERS = {
     "vgg19": 143_678_248 - VGG_CLASSIFIER + SMALL_VGG_CLASSIFIER,
     "mobilenetv2": 3_504_872 - 1281 * 990,
     # ViT-B/16: 4x4 patches, not 16x16, and 64 of them, not 196.
-    "vit-base": 86_567_656 - 769 * 990 - 768 * 3 * (16 * 16 - 4 * 4) - 768 * (196 - 64),
+    **dict.fromkeys(
+        ("vit-base", "vit-base-mean"), 86_567_656 - 769 * 990 - 768 * 3 * (16 * 16 - 4 * 4) - 768 * (196 - 64)
+    ),
 }
 
 
@@ -65,7 +67,9 @@ def test_vit_small_has_the_sizes_of_the_paper() -> None:
 
 
 @pytest.mark.parametrize("image_size", [32, 64])
-@pytest.mark.parametrize("name", [name for name in CIFAR_MODELS if name not in ("resnet110", "vit-base")])
+@pytest.mark.parametrize(
+    "name", [name for name in CIFAR_MODELS if name not in ("resnet110", "vit-base", "vit-base-mean")]
+)
 def test_images_of_both_sizes_become_logits(name: str, image_size: int) -> None:
     model = CIFAR_MODELS[name](7, image_size).eval()
     with torch.no_grad():
@@ -180,3 +184,18 @@ def test_published_weights_load(name: str, file: str, shared: Path) -> None:
     trained = {key for key, _ in model.named_parameters()}
     assert sum(value.numel() for key, value in weights.state.items() if key in trained) == HE_PARAMETERS[name]
     assert all(torch.equal(value, weights.state[key]) for key, value in model.named_parameters())
+
+
+def test_a_vit_that_averages_all_tokens_is_the_same_network_with_another_end() -> None:
+    torch.manual_seed(0)
+    model, other = (CIFAR_MODELS[name](7, 32).eval() for name in ("vit-small-mean", "vit-small"))
+    other.load_state_dict(model.state_dict())
+    nn.init.normal_(model.heads.head.weight)  # torchvision's starts with zeros
+    images, seen = torch.randn(2, 3, 32, 32), []
+    handle = other.encoder.register_forward_hook(lambda _, inputs, output: seen.append(output))
+    with torch.no_grad():
+        found, _ = model(images), other(images)
+    handle.remove()
+    assert seen[0].shape == (2, 65, 192)
+    expected = seen[0].mean(dim=1) @ model.heads.head.weight.T + model.heads.head.bias
+    torch.testing.assert_close(found, expected)

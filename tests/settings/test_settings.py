@@ -95,7 +95,7 @@ def test_trainings_that_can_not_be(training: dict[str, Any], message: str) -> No
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"trainings": {}}, "there is no setting 'trainings'; closest: 'training'"),
+        ({"trainings": {}}, "there is no setting 'trainings'; closest: 'training', 'setting'"),
         ({"training": 3}, "training is a mapping with keys below it, not 3"),
         ({"method": "kdd"}, "--method: no method 'kdd'; closest: 'kd', 'rkd', 'kd-std'"),
         ({"method": 3}, "--method is text, not 3"),

@@ -25,7 +25,7 @@ class TokenAveragingTransformer(VisionTransformer):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         """(batch, 3, height, width) images to (batch, classes) logits."""
         patches = self._process_input(x)
-        tokens = torch.cat([self.class_token.expand(len(patches), -1, -1), patches], dim=1)
+        tokens = torch.cat([self.class_token.expand(patches.shape[0], -1, -1), patches], dim=1)
         logits: Tensor = self.heads(self.encoder(tokens).mean(dim=1))
         return logits
 
