@@ -22,6 +22,8 @@ HE_PARAMETERS["resnet110"] = 1_727_962
 STEM = 64 * 3 * (7 * 7 - 3 * 3)
 VGG_CLASSIFIER = 25088 * 4096 + 4096 + 4096 * 4096 + 4096 + 4096 * 1000 + 1000
 SMALL_VGG_CLASSIFIER = 2 * (512 * 512 + 512) + 512 * 10 + 10
+# ViT-B/16: 4x4 patches, not 16x16, and 64 of them, not 196.
+VIT_BASE = 86_567_656 - 769 * 990 - 768 * 3 * (16 * 16 - 4 * 4) - 768 * (196 - 64)
 OTHER_PARAMETERS = {
     "resnet18": 11_689_512 - STEM - 513 * 990,
     "resnet34": 21_797_672 - STEM - 513 * 990,
