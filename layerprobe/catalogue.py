@@ -24,7 +24,7 @@ class Entry:
         name: as it is typed; of a plug-in ``FILE.py:name``.
         label: what tables and figures call it.
         help: what it is, in one sentence or less, without a full stop.
-        target: ``module:attribute`` of the object; of a plug-in ``FILE.py:name``; empty: the name stands for values alone.
+        target: ``module:attribute`` of the object; of a plug-in ``FILE.py:name``; empty: the name stands for values.
     """
 
     name: str
