@@ -63,7 +63,7 @@ FORMS = {
     "moments by class": AlignmentSettings(name="moments", by_class=True),
     "with logits": AlignmentSettings(cross_entropy=True, kl=True),
 }
-BASELINES = ("fitnets", "fitnets-full", "sp", "semckd", "attention-transfer", "rkd", "crd")
+BASELINES = ("fitnets", "fitnets-full", "fitnets-ce", "sp", "semckd", "attention-transfer", "rkd", "crd")
 IMAGES, CLASSES = 5, 3
 LABELS = torch.arange(IMAGES) % CLASSES
 
