@@ -9,6 +9,7 @@ from typing import Any
 
 from layerprobe.errors import FileError, shown
 from layerprobe.records.fields import Count, Flag, From0, Name, Percent, Positive, Text
+from layerprobe.records.layout import Layout
 from layerprobe.records.parsing import parse
 from layerprobe.records.preprocessing import Preprocessing
 from layerprobe.records.runs import EpochMetrics
@@ -38,16 +39,20 @@ class ReusedEnd:
         classes: number of its logits.
         teacher_layer: the layer behind which its network is reused.
         teacher_shape: of that layer's output for one image.
+        teacher_layout: how that output lies in space.
         student_layer: the layer behind which the student is left.
         student_shape: of that layer's output for one image.
+        student_layout: how that output lies in space.
     """
 
     teacher: Name
     classes: Positive
     teacher_layer: Name
     teacher_shape: tuple[Positive, ...]
+    teacher_layout: Layout
     student_layer: Name
     student_shape: tuple[Positive, ...]
+    student_layout: Layout
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ last paired layer itself is run a second time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +25,9 @@ from layerprobe.distill.spatial import SpatialAligner
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.capture import Capture
 from layerprobe.layers.cutting import cut_behind, with_other_end
-from layerprobe.layers.discovery import is_channels_last
 from layerprobe.networks import Network
-from layerprobe.records import Layer
+from layerprobe.records import Layer, Shape
+from layerprobe.records.layout import MAP, VECTOR, Layout
 from layerprobe.records.run_files import ReusedEnd
 
 _PROJECTOR, _END = "simkd_projector", "simkd_end"
@@ -60,10 +60,10 @@ class EndProjector(nn.Module):
 
     Args:
         student_shape: shape of the student's features for one image.
-        teacher_shape: shape of the teacher's, with as many axes.
+        teacher_shape: shape of the teacher's, of the same kind; of tokens, with as many.
     """
 
-    def __init__(self, student_shape: tuple[int, ...], teacher_shape: tuple[int, ...]) -> None:
+    def __init__(self, student_shape: Shape, teacher_shape: Shape) -> None:
         super().__init__()
         self.teacher_shape = teacher_shape
         self.projector = ThreeLayerProjector(student_shape, teacher_shape)
@@ -72,11 +72,12 @@ class EndProjector(nn.Module):
         """(batch, ...) to (batch, ...) in the teacher's layout; a larger map is pooled to the teacher's size."""
         size_alone = features.new_zeros(()).expand(len(features), *self.teacher_shape)
         projected: Tensor = self.projector(features, size_alone).student
-        if len(self.teacher_shape) == 1:
+        layout = self.teacher_shape.layout
+        if layout.kind == VECTOR:
             return projected.flatten(1)
-        if len(self.teacher_shape) == 2:
-            return projected.transpose(1, 2)
-        return projected.permute(0, 2, 3, 1) if is_channels_last(self.teacher_shape) else projected
+        if layout.is_tokens:
+            projected = projected.flatten(2)
+        return projected.movedim(1, -1) if layout.channels_last else projected
 
 
 def reuse_end(student: Network, teacher: Network, pairing: Pairing, seed: int) -> ChangedStudent:
@@ -93,7 +94,16 @@ def reuse_end(student: Network, teacher: Network, pairing: Pairing, seed: int) -
     """
     ours, theirs = pairing.student[-1], pairing.teacher[-1]
     _check_layers(ours, theirs)
-    about = ReusedEnd(teacher.name, teacher.outputs, theirs.name, theirs.shape, ours.name, ours.shape)
+    about = ReusedEnd(
+        teacher=teacher.name,
+        classes=teacher.outputs,
+        teacher_layer=theirs.name,
+        teacher_shape=tuple(theirs.shape),
+        teacher_layout=theirs.layout,
+        student_layer=ours.name,
+        student_shape=tuple(ours.shape),
+        student_layout=ours.layout,
+    )
     size = student.preprocessing.image_size
     end = _cut("teacher", lambda: cut_behind(teacher.module, theirs.name)).requires_grad_()
     _check_end(end, teacher, theirs.name, size)
@@ -109,7 +119,7 @@ def reuse_end(student: Network, teacher: Network, pairing: Pairing, seed: int) -
                 f"simkd runs the teacher from {theirs.name!r} on with the student's features of {ours.name!r}, which "
                 f"fails ({reason}); choose other layers with --layers and --student-layers"
             ) from error
-    projected = Layer(ours.index, _PROJECTOR, ours.kind, tuple(given.shape[1:]), ours.parameters)
+    projected = Layer(ours.index, _PROJECTOR, ours.kind, _given_shape(given, theirs.layout), ours.parameters)
     seen = Pairing((*pairing.student[:-1], projected), pairing.teacher)
     return ChangedStudent(module, seen, pairing, {"reused_end": asdict(about)}, (_PROJECTOR, _END))
 
@@ -120,7 +130,8 @@ def build_student(student: nn.Module, end: nn.Module, about: ReusedEnd) -> nn.Mo
     Raises:
         LayerprobeError: if the student can't be cut there.
     """
-    new = {_PROJECTOR: EndProjector(about.student_shape, about.teacher_shape), _END: end}
+    ours, theirs = Shape(about.student_shape, about.student_layout), Shape(about.teacher_shape, about.teacher_layout)
+    new = {_PROJECTOR: EndProjector(ours, theirs), _END: end}
     return _cut("student", lambda: with_other_end(student, about.student_layer, new))
 
 
@@ -146,13 +157,23 @@ def _check_layers(ours: Layer, theirs: Layer) -> None:
                 f"simkd needs layers whose first axis counts the images, and {layer.name!r} has another there; choose "
                 "other layers with --layers and --student-layers, or take another method"
             )
-    alike = len(ours.shape) == len(theirs.shape)
-    if not alike or (len(ours.shape) == 2 and ours.shape[0] != theirs.shape[0]):
+    tokens = ours.layout.is_tokens or theirs.layout.is_tokens
+    alike = ours.layout == theirs.layout and len(ours.shape) == 2 if tokens else ours.layout.kind == theirs.layout.kind
+    if not alike:
         raise LayerprobeError(
-            f"simkd runs the teacher on the student's features, but {ours.name!r} gives {ours.shape} and "
-            f"{theirs.name!r} {theirs.shape}; take maps and maps, or as many tokens, with --layers and "
+            f"simkd runs the teacher on the student's features, but {ours.name!r} gives {tuple(ours.shape)} and "
+            f"{theirs.name!r} {tuple(theirs.shape)}; take maps and maps, or as many tokens, with --layers and "
             "--student-layers, or another method"
         )
+
+
+def _given_shape(features: Tensor, layout: Layout) -> Shape:
+    """The shape of features that are laid out as the teacher's, at their own size."""
+    sizes = tuple(features.shape[1:])
+    if layout.kind != MAP:
+        return Shape(sizes, layout)
+    height, width = sizes[:2] if layout.channels_last else sizes[1:]
+    return Shape(sizes, replace(layout, height=height, width=width))
 
 
 def _check_end(end: nn.Module, teacher: Network, layer: str, size: tuple[int, int]) -> None:
