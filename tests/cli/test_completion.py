@@ -36,7 +36,7 @@ def completed(words: str, shell: str = "bash") -> list[str]:
         ("layerprobe extract --device c", ["cpu", "cuda", "cuda:N"]),
         ("layerprobe rank f.h5 --st", ["--style", "--statistics"]),
         ("layerprobe rank f.h5 --no", ["--no-cache"]),
-        ("layerprobe distill --method f", ["feature-only", "fitnets", "fitnets-full"]),
+        ("layerprobe distill --method f", ["feature-only", "fitnets", "fitnets-full", "fitnets-ce"]),
         ("layerprobe distill --feature-loss ", ["mse", "huber", "cosine"]),
         ("layerprobe distill --preset paper-2", ["paper-240"]),
         ("layerprobe distill --layers even", ["even:", "even-quality:", "even-information:"]),

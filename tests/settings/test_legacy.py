@@ -140,3 +140,16 @@ def test_keys_are_text(values: dict[Any, Any]) -> None:
         LayerprobeError, match=r"^the key (1|None|True)( below training)? is not text; put it in quotation"
     ):
         with_new_keys(values)
+
+
+def test_runs_of_version_0_1_0_have_the_setting_that_they_had(tmp_path: Path) -> None:
+    """simkd fine-tuned the classifier, which is neither the publication's form nor the paper's."""
+    assert recorded_settings(saved(DISTILL, tmp_path)).setting == "fine-tuned"  # type: ignore[union-attr]
+    assert read_values(tmp_path / "config.yaml", "distill")["setting"] == "fine-tuned"
+    for method in ("sp", "semckd", "fitnets"):
+        other = saved(DISTILL.replace("method: simkd", f"method: {method}"), tmp_path)
+        assert recorded_settings(other).setting == "publication"  # type: ignore[union-attr]
+    new = saved(DISTILL.replace("method: simkd", "method: simkd\nsetting: publication"), tmp_path)
+    assert recorded_settings(new).setting == "publication"  # type: ignore[union-attr]
+    written = saved("method: simkd\nteacher: cifar:resnet20\nstudent: cifar:resnet20\ndata: digits\n", tmp_path)
+    assert settings_of(DistillSettings, read_values(written, "distill"), tmp_path).setting == "publication"

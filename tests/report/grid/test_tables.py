@@ -13,6 +13,7 @@ from layerprobe.records import GridResults
 from layerprobe.report.grid.groups import group_cells
 from layerprobe.report.grid.pairs import pairs_table
 from layerprobe.report.grid.tables import details_table, grid_table, states_table
+from layerprobe.report.tables.runs import runs_table
 from layerprobe.report.tables.table import TABLE_FORMATS, render
 from tests.helpers.grid_records import ACCURACIES, OTHER, PAIR, REASON, changed, finished, grid, without_runs
 
@@ -197,3 +198,36 @@ def test_two_data_sets_are_two_columns() -> None:
         "A to B, cats", "difference", "A to B, dogs", "difference",
     ]  # fmt: skip
     assert "data" in [column.name for column in details_table(results).columns]
+
+
+def in_settings(results: GridResults) -> GridResults:
+    """The same grid: by its runs kd is in the setting paper, and by its file scratch in publication."""
+    told = []
+    for one in results.results:
+        if one.cell.method == "kd" and one.run:
+            told.append(replace(one, run=replace(one.run, setting="paper")))
+        elif one.cell.method == "scratch":
+            told.append(replace(one, cell=replace(one.cell, setting="publication"), run=None, state="waiting"))
+        else:
+            told.append(one)
+    return replace(results, results=tuple(told))
+
+
+def test_a_column_says_the_setting_where_it_matters() -> None:
+    for make in (grid_table, details_table, pairs_table):
+        plain, told = make(GRID), make(in_settings(GRID))
+        assert plain is not None and told is not None
+        assert "setting" not in [column.name for column in plain.columns]
+        assert not any(note.startswith("setting: ") for note in plain.notes)
+        assert "setting" in [column.name for column in told.columns]
+        assert sum(note.startswith("setting: the form and the weights") for note in told.notes) == 1
+        found = {row["method"]: row["setting"] for row in told.rows}
+        found.pop("teacher", None)
+        assert found == {"feature-only": "", "kd": "paper", "scratch": "publication"}
+
+
+def test_two_settings_of_a_method_are_two_rows_of_runs() -> None:
+    one = finished("sp", 70.0, 0)
+    table = runs_table([replace(one, setting="publication"), replace(one, setting="paper"), finished("kd", 60.0, 0)])
+    assert [row["method"] for row in table.rows] == ["sp, publication", "sp, paper", "kd"]
+    assert replace(one, setting="paper").to_dict()["setting"] == "paper"
