@@ -10,8 +10,8 @@ images are scikit-learn's digits at the size that the networks take. Layers are 
 evenly spread ones. Networks have random weights. So that the teacher has something to say its batch normalization has
 the statistics of the digits, and a classifier of zeros, as torchvision's transformers begin with, becomes a random one.
 
-CRD contrasts images with a memory that starts random and takes half of every new embedding: its 20 steps are counted
-from the sixth on, where the memory holds the images.
+CRD contrasts images with a memory that starts random and takes half of every new embedding: its steps are counted from
+the sixth on, where the memory holds the images, and there are 100 of them, since it stays at chance for the first ones.
 
 A method is left out where its objective isn't defined for the pair, with the reason. Progress goes to stderr, and at
 the end a table to stdout; the exit code is 1 where a loss didn't fall.
@@ -80,6 +80,8 @@ CASES = {
     **{name: ("feature-only", it) for name, it in FORMS.items()},
 }
 STEPS = 20
+LONGER = {"crd": 100}
+"""Steps where it takes more."""
 FILLED = {"crd": 5}
 """Steps before those that count."""
 
@@ -134,6 +136,7 @@ def attempt(case: str, pair: Pair, teacher: Path, batch: int) -> Outcome:
     started = time.perf_counter()
     method, alignment = CASES[case]
     first = FILLED.get(case, 0)
+    last = first + LONGER.get(case, STEPS)
     with tempfile.TemporaryDirectory() as folder:
         config = DistillSettings(
             method=method,
@@ -145,7 +148,7 @@ def attempt(case: str, pair: Pair, teacher: Path, batch: int) -> Outcome:
             alignment=alignment,
             training=TrainingSettings(
                 # The losses of an epoch are those before its step: one more shows what the last step gave.
-                epochs=first + STEPS + 1,
+                epochs=last + 1,
                 batch_size=batch,
                 train_samples=batch,
                 test_samples=10,
@@ -160,7 +163,7 @@ def attempt(case: str, pair: Pair, teacher: Path, batch: int) -> Outcome:
         except LayerprobeError as error:
             return Outcome(reason=str(error))
     sums = [sum(value for name, value in one.losses.items() if name != HEAD_TERM) for one in run.epochs]
-    return Outcome(sums[first], sums[first + STEPS], time.perf_counter() - started)
+    return Outcome(sums[first], sums[last], time.perf_counter() - started)
 
 
 def table(cases: list[str], pairs: list[Pair], outcomes: dict[tuple[str, Pair], Outcome]) -> str:
