@@ -176,6 +176,10 @@ different batches, and if capturing leaves the logits as they were. (Hooks don't
 tests compare those with torchvision's graph and with forward passes written by hand.) The counts follow from
 [the rule](statistics.md#what-counts-as-a-layer). Made by `benchmarks/architectures.py` with {versions}.
 
+How features lie in space, in maps, grids of patches or sequences, is
+[read from what a network declares](models-and-data.md#tokens-and-maps). In the tests a part of the image is changed,
+and the features that change most must lie there.
+
 """
 
 

@@ -20,7 +20,7 @@ from layerprobe.layers.blocks import find_blocks
 from layerprobe.layers.channel_axis import find_channels_last
 from layerprobe.layers.failures import explain_failure, refuse_hidden
 from layerprobe.layers.logits import find_logits
-from layerprobe.layers.space import Space, read_space
+from layerprobe.layers.space import Space, read_space, without_windows
 from layerprobe.layers.taps import Tap
 from layerprobe.layers.tracing import Call, Pass, watch
 from layerprobe.records import Layer, Shape
@@ -99,7 +99,7 @@ def discover(
             "the model has no residual or transformer block, no non-linearity and no linear classifier "
             "that a forward pass reaches"
         )
-    return Discovery(layers, tuple(logits.shape) if logits is not None else ())
+    return Discovery(without_windows(layers), tuple(logits.shape) if logits is not None else ())
 
 
 def _see(model: nn.Module, images: Tensor) -> tuple[Pass, Tensor | None]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from torch import nn
 
-from layerprobe.records.layout import GRID, MAP, SEQUENCE, VECTOR, Layout
+from layerprobe.records import Layer
+from layerprobe.records.layout import GRID, MAP, SEQUENCE, VECTOR, Layout, Shape
 
 _log = logging.getLogger(__name__)
 
@@ -111,6 +112,23 @@ def _rounded(height: int, width: int) -> Iterator[tuple[int, int]]:
     for pixels in range(1, max(height, width) + 1):
         yield -(-height // pixels), -(-width // pixels)
         yield height // pixels, width // pixels
+
+
+def without_windows(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Layers in which windows are no maps.
+
+    NesT keeps (windows, tokens, channels), and its numbers may look like the sides of a map. Where one layer's don't,
+    none of the network's are believed.
+    """
+    apart = any(len(layer.shape) == 3 and not layer.folded and layer.layout.kind == SEQUENCE for layer in layers)
+    return tuple(_without_rows(layer) if apart else layer for layer in layers)
+
+
+def _without_rows(layer: Layer) -> Layer:
+    layout = layer.layout
+    if layout.kind != MAP or not layout.channels_last:
+        return layer
+    return replace(layer, shape=Shape(layer.shape, Layout(SEQUENCE, 1, layout.positions, channels_last=True)))
 
 
 def read_space(model: nn.Module, image_size: tuple[int, int], prefix_tokens: int | None = None) -> Space:

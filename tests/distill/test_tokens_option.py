@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file
 
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.extraction.extract import extract
+from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.settings.alignment import AlignmentSettings
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.extract import ExtractSettings
@@ -123,3 +126,22 @@ def test_a_teacher_from_a_file_keeps_its_layout(plan: DistillSettings, tmp_path:
         assert finished.epochs[0].losses == pytest.approx(live.epochs[0].losses, rel=1e-4)
         theirs = load_file(finished.weights)
         assert all((weights[name].float() - theirs[name].float()).abs().max() < 2e-3 for name in weights)
+
+
+def test_the_mean_of_patches_leaves_the_tokens_out_that_the_user_names(plan: DistillSettings, tmp_path: Path) -> None:
+    def features(name: str, tokens: str, prefix: int | None) -> FeatureFile:
+        model = plan.student.replaced(prefix_tokens=prefix, weights="random")
+        return extract(
+            ExtractSettings(
+                model=model, data=plan.data, output=tmp_path / name, samples=20, layers=("0",), tokens=tokens
+            )
+        )
+
+    with features("all.h5", "all", None) as whole, features("mean.h5", "mean", 3) as mean:
+        rows = np.arange(20)
+        name = whole.layers[0].layer.name
+        expected = whole.rows(name, rows)[:, 3:].mean(dim=1)
+        assert torch.allclose(mean.rows(name, rows), expected, atol=1e-6)
+        assert mean.provenance["prefix_tokens"] == 3 and "prefix_tokens" not in whole.provenance
+    with pytest.raises(LayerprobeError, match="--overwrite"):
+        features("mean.h5", "mean", 2)

@@ -10,6 +10,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from layerprobe.distill.spatial import as_map
+from layerprobe.layers.capture import Capture
 from layerprobe.layers.discovery import discover_layers
 from layerprobe.layers.space import Space, read_space
 from layerprobe.models.zoo import build_model
@@ -123,6 +125,8 @@ def test_token_counts_that_change_inside_a_network() -> None:
     assert layouts(cait, (64, 64)) == [(GRID, 4, 4, 0, True), (GRID, 1, 1, 0, True)]
     hybrid = timm.create_model("vit_tiny_r_s16_p8_224", num_classes=2, img_size=64)
     assert layouts(hybrid, (64, 64)) == [(GRID, 2, 2, 1, True)]
+    nest = timm.create_model("nest_tiny", num_classes=2, img_size=64)  # of 16 windows of 16 tokens, and of 4 of 16
+    assert {kind for kind, *_ in layouts(nest, (64, 64))} == {SEQUENCE}
     hiera = timm.create_model("hiera_tiny_224", num_classes=2, img_size=32)
     assert {kind for kind, *_ in layouts(hiera, (32, 32))} == {SEQUENCE}
 
@@ -178,3 +182,39 @@ def test_the_layouts_of_a_compound_network_follow_its_passes() -> None:
     convnext = timm.create_model("convnext_atto", num_classes=2)
     assert {layer.layout.channels_last for layer in discover_layers(convnext, (64, 64))} == {False}
     assert torch.is_tensor(convnext(torch.zeros(2, 3, 64, 64)))
+
+
+SMALLEST = {
+    "pit_ti_224": 64, "maxvit_pico_rw_256": 64, "mvitv2_tiny": 64, "vit_tiny_patch16_dinov3_qkvb": 64,
+    "cait_xxs24_224": 64, "volo_d1_224": 64, "twins_svt_small": 64, "pvt_v2_b0": 64, "xcit_nano_12_p8_224": 32,
+    "gcvit_xxtiny": 64, "swinv2_cr_tiny_224": 64, "swin_tiny_patch4_window7_224": 64, "efficientformer_l1": 224,
+    "qwen3_vit_88m": 64, "naflexvit_base_patch16_parfac_gap": 64, "vitamin_small_224": 64, "sequencer2d_s": 64,
+}  # fmt: skip
+QUICK = ("pit_ti_224", "maxvit_pico_rw_256")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SMALLEST]
+)
+def test_features_lie_where_the_image_changes(name: str) -> None:
+    """Of the blocks of timm's transformers with random weights: those with at least 2 x 2 positions."""
+    size = SMALLEST[name]
+    model = build_model(f"timm:{name}", num_classes=2, image_size=size, seed=0).eval()
+    found = [layer for layer in discover_layers(model, (size, size)) if layer.kind == "block"]
+    placed = [layer for layer in found if layer.layout.is_map_like and layer.layout.positions >= 4]
+    assert placed
+    torch.manual_seed(0)
+    image = torch.randn(1, 3, size, size) * 0.1
+    corners = [(0, size - 8), (size - 8, 0)]
+    with Capture(model, placed) as capture, torch.no_grad():
+        before = capture(image.expand(2, -1, -1, -1)).features
+        for top, left in corners:
+            changed = image.clone()
+            changed[:, :, top : top + 8, left : left + 8] += 3 * torch.randn(1, 3, 8, 8)
+            after = capture(torch.cat([changed, image])).features
+            for layer in placed:
+                maps = [as_map(features[layer.name][:1], layer.shape) for features in (before, after)]
+                moved = (maps[0] - maps[1]).square().sum(dim=1)[0]
+                row, column = divmod(int(moved.argmax()), moved.shape[1])
+                assert (row < moved.shape[0] / 2) == (top == 0), layer.name
+                assert (column < moved.shape[1] / 2) == (left == 0), layer.name

@@ -85,6 +85,7 @@ def prepare(config: ExtractSettings, device: torch.device) -> Job:
             "precision": str(precision).removeprefix("torch."),
             "device": device.type,
             **({"spectrum_sample": second.description} if second else {}),
+            **({} if config.model.prefix_tokens is None else {"prefix_tokens": config.model.prefix_tokens}),
         },
         spectra=_second_sample(dataset, second) if second else None,
     )

@@ -82,7 +82,7 @@ def open_existing(path: Path) -> FeatureFile:
 def differences(file: FeatureFile, plan: FilePlan) -> Iterator[str]:
     """What tells a file from a plan, each in a few words: nothing where an extraction can go on in the file."""
     now = {
-        "spectrum_sample": None,  # a file may have a second sample where the plan has none
+        **dict.fromkeys(("spectrum_sample", "prefix_tokens")),  # a file may have them where the plan has none
         **plan.provenance,
         "dtype": plan.dtype,
         "layerprobe_version": __version__,
