@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from layerprobe.data.sampling import all_rows
 from layerprobe.distill.engine.accuracy import count_correct, percent
 from layerprobe.distill.run import distill_student
 from layerprobe.features.extraction.extract import extract
+from layerprobe.geometry.measure import measure
 from layerprobe.networks import load_network
+from layerprobe.ranking.grams import extract_grams, gram_of
 from layerprobe.ranking.rank import rank
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.extract import ExtractSettings
@@ -66,6 +69,21 @@ def test_the_order_of_the_best_layers(resnet56: ModelSettings, cifar10: DataSett
     order = sorted(quality, key=quality.__getitem__, reverse=True)
     assert order[0] == "layer3.6" and set(order[1:3]) == {"layer3.5", "layer3.7"}
     assert set(order[3:5]) == {"layer3.8", "layer3.4"} and abs(quality["layer3.8"] - quality["layer3.4"]) < 0.02
+
+
+def test_spectra_of_fifty_images_of_a_class_choose_other_layers(
+    resnet56: ModelSettings, cifar10: DataSettings, tmp_path: Path
+) -> None:
+    """As in the released code on CIFAR-100 there are ten times as many images for the spectra as for all else."""
+    settings = ExtractSettings(
+        model=resnet56, data=cifar10, output=tmp_path / "g.h5", samples=50, spectrum_samples=50, layers=("layer3.*",)
+    )
+    with extract_grams(settings) as grams:
+        both = {stored.layer.name: gram_of(grams, stored) for stored in grams.layers}
+    one = {name: replace(gram, class_blocks=None) for name, gram in both.items()}
+    chosen = [set(sorted(of, key=lambda name: measure(of[name])["quality"])[-4:]) for of in (one, both)]
+    assert chosen[0] == {"layer3.5", "layer3.6", "layer3.7", "layer3.8"}
+    assert chosen[1] == {"layer3.4", "layer3.5", "layer3.6", "layer3.7"}
 
 
 def test_published_weights_reach_their_accuracy_on_these_images(shared: Path, cifar10: DataSettings) -> None:

@@ -245,7 +245,7 @@ def test_gram_matrices_without_features(tmp_path: Path) -> None:
 
 def test_the_papers_samples(tmp_path: Path) -> None:
     """A preset asks for the second sample, an option for another size of it; tables say both sizes."""
-    options = ("--model", "cifar:resnet20", "--weights", "random", "--data", "digits", "--layers", "layer3.*")
+    options = ("--model", "cifar:resnet20", "--weights", "random", "--data", "digits", "--layers", "-1")
     paper, small = tmp_path / "paper.h5", tmp_path / "small.h5"
     said = invoke("extract", *options, "--preset", "paper", "--samples", 60, "--output", paper).stderr
     assert "spectra of the classes: from 1198 images of their own, up to 500 of every class" in said
@@ -253,7 +253,9 @@ def test_the_papers_samples(tmp_path: Path) -> None:
     assert "spectra of 80 images (8 per class): up to 8 of every class" in invoke("inspect", small, "--verify").stdout
     details = json.loads(invoke("inspect", paper, "--format", "json").stdout)["details"]
     assert details["spectrum_sample"]["requested"] == 500 and details["sample"]["per_class"] == 6
-    result = invoke("rank", paper, small, "--top", 2, "--sizes", "3,6", "--output", tmp_path / "figures")
+    result = invoke(
+        "rank", paper, small, "--top", 1, "--resamples", 4, "--sizes", "3,6", "--output", tmp_path / "figures"
+    )
     assert "60 images (6 per class) of 1198 in digits/train; spectra of 1198 images (" in result.stdout
     assert "60 images (6 per class) of 1198 in digits/train; spectra of 80 images (8 per class)" in result.stdout
     assert "warning: the samples have 6, " in result.stderr and "6, 8 for spectra, images per class" in result.stderr
