@@ -143,10 +143,18 @@ def test_nor_does_any_with_transformers(form: AlignmentSettings, teacher: str, s
     assert differing(first, second) == head
 
 
+@pytest.mark.parametrize(
+    ("setting", "learns"),
+    [(PUBLICATION, set()), (FINE_TUNED, {"heads.head.classifier.weight", "heads.head.classifier.bias"})],
+)
 @pytest.mark.parametrize(("teacher", "student"), [(TRANSFORMER, TRANSFORMER), ("cifar:resnet32", TRANSFORMER)])
-def test_labels_reach_nothing_but_the_reused_classifier_of_transformers(teacher: str, student: str) -> None:
-    first, second = (trained("simkd", permuted, student, teacher_name=teacher) for permuted in (False, True))
-    assert differing(first, second) == {"heads.head.classifier.weight", "heads.head.classifier.bias"}
+def test_labels_reach_nothing_but_a_fine_tuned_classifier_of_transformers(
+    teacher: str, student: str, setting: str, learns: set[str]
+) -> None:
+    first, second = (
+        trained("simkd", permuted, student, teacher_name=teacher, setting=setting) for permuted in (False, True)
+    )
+    assert differing(first, second) == learns
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,8 @@ class Method(Entry):
         link: where the publication is to be read.
         objective: the sum of loss terms that trains the backbone, in words, with ``constants`` by name.
         constants: weights, temperatures and sizes of the objective, by name.
-        teacher: what the student needs of the teacher: nothing, or any of ``features``, ``logits``, ``classifier``.
+        teacher: what the student needs of the teacher: nothing, or any of ``features``, ``logits``, ``classifier``, and
+            ``end``, its network from the last paired layer on.
         reaches_backbone: what the losses let into the backbone: any of ``labels``, ``logits``, ``features``.
         pairs: what is paired; empty: nothing is.
         mapping: which student layer learns from which teacher layer; with an alignment, that says it.
