@@ -96,7 +96,7 @@ def spectrum_sample(labels: npt.NDArray[np.int64], most: int, seed: int) -> Samp
         "how": f"up to {most} of every class, without replacement",
         "requested": most,
         "images": sum(counts),
-        **({"per_class": counts[0]} if same else {"fewest_per_class": min(counts)}),
+        **({"per_class": counts[0]} if same else {"fewest_per_class": min(counts), "most_per_class": max(counts)}),
         "seed": seed,
     }
     return Sample(np.concatenate(drawn).astype(np.int64), counts[0] if same else 0, description)

@@ -210,8 +210,8 @@ def _meeting_size(student: Side, teacher: Side) -> tuple[int, ...] | None:
         return min(ours[0], theirs[0]), min(ours[1], theirs[1])
     if (1, 1) in (ours, theirs):
         return (1, 1)
-    same = math.prod(ours) == math.prod(theirs) and student.layout.is_tokens and teacher.layout.is_tokens
-    return (math.prod(ours),) if same else None
+    # As many tokens lie in a grid on one side only where the other has them in another order, as Hiera and NesT do.
+    return ours if ours == theirs else None
 
 
 def _no_grid(student_shape: tuple[int, ...], teacher_shape: tuple[int, ...]) -> SettingsError:

@@ -20,7 +20,7 @@ from layerprobe.layers.blocks import find_blocks
 from layerprobe.layers.channel_axis import find_channels_last
 from layerprobe.layers.failures import explain_failure, refuse_hidden
 from layerprobe.layers.logits import find_logits
-from layerprobe.layers.space import Space, read_space, without_windows
+from layerprobe.layers.space import Space, check_prefix, read_space, without_windows
 from layerprobe.layers.taps import Tap
 from layerprobe.layers.tracing import Call, Pass, watch
 from layerprobe.records import Layer, Shape
@@ -68,7 +68,7 @@ def discover_layers(
 
     Raises:
         LayerprobeError: if the model is compiled or scripted, can't take such images, returns several tensors that
-            could be its logits, or has no layer that counts.
+            could be its logits, or has no layer that counts, or none with so many extra tokens.
     """
     return discover(model, image_size, channels, prefix_tokens).layers
 
@@ -99,6 +99,7 @@ def discover(
             "the model has no residual or transformer block, no non-linearity and no linear classifier "
             "that a forward pass reaches"
         )
+    check_prefix(layers, prefix_tokens)
     return Discovery(without_windows(layers), tuple(logits.shape) if logits is not None else ())
 
 

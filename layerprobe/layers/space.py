@@ -11,6 +11,7 @@ from torch import nn
 
 from layerprobe.records import Layer
 from layerprobe.records.layout import GRID, MAP, SEQUENCE, VECTOR, Layout, Shape
+from layerprobe.settings.base import SettingsError
 
 _log = logging.getLogger(__name__)
 
@@ -129,6 +130,22 @@ def _without_rows(layer: Layer) -> Layer:
     if layout.kind != MAP or not layout.channels_last:
         return layer
     return replace(layer, shape=Shape(layer.shape, Layout(SEQUENCE, 1, layout.positions, channels_last=True)))
+
+
+def check_prefix(layers: Sequence[Layer], prefix_tokens: int | None) -> None:
+    """Refuse a number of extra tokens, as the user says it, that no layer has.
+
+    Raises:
+        SettingsError: if patches lie behind so many tokens in none of the layers, and none has these tokens alone.
+    """
+    counts = {layer.layout.positions for layer in layers if layer.layout.is_tokens}
+    alone = prefix_tokens in counts and max(counts) > prefix_tokens  # as in CaiT's last blocks
+    if not prefix_tokens or alone or any(layer.layout.prefix == prefix_tokens for layer in layers):
+        return
+    raise SettingsError(
+        f"<prefix_tokens> {prefix_tokens}: no layer of the network has so many tokens before those of its patches; "
+        "leave it out, or give the number that it has"
+    )
 
 
 def read_space(model: nn.Module, image_size: tuple[int, int], prefix_tokens: int | None = None) -> Space:

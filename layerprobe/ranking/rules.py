@@ -180,7 +180,7 @@ def _standardised(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _has_map(layer: Layer) -> bool:
-    return layer.layout.kind == MAP and not layer.folded
+    return len(layer.shape) == 3 and layer.layout.kind == MAP and not layer.folded
 
 
 def _area(layer: Layer) -> int:

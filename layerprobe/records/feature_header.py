@@ -27,6 +27,7 @@ class DrawnImages:
         requested: how many were asked for; None: every image.
         per_class: of a sample with as many images of every class.
         fewest_per_class: of a sample that is to have so many of every class: of the class with the fewest images.
+        most_per_class: of the class with the most.
         seed: of the draw.
     """
 
@@ -35,6 +36,7 @@ class DrawnImages:
     requested: Count | None = None
     per_class: Count | None = None
     fewest_per_class: Count | None = None
+    most_per_class: Count | None = None
     seed: Count | None = None
 
 

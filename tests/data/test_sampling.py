@@ -48,6 +48,7 @@ def test_the_sample_of_spectra_is_drawn_apart_class_after_class() -> None:
     assert LABELS[sample.rows].tolist() == [0] * 15 + [1] * 12 + [2] * 15 and sample.per_class == 0
     assert all((np.diff(sample.rows[LABELS[sample.rows] == label]) > 0).all() for label in range(3))
     assert sample.description["fewest_per_class"] == 12 and sample.description["images"] == 42
+    assert spectrum_sample(LABELS, 10**6, seed=0).description["most_per_class"] == np.bincount(LABELS).max()
     assert np.array_equal(sample.rows, spectrum_sample(LABELS, 15, seed=0).rows)
     assert not np.array_equal(sample.rows, spectrum_sample(LABELS, 15, seed=1).rows)
     same = spectrum_sample(LABELS, 12, seed=0)

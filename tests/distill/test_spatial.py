@@ -230,6 +230,16 @@ def test_a_vector_is_one_position() -> None:
     )
 
 
+def test_as_many_tokens_in_another_order_are_not_compared_one_by_one() -> None:
+    """Hiera's 64 patches do not lie row by row, those of a ViT do."""
+    elsewhere = Space((32, 32), by_rows=False).layout((64, 3))
+    with pytest.raises(LayerprobeError, match="the 64 tokens of the student's layer form no grid"):
+        SpatialAligner(Shape((64, 3), elsewhere), tokens_shape((8, 8), 0))
+    with pytest.raises(LayerprobeError, match="the 64 tokens of the teacher's layer form no grid"):
+        SpatialAligner(tokens_shape((8, 8), 0), Shape((64, 3), elsewhere))
+    assert SpatialAligner(Shape((64, 3), elsewhere), Shape((64, 5), elsewhere)).positions == 64
+
+
 @pytest.mark.parametrize("other", [(3, 8, 8), (64, 3), (16, 3)])
 def test_tokens_that_form_no_grid_are_refused_where_one_is_needed(other: tuple[int, ...]) -> None:
     unknown = Shape((65, 3), Layout(SEQUENCE, 1, 65, channels_last=True))

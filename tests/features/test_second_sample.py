@@ -185,6 +185,9 @@ def test_blocks_that_a_power_failure_lost_are_computed_again(
     assert contents(config.output) == contents(config.output.with_name("whole.h5"))
 
 
+DAMAGED = r"f.h5 is damaged: 1 class blocks of head.input are not what was written; extract it again with --overwrite"
+
+
 def test_a_damaged_block_is_found(config: ExtractSettings) -> None:
     with extract(config.replaced(spectrum_samples=8)) as file:
         assert file.damaged_layers() == {}
@@ -192,8 +195,20 @@ def test_a_damaged_block_is_found(config: ExtractSettings) -> None:
         opened["spectra/blocks/000001"][3] += 1
     with FeatureFile(config.output) as file:
         assert file.damaged_layers() == {file.layers[1].layer.name: 1}
-        with pytest.raises(LayerprobeError, match=r"is damaged: 1 class blocks of head.input are not what was written"):
+        with pytest.raises(LayerprobeError, match=DAMAGED):
             rank(file, 1)
+
+
+@pytest.mark.parametrize("part", ["blocks/000001", "written"])
+def test_a_damaged_block_of_a_gram_file_is_found(config: ExtractSettings, part: str) -> None:
+    extract_grams(config.replaced(spectrum_samples=8)).close()
+    with h5py.File(config.output, "r+") as opened:
+        if part == "written":
+            opened["spectra/written"][0, 1] = 0
+        else:
+            opened["spectra/blocks/000001"][3] += 1
+    with GramFile(config.output) as file, pytest.raises(LayerprobeError, match=DAMAGED):
+        rank(file, 1)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,12 @@ import torchvision
 from torch import Tensor, nn
 
 from layerprobe.distill.spatial import as_map
+from layerprobe.errors import LayerprobeError
 from layerprobe.layers.capture import Capture
 from layerprobe.layers.discovery import discover_layers
 from layerprobe.layers.space import Space, read_space
 from layerprobe.models.zoo import build_model
+from layerprobe.networks import find_model_layers
 from layerprobe.records import Layer, Layout, Shape
 from layerprobe.records.layout import GRID, MAP, SEQUENCE, VECTOR
 
@@ -46,6 +48,33 @@ def test_the_user_has_the_last_word(caplog: pytest.LogCaptureFixture) -> None:
     space = read_space(build_model("cifar:vit-small", seed=0), (32, 32), prefix_tokens=0)
     assert (space.prefix, space.has_class_token) == (0, False)
     assert caplog.messages == ["the model declares 1 extra tokens; it is read with 0, as asked"]
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens"), [("cifar:vit-small", 65), ("cifar:vit-small", 100), ("cifar:resnet20", 1)]
+)
+def test_more_tokens_than_a_layer_has_are_refused(model: str, tokens: int) -> None:
+    with pytest.raises(LayerprobeError, match=f"prefix_tokens {tokens}: no layer of the network has so many tokens"):
+        find_model_layers(model, prefix_tokens=tokens)
+
+
+def test_a_number_that_would_leave_no_grid_is_not_left_out_in_silence() -> None:
+    """Without it 64 patches are a grid."""
+    patches = nn.Sequential(nn.Conv2d(3, 6, 4, 4), nn.Flatten(2), Transposed(), nn.ReLU(), Transposed(), Mean())
+    model = nn.Sequential(patches, nn.Linear(6, 2))
+    assert discover_layers(model, (32, 32))[0].layout == Layout(GRID, 8, 8, channels_last=True)
+    with pytest.raises(LayerprobeError, match="prefix_tokens 1: no layer"):
+        discover_layers(model, (32, 32), prefix_tokens=1)
+
+
+class Transposed(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.transpose(1, 2)
+
+
+class Mean(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=2)
 
 
 def test_attributes_of_a_model_of_ones_own() -> None:
@@ -123,6 +152,7 @@ def test_token_counts_that_change_inside_a_network() -> None:
     assert layouts(pit, (32, 32)) == [(GRID, 3, 3, 1, True), (GRID, 2, 2, 1, True), (GRID, 1, 1, 1, True)]
     cait = timm.create_model("cait_xxs24_224", num_classes=2, img_size=64)
     assert layouts(cait, (64, 64)) == [(GRID, 4, 4, 0, True), (GRID, 1, 1, 0, True)]
+    assert discover_layers(cait, (64, 64), prefix_tokens=1) == discover_layers(cait, (64, 64))
     hybrid = timm.create_model("vit_tiny_r_s16_p8_224", num_classes=2, img_size=64)
     assert layouts(hybrid, (64, 64)) == [(GRID, 2, 2, 1, True)]
     nest = timm.create_model("nest_tiny", num_classes=2, img_size=64)  # of 16 windows of 16 tokens, and of 4 of 16

@@ -183,8 +183,9 @@ def test_tokens_have_windows_of_depth() -> None:
     scores = {"b1": 1.0, "b2": 2.0, "b4": 1.0, "b9": 1.0}
     tokens = pair([(17, 64)] * 12, [(17, 32)] * 6, [1, 3, 5], scores)
     assert choose("stagewise-resolution", tokens) == choose("stagewise", tokens) == ("b2", "b4", "b9")
-    mixed = pair(RESNET, [(65, 32)] * 3, [0, 1, 2], scores)
-    assert choose("stagewise-resolution", mixed) == choose("stagewise", mixed)
+    for tokens_of_student in ((65, 32), (4, 7, 7, 32)):  # those of windows have four axes
+        mixed = pair(RESNET, [tokens_of_student] * 3, [0, 1, 2], scores)
+        assert choose("stagewise-resolution", mixed) == choose("stagewise", mixed)
 
 
 def test_a_stage_too_short_is_refused() -> None:

@@ -63,7 +63,11 @@ class GramFile(DescribedFile):
         return self._fingerprint(*(group[part][:] for group in groups for part in ("squared_norms", "mean_products")))
 
     def gram(self, stored: StoredLayer) -> Gram:
-        """The Gram matrix of a layer; products of two images are float32 in the file."""
+        """The Gram matrix of a layer; products of two images are float32 in the file.
+
+        Raises:
+            LayerprobeError: if a class block of the second sample is not what was written.
+        """
         group = self._file[layer_dataset(stored.layer.index)]
         labels = self.labels
         return Gram(
@@ -74,7 +78,7 @@ class GramFile(DescribedFile):
             labels=labels,
             dimension=stored.dimension,
             population=self.header.population,
-            class_blocks=self.spectra.blocks(stored.layer.index) if self.spectra else None,
+            class_blocks=self._checked_blocks(stored),
         )
 
 

@@ -96,6 +96,19 @@ class DescribedFile:
         """Class names; a label is a position in this tuple."""
         return self._texts(CLASSES)
 
+    def _checked_blocks(self, stored: StoredLayer) -> tuple[Tensor, ...] | None:
+        """Of each class the products of a layer's features in the second sample; None: the file has none.
+
+        Raises:
+            FileError: if a block is not what was written, or was never.
+        """
+        if self.spectra is None:
+            return None
+        place = [self.layers.index(stored)]
+        if wrong := int((self.spectra.damaged(place) | ~self.spectra.written[:, place]).sum()):
+            raise self._malformed(f"{wrong} class blocks of {stored.layer.name} are not what was written")
+        return self.spectra.blocks(stored.layer.index)
+
     def _check_images(self) -> None:
         """Refuse a file without labels and images of the right number, or with a label of no class."""
         rows = (self.header.rows,)

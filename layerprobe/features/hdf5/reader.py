@@ -159,15 +159,7 @@ class FeatureFile(DescribedFile):
         Raises:
             LayerprobeError: if a block is not what was written.
         """
-        if self.spectra is None:
-            return None
-        stored = self.layer(layer)
-        if wrong := int(self.spectra.damaged([self.layers.index(stored)]).sum()):
-            raise LayerprobeError(
-                f"{self.path} is damaged: {wrong} class blocks of {stored.layer.name} are not what was written; "
-                "extract it again with --overwrite"
-            )
-        return self.spectra.blocks(stored.layer.index)
+        return self._checked_blocks(self.layer(layer))
 
     def damaged(
         self, progress: Progress = silent, rows: int = 64, layers: Sequence[StoredLayer] | None = None

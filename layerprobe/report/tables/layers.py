@@ -159,7 +159,7 @@ def images_per_class(sample: Mapping[str, Any] | None) -> str:
     """How many images a sample has of a class, in words; empty where it isn't drawn by class."""
     sample = sample or {}
     if fewest := sample.get("fewest_per_class"):
-        return f"{fewest} to {sample['requested']}"
+        return f"{fewest} to {sample['most_per_class']}"
     return str(sample.get("per_class") or "")
 
 
