@@ -11,16 +11,25 @@ import math
 import os
 import secrets
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BufferedRandom, FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import yaml
 
 from layerprobe.errors import FileError, LayerprobeError
+from layerprobe.locks import FOLDER_LOCK, is_named, lock
 
 _PREFIX, _SUFFIX = ".layerprobe-", ".partial"
+_LONGEST_WRITE = 24 * 3600.0
+"""Seconds after which nobody writes a small file any more, where no lock says so."""
+_CLOSES_FIRST = sys.platform == "win32"
+"""Whether an open file can't be renamed."""
+_swept: set[Path] = set()
+"""Folders that this process has looked through for what killed writers left."""
 
 
 def temporary_name(path: Path) -> Path:
@@ -31,21 +40,61 @@ def temporary_name(path: Path) -> Path:
     return path.resolve().parent / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
 
 
+def open_temporary(path: Path) -> tuple[Path, FileIO]:
+    """Make an empty file beside a file that is to be written, links followed, and lock it while it is open.
+
+    What killed writers left there is deleted, once in a process.
+
+    Raises:
+        OSError: if it can't be made.
+    """
+    folder = path.resolve().parent
+    if folder not in _swept:
+        _swept.add(folder)
+        remove_leftovers(folder)
+    while True:
+        partial = temporary_name(path)
+        file = FileIO(partial, "x+")
+        if lock(file) is not False and is_named(file, partial):
+            return partial, file
+        file.close()  # another process took it for a leftover before it was locked
+
+
 def is_temporary(path: Path) -> bool:
-    """Whether a file or folder was being written when it was named; version 0.1.0 called these ``.NAME.partial``.
+    """Whether a file or folder is there only while something is written, or was when its writer was killed.
+
+    Version 0.1.0 called a file that was being written ``.NAME.partial``.
 
     Example:
         >>> is_temporary(Path("run/.layerprobe-0123456789abcdef.partial")), is_temporary(Path("run/config.yaml"))
         (True, False)
     """
-    return path.name.startswith(".") and path.name.endswith(_SUFFIX)
+    return (path.name.startswith(".") and path.name.endswith(_SUFFIX)) or path.name == FOLDER_LOCK
 
 
-def remove_temporaries(folder: Path) -> None:
-    """Delete the small files that killed writers left in a folder which nobody else writes to."""
+def remove_leftovers(folder: Path, held: bool = False) -> None:
+    """Delete the files that killed writers left in a folder.
+
+    Who writes a file locks it, and the lock ends with its process. Where there are no locks, and of files of version
+    0.1.0, which locked none, those go that nobody has written to for a day.
+
+    Args:
+        folder: to look through, not the folders in it.
+        held: whether nobody else writes into it; then they all go.
+    """
     for path in folder.glob(f".*{_SUFFIX}"):
-        if path.is_file():
-            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            if path.is_file():
+                _remove_leftover(path, held)
+
+
+def _remove_leftover(path: Path, held: bool) -> None:
+    with FileIO(path, "r+") as file:
+        free = lock(file) if path.name.startswith(_PREFIX) else None
+        if free is None:
+            free = held or time.time() - os.fstat(file.fileno()).st_mtime > _LONGEST_WRITE
+        if free:
+            path.unlink()
 
 
 @contextmanager
@@ -61,18 +110,23 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         LayerprobeError: if it can't be written.
     """
-    partial = temporary_name(path)
+    partial = None
     try:
-        with partial.open("xb") as file:
+        partial, raw = open_temporary(path)
+        with BufferedRandom(raw) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path.resolve())
+            if not _CLOSES_FIRST:  # while the lock says that this is no leftover
+                partial.replace(path.resolve())
+        if _CLOSES_FIRST:
+            partial.replace(path.resolve())
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
         with suppress(OSError):
-            partial.unlink(missing_ok=True)
+            if partial is not None:
+                partial.unlink(missing_ok=True)
     sync_folder(partial.parent)
 
 

@@ -13,11 +13,12 @@ from layerprobe.catalogue import Catalogue, load_target
 
 PACKAGE = Path(__file__).parents[1] / "layerprobe"
 
-EVERYONE = {"records", "errors", "version", "catalogue", "plugins", "settings", "files"}
+EVERYONE = {"records", "errors", "version", "catalogue", "plugins", "settings", "files", "locks"}
 LOWEST = {
     "version": set(),
     "errors": set(),
-    "files": {"errors"},
+    "locks": {"errors"},
+    "files": {"errors", "locks"},
     "plugins": {"errors", "files"},
     "catalogue": {"errors", "plugins"},
     "records": {"errors"},  # not the files: they read and write nothing

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from layerprobe import files
+from layerprobe import files, locks
 from layerprobe.errors import LayerprobeError
 from layerprobe.files import (
     append_text,
@@ -22,7 +22,7 @@ from layerprobe.files import (
     read_csv,
     read_json,
     read_yaml,
-    remove_temporaries,
+    remove_leftovers,
     sha256,
     temporary_name,
     write_json,
@@ -110,11 +110,32 @@ def test_a_killed_writer_leaves_a_name_that_is_known(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "f.txt")], check=False)
     (left,) = tmp_path.iterdir()
     assert is_temporary(left) and left.name != temporary_name(tmp_path / "f.txt").name
-    (tmp_path / ".config.yaml.partial").touch()  # of version 0.1.0
     (tmp_path / ".latest.partial").mkdir()  # a checkpoint, which is its writer's to remove
-    write_text(tmp_path / "f.txt", "whole")
-    remove_temporaries(tmp_path)
+    write_text(tmp_path / "f.txt", "whole")  # the next who writes there removes it
     assert names(tmp_path) == [".latest.partial", "f.txt"]
+
+
+def test_only_what_nobody_writes_any_more_is_a_leftover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, of_0_1_0, new = tmp_path / ".a.partial", tmp_path / ".b.partial", tmp_path / ".layerprobe-c.partial"
+    for path in (old, of_0_1_0, new):
+        path.touch()
+    os.utime(old, (1, 1))
+    with writing(tmp_path / "f.txt") as file:
+        file.write(b"half")
+        remove_leftovers(tmp_path)
+        assert len(names(tmp_path)) == 2 and not old.exists() and of_0_1_0.exists() and not new.exists()
+        remove_leftovers(tmp_path, held=True)
+        assert len(names(tmp_path)) == 1 and not of_0_1_0.exists()
+    assert names(tmp_path) == ["f.txt"]
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", no_locks)
+    with writing(tmp_path / "f.txt") as file:
+        file.write(b"half")
+        remove_leftovers(tmp_path)
+        assert len(names(tmp_path)) == 2
 
 
 @pytest.mark.parametrize(
@@ -178,7 +199,7 @@ WRITERS = (".write_text(", ".write_bytes(", "os.fsync(", ".replace(path)", '.par
 OTHERS = {
     "features/hdf5/layout.py": "os.fsync(",  # HDF5 files, which have a lock
     "features/hdf5/writer.py": "os.fsync(",
-    "features/hdf5/locks.py": ".replace(path)",
+    "features/hdf5/naming.py": ".replace(path)",
     "experiments/grid/claims.py": "json.dump(",  # made under its name, or not at all
     "experiments/validation/candidates.py": "safe_dump(",  # the text of a grid
     "distill/engine/checkpoints.py": '.partial"',  # folders

@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,12 @@ from layerprobe.files import (
     read_csv,
     read_json,
     read_yaml,
-    remove_temporaries,
+    remove_leftovers,
     write_json,
     write_text,
     write_yaml,
 )
+from layerprobe.locks import HeldError, holding
 from layerprobe.models.weights import save_weights
 from layerprobe.records import EpochMetrics, Run
 from layerprobe.records.run_files import REMEDY, check_result, parse_metrics, parse_result, read_cell
@@ -61,7 +63,7 @@ class RunFolder:
     """Writes one run.
 
     Args:
-        path: the folder; it is made when the configuration is written.
+        path: the folder; it is made when the run begins.
         overwrite: whether a run that lies there may be replaced.
         resume: whether to go on with a run that lies there.
 
@@ -74,7 +76,7 @@ class RunFolder:
         self.path = path
         if path.exists() and not path.is_dir():
             raise SettingsError(f"{path} is a file; <output> names the run folder to make")
-        filled = path.is_dir() and any(not is_temporary(file) for file in path.iterdir())
+        self._found = filled, _ = self._state()
         if filled and not overwrite and not resume:
             raise SettingsError(
                 f"{path} exists and is not empty; <overwrite> replaces the run in it, <resume> goes on with it"
@@ -84,6 +86,26 @@ class RunFolder:
                 f"{path} holds no run: it has no {CONFIG}; name the run's folder, or leave <resume> out"
             )
         self.goes_on = filled and resume
+
+    def _state(self) -> tuple[bool, bool]:
+        """Whether there is something in the folder, and whether that is a finished run."""
+        filled = self.path.is_dir() and any(not is_temporary(file) for file in self.path.iterdir())
+        return filled, self.finished
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other runs from writing into the folder for the length of a block.
+
+        What killed writers left in it is deleted.
+
+        Raises:
+            HeldError: if another process writes into it, or has since it was looked at.
+        """
+        with holding(self.path):
+            if self._state() != self._found:
+                raise HeldError(self.path)
+            remove_leftovers(self.path, held=True)
+            yield
 
     @property
     def checkpoints(self) -> Path:
@@ -97,9 +119,7 @@ class RunFolder:
 
     def start(self, config: Mapping[str, Any]) -> None:
         """Write the resolved configuration; what an older run left is removed, and other files stay."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        remove_temporaries(self.path)
-        for pattern in (METRICS, RESULT, *WEIGHTS.values(), *_DRAWN):
+        for pattern in (RESULT, METRICS, *WEIGHTS.values(), *_DRAWN):
             for stale in self.path.glob(pattern):
                 stale.unlink()
         shutil.rmtree(self.path / EVENTS, ignore_errors=True)

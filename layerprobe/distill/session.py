@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 from accelerate import Accelerator
@@ -71,6 +73,16 @@ class RunSession:
         self.folder.check_settings(self.settings)
         _log.info("%s is finished: nothing to do", self.folder.path)
         return read_run(self.folder.path)
+
+    @contextmanager
+    def holding_folder(self) -> Iterator[None]:
+        """Keep other runs from writing into the folder for the length of a block.
+
+        Raises:
+            HeldError: if another process writes into it.
+        """
+        with self.folder.held() if self.processes.is_main else nullcontext():
+            yield
 
     def build_student(self, spec: ModelSettings, like: Preprocessing | None = None) -> Network:
         """The network to train.

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from layerprobe.data.loading import Pixels
@@ -42,7 +43,8 @@ def train_prepared(session: RunSession, prepared: PreparedRun, on_epoch: OnEpoch
         progress: called after every step.
 
     Raises:
-        LayerprobeError: if the folder holds another run, an image can't be read, or the loss is lost.
+        LayerprobeError: if the folder holds another run or is written by another process, an image can't be read, or
+            the loss is lost.
     """
     started = time.perf_counter()
     start_measuring(session.accelerator.device)
@@ -52,13 +54,14 @@ def train_prepared(session: RunSession, prepared: PreparedRun, on_epoch: OnEpoch
     if session.folder.goes_on:
         session.folder.check_same(config)
     images = session.load_images(prepared.student.preprocessing, progress)
-    with _teacher_from_file(session, prepared, images) as ready:
+    with session.holding_folder(), _teacher_from_file(session, prepared, images) as ready:
         metadata = _weights_metadata(session, prepared.student)
         checkpoints = Checkpoints(session.folder.checkpoints, metadata)
-        saved = _begin(session, checkpoints, config)
+        saved = _read_saved(session, checkpoints)
         teacher_accuracy = _teacher_accuracy(session, prepared.teacher, images) if prepared.teacher else None
         writing = _writing(session, on_epoch)
-        epochs = train(ready.setup, images, training, session.accelerator, writing, progress, checkpoints, saved)
+        begin = None if saved else partial(_begin, session, checkpoints, config)
+        epochs = train(ready.setup, images, training, session.accelerator, writing, progress, checkpoints, saved, begin)
         run = _result(session, prepared, config, epochs, teacher_accuracy, time.perf_counter() - started, saved)
         if session.processes.is_main:
             session.folder.finish(run, prepared.setup.student, metadata)
@@ -80,9 +83,12 @@ def _writing(session: RunSession, on_epoch: OnEpoch | None) -> OnEpoch:
     return write
 
 
-def _begin(session: RunSession, checkpoints: Checkpoints, config: Mapping[str, Any]) -> Saved | None:
-    """Make the folder ready; the state to go on from, if there is one."""
+def _read_saved(session: RunSession, checkpoints: Checkpoints) -> Saved | None:
+    """The state to go on from, if there is one."""
     folder, processes = session.folder, session.processes
+    if processes.is_main and folder.goes_on:
+        checkpoints.tidy()
+    processes.wait()
     saved = checkpoints.load(LATEST) if folder.goes_on else None
     processes.wait()
     if saved:
@@ -90,11 +96,15 @@ def _begin(session: RunSession, checkpoints: Checkpoints, config: Mapping[str, A
         _log.info("going on after epoch %d of %d", len(history), session.settings.training.epochs)
         if processes.is_main:
             folder.write_epochs(history)
-    elif processes.is_main:
-        checkpoints.remove()
-        folder.start(config)
-    processes.wait()
     return saved
+
+
+def _begin(session: RunSession, checkpoints: Checkpoints, config: Mapping[str, Any]) -> None:
+    """Put a run that has made its first step in the place of the one that lay there."""
+    if session.processes.is_main:
+        checkpoints.remove()
+        session.folder.start(config)
+    session.processes.wait()
 
 
 def _result(

@@ -16,6 +16,7 @@ from layerprobe.distill.engine.images import load_images
 from layerprobe.distill.folder import RunFolder, read_run
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
+from layerprobe.locks import HeldError
 from layerprobe.records import Preprocessing, Run
 from layerprobe.runtime.interruption import Interruption, interruptible
 from layerprobe.settings.recipe import TrainingSettings
@@ -66,6 +67,43 @@ def test_overwriting_leaves_nothing_of_the_older_run_and_everything_else(small: 
         distill_student(small.replaced(overwrite=True), on_epoch=stop)
     left = {"checkpoints", "config.yaml", "metrics.csv", "mine.csv", "confusions.pdf"}
     assert {path.name for path in run.folder.iterdir()} == left
+
+
+def test_a_folder_is_written_by_one_run(small: DistillSettings) -> None:
+    seen: list[str] = []
+
+    def another(_: object) -> None:
+        for how in ({"overwrite": True}, {"resume": True}):
+            with pytest.raises(HeldError) as told:
+                distill_student(small.replaced(**how))
+            seen.append(str(told.value))
+
+    run = distill_student(small, on_epoch=another)
+    assert set(seen) == {f"{small.output} is being written by another process; wait for it, or name another --output"}
+    assert len(seen) == 4 and read_run(run.folder).epochs == run.epochs
+
+
+def test_a_run_that_ended_since_the_folder_was_looked_at_is_not_written_over(small: DistillSettings) -> None:
+    late = RunFolder(small.output)
+    distill_student(small)
+    with pytest.raises(HeldError), late.held():
+        pass
+
+
+def test_what_fails_before_its_first_step_leaves_the_older_run(small: DistillSettings, tmp_path: Path) -> None:
+    distill_student(small)
+    before = {path: path.read_bytes() for path in sorted(small.output.rglob("*")) if path.is_file()}
+    (tmp_path / "bad.py").write_text("def loss(student, teacher):\n    return student.sum() / 0 if False else [1][2]\n")
+    teacher = small.teacher.replaced(weights=str(tmp_path / "nowhere.safetensors"))
+    alignment = small.alignment.replaced(feature_loss=f"{tmp_path / 'bad.py'}:loss")
+    for change in ({"teacher": teacher}, {"alignment": alignment}):
+        training = small.training.replaced(check=False)
+        with pytest.raises(LayerprobeError, match=r"nowhere.safetensors does not exist|bad.py:loss fails"):
+            distill_student(small.replaced(overwrite=True, training=training, **change))
+        assert {path: path.read_bytes() for path in sorted(small.output.rglob("*")) if path.is_file()} == before
+        with pytest.raises(LayerprobeError):
+            distill_student(small.replaced(output=tmp_path / "new", training=training, **change))
+        assert not (tmp_path / "new").exists()
 
 
 def test_a_run_that_was_killed_while_its_first_file_was_written_begins_anew(tmp_path: Path) -> None:

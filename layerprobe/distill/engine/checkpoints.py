@@ -89,6 +89,16 @@ class Checkpoints:
             ) from error
         return target
 
+    def tidy(self) -> None:
+        """Put right what a writer left that was killed while it saved a state."""
+        for name in (LATEST, BEST, DIVERGED):
+            target, old, partial = self._places(name)
+            shutil.rmtree(partial, ignore_errors=True)
+            if target.exists():
+                shutil.rmtree(old, ignore_errors=True)
+            elif old.exists():
+                old.rename(target)
+
     def load(self, name: str) -> Saved | None:
         """Read a state back; None where there is none. No code that a file may hold is run.
 

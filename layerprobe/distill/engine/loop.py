@@ -45,6 +45,7 @@ def train(
     progress: Progress = silent,
     checkpoints: Checkpoints | None = None,
     saved: Saved | None = None,
+    on_first_step: Callable[[], None] | None = None,
 ) -> tuple[EpochMetrics, ...]:
     """Train a student, and test it after every epoch.
 
@@ -64,6 +65,7 @@ def train(
         progress: called after every step.
         checkpoints: where states are saved after every epoch; None: nowhere.
         saved: the state to go on from; None: from the start.
+        on_first_step: called when the first step is made: by then nothing of the networks or the objective has failed.
 
     Returns:
         The metrics of every epoch, in order; those of a saved state first.
@@ -75,7 +77,7 @@ def train(
     generators = [accelerator.device] if accelerator.device.type == "cuda" else []
     with keeping_freed_memory(accelerator.device), torch.random.fork_rng(devices=generators):
         torch.manual_seed(recipe.seed)
-        trainer = _Trainer(setup, images, recipe, accelerator, checkpoints)
+        trainer = _Trainer(setup, images, recipe, accelerator, checkpoints, on_first_step)
         try:
             if recipe.cache_teacher:
                 trainer.step.cache_teacher(images.in_order(), len(images.labels))
@@ -104,7 +106,9 @@ class _Trainer:
         recipe: RecipeSettings,
         accelerator: Accelerator,
         checkpoints: Checkpoints | None,
+        on_first_step: Callable[[], None] | None,
     ) -> None:
+        self._on_first_step = on_first_step
         self._images, self._recipe, self._accelerator, self._checkpoints = images, recipe, accelerator, checkpoints
         self._processes = ProcessGroup(accelerator)
         if setup.objective.batch_kind.indexed:
@@ -150,6 +154,9 @@ class _Trainer:
         total = self._recipe.epochs * self._steps_per_epoch
         for step, group in enumerate(self._groups(), start=1):
             self._step(group, means)
+            if self._on_first_step:
+                self._on_first_step()
+                self._on_first_step = None
             if step % _LOOK_EVERY == 0:
                 self._check(means.of(self._processes), epoch)
             progress("train", (epoch - 1) * self._steps_per_epoch + step, total)

@@ -27,6 +27,7 @@ from layerprobe.experiments.grid.results import (
     tried_before,
 )
 from layerprobe.experiments.resolve_rules import resolve_rules
+from layerprobe.locks import HeldError
 from layerprobe.records import Cell, EpochMetrics, Progress, silent
 from layerprobe.runtime.interruption import interruptible
 from layerprobe.settings.run import DistillSettings
@@ -79,10 +80,11 @@ def work(
     """
     ran: list[Cell] = []
     bugs = 0
+    held: set[str] = set()
     open_cells: Sequence[PlannedCell] = grid.cells
     while open_cells := [planned for planned in open_cells if not is_settled(planned, folder)]:
         fail_deadly_cells(open_cells, folder)
-        found = _take(open_cells, folder)
+        found = _take(open_cells, folder, held)
         if found is None:
             time.sleep(poll)
             continue
@@ -93,6 +95,11 @@ def work(
                     if _run(planned, claim, grid, folder, on_epoch, progress):
                         ran.append(planned.cell)
                 bugs = 0
+            except HeldError as error:  # by what made no claim, such as `layerprobe distill`
+                if planned.cell.path not in held:
+                    _log.warning("%s", error)
+                held.add(planned.cell.path)
+                time.sleep(poll)
             except Exception as error:
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
                 _fail(folder, planned.cell, reason, traceback.format_exc())
@@ -110,9 +117,9 @@ def is_of_accelerator(error: Exception) -> bool:
     )
 
 
-def _take(cells: Iterable[PlannedCell], folder: Path) -> tuple[PlannedCell, Claim] | None:
-    """The first cell that nobody works on and nobody has settled, claimed."""
-    last = tried_before(folder)
+def _take(cells: Iterable[PlannedCell], folder: Path, held: set[str]) -> tuple[PlannedCell, Claim] | None:
+    """The first cell that nobody works on and nobody has settled, claimed; those that were held come last."""
+    last = tried_before(folder) | {claim_name(path) for path in held}
     for planned in sorted(cells, key=lambda one: (claim_name(one.cell.path) in last, one.cell.seed)):
         if is_settled(planned, folder):
             continue
@@ -145,6 +152,8 @@ def _run(planned: PlannedCell, claim: Claim, grid: Grid, folder: Path, on_epoch:
     except ClaimLostError:
         _log.warning("another worker has taken %s over, since this one gave no sign of life", cell.path)
         return False
+    except HeldError:
+        raise
     except OtherRunError as error:
         _fail(folder, cell, other_run(cell.path, error.difference, "unfinished"))
         return False

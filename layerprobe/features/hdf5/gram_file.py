@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -20,11 +21,11 @@ from layerprobe.features.hdf5.layout import (
     layer_attributes,
     layer_dataset,
 )
-from layerprobe.features.hdf5.locks import give_name
+from layerprobe.features.hdf5.naming import give_name
 from layerprobe.features.hdf5.opening import FileKind
 from layerprobe.features.hdf5.spectra import SPECTRA_CHECKSUM, SPECTRA_WRITTEN, ClassPlaces, blocks_dataset
 from layerprobe.features.hdf5.triangles import pack, triangle_size, unpack
-from layerprobe.files import temporary_name
+from layerprobe.files import open_temporary
 from layerprobe.records import Gram, StoredLayer
 from layerprobe.records.feature_header import GramLayer
 from layerprobe.records.layers import as_layer
@@ -99,10 +100,10 @@ def write_grams(
     Raises:
         LayerprobeError: if another process writes a feature file of that name.
     """
-    partial = temporary_name(path)
-    partial.parent.mkdir(parents=True, exist_ok=True)
+    path.resolve().parent.mkdir(parents=True, exist_ok=True)
+    partial, opened = open_temporary(path)
     try:
-        with h5py.File(partial, "x") as file:
+        with h5py.File(partial, "w", locking=False) as file:
             describe(file, plan, FORMAT, VERSION_WITH_SPECTRA if plan.spectra else FORMAT_VERSION)
             describe_images(file, plan)
             for stored, gram in grams:
@@ -120,8 +121,11 @@ def write_grams(
             if plan.spectra:
                 lay_out_spectra(file, plan.layers, plan.spectra)
                 _write_blocks(file, plan.layers, plan.spectra.places, blocks)
+        if sys.platform == "win32":  # an open file can't be renamed there
+            opened.close()
         give_name(partial, path, overwrite=True)
     finally:
+        opened.close()
         partial.unlink(missing_ok=True)
 
 

@@ -27,7 +27,7 @@ import numpy.typing as npt
 import torch
 
 from layerprobe.errors import FileError
-from layerprobe.features.hdf5.locks import give_name, open_alone
+from layerprobe.features.hdf5.naming import give_name
 from layerprobe.features.hdf5.spectra import (
     SPECTRA_CHECKSUM,
     SPECTRA_INDEX,
@@ -37,7 +37,8 @@ from layerprobe.features.hdf5.spectra import (
     ClassPlaces,
     blocks_dataset,
 )
-from layerprobe.files import temporary_name
+from layerprobe.files import open_temporary
+from layerprobe.locks import open_alone
 from layerprobe.records import StoredLayer
 from layerprobe.records.feature_header import REMEDY
 from layerprobe.version import __version__
@@ -149,22 +150,20 @@ def open_new(path: Path, plan: FilePlan, overwrite: bool) -> FileIO:
     Raises:
         LayerprobeError: if another process writes the file, or one is there and may not be replaced.
     """
-    new = temporary_name(path)
-    new.parent.mkdir(parents=True, exist_ok=True)
+    path.resolve().parent.mkdir(parents=True, exist_ok=True)
+    new, opened = open_temporary(path)
     try:
         # "earliest" has no flag that says "open for writing" and would bar a file whose writer was killed.
-        with h5py.File(new, "x", libver="earliest") as file:
+        with h5py.File(new, "w", libver="earliest", locking=False) as file:
             describe(file, plan, FORMAT, VERSION_WITH_SPECTRA if plan.spectra else FORMAT_VERSION)
             _lay_out(file, plan)
-        opened = open_alone(new)
-        try:
-            os.fsync(opened.fileno())
-            if sys.platform == "win32":  # an open file can't be renamed there
-                opened.close()
-            give_name(new, path, overwrite)
-        except BaseException:
+        os.fsync(opened.fileno())
+        if sys.platform == "win32":  # an open file can't be renamed there
             opened.close()
-            raise
+        give_name(new, path, overwrite)
+    except BaseException:
+        opened.close()
+        raise
     finally:
         new.unlink(missing_ok=True)
     return open_alone(path) if sys.platform == "win32" else opened

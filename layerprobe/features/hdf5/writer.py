@@ -26,7 +26,6 @@ from layerprobe.features.hdf5.layout import (
     find_place,
     open_new,
 )
-from layerprobe.features.hdf5.locks import is_named, open_alone
 from layerprobe.features.hdf5.spectra import (
     BLOCKS,
     SPECTRA,
@@ -36,6 +35,7 @@ from layerprobe.features.hdf5.spectra import (
     ClassPlaces,
 )
 from layerprobe.features.hdf5.triangles import pack
+from layerprobe.locks import is_named, open_alone
 from layerprobe.records.feature_header import WrittenCounts
 
 _MOST_AT_ONCE = 2**30

@@ -23,6 +23,7 @@ from layerprobe.experiments.grid.results import GridReader, claims, forget_failu
 from layerprobe.experiments.grid.work import WorkerEndsError, is_of_accelerator, work
 from layerprobe.experiments.grid.worker import run_worker
 from layerprobe.files import is_temporary, temporary_name
+from layerprobe.locks import HeldError
 from layerprobe.records import GridResults
 from layerprobe.settings.compare import CompareSettings
 from layerprobe.settings.run import DistillSettings
@@ -168,6 +169,22 @@ def test_what_became_of_the_workers_is_judged_by_their_cells(
         run(grid_file, folder, jobs=2)
     results = run(grid_file, folder, jobs=2).results  # the second death settles the cell
     assert "its worker died 2 times" in results[0].reason and "2 of 2 workers ended early" in caplog.text
+
+
+def test_a_cell_that_something_else_writes_is_waited_for(
+    grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    grid, folder, tried = load_grid(grid_file), tmp_path / "grid", []
+
+    def held_at_first(plan: DistillSettings, *args: object) -> None:
+        tried.append(plan.output)
+        if tried.count(plan.output) < 3 and plan.output == tried[0]:
+            raise HeldError(plan.output)
+        touch_result(plan)
+
+    monkeypatch.setattr("layerprobe.experiments.grid.work.distill_student", held_at_first)
+    assert len(work(grid, folder, poll=0.01)) == 6 and not (folder / "failures").exists()
+    assert tried[-1] == tried[-2] == tried[0] and caplog.text.count("is being written by another process") == 1
 
 
 def test_an_interruption_frees_the_cell(grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from layerprobe import locks
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.hdf5 import locks as naming
 from layerprobe.features.hdf5 import writer as module
 from layerprobe.features.hdf5.gram_file import write_grams
 from layerprobe.features.hdf5.layout import FilePlan, create_file
@@ -196,7 +196,7 @@ def test_a_laid_out_file_is_locked_before_it_has_its_name(tmp_path: Path) -> Non
 def test_a_file_that_was_replaced_before_it_was_locked_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, flock = tmp_path / "f.h5", naming.fcntl.flock
+    path, flock = tmp_path / "f.h5", locks.fcntl.flock
     create_file(path, plan())
     create_file(tmp_path / "other.h5", plan())
 
@@ -204,7 +204,7 @@ def test_a_file_that_was_replaced_before_it_was_locked_is_not_written(
         (tmp_path / "other.h5").replace(path)
         flock(file, how)
 
-    monkeypatch.setattr(naming.fcntl, "flock", late)
+    monkeypatch.setattr(locks.fcntl, "flock", late)
     with pytest.raises(LayerprobeError, match="is being written by another process"):
         FeatureFileWriter(path)
 
