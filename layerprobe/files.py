@@ -166,6 +166,45 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+def create_text(path: Path, text: str) -> None:
+    """Make a text file that is not there yet: of several processes that try, one does, and it is never seen empty.
+
+    Raises:
+        FileExistsError: if it is there.
+        OSError: if it can't be written.
+    """
+    partial, file = open_temporary(path)
+    try:
+        with file:
+            file.write(text.encode("utf-8"))
+            os.link(partial, path)
+    except FileExistsError:
+        raise
+    except OSError:  # some file systems have no links
+        with path.open("xb", buffering=0) as file:
+            file.write(text.encode("utf-8"))
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def short_name(name: str, longest: int = 255) -> str:
+    """A file name that file systems take: where it is too long, its beginning and a hash of all of it.
+
+    Args:
+        name: of the file, or what it begins with.
+        longest: bytes of UTF-8 that it may have.
+
+    Example:
+        >>> short_name("seed-0", 20), short_name("a-label-of-many-words", 20)
+        ('seed-0', 'a-l-7d1b27739b4ff0cf')
+    """
+    encoded = name.encode("utf-8", errors="surrogateescape")
+    if len(encoded) <= longest:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:16]
+    return f"{encoded[: longest - 17].decode('utf-8', errors='ignore')}-{digest}"
+
+
 def write_json(path: Path, values: Any) -> None:
     """Write a JSON file, whole or not at all; numbers that are NaN or infinite become null.
 

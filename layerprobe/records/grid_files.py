@@ -24,11 +24,13 @@ class ClaimHolder:
         place: where process numbers mean the same.
         host: name of the machine.
         pid: number of the process.
+        start: when it was started, in the machine's ticks; None: that isn't known.
     """
 
     place: Name
     host: Text
     pid: Annotated[int, Strict(), Field(ge=1, lt=2**31)]
+    start: Annotated[int, Strict(), Field(ge=0)] | None = None
 
 
 @dataclass(frozen=True)

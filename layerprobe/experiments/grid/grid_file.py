@@ -11,7 +11,7 @@ from typing import Any
 
 from layerprobe.distill.methods.catalogue import METHODS
 from layerprobe.errors import LayerprobeError, closest
-from layerprobe.files import parse_yaml, read_text
+from layerprobe.files import parse_yaml, read_text, short_name
 from layerprobe.records import Cell
 from layerprobe.settings.configuration import merge, settings_of
 from layerprobe.settings.grid import CandidateSettings, GridSettings
@@ -190,10 +190,10 @@ def _merged(*patches: Values) -> dict[str, Any]:
 
 
 def slug(label: str) -> str:
-    """A label as the name of a folder.
+    """A label as the name of a folder, shortened where it is too long for one.
 
     Example:
         >>> slug("ResNet-56 to ResNet-20"), slug("quality:4")
         ('resnet-56-to-resnet-20', 'quality-4')
     """
-    return re.sub(r"[^a-z0-9._]+", "-", label.lower()).strip("-.") or "-"
+    return short_name(re.sub(r"[^a-z0-9._]+", "-", label.lower()).strip("-.") or "-")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from layerprobe.data.datasets import open_split
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell
-from layerprobe.experiments.grid.results import claims, ranking_file
+from layerprobe.experiments.grid.results import claim_name, claims, ranking_file
 from layerprobe.experiments.grid.study import kept_ranking
 from layerprobe.experiments.resolve_rules import check_ranking, scored_rule, teacher_sample
 from layerprobe.files import sha256
@@ -54,7 +54,7 @@ def ranking_of(
     families = _families(grid)
     file = ranking_file(folder, _name(plan, families))
     while not file.is_file():
-        claim = claims(folder).take(f"ranking__{file.stem}")
+        claim = claims(folder).take(claim_name(f"ranking/{file.stem}"))
         if claim is None:
             time.sleep(poll)
             continue

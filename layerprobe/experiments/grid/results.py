@@ -17,7 +17,7 @@ from layerprobe.experiments.grid.cell_settings import as_it_was_run, differing_s
 from layerprobe.experiments.grid.claims import Claims
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell, load_grid, slug
 from layerprobe.experiments.grid.study import RANKINGS, FinishedCell, read_study
-from layerprobe.files import read_json, write_json
+from layerprobe.files import read_json, short_name, write_json
 from layerprobe.records import CellResult, GridResults
 from layerprobe.records.grid_files import Failure
 from layerprobe.records.parsing import parse
@@ -126,8 +126,8 @@ def claims(folder: Path) -> Claims:
 
 
 def claim_name(path: str) -> str:
-    """What the claim of a run folder is called."""
-    return path.replace("/", "__")
+    """What the claim of a run folder is called, with room for an ending."""
+    return short_name(path.replace("/", "__"), 240)
 
 
 _AGAIN = "the same command tries the cell again"
@@ -200,4 +200,4 @@ def _failure_file(folder: Path, path: str) -> Path:
 
 def ranking_file(folder: Path, name: str) -> Path:
     """Where the ranking of a teacher's layers lies."""
-    return folder / RANKINGS / f"{slug(name)}.ranking.json"
+    return folder / RANKINGS / f"{short_name(slug(name), 242)}.ranking.json"

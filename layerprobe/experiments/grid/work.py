@@ -13,7 +13,7 @@ import torch
 
 from layerprobe.distill.folder import OtherRunError
 from layerprobe.distill.run import distill_student
-from layerprobe.errors import LayerprobeError
+from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.experiments.grid.cell_settings import other_run, write_cell_settings
 from layerprobe.experiments.grid.claims import Claim, ClaimLostError
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell
@@ -81,11 +81,15 @@ def work(
     ran: list[Cell] = []
     bugs = 0
     held: set[str] = set()
+    waits = False
     open_cells: Sequence[PlannedCell] = grid.cells
     while open_cells := [planned for planned in open_cells if not is_settled(planned, folder)]:
         fail_deadly_cells(open_cells, folder)
         found = _take(open_cells, folder, held)
         if found is None:
+            if not waits:
+                _log.info("others work on what is left: %s", first_of([one.cell.path for one in open_cells]))
+            waits = True
             time.sleep(poll)
             continue
         planned, claim = found

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.files import write_text, writing
+from layerprobe.files import short_name, write_text, writing
 from layerprobe.report.tables.table import Table, render
 
 COLUMN_WIDTH, PAGE_WIDTH = 3.4, 7.0
@@ -153,7 +153,7 @@ def is_narrow(width: float) -> bool:
 
 def figure_paths(folder: Path, name: str) -> list[Path]:
     """Where a figure's files go: the pictures, then the data."""
-    return [folder / f"{name}.{format}" for format in (*FORMATS, "csv")]
+    return [folder / f"{short_name(name, 250)}.{format}" for format in (*FORMATS, "csv")]
 
 
 def check_figure(folder: Path, name: str, overwrite: bool) -> None:

@@ -99,7 +99,8 @@ def die(folder: Path, path: str) -> None:
     """What a worker leaves that was killed in a cell."""
     claim = claims(folder).take(path.replace("/", "__"))
     assert claim
-    os.utime(folder / "claims" / f"{claim.name}.{claim.number}", (1, 1))
+    file = folder / "claims" / f"{claim.name}.{claim.number}"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "start": 1}))  # its number is another process's now
 
 
 def test_a_bug_in_one_cell_is_kept_with_its_traceback_and_three_in_a_row_end_the_worker(
@@ -185,6 +186,31 @@ def test_a_cell_that_something_else_writes_is_waited_for(
     monkeypatch.setattr("layerprobe.experiments.grid.work.distill_student", held_at_first)
     assert len(work(grid, folder, poll=0.01)) == 6 and not (folder / "failures").exists()
     assert tried[-1] == tried[-2] == tried[0] and caplog.text.count("is being written by another process") == 1
+
+
+def test_labels_of_any_length_name_files(
+    grid_values: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names that fit stay what they were; of those that don't, no two are the same."""
+    pairs = grid_values["pairs"]
+    assert isinstance(pairs, dict)
+    long = {f"{'x' * 300} {number}": pairs["A to B"] for number in (1, 2)} | {"y" * 255: pairs["A to B"]}
+    values = {**grid_values, "pairs": long, "methods": ["scratch"]}
+    grid, folder, tried = parse_grid(yaml.safe_dump(values), "g.yaml"), tmp_path / "grid", []
+
+    def fail_first(plan: DistillSettings, *args: object) -> None:
+        tried.append(plan.output)
+        if len(tried) == 1:
+            raise LayerprobeError("a reason")
+        touch_result(plan)
+
+    monkeypatch.setattr("layerprobe.experiments.grid.work.distill_student", fail_first)
+    assert len(work(grid, folder)) == 5
+    assert [path.stat().st_size > 0 for path in (folder / "failures").iterdir()] == [True]
+    forget_failures(folder)
+    assert len(work(grid, folder)) == 1 and len(tried) == 7
+    names = {path.name for path in (folder / "runs").iterdir()}
+    assert len(names) == 3 and "y" * 255 in names and all(len(name) <= 255 for name in names)
 
 
 def test_an_interruption_frees_the_cell(grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

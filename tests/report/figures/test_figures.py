@@ -88,6 +88,8 @@ def test_nothing_is_drawn_over(tmp_path: Path) -> None:
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(LayerprobeError, match="is a file; --output names a folder"):
         save_figure(draw, tmp_path / "f.png", "f", overwrite=False)
+    long = save_figure(draw, tmp_path / "c", "é" * 200, overwrite=False)
+    assert len({path.stem for path in long}) == 1 and max(len(path.name.encode()) for path in long) <= 255
 
 
 MEASURED = measured_ranking()
