@@ -28,20 +28,22 @@ def rank(settings: RankSettings, display: TableSettings) -> None:
     Separation, information, efficiency and knowledge quality of each layer, with intervals, as a table and figures; the
     layers of best score go to a ranking file.
     """
-    from layerprobe.ranking.rank import rank_files, target
+    from layerprobe.ranking.rank import rank_files, shown_choices, target
     from layerprobe.report.figures.drawing import check_drawings, draw_rankings
     from layerprobe.report.tables.ranking import different_samples, ranking_table
     from layerprobe.runtime.devices import resolve_device
 
     with Reporter(display) as reporter:
-        check_drawings(settings)
+        shows = shown_choices(settings)
+        check_drawings(settings, shows)
         found = rank_files(settings, resolve_device(settings.device), reporter.progress)
-        drawn = draw_rankings(settings, found.rankings)
+        drawn = draw_rankings(settings, found.rankings, shows)
         reporter.show([ranking_table(one) for one in found.rankings])
         if warning := different_samples(found.rankings):
             reporter.say(f"warning: {warning}")
         first, *others = settings.features
-        following = None if others else _next_command(found.rankings[0].provenance, target(settings, first))
+        alone = not others and not found.others
+        following = _next_command(found.rankings[0].provenance, target(settings, first)) if alone else None
         reporter.wrote([*found.files, *drawn], following)
 
 

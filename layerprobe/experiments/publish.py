@@ -12,7 +12,7 @@ from layerprobe.experiments.grid.rankings import find_ranking
 from layerprobe.experiments.grid.results import DONE, FAILED, GRID_FILE, GridReader, finished_cell, read_grid
 from layerprobe.experiments.grid.study import RANKINGS, TABLE, FinishedCell, format_study, kept_ranking
 from layerprobe.experiments.validation.scores import read_scores
-from layerprobe.files import write_bytes, write_text
+from layerprobe.files import is_temporary, write_bytes, write_text
 from layerprobe.records import Cell
 
 _log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def check_study(source: Path, folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise LayerprobeError(f"{folder} is a file; --study names a folder")
-    if not folder.is_dir() or not any(folder.iterdir()) or folder.resolve() == source.resolve():
+    if not folder.is_dir() or folder.resolve() == source.resolve() or _is_begun(folder, source):
         return
     if not (folder / TABLE).is_file():
         raise LayerprobeError(f"{folder} is not empty and holds no study: it has no {TABLE}; name another --study")
@@ -72,6 +72,16 @@ def check_study(source: Path, folder: Path) -> None:
         raise LayerprobeError(
             f"the study {folder} holds {first_of(lost)}, which {source} lacks; name another --study, or remove it"
         )
+
+
+def _is_begun(folder: Path, source: Path) -> bool:
+    """Whether a folder is empty, or holds only what is written of this study before its table."""
+
+    def is_ours(path: Path) -> bool:
+        same_grid = path.name == GRID_FILE and path.read_bytes() == (source / GRID_FILE).read_bytes()
+        return is_temporary(path) or path.name == RANKINGS or same_grid
+
+    return all(map(is_ours, folder.iterdir()))
 
 
 def _copy_rankings(grid: Grid, source: Path, folder: Path) -> Iterator[Path]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +20,7 @@ from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.files import writing
 from layerprobe.geometry.measure import Values
+from layerprobe.runtime.alive import lives
 from layerprobe.version import __version__
 
 _log = logging.getLogger(__name__)
@@ -102,6 +105,18 @@ class StatisticsCache:
             _log.warning("%s is damaged (%s): its results are computed again", path, reason)
 
 
+def _remove_leftovers(path: Path) -> None:
+    """Delete what killed processes of version 0.1.0 left, which wrote results to ``.NAME.statistics.npz.PID``.
+
+    A number of no process here may be another machine's, whose results are then not kept this once.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        pid = left.suffix[1:]
+        if pid.isdecimal() and not lives(int(pid)):
+            with suppress(OSError):
+                left.unlink()
+
+
 def _digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
     """SHA-256 of arrays with their names, types and shapes."""
     digest = hashlib.sha256()
@@ -113,4 +128,5 @@ def _digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
 
 def open_cache(source: FeatureFile | GramFile) -> StatisticsCache:
     """The results of earlier runs on a file's content, kept beside it."""
+    _remove_leftovers(cache_path(source.path))
     return StatisticsCache(cache_path(source.path), source.fingerprint)

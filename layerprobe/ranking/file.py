@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,23 @@ def load_ranking(path: Path) -> Ranking:
     return parse_ranking(read_json(path, WHAT, REMEDY), path)
 
 
-def statistics_there(
-    target: Path, provenance: Mapping[str, Any], choice: Choice, measurements: Measurements
-) -> tuple[str, ...]:
-    """The families of statistics in a ranking file that already holds this choice from these features.
+@dataclass(frozen=True)
+class Existing:
+    """A ranking file that is there, beside the ranking that is asked for.
+
+    Attributes:
+        statistics: the families of statistics that it holds.
+        differs: what it holds instead of what is asked for, in words; empty: the same choice from the same draws.
+        same_layers: whether it holds the same choice of the same features' layers.
+    """
+
+    statistics: tuple[str, ...]
+    differs: str
+    same_layers: bool
+
+
+def read_existing(target: Path, provenance: Mapping[str, Any], choice: Choice, measurements: Measurements) -> Existing:
+    """A ranking file that is there.
 
     Args:
         target: the ranking file.
@@ -47,19 +61,23 @@ def statistics_there(
         measurements: what is measured.
 
     Raises:
-        LayerprobeError: if it holds another choice, or isn't a ranking file, or holds a user's own statistic whose file
-            has changed.
+        LayerprobeError: if it isn't a ranking file.
     """
     old = load_ranking(target)
     new = ranking_provenance(provenance, measurements, choice)
-    remedy = "--overwrite replaces it, --ranking FILE writes elsewhere"
-    same = all(old.provenance.get(key) == new.get(key) for key in ("created", "resamples", "level", "seed"))
-    if not same or (old.score, len(old.selected)) != (choice.by, choice.top):
-        raise LayerprobeError(f"{target} exists (top {len(old.selected)} by {old.score}); {remedy}")
+    layers, draws = [], []
+    if old.provenance.get("created") != new.get("created"):
+        layers.append("other features")
+    if (old.score, len(old.selected)) != (choice.by, choice.top):
+        layers.append(f"the top {len(old.selected)} by {old.score}")
     for name, digest in old.provenance.get("plugins", {}).items():
         if _digest(name) != digest:
-            raise LayerprobeError(f"{target} exists, with {name} as its file was before; {remedy}")
-    return tuple(old.provenance.get("statistics", ()))
+            layers.append(f"{name} as its file was before")
+    for key in ("resamples", "level", "seed"):
+        if old.provenance.get(key) != new.get(key):
+            draws.append(f"{key} {old.provenance.get(key, 'none')}")
+    statistics = tuple(old.provenance.get("statistics", ()))
+    return Existing(statistics, ", ".join([*layers, *draws]), not layers)
 
 
 def _digest(name: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,9 +14,10 @@ import torch
 
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
+from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.ranking.cache import StatisticsCache, open_cache
 from layerprobe.ranking.choose import Choice, check_count, choose
-from layerprobe.ranking.file import ranking_path, save_ranking, statistics_there
+from layerprobe.ranking.file import ranking_path, read_existing, save_ranking
 from layerprobe.ranking.grams import extract_grams, open_source
 from layerprobe.ranking.measure import Measurements, measure_layers
 from layerprobe.ranking.provenance import ranking_provenance, with_score
@@ -23,6 +26,8 @@ from layerprobe.records import Progress, Ranking, silent
 from layerprobe.runtime.devices import resolve_device
 from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.rank import RankSettings
+
+_log = logging.getLogger(__name__)
 
 
 def rank(
@@ -139,16 +144,34 @@ class Ranked:
     Attributes:
         rankings: one per network.
         files: the ranking files that were written.
+        others: the ranking files that hold another choice of layers, and were left as they are.
     """
 
     rankings: tuple[Ranking, ...]
     files: tuple[Path, ...]
+    others: tuple[Path, ...] = ()
+
+
+def shown_choices(settings: RankSettings) -> tuple[str, ...]:
+    """Of every network, which choice of which features' layers is asked for: what the figures show, in any form.
+
+    Raises:
+        LayerprobeError: if a file can't be read, or a plug-in isn't there.
+    """
+    by = [settings.by, *([file_sha256(settings.by)] if split_file_name(settings.by) else [])]
+    found = []
+    for path in settings.features:
+        with open_source(path) as source:
+            of = {key: source.provenance[key] for key in ("model", "weights_sha256", "created")}
+        found.append(json.dumps([of, by, settings.top]))
+    return tuple(found)
 
 
 def rank_files(settings: RankSettings, device: torch.device | None = None, progress: Progress = silent) -> Ranked:
     """Rank every network and save the rankings.
 
-    A ranking file of the same choice is left as it is, or written anew with the statistics that it lacks.
+    A ranking file of the same choice is left as it is, or written anew with the statistics that it lacks. One that
+    holds something else stays as it is, and what differs is said.
 
     Args:
         settings: what to do.
@@ -156,8 +179,8 @@ def rank_files(settings: RankSettings, device: torch.device | None = None, progr
         progress: told before every layer.
 
     Raises:
-        LayerprobeError: if the input is wrong, or a ranking that exists may not be overwritten; before any work is done
-            where that can be known.
+        LayerprobeError: if the input is wrong, or something else than a ranking lies where one is to be written;
+            before any work is done where that can be known.
     """
     choice = Choice(settings.top, settings.by, settings.level)
     wanted = Measurements(settings.families, settings.views, settings.resamples, settings.sizes, settings.seed)
@@ -168,18 +191,24 @@ def rank_files(settings: RankSettings, device: torch.device | None = None, progr
             stack.callback(source.close)
         targets = [target(settings, source.path) for source in sources]
         there = [
-            statistics_there(file, source.provenance, choice, wanted)
-            if file.exists() and not settings.overwrite
-            else None
+            read_existing(file, source.provenance, choice, wanted) if file.exists() and not settings.overwrite else None
             for file, source in zip(targets, sources, strict=True)
         ]
         rankings, files = [], []
         for source, file, old in zip(sources, targets, there, strict=True):
-            measured = replace(wanted, statistics=tuple(dict.fromkeys([*wanted.statistics, *(old or ())])))
+            known = old.statistics if old and not old.differs else ()
+            measured = replace(wanted, statistics=tuple(dict.fromkeys([*wanted.statistics, *known])))
             cache = open_cache(source) if settings.cache else StatisticsCache(None)
             ranking = rank_source(source, choice, measured, similarity, cache, device, progress)
-            if old is None or set(ranking.provenance["statistics"]) - set(old):
+            if old and old.differs:
+                _log.warning(
+                    "%s stays as it is: it holds %s; --overwrite replaces it, --ranking FILE writes elsewhere",
+                    file,
+                    old.differs,
+                )
+            elif old is None or set(ranking.provenance["statistics"]) - set(old.statistics):
                 save_ranking(ranking, file)
                 files.append(file)
             rankings.append(ranking)
-    return Ranked(tuple(rankings), tuple(files))
+    others = (file for file, old in zip(targets, there, strict=True) if old and not old.same_layers)
+    return Ranked(tuple(rankings), tuple(files), tuple(others))

@@ -55,7 +55,7 @@ class RankSettings(FigureSettings, DeviceSettings):
     cache: Annotated[bool, Flag(panel="Output")] = True
     """Keep results beside the features for the next time."""
     overwrite: Annotated[bool, Flag(panel="Output", alone=True)] = False
-    """Replace rankings and figures that exist."""
+    """Replace rankings and figures of another choice of layers."""
 
     @model_validator(mode="after")
     def _figures_have_a_folder(self) -> Self:

@@ -14,7 +14,7 @@ from layerprobe.geometry.catalogue import SCORES
 from layerprobe.ranking.file import load_ranking
 from layerprobe.report.figures.catalogue import FIGURES
 from layerprobe.settings.rank import RankSettings
-from tests.helpers.commands import run
+from tests.helpers.commands import invoke, run
 
 
 @pytest.fixture
@@ -49,10 +49,59 @@ def test_a_second_time_with_more_statistics_keeps_the_first_ones(files: tuple[Pa
     assert "NC1" in run("rank", files[0], "--top", 2, "--resamples", 8, "--statistics", "neighbours")
     statistics = load_ranking(tmp_path / "resnet20.ranking.json").geometries[0].statistics
     assert {"nc1", "twonn"} <= statistics.keys()
-    for change in (("--top", 3), ("--by", "depth"), ("--level", 0.8), ("--seed", 5), ("--resamples", 0)):
-        options = {"--top": 2, "--resamples": 8} | dict([change])
-        message = run("rank", files[0], *(part for pair in options.items() for part in pair), code=2)
-        assert "exists (top 2 by quality); --overwrite replaces it" in message
+
+
+def test_another_table_is_printed_and_the_ranking_stays(files: tuple[Path, Path], tmp_path: Path) -> None:
+    ranking = tmp_path / "resnet20.ranking.json"
+    run("rank", files[0], "--top", 2, "--resamples", 8, "--statistics", "collapse")
+    first = ranking.read_bytes()
+    for change, differs, same_layers in (
+        (("--top", 3), "the top 2 by quality", False),
+        (("--by", "depth"), "the top 2 by quality", False),
+        (("--level", 0.8), "level 0.9", True),
+        (("--seed", 5), "seed 0", True),
+        (("--resamples", 0), "resamples 8, level 0.9, seed 0", True),
+    ):
+        options = {"--top": 2, "--resamples": 8, "--format": "latex"} | dict([change])
+        result = invoke("rank", files[0], *(part for pair in options.items() for part in pair))
+        assert "\\begin{tabular}" in result.stdout and "NC1" not in result.stdout
+        remedy = "--overwrite replaces it, --ranking FILE writes elsewhere"
+        assert f"{ranking} stays as it is: it holds {differs}; {remedy}" in result.stderr
+        assert ("next: layerprobe distill" in result.stderr) == same_layers
+        assert ranking.read_bytes() == first
+    assert "stays" not in invoke("rank", files[0], "--top", 3, "--resamples", 0, "--overwrite").stderr
+    assert len(load_ranking(ranking).selected) == 3
+
+
+def test_what_is_asked_for_again_is_drawn_again(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """In another form, or after an interruption; another choice of layers is another figure."""
+    out = tmp_path / "figures"
+    command = ("rank", *files, "--top", 2, "--resamples", 0, "--output", out)
+    run(*command)
+    whole = {path.name: path.read_bytes() for path in out.iterdir()}
+    (out / "resnet32.quality.csv").unlink()
+    (out / "relative-depth.png").unlink()
+    run(*command)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
+    run(*command, "--width", "column", "--resamples", 8)
+    assert {path.name for path in out.iterdir()} == set(whole)
+    assert (out / "resnet20.quality.png").read_bytes() != whole["resnet20.quality.png"]
+    for change in (("--top", 3), ("--by", "depth")):
+        assert "resnet20.quality.pdf exists; --overwrite replaces it" in run(*command, *change, code=2)
+    for path in out.iterdir():
+        if path.suffix != ".csv":
+            path.unlink()
+    assert "resnet20.quality.csv exists" in run(*command, code=2)  # who wrote it can't be told
+
+
+@pytest.mark.parametrize("ending", ["pdf", "svg", "png"])
+def test_a_file_of_ones_own_is_not_drawn_over(ending: str, files: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "figures"
+    command = ("rank", files[0], "--top", 2, "--resamples", 0, "--output", out)
+    run(*command)
+    (out / f"resnet20.quality.{ending}").write_text("mine")
+    assert "exists; --overwrite replaces it" in run(*command, code=2)
+    assert (out / f"resnet20.quality.{ending}").read_text() == "mine"
 
 
 @pytest.mark.parametrize("by", SCORES)

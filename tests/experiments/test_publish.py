@@ -100,6 +100,26 @@ def test_a_study_says_what_its_grid_says_and_compare_runs_what_is_missing(write_
     assert go_on(study / "grid.yaml", study)[1] == []
 
 
+def test_a_study_that_was_killed_before_its_table_is_gone_on_with(
+    write_grid: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid, folder, study = write_grid(methods=["scratch"], seeds=1), tmp_path / "grid", tmp_path / "study"
+    go_on(grid, folder)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("layerprobe.experiments.publish.format_study", interrupt)
+        publish_study(folder, study)
+    assert [path.name for path in study.iterdir()] == ["grid.yaml"]
+    assert publish_study(folder, study)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "grid.yaml").write_text("pairs: mine")
+    with pytest.raises(LayerprobeError, match="mine is not empty and holds no study"):
+        publish_study(folder, tmp_path / "mine")
+
+
 def test_a_failure_in_the_table_counts_until_it_is_tried_again(
     write_grid: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

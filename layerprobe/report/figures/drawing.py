@@ -15,25 +15,33 @@ DEPTHS = "relative-depth"
 """The figure of several networks."""
 
 
-def check_drawings(settings: RankSettings) -> None:
-    """Refuse to draw over figures that exist, before any work is done.
+def check_drawings(settings: RankSettings, shows: Sequence[str]) -> None:
+    """Refuse to draw over other figures, before any work is done.
+
+    Args:
+        settings: which figures, and where.
+        shows: of every network, which choice of which layers the figures show.
 
     Raises:
         LayerprobeError: if so, or the style sheet is none.
     """
     with paper_style(settings.style):
-        names = [f"{path.stem}.{figure.name}" for path in settings.features for figure in settings.drawn]
-        for name in [*names, *([DEPTHS] if settings.features[1:] else [])]:
-            if settings.output is not None:
-                check_figure(settings.output, name, settings.overwrite)
+        if settings.output is None:
+            return
+        for path, shown in zip(settings.features, shows, strict=True):
+            for figure in settings.drawn:
+                check_figure(settings.output, f"{path.stem}.{figure.name}", settings.overwrite, shown)
+        if len(shows) > 1:
+            check_figure(settings.output, DEPTHS, settings.overwrite, "\n".join(shows))
 
 
-def draw_rankings(settings: RankSettings, rankings: Sequence[Ranking]) -> list[Path]:
+def draw_rankings(settings: RankSettings, rankings: Sequence[Ranking], shows: Sequence[str]) -> list[Path]:
     """Draw the figures of every network, and one of several networks together.
 
     Args:
         settings: which figures, and where; without a folder there are none.
         rankings: of the networks, with what the figures show.
+        shows: as ``check_drawings`` has it.
 
     Returns:
         The files.
@@ -44,14 +52,14 @@ def draw_rankings(settings: RankSettings, rankings: Sequence[Ranking]) -> list[P
     if settings.output is None:
         return []
     width = WIDTHS[settings.width]
-    drawings = {
-        f"{path.stem}.{figure.name}": partial(figure.load(), ranking, width)
-        for path, ranking in zip(settings.features, rankings, strict=True)
+    drawings = [
+        (f"{path.stem}.{figure.name}", partial(figure.load(), ranking, width), shown)
+        for path, ranking, shown in zip(settings.features, rankings, shows, strict=True)
         for figure in settings.drawn
-    }
+    ]
     if len(rankings) > 1:
-        drawings[DEPTHS] = partial(relative_depth_figure, rankings, width)
+        drawings.append((DEPTHS, partial(relative_depth_figure, rankings, width), "\n".join(shows)))
     files: list[Path] = []
-    for name, draw in drawings.items():
-        files += save_figure(draw, settings.output, name, settings.overwrite, settings.style)
+    for name, draw, shown in drawings:
+        files += save_figure(draw, settings.output, name, settings.overwrite, settings.style, shown)
     return files

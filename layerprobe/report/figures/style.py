@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,21 +157,48 @@ def figure_paths(folder: Path, name: str) -> list[Path]:
     return [folder / f"{short_name(name, 250)}.{format}" for format in (*FORMATS, "csv")]
 
 
-def check_figure(folder: Path, name: str, overwrite: bool) -> None:
-    """Refuse to draw over a figure that exists, before any work is done.
+def check_figure(folder: Path, name: str, overwrite: bool, shows: str = "") -> None:
+    """Refuse to draw over another figure, before any work is done.
+
+    Args:
+        folder: of the figure.
+        name: of its files, without their endings.
+        overwrite: whether what is there may be replaced.
+        shows: as ``save_figure`` has it; a figure that was saved with the same may be drawn anew in any case.
 
     Raises:
-        LayerprobeError: if one of its files exists and may not be overwritten, or the folder is a file.
+        LayerprobeError: if one of its files exists and may not be replaced, or the folder is a file.
     """
     if folder.exists() and not folder.is_dir():
         raise LayerprobeError(f"{folder} is a file; --output names a folder for the figures")
     existing = [path for path in figure_paths(folder, name) if path.exists()]
-    if existing and not overwrite:
+    if existing and not overwrite and not _all_show(existing, shows):
         raise LayerprobeError(f"{existing[0]} exists; --overwrite replaces it, another --output leaves it")
 
 
+def _all_show(existing: Sequence[Path], shows: str) -> bool:
+    """Whether pictures bear the mark of what they show; data alone bear none."""
+    pictures = [path for path in existing if path.suffix[1:] in FORMATS]
+    return bool(shows and pictures) and all(_mark(shows).encode() in path.read_bytes() for path in pictures)
+
+
+def _mark(shows: str) -> str:
+    return f"layerprobe-{hashlib.sha256(shows.encode()).hexdigest()[:16]}"
+
+
+def _metadata(ending: str, shows: str) -> dict[str, Any]:
+    """The keywords of a picture bear its mark; without a date, the same figure is the same file."""
+    marks: dict[str, Any] = {"Keywords": [_mark(shows)] if ending == "svg" else _mark(shows)} if shows else {}
+    return marks | {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(ending, {})
+
+
 def save_figure(
-    draw: Callable[[], Drawing], folder: Path, name: str, overwrite: bool, sheet: Path | None = None
+    draw: Callable[[], Drawing],
+    folder: Path,
+    name: str,
+    overwrite: bool,
+    sheet: Path | None = None,
+    shows: str = "",
 ) -> list[Path]:
     """Draw a figure and write it as PDF, SVG and PNG, with its data as CSV.
 
@@ -180,19 +208,19 @@ def save_figure(
         name: of the files, without their endings.
         overwrite: whether existing files may be replaced.
         sheet: a matplotlib style sheet that is laid over the house style.
+        shows: what the figure is of, in any words; its form doesn't count. Empty: nobody asks.
 
     Raises:
-        LayerprobeError: if one of the files exists and may not be overwritten; none is written then.
+        LayerprobeError: if one of the files exists and may not be replaced; none is written then.
     """
-    check_figure(folder, name, overwrite)
+    check_figure(folder, name, overwrite, shows)
     with paper_style(sheet):
         drawing = draw()
         folder.mkdir(parents=True, exist_ok=True)
         *pictures, data = figure_paths(folder, name)
         for path in pictures:
-            # Without the date, the same figure is the same file.
-            dates = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+            ending = path.suffix[1:]
             with writing(path) as file:
-                drawing.figure.savefig(file, format=path.suffix[1:], metadata=dates.get(path.suffix))
+                drawing.figure.savefig(file, format=ending, metadata=_metadata(ending, shows))
     write_text(data, render(drawing.data, "csv"))
     return [*pictures, data]

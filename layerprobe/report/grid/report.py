@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.files import write_text
+from layerprobe.files import is_temporary, write_text
 from layerprobe.records import GridResults, Validation
 from layerprobe.report.figures.cost import cost_figure
 from layerprobe.report.figures.grid_bars import grid_bars_figure
@@ -100,7 +100,7 @@ def check_report(folder: Path, overwrite: bool = True) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise LayerprobeError(f"{folder} is a file; --output names a folder for the report")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not folder.is_dir() or all(is_temporary(path) for path in folder.iterdir()):
         return
     page = folder / INDEX
     if not page.is_file() or _GENERATOR not in page.read_text(encoding="utf-8", errors="replace"):

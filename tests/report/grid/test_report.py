@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.files import is_temporary, temporary_name
 from layerprobe.records import CellResult
 from layerprobe.report.figures.style import COLUMN_WIDTH
 from layerprobe.report.grid.report import MOST_CURVES, check_report, write_report
@@ -85,6 +86,11 @@ def test_a_report_that_was_interrupted_is_replaced(tmp_path: Path, monkeypatch: 
         patch.setattr("layerprobe.report.grid.report.save_figure", interrupt)
         write_report(grid(), tmp_path)
     assert write_report(grid(), tmp_path)
+    killed = tmp_path / "killed"  # while the page was written for the first time
+    killed.mkdir()
+    temporary_name(killed / "index.html").write_text("<!doc")
+    check_report(killed)
+    assert write_report(grid(), killed) and not [path for path in killed.iterdir() if is_temporary(path)]
 
 
 def test_a_bad_style_sheet_is_refused_before_anything_is_written(tmp_path: Path) -> None:
