@@ -151,7 +151,7 @@ def test_a_checkpoint_that_is_interrupted_is_interrupted(tmp_path: Path) -> None
     whole = time.perf_counter() - started
     stopped = 0
     with interruptible():
-        signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGINT))
+        signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGTERM))
         for moment in np.random.default_rng(0).uniform(0, 1.2 * whole, 30):
             try:
                 signal.setitimer(signal.ITIMER_REAL, max(moment, 1e-4))

@@ -4,10 +4,19 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from layerprobe.runtime.interruption import Interruption, exit_code, interruptible
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """What is started in the background of a shell may ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def send(number: signal.Signals) -> None:

@@ -29,11 +29,17 @@ def run_worker(folder: str) -> int:
         return len(work(load_grid(place / GRID_FILE), place, say))
 
 
-if __name__ == "__main__":
+def main(folder: str) -> int:
+    """Run cells as a process of its own; its exit code."""
     try:
-        run_worker(sys.argv[1])
+        run_worker(folder)
     except KeyboardInterrupt as interruption:
-        sys.exit(exit_code(interruption))
+        return exit_code(interruption)
     except LayerprobeError as error:
         logging.getLogger("layerprobe").error("%s", error)
-        sys.exit(1)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
