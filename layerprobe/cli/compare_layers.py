@@ -22,7 +22,7 @@ def compare_layers(settings: CompareLayersSettings, display: TableSettings) -> N
     Both files must hold features of the same images, as two `layerprobe extract` with the same --data, --samples and
     --seed write them; the networks and their preprocessing may differ.
     """
-    from layerprobe.ranking.grams import open_source
+    from layerprobe.ranking.grams import described_source, open_source
     from layerprobe.ranking.similarity import layer_similarity
     from layerprobe.report.figures.similarity import similarity_figure
     from layerprobe.report.figures.style import WIDTHS, check_figure, paper_style, save_figure
@@ -34,8 +34,9 @@ def compare_layers(settings: CompareLayersSettings, display: TableSettings) -> N
     with ExitStack() as stack:
         reporter = stack.enter_context(Reporter(display))
         stack.enter_context(paper_style(style))
+        shows = "\n".join(map(described_source, filter(None, (first, second))))
         if output:
-            check_figure(output, name, settings.overwrite)
+            check_figure(output, name, settings.overwrite, shows)
         one, other = open_source(first), open_source(second) if second else None
         for file in (one, other):
             stack.callback(file.close if file else lambda: None)
@@ -43,7 +44,7 @@ def compare_layers(settings: CompareLayersSettings, display: TableSettings) -> N
         reporter.show(similarity_table(similarity, settings.debiased))
         if output:
             draw = partial(similarity_figure, similarity, width, settings.debiased)
-            reporter.wrote(save_figure(draw, output, name, settings.overwrite, style))
+            reporter.wrote(save_figure(draw, output, name, settings.overwrite, style, shows))
 
 
 COMMAND = Command("compare-layers", compare_layers, EXAMPLES)

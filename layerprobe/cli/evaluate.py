@@ -19,17 +19,18 @@ layerprobe evaluate run/ --data photos/ --which best --output figures/
 def evaluate(settings: EvaluateSettings, display: TableSettings) -> None:
     """Classify images with a trained network: top-1, top-5, every class, and which are confused."""
     from layerprobe.evaluation.evaluate import evaluate as run
+    from layerprobe.evaluation.evaluate import evaluated
     from layerprobe.report.figures.confusion import confusion_figure
     from layerprobe.report.figures.style import WIDTHS, check_figure, save_figure
     from layerprobe.report.tables.runs import evaluation_table
 
     folder, name = settings.output or settings.run, _figure_name(settings)
-    if settings.run.is_dir():
-        check_figure(folder, name, settings.overwrite)
     with Reporter(display) as reporter:
+        shows = evaluated(settings)
+        check_figure(folder, name, settings.overwrite, shows)
         evaluation = run(settings, reporter.progress)
         draw = partial(confusion_figure, evaluation, WIDTHS[settings.width])
-        files = save_figure(draw, folder, name, settings.overwrite, settings.style)
+        files = save_figure(draw, folder, name, settings.overwrite, settings.style, shows)
         reporter.show(evaluation_table(evaluation))
         reporter.wrote(files)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from layerprobe.data.sampling import balanced_sample
 from layerprobe.distill.students import load_student, read_description, weights_path
 from layerprobe.errors import LayerprobeError
 from layerprobe.evaluation.confusion import confusion
+from layerprobe.files import sha256
 from layerprobe.models.weights import read_weights
 from layerprobe.records import Evaluation, Progress, silent
 from layerprobe.records.weights_header import parse_weights_header
@@ -53,6 +55,18 @@ def evaluate(config: EvaluateSettings, progress: Progress = silent) -> Evaluatio
         confusion=matrix,
         top5=100 * among / len(rows) if len(dataset.classes) > TOP else None,
     )
+
+
+def evaluated(config: EvaluateSettings) -> str:
+    """Which weights are evaluated on which images: what the figure shows, in any form.
+
+    Raises:
+        LayerprobeError: if the folder holds no run or no such weights.
+    """
+    settings, _ = read_description(config.run)
+    weights = sha256(weights_path(config.run, config.which, settings.command))
+    data = config.data or settings.data
+    return json.dumps([weights, data.name, str(data.data_root), config.split, config.samples])
 
 
 def _check_classes(classes: tuple[str, ...], weights: Path, run: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,6 +31,16 @@ _log = logging.getLogger(__name__)
 def is_gram_file(path: Path) -> bool:
     """Whether a file holds Gram matrices."""
     return file_format(path) == GRAM_FORMAT
+
+
+def described_source(path: Path) -> str:
+    """What tells the features of a file from those of another.
+
+    Raises:
+        LayerprobeError: if it holds none.
+    """
+    with open_source(path) as source:
+        return json.dumps([source.provenance[key] for key in ("model", "weights_sha256", "created")])
 
 
 def open_source(path: Path) -> FeatureFile | GramFile:

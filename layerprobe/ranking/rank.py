@@ -18,7 +18,7 @@ from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.ranking.cache import StatisticsCache, open_cache
 from layerprobe.ranking.choose import Choice, check_count, choose
 from layerprobe.ranking.file import ranking_path, read_existing, save_ranking
-from layerprobe.ranking.grams import extract_grams, open_source
+from layerprobe.ranking.grams import described_source, extract_grams, open_source
 from layerprobe.ranking.measure import Measurements, measure_layers
 from layerprobe.ranking.provenance import ranking_provenance, with_score
 from layerprobe.ranking.similarity import layer_similarity
@@ -159,12 +159,7 @@ def shown_choices(settings: RankSettings) -> tuple[str, ...]:
         LayerprobeError: if a file can't be read, or a plug-in isn't there.
     """
     by = [settings.by, *([file_sha256(settings.by)] if split_file_name(settings.by) else [])]
-    found = []
-    for path in settings.features:
-        with open_source(path) as source:
-            of = {key: source.provenance[key] for key in ("model", "weights_sha256", "created")}
-        found.append(json.dumps([of, by, settings.top]))
-    return tuple(found)
+    return tuple(json.dumps([described_source(path), by, settings.top]) for path in settings.features)
 
 
 def rank_files(settings: RankSettings, device: torch.device | None = None, progress: Progress = silent) -> Ranked:

@@ -71,7 +71,7 @@ def test_rank_again_in_another_format_needs_no_overwrite(extracted: Path) -> Non
     before = (extracted.parent / "r20.ranking.json").read_bytes()
     rows = list(csv.DictReader(io.StringIO(invoke("rank", extracted, "--top", 3, "--format", "csv").stdout)))
     assert sum(row["marked"] == "1" for row in rows) == 3
-    assert "exists (top 3 by quality); --overwrite replaces it" in refused("rank", extracted, "--top", 2)
+    assert "it holds the top 3 by quality; --overwrite replaces it" in invoke("rank", extracted, "--top", 2).stderr
     assert (extracted.parent / "r20.ranking.json").read_bytes() == before
 
 

@@ -135,6 +135,8 @@ def test_layers_of_two_files_are_compared(files: tuple[Path, Path], tmp_path: Pa
     rows = list(csv.DictReader(io.StringIO(run("compare-layers", files[0], "--output", out, "--format", "csv"))))
     assert len(rows) == 5 and float(rows[2]["cka_3"]) == pytest.approx(1)
     assert (out / "resnet20.resnet20.cka.pdf").exists()
+    run("compare-layers", files[0], "--output", out, "--debiased")  # the same in another form
+    (out / "resnet20.resnet20.cka.svg").write_text("mine")
     assert "exists; --overwrite replaces it" in run("compare-layers", files[0], "--output", out, code=2)
 
 

@@ -66,7 +66,12 @@ def test_the_command_writes_matrix_and_figure(digits_teacher: Run, tmp_path: Pat
     cells = list(csv.DictReader((tmp_path / "confusion-digits.csv").read_text().splitlines()))
     assert [int(cell["images"]) for cell in cells] == np.array(details["confusion"]).ravel().tolist()
     assert "confusion-digits.{pdf,svg,png,csv}" in result.stderr
-    refused = invoke("evaluate", digits_teacher.folder, "--data", "digits", "--output", tmp_path, code=2)
+    command = ("evaluate", digits_teacher.folder, "--data", "digits", "--output", tmp_path)
+    (tmp_path / "confusion-digits.csv").unlink()  # as after an interruption
+    invoke(*command, "--width", "column")
+    assert (tmp_path / "confusion-digits.csv").exists()
+    (tmp_path / "confusion-digits.pdf").write_text("mine")
+    refused = invoke(*command, code=2)
     assert "confusion-digits.pdf exists; --overwrite replaces it, another --output leaves it" in refused.stderr
     assert "top-5" in invoke("evaluate", digits_teacher.folder, "-o", tmp_path / "b", "--samples", 50).stdout
     assert (tmp_path / "b" / "confusion-50.csv").exists()
