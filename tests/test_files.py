@@ -200,7 +200,6 @@ OTHERS = {
     "features/hdf5/layout.py": "os.fsync(",  # HDF5 files, which have a lock
     "features/hdf5/writer.py": "os.fsync(",
     "features/hdf5/naming.py": ".replace(path)",
-    "experiments/grid/claims.py": "json.dump(",  # made under its name, or not at all
     "experiments/validation/candidates.py": "safe_dump(",  # the text of a grid
     "distill/engine/checkpoints.py": '.partial"',  # folders
 }
