@@ -7,7 +7,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,6 +189,13 @@ class RunFolder:
         """Write the weights, then the result: a folder with a result is complete."""
         save_weights(model, run.weights, metadata)
         write_json(self.path / RESULT, run.to_dict())
+
+
+def tidy_run(folder: Path) -> None:
+    """Delete what a writer left that was killed when its run was finished already."""
+    if any(map(is_temporary, folder.iterdir())):
+        with suppress(OSError, HeldError), holding(folder):
+            remove_leftovers(folder, held=True)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from layerprobe.data.datasets import open_split
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.distill.engine.event_file import EventFile
 from layerprobe.distill.engine.images import Images, load_images
-from layerprobe.distill.folder import RunFolder, read_run
+from layerprobe.distill.folder import RunFolder, read_run, tidy_run
 from layerprobe.errors import LayerprobeError
 from layerprobe.networks import RANDOM, Network, load_network
 from layerprobe.records import Preprocessing, Progress, Run
@@ -71,6 +71,8 @@ class RunSession:
         if not self.folder.finished:
             return None
         self.folder.check_settings(self.settings)
+        if self.processes.is_main:
+            tidy_run(self.folder.path)
         _log.info("%s is finished: nothing to do", self.folder.path)
         return read_run(self.folder.path)
 

@@ -20,6 +20,7 @@ from layerprobe.experiments.grid.results import (
     fail_deadly_cells,
     finished_cell,
     forget_failures,
+    tidy_cells,
 )
 from layerprobe.experiments.grid.work import OnEpoch, WorkerEndsError, work
 from layerprobe.files import is_temporary, write_text
@@ -107,6 +108,7 @@ def compare(
     grid = plan_grid(settings)
     write_grid(grid, settings.output)
     forget_failures(settings.output)
+    tidy_cells(grid.cells, settings.output)
     reader = GridReader(grid, settings.output)
     with interruptible():
         if settings.launcher == "local" and settings.jobs == 1:

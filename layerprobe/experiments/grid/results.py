@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from layerprobe.distill.folder import RESULT, build_run, read_record
+from layerprobe.distill.folder import RESULT, build_run, read_record, tidy_run
 from layerprobe.errors import FileError, LayerprobeError
 from layerprobe.experiments.grid.cell_settings import as_it_was_run, differing_settings, other_run, read_cell_settings
 from layerprobe.experiments.grid.claims import Claims
@@ -112,6 +112,13 @@ def finished_cell(path: str, folder: Path) -> FinishedCell | None:
         return read_study(folder).finished.get(path)
     record = read_record(folder / path)
     return FinishedCell(build_run(folder / path, record), record, read_cell_settings(folder, path))
+
+
+def tidy_cells(cells: Iterable[PlannedCell], folder: Path) -> None:
+    """Delete what killed workers left in the folders of finished cells, which no run opens any more."""
+    for planned in cells:
+        if (folder / planned.cell.path / RESULT).is_file():
+            tidy_run(folder / planned.cell.path)
 
 
 def is_settled(planned: PlannedCell, folder: Path) -> bool:

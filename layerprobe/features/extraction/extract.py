@@ -16,6 +16,7 @@ from layerprobe.features.hdf5.layout import format_size
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.features.hdf5.resume import file_state, open_existing, recheck_rows
 from layerprobe.features.hdf5.writer import FeatureFileWriter
+from layerprobe.files import remove_leftovers
 from layerprobe.records import Progress, silent
 from layerprobe.records.feature_header import WrittenCounts
 from layerprobe.runtime.devices import resolve_device
@@ -69,6 +70,7 @@ def _prepare_file(config: ExtractSettings, job: Job, progress: Progress) -> Feat
 
     Until the writer is closed, no other run can write, replace or delete the file.
     """
+    remove_leftovers(config.output.resolve().parent)
     state = "missing" if config.overwrite else file_state(config.output, job.plan)
     if state != "complete":
         _announce(config, job)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from layerprobe.distill.engine.checkpoints import Checkpoints
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
+from layerprobe.locks import FOLDER_LOCK
 from layerprobe.settings.run import DistillSettings
 
 KILLED = """
@@ -148,6 +149,7 @@ def test_a_finished_run_has_nothing_left_to_do(small: DistillSettings, caplog: p
     caplog.set_level("INFO")
     run = distill_student(small)
     before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
+    (run.folder / FOLDER_LOCK).touch()  # of a process that was killed at its very end
     again = distill_student(small.replaced(resume=True))
     assert "is finished: nothing to do" in caplog.text
     assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")} == before
