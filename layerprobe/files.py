@@ -177,14 +177,20 @@ def create_text(path: Path, text: str) -> None:
     try:
         with file:
             file.write(text.encode("utf-8"))
-            os.link(partial, path)
+            _link(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _link(file: Path, path: Path) -> None:
+    """Give a file a second name that no file has."""
+    try:
+        os.link(file, path)
     except FileExistsError:
         raise
     except OSError:  # some file systems have no links
-        with path.open("xb", buffering=0) as file:
-            file.write(text.encode("utf-8"))
-    finally:
-        partial.unlink(missing_ok=True)
+        with path.open("xb") as copy:
+            copy.write(file.read_bytes())
 
 
 def short_name(name: str, longest: int = 255) -> str:

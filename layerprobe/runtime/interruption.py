@@ -51,7 +51,8 @@ def interruptible() -> Iterator[None]:
         received.append(number)
         raise Interruption(number)
 
-    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    unheard = (signal.SIG_IGN, None)  # None: whatever started Python listens itself
+    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) not in unheard]
     before = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield
