@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import Any
+
+_PATIENCE = 1.0
+"""Seconds after which an interruption that has not ended its block is raised again."""
 
 
 class Interruption(KeyboardInterrupt):
@@ -31,9 +38,10 @@ def interruptible() -> Iterator[None]:
     """While the block runs, SIGINT and SIGTERM raise ``Interruption``.
 
     An error that comes after the signal counts as the interruption: a library in C++ that calls Python can turn the
-    exception into another one, and the signal may have ended a child process that is waited for. While the block is
-    being left, SIGTERM interrupts it no more, so that claims are released also where a launcher sends it to a worker
-    that Ctrl-C has reached already. A signal that the process was started to ignore is ignored.
+    exception into another one, and the signal may have ended a child process that is waited for. Where the exception
+    is lost, as in a destructor, it is raised again. While the block is being left, SIGTERM interrupts it no more, so
+    that claims are released also where a launcher sends it to a worker that Ctrl-C has reached already. A signal that
+    the process was started to ignore is ignored.
 
     Only a process's main thread can arrange that; in another one the block runs as it is.
 
@@ -43,23 +51,74 @@ def interruptible() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    received: list[int] = []
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        if received and number == signal.SIGTERM:
-            return
-        received.append(number)
-        raise Interruption(number)
-
+    listener = _Listener()
     unheard = (signal.SIG_IGN, None)  # None: whatever started Python listens itself
     heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) not in unheard]
-    before = {number: signal.signal(number, interrupt) for number in heard}
+    before, hook = {number: signal.signal(number, listener.hear) for number in heard}, sys.unraisablehook
+    sys.unraisablehook = _without_interruptions(hook)
     try:
-        yield
-    except Exception as error:
-        if received:
-            raise Interruption(received[0]) from error
-        raise
+        with listener:
+            yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class _Listener:
+    """Raises an interruption, and again where it was lost, until the block is left."""
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+        self._left = self._reminds = False
+        self._turn = threading.Lock()
+        self._thread = threading.get_ident()
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
+        reminded, self._reminds = self._reminds, False
+        if self._left or (_is_leaving() and (reminded or number == signal.SIGTERM)):
+            return
+        if self._first is None:
+            self._first = number
+            _thread.start_new_thread(self._remind, (number,))  # ``threading`` takes locks that may be held just now
+        raise Interruption(number)
+
+    def _remind(self, number: int) -> None:
+        """Send the signal again as long as the block is not left."""
+        while hasattr(signal, "pthread_kill"):
+            time.sleep(_PATIENCE)
+            with self._turn:
+                if self._left:
+                    return
+                self._reminds = True
+                signal.pthread_kill(self._thread, number)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._turn:
+            self._left = True
+        if self._first is not None and isinstance(error, Exception):
+            raise Interruption(self._first) from error
+
+
+def _is_leaving() -> bool:
+    """Whether what runs now is the end of blocks that an interruption leaves."""
+    error = sys.exc_info()[1]
+    while error is not None and not isinstance(error, Interruption):
+        error = error.__context__
+    return error is not None
+
+
+def _without_interruptions(hook: Callable[[Any], object]) -> Callable[[Any], object]:
+    """A hook for exceptions that can't be raised where they happen: interruptions are raised again, and not told."""
+
+    def tell(lost: Any) -> None:
+        if not isinstance(lost.exc_value, Interruption):
+            hook(lost)
+
+    return tell

@@ -56,6 +56,28 @@ def test_what_is_done_on_the_way_out_is_not_interrupted_by_sigterm() -> None:
     assert done
 
 
+def test_an_interruption_that_is_lost_comes_again(capfd: pytest.CaptureFixture[str]) -> None:
+    class Destroyed:
+        def __del__(self) -> None:
+            send(signal.SIGTERM)
+
+    with pytest.raises(Interruption), interruptible():
+        Destroyed()
+        time.sleep(30)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_long_way_out_is_not_interrupted_again() -> None:
+    done: list[str] = []
+    with pytest.raises(Interruption), interruptible():
+        try:
+            send(signal.SIGINT)
+        finally:
+            time.sleep(2.5)
+            done.append("released")
+    assert done
+
+
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
