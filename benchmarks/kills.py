@@ -30,6 +30,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import h5py
@@ -377,18 +378,16 @@ def try_all(
         prepare(folder / "prepared", spawn)
     for name in names:
         undisturbed(name, folder / "prepared", folder, spawn)
-    for name in names:
-        for signal_name in signals:
-            draw = random.Random(f"{seed} {name} {signal_name}")
-            for number in range(tries):
-                part, alone = draw.uniform(0, 1), draw.random() < 0.5
-                place = folder / f"{name}-{signal_name}-{number}"
-                outcome = attempt(name, folder / "prepared", place, SIGNALS[signal_name], part, alone, spawn)
-                found.setdefault((name, signal_name), []).append(outcome)
-                how = f"{name} {signal_name} {'alone' if alone else 'group'} at {part:.3f}: code {outcome.code}"
-                print(how, *(outcome.wrong or ["same"]), sep="; ", flush=True)
-                if not outcome.wrong:
-                    shutil.rmtree(place)
+    for number, name, signal_name in product(range(tries), names, signals):
+        draw = random.Random(f"{seed} {name} {signal_name} {number}")
+        part, alone = draw.uniform(0, 1), draw.random() < 0.5
+        place = folder / f"{name}-{signal_name}-{number}"
+        outcome = attempt(name, folder / "prepared", place, SIGNALS[signal_name], part, alone, spawn)
+        found.setdefault((name, signal_name), []).append(outcome)
+        how = f"{name} {signal_name} {'alone' if alone else 'group'} at {part:.3f}: code {outcome.code}"
+        print(how, *(outcome.wrong or ["same"]), sep="; ", flush=True)
+        if not outcome.wrong:
+            shutil.rmtree(place)
     return found
 
 
