@@ -141,6 +141,8 @@ def test_a_full_disk_leaves_the_state_before(tmp_path: Path, monkeypatch: pytest
     assert not (tmp_path / "checkpoints").exists()
 
 
+@pytest.mark.filterwarnings("ignore:.*unclosed file:ResourceWarning")  # Python closes what an interruption leaves open
+@pytest.mark.filterwarnings("ignore:.*unclosed file:pytest.PytestUnraisableExceptionWarning")
 def test_a_checkpoint_that_is_interrupted_is_interrupted(tmp_path: Path) -> None:
     """At whatever moment: torch's C++ must not turn the interruption into an error of its own."""
     checkpoints, student = Checkpoints(tmp_path, {}), nn.Linear(200, 200)
