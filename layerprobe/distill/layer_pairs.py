@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from layerprobe.distill.alignments.catalogue import MAPPINGS, ONE_TO_ONE
+from layerprobe.distill.alignments.catalogue import MAPPINGS, ONE_TO_ONE, PROJECTORS
 from layerprobe.distill.methods.catalogue import LAST_MAPS, PENULTIMATE, Method
 from layerprobe.distill.pairing import NO_PAIRS, Pairing, distinct
 from layerprobe.distill.paper_layers import BASELINE_TEACHERS, STUDENTS, Place, find_places
+from layerprobe.distill.spatial import count_left_out
 from layerprobe.errors import LayerprobeError
 from layerprobe.files import read_json
 from layerprobe.layers.selection import even_layers, find_layers
 from layerprobe.networks import Network
 from layerprobe.records import Layer
-from layerprobe.records.layout import CLASS_TOKEN
+from layerprobe.records.layout import ALL_TOKENS, CLASS_TOKEN
 from layerprobe.records.ranking_file import REMEDY, WHAT, parse_ranking
 from layerprobe.settings.base import SettingsError
 from layerprobe.settings.layer_choice import EVEN, LayerChoice, Pairs
@@ -163,6 +164,27 @@ def log_pairs(method: Method, settings: DistillSettings, pairing: Pairing) -> No
     if named - taken and (method.pairs_ends or not method.uses_features):
         reason = "pairs what comes last in both networks" if method.pairs_ends else "uses no features"
         _log.warning("%s %s: --layers and --student-layers are ignored", method.name, reason)
+
+
+def log_left_out(method: Method, settings: DistillSettings, pairing: Pairing) -> None:
+    """Log which extra tokens are compared with nothing, unless the user asked for that or has a projector that says."""
+    asked = settings.tokens not in (None, ALL_TOKENS)
+    own = PROJECTORS.find(settings.alignment.projector).is_plugin
+    if asked or own or not method.compares_positions(settings.alignment.name):
+        return
+    left: dict[tuple[str, int], list[str]] = {}
+    for ours, theirs in zip(pairing.student, pairing.teacher, strict=True):
+        counts = count_left_out(ours.shape, theirs.shape)
+        for whose, layer, count in zip(("student", "teacher"), (ours, theirs), counts, strict=True):
+            if number := layer.layout.prefix if method.maps_only else count:
+                left.setdefault((whose, number), []).append(layer.name)
+    for (whose, number), names in left.items():
+        tokens, verbs = ("token", ("has", "is")) if number == 1 else ("tokens", ("have", "are"))
+        _log.info(
+            "%s %s: %d extra %s (class token, registers) %s no counterpart and %s left out%s",
+            whose, ", ".join(dict.fromkeys(names)), number, tokens, *verbs,
+            "" if method.maps_only or settings.tokens else "; see --tokens",
+        )  # fmt: skip
 
 
 def _teacher_layers(settings: DistillSettings, teacher: Network) -> tuple[Layer, ...]:

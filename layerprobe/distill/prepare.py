@@ -15,6 +15,7 @@ from layerprobe.distill.layer_pairs import (
     check_layers_are_chosen,
     choose_tokens,
     describe_choice,
+    log_left_out,
     log_pairs,
     pair_layers,
 )
@@ -101,6 +102,7 @@ def prepare_distillation(session: RunSession, settings: DistillSettings) -> Prep
         changed = ChangedStudent(student.module, chosen, chosen, {}, (head,))
     pairing = choose_tokens(settings, changed.pairing)
     log_pairs(method, settings, changed.chosen)
+    log_left_out(method, settings, pairing)
     context = ObjectiveContext(pairing, settings.training.batch_size, len(session.classes), settings.alignment)
     setup = TrainingSetup(
         changed.module,

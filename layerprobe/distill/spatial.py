@@ -25,7 +25,7 @@ from layerprobe.records.layout import (
 )
 from layerprobe.settings.base import SettingsError
 
-__all__ = ["AlignedPair", "Places", "Side", "SpatialAligner", "as_map", "channels", "channels_first"]
+__all__ = ["AlignedPair", "Places", "Side", "SpatialAligner", "as_map", "channels", "channels_first", "count_left_out"]
 
 _NONE, _CLASS, _EACH = "none", "class", "each"
 """Which extra tokens a side keeps: none, the class token (the mean of the patches where there is none), or each."""
@@ -149,6 +149,16 @@ class SpatialAligner:
             patches = patches if patches.ndim == 4 else patches[:, :, None]
             patches = _pooled(patches, (self.size[0], self.size[1]))
         return Places(places.extra, patches).vectors if self.is_sequence else patches
+
+
+def count_left_out(student_shape: tuple[int, ...], teacher_shape: tuple[int, ...]) -> tuple[int, int]:
+    """How many extra tokens of the student's and of the teacher's layer a ``SpatialAligner`` does not compare."""
+    ours, theirs = layout_of(student_shape), layout_of(teacher_shape)
+    extra = _extra_tokens(_tokens(student_shape, ours, theirs), ours, theirs)
+    left = [
+        {_NONE: layout.prefix, _CLASS: layout.prefix - layout.class_token, _EACH: 0}[extra] for layout in (ours, theirs)
+    ]
+    return left[0], left[1]
 
 
 def channels_first(features: Tensor, shape: tuple[int, ...]) -> Tensor:

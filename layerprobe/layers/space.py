@@ -170,7 +170,8 @@ def read_space(model: nn.Module, image_size: tuple[int, int], prefix_tokens: int
     declared = attribute if isinstance(attribute, int) else counted
     named = getattr(model, "has_class_token", any(name in _CLASS_TOKENS for name, _ in tokens))
     if prefix_tokens not in (None, declared) and declared:
-        _log.warning("the model declares %d extra tokens; it is read with %d, as asked", declared, prefix_tokens)
+        noun = "token" if declared == 1 else "tokens"
+        _log.warning("the model declares %d extra %s; it is read with %d, as asked", declared, noun, prefix_tokens)
     prefix = declared if prefix_tokens is None else prefix_tokens
     own = prefix_tokens is not None and not declared  # then the user's word is all that there is
     return Space(

@@ -147,8 +147,8 @@ class DistillSettings(RunSettings):
         has = METHODS[self.method].settings
         if self.setting not in has:
             raise RefusedError(
-                f"<setting> {self.setting} is none of {self.method}, which has {' and '.join(has)}; leave <setting> "
-                "out, or take another <method>"
+                f"{self.method} has no <setting> {self.setting}, but {' and '.join(has)}; leave <setting> out, or take "
+                "another <method>"
             )
         return self
 

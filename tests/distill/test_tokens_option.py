@@ -109,6 +109,29 @@ def test_methods_that_compare_no_positions_refuse_it(
         plan.replaced(tokens="cls", **changes)
 
 
+def test_what_is_left_out_is_said(plan: DistillSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Three registers that meet maps; a class token; then whatever the user asked for, and two layers of one layout."""
+    registers = plan.student.replaced(prefix_tokens=3)
+    with_class_token = plan.student.replaced(name=f"{tmp_path / 'models.py'}:with_class_token")
+
+    def said(**changes: object) -> list[str]:
+        caplog.clear()
+        distill_student(plan.replaced(overwrite=True, **changes))
+        return [message for message in caplog.messages if "left out" in message]
+
+    caplog.set_level("INFO")
+    names = "encoder.layers.0, encoder.layers.1, encoder.layers.2"
+    assert said(student=registers.replaced(name=f"{tmp_path / 'models.py'}:Transformer")) == [
+        f"student {names}: 3 extra tokens (class token, registers) have no counterpart and are left out; see --tokens"
+    ]
+    one = f"student {names}: 1 extra token (class token, registers) has no counterpart and is left out"
+    assert said(student=with_class_token) == [f"{one}; see --tokens"]
+    assert said(student=with_class_token, method="reviewkd", layers="0,4,8") == [one]
+    for tokens in ("patches", "cls", "all"):
+        assert said(student=with_class_token, tokens=tokens) == []
+    assert said(student=with_class_token, teacher=with_class_token.replaced(weights="random")) == []
+
+
 @pytest.mark.parametrize("tokens", [None, "all"])
 def test_a_teacher_from_a_file_keeps_its_layout(plan: DistillSettings, tmp_path: Path, tokens: str | None) -> None:
     """A transformer teaches a convolutional network: on the fly, cached, and from a file."""

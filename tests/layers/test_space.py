@@ -47,7 +47,7 @@ def test_the_user_has_the_last_word(caplog: pytest.LogCaptureFixture) -> None:
     assert not caplog.messages
     space = read_space(build_model("cifar:vit-small", seed=0), (32, 32), prefix_tokens=0)
     assert (space.prefix, space.has_class_token) == (0, False)
-    assert caplog.messages == ["the model declares 1 extra tokens; it is read with 0, as asked"]
+    assert caplog.messages == ["the model declares 1 extra token; it is read with 0, as asked"]
 
 
 @pytest.mark.parametrize(

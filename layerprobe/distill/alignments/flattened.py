@@ -73,14 +73,15 @@ class FlattenedTarget(nn.Module):
         fewest = min(map(sample.count, groups))
         if fewest <= wanted:
             _log.warning(
-                "%s: %d features of the student's %s would have axes, and %d images%s have %d at most; the targets of "
-                "the others are zero",
+                "%s: %d features of the student's %s are to have an axis each, but %d images%s have at most %d axes; "
+                "the other features have the same target in %s",
                 self.teacher.name,
                 wanted,
                 self.student.name,
                 fewest,
                 " of a class" if len(groups) > 1 else "",
                 max(fewest - 1, 0),
+                "all images of a class" if len(groups) > 1 else "all images, zero",
             )
 
     @in_full_precision

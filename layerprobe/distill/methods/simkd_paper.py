@@ -162,8 +162,8 @@ def _check_layers(ours: Layer, theirs: Layer) -> None:
     if not alike:
         raise LayerprobeError(
             f"simkd runs the teacher on the student's features, but {ours.name!r} gives {tuple(ours.shape)} and "
-            f"{theirs.name!r} {tuple(theirs.shape)}; take maps and maps, or as many tokens, with --layers and "
-            "--student-layers, or another method"
+            f"{theirs.name!r} {tuple(theirs.shape)}; pair two maps, two vectors, or as many tokens of one layout "
+            "with --layers and --student-layers, or take another method"
         )
 
 

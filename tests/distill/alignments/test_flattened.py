@@ -140,7 +140,7 @@ def test_targets_past_the_images_are_zero_and_it_is_said(
         objective = fitted(shapes, teacher, labels if by_class else None)
     assert (
         "12 features of the student's s" in caplog.text
-        and f"have {known if not by_class else 1} at most" in caplog.text
+        and f"have at most {known if not by_class else 1} axes" in caplog.text
     )
     found = objective.targets[0](teacher, labels if by_class else None)
     own = found - (objective.targets[0].places[labels] if by_class else 0)

@@ -176,11 +176,11 @@ def test_what_cannot_be_is_refused_in_one_line(plan: DistillSettings, tmp_path: 
             distill_student(plan.replaced(**changes))
         assert "\n" not in str(error.value)
 
-    refuse("setting paper is none of dkd, which has publication; leave setting out", method="dkd")
-    refuse("setting fine-tuned is none of sp, which has publication and paper", method="sp", setting="fine-tuned")
+    refuse("dkd has no setting paper, but publication; leave setting out", method="dkd")
+    refuse("sp has no setting fine-tuned, but publication and paper", method="sp", setting="fine-tuned")
     refuse("no setting 'papers'; closest: 'paper'", setting="papers")
     refuse(
-        r"'layer3.2' gives \(64, 2, 2\) and 'encoder.layers.encoder_layer_11' \(65, 768\); take maps and maps",
+        r"'layer3.2' gives \(64, 2, 2\) and 'encoder.layers.encoder_layer_11' \(65, 768\); pair two maps",
         teacher=ModelSettings(name="cifar:vit-base", weights="random"), layers="0,5,8,11",
     )  # fmt: skip
     other = ModelSettings(name="cifar:resnet20", weights="random", num_classes=7)

@@ -27,7 +27,7 @@ def test_the_cells_of_a_grid_have_their_settings() -> None:
     }  # fmt: skip
     assert {planned.settings.setting for planned in cells.values()} == {"paper", "publication"}
     assert [planned.cell.labels_reach_backbone for planned in cells.values()] == [True, True, True, False]
-    with pytest.raises(LayerprobeError, match="g.yaml: rkd: setting paper is none of rkd, which has publication"):
+    with pytest.raises(LayerprobeError, match="g.yaml: rkd: rkd has no setting paper, but publication"):
         parse_grid(GRID.format(weights="random").replace("{kd: {}", "{rkd: {}"), "g.yaml")
 
 
