@@ -7,6 +7,7 @@ import yaml
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.cell_settings import (
+    as_it_was_run,
     differing_settings,
     find_differences,
     settings_file,
@@ -80,7 +81,8 @@ def test_runs_whose_settings_were_not_kept_are_compared_by_their_configuration()
     assert len(finished) == len(grid.cells) and all(kept.settings is None for kept in finished.values())
 
     def found(planned: PlannedCell) -> str:
-        return differing_settings(planned, None, dict(finished[planned.cell.path].run.config), STUDY)
+        config = dict(finished[planned.cell.path].run.config)
+        return differing_settings(as_it_was_run(planned, config), None, config, STUDY)
 
     assert {found(planned) for planned in grid.cells} == {""}
     for edit, differs in (
