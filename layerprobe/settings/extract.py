@@ -44,7 +44,7 @@ class StoredFeaturesSettings(Settings):
     ] = None
     """Pool maps down to H x H at most."""
     tokens: Literal["cls", "mean", "all"] = "all"
-    """Which of a transformer's tokens are kept: the class token, the mean of the patch tokens, or all."""
+    """Which of a transformer's tokens are kept in the file: the class token, the mean of the patch tokens, or all."""
     project: Annotated[int | None, Field(ge=1), Flag(default="no projection")] = None
     """Project layers of more features than this to so many, at random."""
 

@@ -83,8 +83,9 @@ class RecipeSettings(Settings):
             shown, example = (
                 ",".join(map(str, epochs)) for epochs in (self.milestones, default_milestones(self.epochs))
             )
+            instead = f"e.g. {example}" if example else "take more epochs, or another <schedule>"
             raise RefusedError(
-                f"<milestones> are ascending epochs below <epochs> {self.epochs}, not {shown!r}; e.g. {example}"
+                f"<milestones> are ascending epochs below <epochs> {self.epochs}, not {shown!r}; {instead}"
             )
         return self
 

@@ -193,7 +193,7 @@ METHODS = Catalogue(
         Method(
             "simkd",
             "simkd",
-            "the last map, projected into the teacher's own classifier",
+            "the last map (in the paper's setting four pairs of layers), projected into the teacher's own classifier",
             f"{_HERE}.simkd:build",
             source="Chen et al. 2022",
             link="https://arxiv.org/abs/2203.14001",
