@@ -19,7 +19,7 @@ from layerprobe.records import Gram, Ranking
 from layerprobe.report.figures.catalogue import FIGURES, Figure
 from layerprobe.report.figures.style import Drawing, new_figure
 from layerprobe.report.tables.table import data_table
-from tests.helpers.commands import run
+from tests.helpers.commands import invoke, run
 
 HERE = "tests.test_extensions"
 
@@ -182,9 +182,14 @@ def test_a_changed_file_is_measured_anew(features: Path, own: Path, tmp_path: Pa
     before = [float(row["mine.py:spread"]) for row in rows(*command)]
     assert before == [float(row["mine.py:spread"]) for row in rows(*command)]
     own.write_text(OWN.replace("return gram.centred", "return 2 * gram.centred"))
-    assert "exists, with mine.py:spread as its file was before; --overwrite replaces it" in run(*command, code=2)
-    after = [float(row["mine.py:spread"]) for row in rows(*command, "--overwrite")]
-    assert after == pytest.approx([2 * value for value in before])
+    ranking = features.with_suffix(".ranking.json")
+    kept = ranking.read_bytes()
+    assert "it holds mine.py:spread as its file was before; --overwrite replaces it" in invoke(*command).stderr
+    assert ranking.read_bytes() == kept
+    for more in ((), ("--overwrite",)):
+        after = [float(row["mine.py:spread"]) for row in rows(*command, *more)]
+        assert after == pytest.approx([2 * value for value in before])
+    assert ranking.read_bytes() != kept
 
 
 @pytest.mark.parametrize(

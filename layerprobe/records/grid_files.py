@@ -30,7 +30,7 @@ class ClaimHolder:
     place: Name
     host: Text
     pid: Annotated[int, Strict(), Field(ge=1, lt=2**31)]
-    start: Annotated[int, Strict(), Field(ge=0)] | None = None
+    start: Annotated[int, Strict(), Field(ge=0, lt=2**63)] | None = None
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def work(
         found = _take(open_cells, folder, held)
         if found is None:
             if not waits:
-                _log.info("others work on what is left: %s", first_of([one.cell.path for one in open_cells]))
+                _log.info("waiting for %s, where others work", first_of([one.cell.path for one in open_cells]))
             waits = True
             time.sleep(poll)
             continue
