@@ -152,19 +152,20 @@ def test_a_checkpoint_that_is_interrupted_is_interrupted(tmp_path: Path) -> None
     checkpoints.save("latest", student, state)
     whole = time.perf_counter() - started
     stopped = 0
-    with interruptible():
-        signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGTERM))
-        for moment in np.random.default_rng(0).uniform(0, 1.2 * whole, 30):
-            try:
+    before = signal.getsignal(signal.SIGALRM)
+    for moment in np.random.default_rng(0).uniform(0, 1.2 * whole, 30):
+        try:
+            with interruptible():
+                signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGTERM))
                 signal.setitimer(signal.ITIMER_REAL, max(moment, 1e-4))
                 checkpoints.save("latest", student, state)
-            except Interruption:
-                stopped += 1
-            finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-            saved = checkpoints.load("latest")
-            assert saved and torch.equal(saved.state["values"][-1], state["values"][-1])
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        except Interruption:
+            stopped += 1
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        saved = checkpoints.load("latest")
+        assert saved and torch.equal(saved.state["values"][-1], state["values"][-1])
     assert stopped >= 5
 
 
