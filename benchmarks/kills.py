@@ -330,6 +330,7 @@ def attempt(
         process.wait(timeout=PATIENCE)
         outcome = Outcome(0, [f"it did not end within {PATIENCE:.0f} s"])
     outcome.wrong += _check_end(outcome.code, number, log.read_text())
+    outcome.wrong += [f"{path.name} counts as failed" for path in folder.glob("out/failures/*.json")]
     try:
         run(tried.words, folder, spawn)
     except (RuntimeError, subprocess.TimeoutExpired) as error:
@@ -356,8 +357,7 @@ def _check_end(code: int, number: signal.Signals, said: str) -> Iterator[str]:
 
 
 def _is_left(path: Path) -> bool:
-    failed = path.parent.name == "failures" and path.suffix == ".json"
-    return is_temporary(path) or path.name.startswith(".") or failed
+    return is_temporary(path) or path.name.startswith(".")
 
 
 def undisturbed(name: str, prepared: Path, folder: Path, spawn: bool = False) -> None:
