@@ -40,8 +40,10 @@ from layerprobe.files import is_temporary
 
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM}
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
-PATIENCE = 300.0
+PATIENCE = 600.0
 """Seconds after which a command hangs."""
+MOST_LATE = 5
+"""So often a signal that came too late is sent again, to another run."""
 
 NET = """
 from torch import nn
@@ -114,11 +116,13 @@ class Outcome:
     """What came of one try.
 
     Attributes:
-        code: exit code of the run that was stopped; minus the signal where that killed it.
+        code: exit code of the run that was stopped; minus the signal where that killed it; 0: it had come to its end.
+        seconds: that it ran.
         wrong: what is not as it should be; empty: nothing.
     """
 
     code: int
+    seconds: float
     wrong: list[str] = field(default_factory=list)
 
 
@@ -303,32 +307,34 @@ def _parts(path: Path) -> Iterator[bytes]:
 
 
 def attempt(
-    name: str, prepared: Path, folder: Path, number: signal.Signals, part: float, alone: bool, spawn: bool = False
+    name: str, prepared: Path, folder: Path, number: signal.Signals, moment: float, alone: bool, spawn: bool = False
 ) -> Outcome:
     """Stop a command once, run it again, and compare.
 
     Args:
         name: of the command.
-        prepared: what ``prepare`` made, with the undisturbed run's output and its time beside it.
+        prepared: what ``prepare`` made, with the content that the undisturbed run left beside it.
         folder: of the try.
         number: the signal.
-        part: after which part of the time of the undisturbed run it comes.
+        moment: seconds after which it comes.
         alone: whether only the command's own process gets it.
         spawn: whether commands are processes from their first instruction on.
     """
     tried, whole = TRIED[name], json.loads((prepared.parent / f"{name}.json").read_text())
     shutil.copytree(prepared, folder)
-    log = folder / "stopped.log"
+    log, began = folder / "stopped.log", time.monotonic()
     process = start(tried.words, folder, log, spawn)
-    time.sleep(part * whole["seconds"])
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=moment)
     if process.poll() is None:
         (os.kill if alone else os.killpg)(process.pid, number)
     try:
-        outcome = Outcome(process.wait(timeout=PATIENCE))
+        code = process.wait(timeout=PATIENCE)
+        outcome = Outcome(code, time.monotonic() - began)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(timeout=PATIENCE)
-        outcome = Outcome(0, [f"it did not end within {PATIENCE:.0f} s"])
+        outcome = Outcome(1, PATIENCE, [f"it did not end within {PATIENCE:.0f} s"])
     outcome.wrong += _check_end(outcome.code, number, log.read_text())
     outcome.wrong += [f"{path.name} counts as failed" for path in folder.glob("out/failures/*.json")]
     try:
@@ -337,8 +343,7 @@ def attempt(
         outcome.wrong.append(f"the same command again: {error}")
         return outcome
     found = content(folder, tried)
-    files = sorted(whole["content"].keys() | found)
-    outcome.wrong += [f"{file} differs" for file in files if whole["content"].get(file) != found.get(file)]
+    outcome.wrong += [f"{file} differs" for file in sorted(whole | found) if whole.get(file) != found.get(file)]
     outcome.wrong += [f"{path.relative_to(folder)} was left" for path in folder.rglob("*") if _is_left(path)]
     return outcome
 
@@ -360,13 +365,13 @@ def _is_left(path: Path) -> bool:
     return is_temporary(path) or path.name.startswith(".")
 
 
-def undisturbed(name: str, prepared: Path, folder: Path, spawn: bool = False) -> None:
-    """Run a command as nobody stops it, and write its content and its time beside what was prepared."""
+def undisturbed(name: str, prepared: Path, folder: Path, spawn: bool = False) -> float:
+    """Run a command that nobody stops, and write its content beside what was prepared; the seconds that it took."""
     place = folder / f"{name}-whole"
     shutil.copytree(prepared, place)
     seconds = run(TRIED[name].words, place, spawn)
-    known = {"seconds": seconds, "content": content(place, TRIED[name])}
-    (prepared.parent / f"{name}.json").write_text(json.dumps(known))
+    (prepared.parent / f"{name}.json").write_text(json.dumps(content(place, TRIED[name])))
+    return seconds
 
 
 def try_all(
@@ -376,18 +381,23 @@ def try_all(
     found: dict[tuple[str, str], list[Outcome]] = {}
     if not (folder / "prepared").exists():
         prepare(folder / "prepared", spawn)
-    for name in names:
-        undisturbed(name, folder / "prepared", folder, spawn)
+    seconds = {name: undisturbed(name, folder / "prepared", folder, spawn) for name in names}
     for number, name, signal_name in product(range(tries), names, signals):
         draw = random.Random(f"{seed} {name} {signal_name} {number}")
         part, alone = draw.uniform(0, 1), draw.random() < 0.5
-        place = folder / f"{name}-{signal_name}-{number}"
-        outcome = attempt(name, folder / "prepared", place, SIGNALS[signal_name], part, alone, spawn)
-        found.setdefault((name, signal_name), []).append(outcome)
-        how = f"{name} {signal_name} {'alone' if alone else 'group'} at {part:.3f}: code {outcome.code}"
-        print(how, *(outcome.wrong or ["same"]), sep="; ", flush=True)
-        if not outcome.wrong:
+        for again in range(MOST_LATE):
+            place = folder / f"{name}-{signal_name}-{number}-{again}"
+            moment = part * seconds[name]
+            outcome = attempt(name, folder / "prepared", place, SIGNALS[signal_name], moment, alone, spawn)
+            how = f"{name} {signal_name} {'alone' if alone else 'group'} after {moment:.2f} s: code {outcome.code}"
+            print(how, *(outcome.wrong or ["same"]), sep="; ", flush=True)
+            if outcome.wrong or outcome.code:
+                break
+            seconds[name] = outcome.seconds  # it came to its end before: the machine has become faster
             shutil.rmtree(place)
+        found.setdefault((name, signal_name), []).append(outcome)
+        if not outcome.wrong:
+            shutil.rmtree(place, ignore_errors=True)
     return found
 
 
