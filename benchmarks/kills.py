@@ -5,8 +5,8 @@
 Each try is a command on scikit-learn's handwritten digits in a folder of its own, a signal to it after a random part
 of the time that it takes, and the same command again. The second run must end well and leave the same content as a run
 that nobody stopped, and nothing else: no temporary file, no lock, no cell that counts as failed. After SIGINT and
-SIGTERM the first run must have ended with 130 or 143 (or have come to its end before), with one line that says how to
-go on. The signal goes to the whole group of processes, as Ctrl-C in a terminal does, or to the command's own process
+SIGTERM the first run must have ended with 130 or 143, with one line that says how to go on (or have come to its end
+before, or have heard it before its first instruction). The signal goes to the whole group of processes, as Ctrl-C in a terminal does, or to the command's own process
 alone.
 
 Commands are forked from this process, which has imported all that they need: so the signals fall into their work. With
@@ -350,7 +350,7 @@ def attempt(
 
 def _check_end(code: int, number: signal.Signals, said: str) -> Iterator[str]:
     """What is wrong with the end of a run that a signal came to."""
-    if number == signal.SIGKILL:
+    if number == signal.SIGKILL or (code == -number and not said):  # it had not begun to listen
         return
     if code not in (0, CODES[number]):
         yield f"it ended with {code}"

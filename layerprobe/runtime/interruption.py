@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from traceback import clear_frames
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -55,7 +56,7 @@ def interruptible() -> Iterator[None]:
     unheard = (signal.SIG_IGN, None)  # None: whatever started Python listens itself
     heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) not in unheard]
     before, hook = {number: signal.signal(number, listener.hear) for number in heard}, sys.unraisablehook
-    sys.unraisablehook = _without_interruptions(hook)
+    sys.unraisablehook = listener.quieted(hook)
     try:
         with listener:
             yield
@@ -102,8 +103,15 @@ class _Listener:
     ) -> None:
         with self._turn:
             self._left = True
-        if self._first is not None and isinstance(error, Exception):
+        if self._first is None or error is None:
+            return
+        clear_frames(trace)  # what the interruption left half built is destroyed here, where nobody is told of it
+        if isinstance(error, Exception):
             raise Interruption(self._first) from error
+
+    def quieted(self, hook: Callable[[Any], object]) -> Callable[[Any], object]:
+        """A hook for exceptions that can't be raised where they happen, which says nothing after the signal."""
+        return lambda lost: None if self._first is not None else hook(lost)
 
 
 def _is_leaving() -> bool:
@@ -112,13 +120,3 @@ def _is_leaving() -> bool:
     while error is not None and not isinstance(error, Interruption):
         error = error.__context__
     return error is not None
-
-
-def _without_interruptions(hook: Callable[[Any], object]) -> Callable[[Any], object]:
-    """A hook for exceptions that can't be raised where they happen: interruptions are raised again, and not told."""
-
-    def tell(lost: Any) -> None:
-        if not isinstance(lost.exc_value, Interruption):
-            hook(lost)
-
-    return tell

@@ -67,6 +67,20 @@ def test_an_interruption_that_is_lost_comes_again(capfd: pytest.CaptureFixture[s
     assert capfd.readouterr().err == ""
 
 
+def test_what_an_interruption_leaves_half_built_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    class HalfBuilt:
+        def __init__(self) -> None:
+            send(signal.SIGINT)
+            self.name = ""
+
+        def __del__(self) -> None:
+            assert self.name
+
+    with pytest.raises(Interruption), interruptible():
+        HalfBuilt()
+    assert capfd.readouterr().err == ""
+
+
 def test_a_long_way_out_is_not_interrupted_again() -> None:
     done: list[str] = []
     with pytest.raises(Interruption), interruptible():
