@@ -6,8 +6,8 @@ Each try is a command on scikit-learn's handwritten digits in a folder of its ow
 of the time that it takes, and the same command again. The second run must end well and leave the same content as a run
 that nobody stopped, and nothing else: no temporary file, no lock, no cell that counts as failed. After SIGINT and
 SIGTERM the first run must have ended with 130 or 143, with one line that says how to go on (or have come to its end
-before, or have heard it before its first instruction). The signal goes to the whole group of processes, as Ctrl-C in a terminal does, or to the command's own process
-alone.
+before, or have got the signal before its first instruction). The signal goes to the whole group of processes, as Ctrl-C
+in a terminal does, or to the command's own process alone.
 
 Commands are forked from this process, which has imported all that they need: so the signals fall into their work. With
 `--spawn` each is a process of its own from its first instruction on, workers of a grid included.
