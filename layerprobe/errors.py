@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -96,6 +98,36 @@ def shown(value: object) -> str:
         return " ".join(short.repr(value).split())
     except ValueError:  # Python doesn't spell whole numbers of more than 4300 digits
         return "a number of too many digits"
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a disk has no room left, or its user may take no more of it."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_of_full_disk(error: BaseException | None) -> bool:
+    """Whether an error, or one that it was raised from, says that a disk is full."""
+    if error is None or (isinstance(error, OSError) and is_full(error)):
+        return error is not None
+    return is_of_full_disk(error.__cause__)
+
+
+def of_system(error: OSError) -> str:
+    """What the operating system says, without what libraries put around it."""
+    return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
+
+
+def line_of_system(error: OSError) -> str:
+    """A whole line about an error of the operating system that nobody foresaw.
+
+    Example:
+        >>> line_of_system(PermissionError(errno.EACCES, "", "a.h5"))
+        "can't use a.h5: Permission denied; name a file or folder that can be used"
+    """
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    what = f"can't use {' and '.join(names)}: " if names else ""
+    room = "make room, or " if is_full(error) else ""
+    return f"{what}{of_system(error)}; {room}name a file or folder that can be used"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -10,17 +10,18 @@ import json
 import math
 import os
 import secrets
+import stat
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedRandom, FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import yaml
 
-from layerprobe.errors import FileError, LayerprobeError
+from layerprobe.errors import FileError, LayerprobeError, is_full, of_system
 from layerprobe.locks import FOLDER_LOCK, is_named, lock
 
 _PREFIX, _SUFFIX = ".layerprobe-", ".partial"
@@ -37,7 +38,60 @@ def temporary_name(path: Path) -> Path:
 
     What bears such a name is being written, or its writer was killed: see ``is_temporary``.
     """
-    return path.resolve().parent / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+    return real_path(path).parent / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+
+
+def real_path(path: Path) -> Path:
+    """A path with links followed, as far as they lead anywhere."""
+    return Path(os.path.realpath(path))
+
+
+_SPECIAL = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+def special_file(path: Path) -> str:
+    """What stands at a path that is no regular file, in words; empty: a regular file, or nothing.
+
+    Reading and writing those may never end, and replacing them takes them from the whole machine.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return "a circle of links" if error.errno == errno.ELOOP else ""
+    except ValueError:
+        return ""
+    return next((words for fits, words in _SPECIAL if fits(mode)), "")
+
+
+def check_replaceable(path: Path, what: str, fits: Callable[[bytes], bool], option: str = "--output") -> None:
+    """Refuse to replace what is no file of the kind that is to be written, whoever gave leave to overwrite.
+
+    Args:
+        path: the file to write; nothing need be there.
+        what: its kind, for messages: ``a ranking``.
+        fits: whether a file may be of this kind, by its first ``HEAD`` bytes; an empty file is of any.
+        option: that names the file.
+
+    Raises:
+        LayerprobeError: if something else is there.
+    """
+    found = special_file(path)
+    if not found and path.is_file():
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+        found = f"not {what}" if head and not fits(head) else ""
+    if found:
+        raise LayerprobeError(f"{path} is {found}, and is not replaced; remove it yourself, or name another {option}")
+
+
+HEAD = 65_536
+"""Bytes of a file that tell its kind."""
 
 
 def open_temporary(path: Path) -> tuple[Path, FileIO]:
@@ -48,7 +102,7 @@ def open_temporary(path: Path) -> tuple[Path, FileIO]:
     Raises:
         OSError: if it can't be made.
     """
-    folder = path.resolve().parent
+    folder = real_path(path).parent
     if folder not in _swept:
         _swept.add(folder)
         remove_leftovers(folder)
@@ -110,6 +164,8 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         LayerprobeError: if it can't be written.
     """
+    if found := special_file(path):
+        raise LayerprobeError(f"can't write {path}: it is {found}; choose another --output")
     partial = None
     try:
         partial, raw = open_temporary(path)
@@ -118,9 +174,9 @@ def writing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
             if not _CLOSES_FIRST:  # while the lock says that this is no leftover
-                partial.replace(path.resolve())
+                partial.replace(real_path(path))
         if _CLOSES_FIRST:
-            partial.replace(path.resolve())
+            partial.replace(real_path(path))
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
@@ -130,9 +186,36 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     sync_folder(partial.parent)
 
 
+@contextmanager
+def errors_of_writing(path: Path) -> Iterator[None]:
+    """Have the operating system's errors raised as one line about the file that is written.
+
+    Raises:
+        LayerprobeError: in place of such an error.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write several files that belong together: where there is no room for all, none is there.
+
+    Raises:
+        LayerprobeError: if one can't be written. Those that had the names before stay.
+    """
+    with ExitStack() as stack:
+        for path, content in contents.items():
+            file = stack.enter_context(writing(path))
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+
+
 def _cannot_write(path: Path, error: OSError) -> LayerprobeError:
-    room = "make room, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-    return LayerprobeError(f"can't write {path}: {error.strerror or error}; {room}choose another --output")
+    room = "make room, or " if is_full(error) else ""
+    return LayerprobeError(f"can't write {path}: {of_system(error)}; {room}choose another --output")
 
 
 def sync_folder(folder: Path) -> None:
@@ -277,6 +360,8 @@ def read_text(path: Path, what: str, remedy: str) -> str:
     Raises:
         LayerprobeError: if there is no such file, it can't be read, or it isn't text.
     """
+    if found := special_file(path):
+        raise LayerprobeError(f"{path} is {found}, not a {what}; {remedy}")
     try:
         return path.read_bytes().decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):

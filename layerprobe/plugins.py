@@ -61,12 +61,21 @@ def errors_in_one_line(what: str, given: str) -> Iterator[None]:
         yield
     except LayerprobeError:
         raise
+    except KeyboardInterrupt:
+        raise
     except SystemExit as error:
         raise LayerprobeError(
             f"{what} ends the program (SystemExit: {error.code}) for {given}; correct the file"
         ) from error
-    except Exception as error:
+    except BaseException as error:
         raise LayerprobeError(f"{what} fails for {given} ({one_line(error)}); correct the file") from error
+
+
+def ends_program(error: BaseException) -> str:
+    """What to say where code of a user's, unseen until then, ended the program or raised what is no ``Exception``."""
+    if isinstance(error, SystemExit):
+        return f"a model, score or plug-in ends the program (SystemExit: {error.code}); correct its file"
+    return f"a model, score or plug-in raises {type(error).__name__}, which is no Exception; correct its file"
 
 
 def file_sha256(name: str) -> str:
@@ -109,7 +118,9 @@ def _run(path: Path) -> ModuleType:
     sys.modules[spec.name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit too
         del sys.modules[spec.name]
         raise LayerprobeError(f"{path} can't be imported: {one_line(error)}; correct the file") from error
     return module

@@ -13,10 +13,11 @@ from layerprobe.catalogue import Catalogue, load_target
 
 PACKAGE = Path(__file__).parents[1] / "layerprobe"
 
-EVERYONE = {"records", "errors", "version", "catalogue", "plugins", "settings", "files", "locks"}
+EVERYONE = {"records", "errors", "version", "catalogue", "plugins", "settings", "files", "locks", "text"}
 LOWEST = {
     "version": set(),
     "errors": set(),
+    "text": set(),
     "locks": {"errors"},
     "files": {"errors", "locks"},
     "plugins": {"errors", "files"},

@@ -59,9 +59,9 @@ def compare(settings: CompareSettings, plan: PlanSettings, display: TableSetting
         raise typer.Exit(1)
 
 
-def report_line(folder: Path) -> str:
-    """The command that reports on a grid."""
-    return command_line("report", ReportSettings(grid=folder))
+def report_line(folder: Path, allow_code: bool = False) -> str:
+    """The command that reports on a grid, with leave to run the file of its teacher where it must."""
+    return command_line("report", ReportSettings(grid=folder, allow_code=allow_code))
 
 
 def grid_reporter(display: DisplaySettings, plan: PlanSettings) -> Reporter:

@@ -31,6 +31,7 @@ def distill(source: SourceSettings, given: Given[DistillSettings], display: Tabl
     settings = run_settings(given, source)
 
     from layerprobe.distill.run import distill_student
+    from layerprobe.distill.students import runs_code
     from layerprobe.experiments.resolve_rules import resolve_rules
     from layerprobe.runtime.devices import is_main_process
     from layerprobe.settings.evaluate import EvaluateSettings
@@ -40,7 +41,7 @@ def distill(source: SourceSettings, given: Given[DistillSettings], display: Tabl
         epochs = settings.training.epochs
         run = distill_student(settings, lambda metrics: reporter.epoch(metrics, epochs), reporter.progress)
         if is_main_process():
-            following = EvaluateSettings(run=run.folder, data=settings.data)
+            following = EvaluateSettings(run=run.folder, data=settings.data, allow_code=runs_code(run.folder))
             show_run(run, reporter, command_line("evaluate", following))
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from layerprobe.cli.options import GOES_ON, Command
-from layerprobe.errors import LayerprobeError, is_out_of_memory
+from layerprobe.cli.reporter import close_stream, write_message
+from layerprobe.errors import LayerprobeError, is_out_of_memory, line_of_system, of_system
+from layerprobe.plugins import ends_program
 from layerprobe.runtime.interruption import exit_code, interruptible
+from layerprobe.text import printable
 from layerprobe.version import __version__
 
 COMMANDS = (
@@ -55,16 +59,20 @@ class _Group(TyperGroup):
             _fail(str(error))
         except _UsageError as error:
             _fail(_usage_message(error, error.ctx or ctx))
-        except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
-            _fail(f"{error}; name a place that can be written to")
+        except BrokenPipeError:  # whoever reads the results wants no more
+            raise
+        except OSError as error:
+            _fail(line_of_system(error))
         except KeyboardInterrupt as interruption:
             name = ctx.invoked_subcommand
-            print("interrupted;", load_command(name).interrupted if name in COMMANDS else GOES_ON, file=sys.stderr)
+            write_message(f"interrupted; {load_command(name).interrupted if name in COMMANDS else GOES_ON}")
             raise typer.Exit(exit_code(interruption)) from None
-        except Exception as error:
-            if not is_out_of_memory(error):
+        except BaseException as error:
+            if is_out_of_memory(error):
+                _fail(f"out of memory: {error}; take smaller batches or images, fewer images, or another machine")
+            if isinstance(error, Exception):
                 raise
-            _fail(f"out of memory: {error}; take smaller batches or images, fewer images, or another machine")
+            _fail(ends_program(error))
 
 
 def _usage_message(error: Any, ctx: Any) -> str:
@@ -76,7 +84,7 @@ def _usage_message(error: Any, ctx: Any) -> str:
 
 
 def _fail(message: str) -> NoReturn:
-    print("error:", " ".join(message.split()), file=sys.stderr)
+    write_message(f"error: {printable(' '.join(message.split()))}")
     raise typer.Exit(2) from None
 
 
@@ -107,4 +115,12 @@ def _root(
 
 def main() -> None:
     """The console script."""
-    app()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal's encoding may lack what a name has
+    try:
+        app()
+    except OSError as error:  # of help and the version, which are written before there is a command
+        write_message(f"error: can't write to stdout: {of_system(error)}; send it elsewhere")
+        close_stream(sys.stdout)
+        sys.exit(2)

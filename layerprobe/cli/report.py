@@ -34,7 +34,9 @@ def report(settings: ReportSettings, display: TableSettings) -> None:
         check_study(grid, study)
     results = read_grid(grid)
     with Reporter(display) as reporter:
-        files = write_report(results, folder, read_validation(grid), WIDTHS[settings.width], settings.style)
+        files = write_report(
+            results, folder, read_validation(grid, settings.allow_code), WIDTHS[settings.width], settings.style
+        )
         reporter.show(grid_table(results))
         reporter.wrote([*files, *(publish_study(grid, study) if study else ())])
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
+from layerprobe.errors import LayerprobeError, of_system
 from layerprobe.settings.display import DisplaySettings, TableSettings
+from layerprobe.text import printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -66,10 +69,13 @@ class Reporter:
 
     def say(self, message: str) -> None:
         """One line on stderr, above the bars if there are any."""
+        self._write(printable(message))
+
+    def _write(self, message: str) -> None:
         if self._bars:
             self._bars.console.print(message, markup=False, highlight=False, soft_wrap=True)
         else:
-            print(message, file=sys.stderr, flush=True)
+            write_message(message)
         self._said = time.monotonic()
 
     def progress(self, what: str, done: int, total: int) -> None:
@@ -80,7 +86,7 @@ class Reporter:
             return
         if what not in self._tasks:
             self._clear_bars()
-            self._tasks[what] = self._bars.add_task(what, total=total)
+            self._tasks[what] = self._bars.add_task(printable(what), total=total)
         self._bars.update(self._tasks[what], completed=done, total=total)
         if done >= total:
             self._clear_bars()
@@ -103,13 +109,12 @@ class Reporter:
 
         self._clear_bars()
         tables = [table] if isinstance(table, Table) else table
-        sys.stdout.write(render_all(tables, self._format, colour=sys.stdout.isatty()).rstrip("\n") + "\n")
-        sys.stdout.flush()
+        _write_results(render_all(tables, self._format, colour=sys.stdout.isatty()).rstrip("\n") + "\n")
 
     def hint(self, message: str) -> None:
-        """What the user can do now, unless the user asked for quiet."""
+        """What the user can do now, in one or several lines, unless the user asked for quiet."""
         if not self._quiet:
-            self.say(message)
+            self._write(printable_lines(message))
 
     def wrote(self, paths: Iterable[Path], following: str | None = None) -> None:
         """Name the files that were written, and the next command."""
@@ -131,19 +136,52 @@ class Reporter:
         self._tasks.clear()
 
 
+def write_message(message: str) -> None:
+    """A line on stderr; where it can't be written, nobody is left to be told."""
+    try:
+        print(message, file=sys.stderr, flush=True)
+    except OSError:
+        close_stream(sys.stderr)
+
+
+def _write_results(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads them wants no more
+        raise
+    except OSError as error:
+        close_stream(sys.stdout)
+        raise LayerprobeError(f"can't write the results to stdout: {of_system(error)}; send them elsewhere") from None
+
+
+def close_stream(stream: TextIO) -> None:
+    """Send what a stream still holds nowhere: Python writes it when the program ends, and would fail again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
 def _braced(stem: str, endings: list[str]) -> str:
     """Files that differ in their ending alone, as a shell writes them: ``curves.{pdf,png}``."""
     return f"{stem}.{endings[0]}" if len(endings) == 1 else f"{stem}.{{{','.join(endings)}}}"
 
 
 class _Handler(logging.Handler):
+    """Says what the library logs; the same warning once."""
+
     def __init__(self, reporter: Reporter) -> None:
         super().__init__()
         self._reporter = reporter
+        self._warned: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        self._reporter.say(prefix + record.getMessage())
+        message = prefix + record.getMessage()
+        if record.levelno < logging.WARNING or message not in self._warned:
+            self._reporter.say(message)
+        if record.levelno >= logging.WARNING:
+            self._warned.add(message)
 
 
 def _bars() -> Progress:
@@ -166,7 +204,7 @@ def _bars() -> Progress:
             return Text("" if task.speed is None else f"{task.speed:.1f}/s")
 
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         Rate(),

@@ -6,6 +6,7 @@ import typer
 
 from layerprobe.cli.compare import GridWatch, grid_reporter, report_line, show_failures, show_plan
 from layerprobe.cli.options import Command
+from layerprobe.plugins import split_file_name
 from layerprobe.settings.compare import PlanSettings
 from layerprobe.settings.display import TableSettings
 from layerprobe.settings.validate import ValidateSettings
@@ -27,6 +28,8 @@ def validate(settings: ValidateSettings, plan: PlanSettings, display: TableSetti
     A student is distilled from each teacher layer alone, and from sets of layers drawn at random; what they reach is
     correlated with every score that is known before training. The same command goes on where it was interrupted.
     """
+    from layerprobe.experiments.grid.grid_file import load_grid
+    from layerprobe.experiments.grid.results import GRID_FILE
     from layerprobe.experiments.validation.results import read_validation
     from layerprobe.experiments.validation.scores import load_scores
     from layerprobe.experiments.validation.validate import plan_validation
@@ -48,11 +51,15 @@ def validate(settings: ValidateSettings, plan: PlanSettings, display: TableSetti
         if compared.left:
             reporter.say(compared.left)
             return
-        found = read_validation(output)
+        found = read_validation(output, allow_code=True)
         if found is not None:
             reporter.show(correlations_table(found))
+        own = any(
+            split_file_name(planned.settings.teacher.name)
+            for planned in load_grid(output / GRID_FILE, recorded=True).cells
+        )
         failed = show_failures(compared.results, reporter)
-        reporter.wrote([output / "grid.yaml", output / "scores.json"], report_line(output))
+        reporter.wrote([output / "grid.yaml", output / "scores.json"], report_line(output, own))
     if failed:
         raise typer.Exit(1)
 

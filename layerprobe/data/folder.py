@@ -12,8 +12,11 @@ from PIL import Image, UnidentifiedImageError
 
 from layerprobe.data.image_dataset import ImageDataset, every_fifth
 from layerprobe.errors import LayerprobeError
+from layerprobe.files import special_file
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"}
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
+"""What Pillow may take a file for, by its content: among its other formats are such that start other programs."""
 TEST_FOLDERS = ("test", "val", "valid", "validation")
 LARGEST_NATIVE_SIZE = 64
 
@@ -40,7 +43,9 @@ def read_image(path: Path) -> Image.Image:
         LayerprobeError: if it is truncated, or no image, or has more than 8 bits per channel.
     """
     try:
-        with Image.open(path) as image:
+        if found := special_file(path):
+            raise LayerprobeError(f"{path} is {found}, not an image; remove it")
+        with Image.open(path, formats=FORMATS) as image:
             # Pillow clips these at 255 instead of scaling them: nearly every pixel would turn white.
             deep = image.mode == "F" or image.mode.startswith("I")
             pixels: Image.Image = image.convert("RGB")

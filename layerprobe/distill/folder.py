@@ -19,6 +19,7 @@ from layerprobe.distill.resume_check import MAY_DIFFER, changed_plugin, differin
 from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.files import (
     append_text,
+    check_replaceable,
     is_temporary,
     read_csv,
     read_json,
@@ -44,6 +45,8 @@ _DRAWN = tuple(
 )
 WEIGHTS = {"distill": "student.safetensors", "train": "model.safetensors"}
 """The weights file of a run, by its command."""
+_REPLACED = (RESULT, METRICS, *WEIGHTS.values(), *_DRAWN)
+"""What a new run deletes of an older one."""
 
 
 class OtherRunError(LayerprobeError):
@@ -86,6 +89,24 @@ class RunFolder:
                 f"{path} holds no run: it has no {CONFIG}; name the run's folder, or leave <resume> out"
             )
         self.goes_on = filled and resume
+        if filled and not self.goes_on:
+            self._check_replaceable()
+
+    def _check_replaceable(self) -> None:
+        """Refuse to replace what bears the name of a run's file, and belongs to something else.
+
+        Raises:
+            LayerprobeError: if there is such a file.
+        """
+        check_replaceable(self.path / CONFIG, "the configuration of a run", lambda head: b"command:" in head)
+        if (self.path / CONFIG).is_file():
+            return
+        for pattern in _REPLACED:
+            if stale := next(self.path.glob(pattern), None):
+                raise SettingsError(
+                    f"{self.path} holds no run, for it has no {CONFIG}, but <overwrite> would replace {stale.name} in "
+                    "it; remove that yourself, or name another <output>"
+                )
 
     def _state(self) -> tuple[bool, bool]:
         """Whether there is something in the folder, and whether that is a finished run."""
@@ -119,7 +140,7 @@ class RunFolder:
 
     def start(self, config: Mapping[str, Any]) -> None:
         """Write the resolved configuration; what an older run left is removed, and other files stay."""
-        for pattern in (RESULT, METRICS, *WEIGHTS.values(), *_DRAWN):
+        for pattern in _REPLACED:
             for stale in self.path.glob(pattern):
                 stale.unlink()
         shutil.rmtree(self.path / EVENTS, ignore_errors=True)

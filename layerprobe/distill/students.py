@@ -17,6 +17,7 @@ from layerprobe.models.zoo import build_model
 from layerprobe.plugins import split_file_name
 from layerprobe.records import Run
 from layerprobe.records.run_files import RunDescription, parse_description
+from layerprobe.settings.code import check_code
 from layerprobe.settings.configuration import COMMANDS, read_run_config, settings_of
 from layerprobe.settings.run import DistillSettings, TrainSettings
 
@@ -24,7 +25,7 @@ LAST = "last"
 _WHICH = (LAST, "best", "latest")
 
 
-def load_student(run: Run | Path | str, which: str = LAST) -> nn.Module:
+def load_student(run: Run | Path | str, which: str = LAST, allow_code: bool = False) -> nn.Module:
     """The network that a run trained, on the CPU and in evaluation mode.
 
     It takes (batch, 3, height, width) float32 images, normalized as the run's ``preprocessing`` says, and gives logits.
@@ -34,15 +35,19 @@ def load_student(run: Run | Path | str, which: str = LAST) -> nn.Module:
         run: a run, or its folder.
         which: ``last``, the weights after the last epoch; ``best``, those of the epoch that was best on held-out
             training images; or ``latest``, those of the newest checkpoint of a run that isn't finished.
+        allow_code: whether to run the Python file that the run names, where its network is ``FILE.py:callable``.
 
     Raises:
-        LayerprobeError: if the folder holds no run, or no such weights.
+        LayerprobeError: if the folder holds no run, or no such weights, or its network is a Python file that may not be
+            run.
     """
     folder = run.folder if isinstance(run, Run) else Path(run)
     settings, about = read_description(folder)
+    network, ending = settings.network, about.ending
+    for name in _built(settings, about):
+        check_code(name, folder, allow_code)
     path = weights_path(folder, which, settings.command)
     weights = read_weights(path)
-    network, ending = settings.network, about.ending
     known = ending or about.reused_end
     classes = network.num_classes or (known.classes if known else head_classes(weights.state))
     module = _build(network.name, classes, about)
@@ -53,6 +58,20 @@ def load_student(run: Run | Path | str, which: str = LAST) -> nn.Module:
         module = build_student_again(module, teacher, about.reused_end)
     load_weights(module, weights, str(path))
     return module.eval()
+
+
+def runs_code(folder: Path) -> bool:
+    """Whether the network of a run is built by a Python file that the run names.
+
+    Raises:
+        LayerprobeError: if the folder holds no run.
+    """
+    return any(split_file_name(name) for name in _built(*read_description(folder)))
+
+
+def _built(settings: TrainSettings | DistillSettings, about: RunDescription) -> tuple[str, ...]:
+    """The names of what is built for a run's network."""
+    return (settings.network.name, *([about.reused_end.teacher] if about.reused_end else []))
 
 
 def _build(name: str, classes: int | None, about: RunDescription) -> nn.Module:
@@ -96,9 +115,11 @@ def snippet(run: Run) -> str:
     height, width = preprocessing.image_size
     mean, std = ([round(value, 4) for value in values] for values in (preprocessing.mean, preprocessing.std))
     name = "model" if run.config["command"] == "train" else "student"
-    given = "output" if split_file_name(run.config[name]["name"]) else "logits"
+    own = split_file_name(run.config[name]["name"])
+    given = "output" if own else "logits"
+    allowed = ", allow_code=True" if runs_code(run.folder) else ""
     return (
         "from layerprobe import load_student\n"
-        f"{name} = load_student({str(run.folder)!r})\n"
+        f"{name} = load_student({str(run.folder)!r}{allowed})\n"
         f"{given} = {name}(images)  # (n, 3, {height}, {width}): RGB / 255, less {mean}, over {std}"
     )

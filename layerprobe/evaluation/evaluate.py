@@ -35,7 +35,7 @@ def evaluate(config: EvaluateSettings, progress: Progress = silent) -> Evaluatio
     """
     settings, about = read_description(config.run)
     device = resolve_device(config.device)
-    module = load_student(config.run, config.which).to(device)
+    module = load_student(config.run, config.which, config.allow_code).to(device)
     preprocessing = about.preprocessing
     # Size, mean and standard deviation come with the preprocessing.
     data = config.data or DataSettings(name=settings.data.name, data_root=settings.data.data_root)

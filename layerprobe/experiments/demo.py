@@ -11,7 +11,7 @@ from statistics import mean
 from layerprobe.distill.run import distill_student, train_model
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.extraction.extract import extract
-from layerprobe.ranking.file import ranking_path, save_ranking
+from layerprobe.ranking.file import check_replaceable_ranking, ranking_path, save_ranking
 from layerprobe.ranking.rank import rank
 from layerprobe.records import Cell, CellResult, GridResults, Progress, Ranking, Run, silent
 from layerprobe.report.figures.curves import curves_figure
@@ -134,6 +134,7 @@ def _rank(config: DemoSettings, teacher: Run, say: Callable[[str], None], progre
         choice = RankSettings(features=(features,), output=config.output / "figures", device=config.device)
         say(f"$ {command_line('rank', choice)}")
         ranking = rank(file, top=choice.top, device=resolve_device(config.device), progress=progress)
+    check_replaceable_ranking(ranking_path(features))
     save_ranking(ranking, ranking_path(features))
     say(f"  chosen: {', '.join(ranking.selected)}")
     return ranking

@@ -78,7 +78,7 @@ def _is_begun(folder: Path, source: Path) -> bool:
     """Whether a folder is empty, or holds only what is written of this study before its table."""
 
     def is_ours(path: Path) -> bool:
-        same_grid = path.name == GRID_FILE and path.read_bytes() == (source / GRID_FILE).read_bytes()
+        same_grid = path.name == GRID_FILE and path.is_file() and path.read_bytes() == (source / GRID_FILE).read_bytes()
         return is_temporary(path) or path.name == RANKINGS or same_grid
 
     return all(map(is_ours, folder.iterdir()))

@@ -108,7 +108,9 @@ def _see(model: nn.Module, images: Tensor) -> tuple[Pass, Tensor | None]:
     try:
         seen = watch(model, images)
         return seen, find_logits(model, seen, len(images))
-    except (Exception, SystemExit) as error:  # whatever a model of the user's own raises
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a model of the user's own raises
         explained = explain_failure(model, images, error)
         if explained is error:
             raise

@@ -78,7 +78,9 @@ def _takes(model: nn.Module, images: Tensor) -> bool:
     try:
         with torch.no_grad(), evaluating(model):
             model(images)
-    except (Exception, SystemExit):  # whatever a model of the user's own raises
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # whatever a model of the user's own raises
         return False
     return True
 

@@ -29,7 +29,9 @@ def initialize_lazy_modules(model: nn.Module, image_size: tuple[int, int], seed:
             # Not the seed itself: modules that are built with it draw the same numbers.
             torch.default_generator.manual_seed(seed + 2**32)
             model.eval()(torch.zeros(1, 3, *image_size))
-    except (Exception, SystemExit) as error:  # whatever a model of the user's own raises
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a model of the user's own raises
         size = "x".join(map(str, image_size))
         raise LayerprobeError(
             f"the model has lazy modules, which take their shapes from a first image, and fails on one of {size} "

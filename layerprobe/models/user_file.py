@@ -32,9 +32,9 @@ def build_from_file(path: Path, function: str, num_classes: int | None, image_si
     with importing_from(path.absolute().parent):
         try:
             model = build(**arguments)
-        except LayerprobeError:
+        except (LayerprobeError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # sys.exit too
             raise LayerprobeError(f"{what} failed: {one_line(error)}; it is called with {arguments}") from error
     if not isinstance(model, nn.Module):
         raise LayerprobeError(f"{what} returns a torch.nn.Module, not {type(model).__name__}; return the model itself")

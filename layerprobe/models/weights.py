@@ -17,7 +17,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.files import write_bytes
+from layerprobe.files import special_file, write_bytes
 from layerprobe.settings.base import SettingsError
 
 _PICKLE_SUFFIXES = (".pt", ".pth", ".th")
@@ -50,7 +50,8 @@ def read_weights(path: Path) -> Weights:
         LayerprobeError: if there is no such file, or it can't be read, or holds no state dict.
     """
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
+        found = special_file(path)
+        what = f"is {found}" if found else "does not exist"
         raise LayerprobeError(f"the weights file {path} {what}; --weights takes a .safetensors, .pt, .pth or .th file")
     if path.suffix == ".safetensors":
         state, metadata = _read_safetensors(path)
@@ -62,6 +63,11 @@ def read_weights(path: Path) -> Weights:
         )
     if not state:
         raise LayerprobeError(f"{path} holds no tensors; save the model's state_dict() in it")
+    for name, value in state.items():
+        if found := _unusual(value):
+            raise LayerprobeError(
+                f"{path}: {name!r} is {found}, and weights are dense tensors of real numbers; save it as one"
+            )
     return Weights(_strip_prefixes(state), metadata)
 
 
@@ -118,6 +124,18 @@ def _find_state(content: object, path: Path) -> dict[str, Tensor]:
     )
 
 
+def _unusual(tensor: Tensor) -> str:
+    """What makes a tensor no dense one of real numbers, in words; empty: it is one."""
+    kinds = {
+        "a sparse tensor": tensor.layout != torch.strided,
+        "a tensor without values (of the device 'meta')": tensor.is_meta,
+        "a quantized tensor": tensor.is_quantized,
+        "a nested tensor": tensor.is_nested,
+        "a tensor of complex numbers": tensor.is_complex(),
+    }
+    return next((words for words, applies in kinds.items() if applies), "")
+
+
 def _strip_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in state):
@@ -143,6 +161,13 @@ def load_weights(model: nn.Module, weights: Weights, what: str) -> None:
     unexpected = [name for name in weights.state if name not in own]
     shapes = [name for name, value in weights.state.items() if name in own and value.shape != own[name].shape]
     described = [f"{n} is {_shape(weights.state[n])} in the file, {_shape(own[n])} in the model" for n in shapes]
+    kinds = [name for name, value in weights.state.items() if name in own and _kind(value) != _kind(own[name])]
+    if kinds and not missing and not unexpected and not shapes:
+        found, wanted = (str(tensors[kinds[0]].dtype).removeprefix("torch.") for tensors in (weights.state, own))
+        raise LayerprobeError(
+            f"{what}: {kinds[0]!r} is {found} in the file, {wanted} in the model: numbers of another kind, such as "
+            "those of quantized weights, would be taken for others; save the weights as floating-point numbers"
+        )
     problems = [f"missing in the file: {_first(missing)}"] if missing else []
     problems += [f"not in the model: {_first(unexpected)}"] if unexpected else []
     problems += [_first(described, "; ")] if shapes else []
@@ -153,6 +178,11 @@ def load_weights(model: nn.Module, weights: Weights, what: str) -> None:
         )
         raise SettingsError(f"{what}: the weights don't fit the model: {'; '.join(problems)}; {remedy}")
     model.load_state_dict(weights.state, strict=False)
+
+
+def _kind(tensor: Tensor) -> tuple[bool, bool]:
+    """Whether a tensor has fractions, and whether it has truth values: kinds between which nothing is converted."""
+    return tensor.is_floating_point(), tensor.dtype == torch.bool
 
 
 def _first(items: list[str], separator: str = ", ") -> str:

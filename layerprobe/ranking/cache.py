@@ -18,7 +18,7 @@ import torch
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
-from layerprobe.files import writing
+from layerprobe.files import check_replaceable, writing
 from layerprobe.geometry.measure import Values
 from layerprobe.runtime.alive import lives
 from layerprobe.version import __version__
@@ -52,7 +52,7 @@ class StatisticsCache:
         self._key = f"{VERSION} {__version__} {fingerprint}"
         self._results: dict[tuple[str, str], Values] = {}
         self._changed = False
-        if path is not None and path.exists():
+        if path is not None and path.is_file():
             self._read(path)
 
     def get(self, layer: str, task: str) -> Values | None:
@@ -75,10 +75,11 @@ class StatisticsCache:
         }
         heading = {_KEY: np.array(self._key), _DIGEST: np.array(_digest(arrays))}
         try:
+            check_replaceable(self._path, "a file of results", lambda head: head.startswith(b"PK"))
             with writing(self._path) as file:
                 np.savez(file, **heading, **arrays)  # type: ignore[arg-type]
         except LayerprobeError as error:
-            _log.debug("results are not kept: %s", error)
+            _log.info("results are not kept: %s", error)
 
     def __enter__(self) -> StatisticsCache:
         return self

@@ -8,18 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.files import read_json, write_json
+from layerprobe.files import check_replaceable, read_json, write_json
 from layerprobe.plugins import file_sha256
 from layerprobe.ranking.choose import Choice
 from layerprobe.ranking.measure import Measurements
 from layerprobe.ranking.provenance import ranking_provenance
-from layerprobe.records import Ranking
+from layerprobe.records import RANKING_FORMAT, Ranking
 from layerprobe.records.ranking_file import REMEDY, WHAT, parse_ranking
 
 
 def ranking_path(features: Path) -> Path:
     """Where the ranking of a feature file is written: ``NAME.ranking.json`` beside ``NAME.h5``."""
     return features.with_name(f"{features.stem}.ranking.json")
+
+
+def check_replaceable_ranking(path: Path) -> None:
+    """Refuse to replace what is no ranking file.
+
+    Raises:
+        LayerprobeError: if something else is at the path.
+    """
+    check_replaceable(path, "a ranking", lambda head: RANKING_FORMAT.encode() in head, "--ranking")
 
 
 def save_ranking(ranking: Ranking, path: Path) -> None:

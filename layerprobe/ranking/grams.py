@@ -17,7 +17,7 @@ from layerprobe.features.extraction.memory import features_of, layer_groups
 from layerprobe.features.hdf5.gram_file import FORMAT as GRAM_FORMAT
 from layerprobe.features.hdf5.gram_file import GramFile, write_grams
 from layerprobe.features.hdf5.layout import format_size
-from layerprobe.features.hdf5.opening import file_format
+from layerprobe.features.hdf5.opening import check_replaceable_features, file_format
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.geometry.gram import gram_matrix
 from layerprobe.records import Gram, Progress, StoredLayer, silent
@@ -93,6 +93,7 @@ def extract_grams(config: ExtractSettings, memory: float | None = None, progress
     """
     if config.output.exists() and not config.overwrite:
         raise LayerprobeError(f"{config.output} exists; --overwrite replaces it, or name another --output")
+    check_replaceable_features(config.output)
     device = resolve_device(config.device)
     job = prepare(config, device)
     groups = layer_groups(job, memory or features_memory(config))

@@ -17,7 +17,7 @@ from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.ranking.cache import StatisticsCache, open_cache
 from layerprobe.ranking.choose import Choice, check_count, choose
-from layerprobe.ranking.file import ranking_path, read_existing, save_ranking
+from layerprobe.ranking.file import check_replaceable_ranking, ranking_path, read_existing, save_ranking
 from layerprobe.ranking.grams import described_source, extract_grams, open_source
 from layerprobe.ranking.measure import Measurements, measure_layers
 from layerprobe.ranking.provenance import ranking_provenance, with_score
@@ -185,6 +185,8 @@ def rank_files(settings: RankSettings, device: torch.device | None = None, progr
         for source in sources:
             stack.callback(source.close)
         targets = [target(settings, source.path) for source in sources]
+        for file in targets if settings.overwrite else ():
+            check_replaceable_ranking(file)
         there = [
             read_existing(file, source.provenance, choice, wanted) if file.exists() and not settings.overwrite else None
             for file, source in zip(targets, sources, strict=True)

@@ -93,6 +93,8 @@ def parse_scores(values: Any, path: Path, remedy: str = SCORES_REMEDY) -> dict[s
         if different := file.scores[first].keys() ^ file.scores[layer].keys():
             raise FileError(f"{path}: scores has {min(different)!r} of {first!r} or {layer!r} alone; {remedy}")
     for pair, taught in file.taught.items():
+        if wrong := next((count for count, names in taught.items() if str(len(names)) != count), None):
+            raise FileError(f"{path}: taught has {len(taught[wrong])} layers of {pair!r} under {wrong!r}; {remedy}")
         for layer in file.scores:
             similar = file.cka.get(pair, {}).get(layer, {})
             if missing := [name for names in taught.values() for name in names if name not in similar]:

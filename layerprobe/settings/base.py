@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError, ValidationInfo
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import core_schema
 
@@ -31,6 +40,7 @@ else:
 
 _MARKER = re.compile(r"<([a-z_][a-z0-9_.]*)>")
 _RECORDED = "recorded"
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 class SettingsError(LayerprobeError):
@@ -99,6 +109,15 @@ class Settings(BaseModel, metaclass=_OneLineErrors):
     )
     panel: ClassVar[str] = "Options"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _text_is_text(cls, values: Any) -> Any:
+        for name, value in values.items() if isinstance(values, Mapping) else ():
+            for text in value if isinstance(value, tuple | list) else (value,):
+                if isinstance(text, str | Path) and not _is_text(str(text)):
+                    raise RefusedError(f"<{name}> is text in UTF-8, not {str(text)!a}; name it otherwise")
+        return values
+
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         """Make the docstrings below fields their descriptions, as pydantic can do too, in three times the time."""
@@ -141,6 +160,11 @@ class Settings(BaseModel, metaclass=_OneLineErrors):
     def plain(self) -> dict[str, Any]:
         """Plain values, ready for YAML and JSON; ``parse`` reads them back."""
         return self.model_dump(mode="json")
+
+
+def _is_text(value: str) -> bool:
+    """Whether a text can be written in UTF-8, and name a file: Python takes names that can't be decoded for others."""
+    return not _NO_TEXT.search(value)
 
 
 def _docstrings(settings: type[Any]) -> Iterator[tuple[str, str]]:
@@ -230,7 +254,7 @@ def _no_setting(place: Sequence[int | str], settings: type[Any]) -> str:
         inside = found or inside
     known = [field.alias or name for name, field in inside.model_fields.items()]
     path = ".".join((*_path(above, settings), str(key)))
-    return f"there is no setting {path!r}; {closest(str(key), known)}"
+    return f"there is no setting {shown(path)}; {closest(str(key), known)}"
 
 
 def _marker(path: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from layerprobe.settings.base import AnyPath, Count, ImageCount
+from layerprobe.settings.code import CodeSettings
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.display import FigureSettings
 from layerprobe.settings.extract import Split
@@ -12,7 +13,7 @@ from layerprobe.settings.flags import Flag, Part
 from layerprobe.settings.machine import DeviceSettings, Workers
 
 
-class EvaluateSettings(FigureSettings, DeviceSettings):
+class EvaluateSettings(FigureSettings, DeviceSettings, CodeSettings):
     """Which network classifies which images, and where the figure goes."""
 
     run: Annotated[AnyPath, Flag(argument=True, metavar="RUN")]

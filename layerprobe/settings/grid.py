@@ -16,6 +16,10 @@ Patch = dict[str, Any]
 """Values of a run's configuration, by its keys; beside them, ``ranking`` and, of a method, ``choices``."""
 
 
+MOST_SEEDS, MOST_SETS = 10_000, 10_000
+"""Above these a grid has more cells than anyone can run."""
+
+
 def _patch(values: Any) -> Any:
     """What is said under one label, by the keys of this version; empty where nothing is."""
     if values is None:
@@ -37,7 +41,7 @@ def _labelled(values: Any) -> Any:
 
 def _methods(values: Any) -> Any:
     """A list of methods, or what each label stands for."""
-    return _labelled(dict.fromkeys(values) if isinstance(values, list) else values)
+    return _labelled({str(method): None for method in values} if isinstance(values, list) else values)
 
 
 def _choices(values: Any) -> Any:
@@ -46,6 +50,8 @@ def _choices(values: Any) -> Any:
 
 
 def _seeds(value: Any) -> Any:
+    if type(value) is int and value > MOST_SEEDS:
+        raise ValueError(f"at most {MOST_SEEDS} seeds")
     seeds = list(range(value)) if type(value) is int else list(value) if isinstance(value, tuple) else value
     if not isinstance(seeds, list) or not seeds or any(type(seed) is not int or seed < 0 for seed in seeds):
         raise ValueError("a number of seeds or a list of whole numbers")
@@ -67,7 +73,7 @@ class CandidateSettings(Settings):
 
     layers: NamedLayers = LayerChoice.of([ALL])
     """The layers that students are distilled from one by one, as --layers of `layerprobe extract` takes them."""
-    sets: Annotated[Whole, Field(ge=0)] = 0
+    sets: Annotated[Whole, Field(ge=0, le=MOST_SETS)] = 0
     """How many sets of layers are drawn at random."""
     size: Count = 4
     """Layers in a set."""

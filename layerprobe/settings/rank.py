@@ -72,6 +72,11 @@ class RankSettings(FigureSettings, DeviceSettings):
 
     @model_validator(mode="after")
     def _files_are_apart(self) -> Self:
+        if self.ranking and self.ranking.suffix != ".json":
+            raise RefusedError(
+                f"<ranking> names a file that ends in .json, not {str(self.ranking)!r}; later commands "
+                "know a ranking by that"
+            )
         if self.ranking and len(self.features) > 1:
             raise RefusedError("<ranking> names one file, but there are several networks; leave it out")
         stems = [path.stem for path in self.features]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from layerprobe.settings.base import AnyPath
+from layerprobe.settings.code import CodeSettings
 from layerprobe.settings.display import FigureSettings, FigureWidth
 from layerprobe.settings.flags import Flag
 
 
-class ReportSettings(FigureSettings):
+class ReportSettings(FigureSettings, CodeSettings):
     """Which grid is reported on, and where the report goes."""
 
     grid: Annotated[AnyPath, Flag(argument=True, metavar="GRID")]

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.files import write_bytes
+from layerprobe.files import special_file, write_bytes
 from layerprobe.models.weights import save_weights
 from layerprobe.records.checkpoint_file import CheckpointState, parse_checkpoint
 
@@ -109,6 +109,9 @@ class Checkpoints:
         found = next((path for path in (target, old) if path.is_dir()), None)
         if found is None:
             return None
+        for file in (found / STATE, found / WEIGHTS):
+            if special := special_file(file):
+                raise LayerprobeError(f"{file} is {special}, not a checkpoint; start anew with --overwrite")
         try:
             state = torch.load(found / STATE, map_location="cpu", weights_only=True)
             return Saved(found, load_file(found / WEIGHTS), state)

@@ -23,7 +23,7 @@ from layerprobe.experiments.grid.results import (
     tidy_cells,
 )
 from layerprobe.experiments.grid.work import OnEpoch, WorkerEndsError, work
-from layerprobe.files import is_temporary, write_text
+from layerprobe.files import check_replaceable, is_temporary, write_text
 from layerprobe.records import GridResults, Progress, silent
 from layerprobe.runtime.interruption import interruptible
 from layerprobe.settings.compare import CompareSettings
@@ -152,8 +152,9 @@ def check_kept(grid: Grid, folder: Path) -> None:
     """Refuse a grid file without cells of the one that lies in the folder, where these were run or are running.
 
     Raises:
-        LayerprobeError: if there are any.
+        LayerprobeError: if there are any, or what is there is no grid file.
     """
+    check_replaceable(folder / GRID_FILE, "a grid file", lambda head: b"pairs" in head)
     text = _text(folder)
     if text in (None, grid.text):
         return

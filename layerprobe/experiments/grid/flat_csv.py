@@ -1,7 +1,8 @@
 """Nested plain values as a CSV file: a row per record, a column per dotted key, and back without a loss.
 
-A cell holds a value as JSON, and text that can't be taken for JSON as it is. An empty cell is a key that the record
-does not have; ``null`` is a value. NaN and infinities are written as Python's ``json`` writes them.
+A cell holds a value as JSON, and text that can't be taken for JSON, or for a formula by a spreadsheet, as it is. An
+empty cell is a key that the record does not have; ``null`` is a value. NaN and infinities are written as Python's
+``json`` writes them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 
 from layerprobe.errors import FileError
 from layerprobe.files import read_csv
+from layerprobe.report.tables.escaping import begins_formula
+from layerprobe.text import printable
 
 _LONGEST_CELL = 2**30
 _REMEDY = "restore the file"
@@ -82,9 +85,15 @@ def _by_first_appearance(rows: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, str) and not _is_json(value) and value:
+    if isinstance(value, str) and value and not (_is_json(value) or begins_formula(value)) and _is_seen(value):
         return value
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    return text if _is_seen(text) else json.dumps(value)
+
+
+def _is_seen(text: str) -> bool:
+    """Whether every character shows, and none acts."""
+    return printable(text) == text
 
 
 def _value(cell: str) -> Any:

@@ -169,10 +169,11 @@ def _choices(method: Values, choices: Mapping[str, Values], where: str) -> Mappi
     if named is not None:
         if not isinstance(named, list) or not named:
             raise LayerprobeError(f"{where}.choices is a list of choices, not {named!r}")
-        if unknown := [label for label in named if label not in choices]:
+        if unknown := [label for label in named if not isinstance(label, str) or label not in choices]:
             raise LayerprobeError(f"{where} names a choice {unknown[0]!r}; {closest(str(unknown[0]), choices)}")
         return {label: choices[label] for label in named}
-    chosen = method["method"] in METHODS and METHODS[method["method"]].layers_required and "layers" not in method
+    name = method["method"]  # whatever the file says; it is checked with the other settings
+    chosen = isinstance(name, str) and name in METHODS and METHODS[name].layers_required and "layers" not in method
     return choices if chosen and choices else {"": {}}
 
 

@@ -13,7 +13,7 @@ import torch
 
 from layerprobe.distill.folder import OtherRunError
 from layerprobe.distill.run import distill_student
-from layerprobe.errors import LayerprobeError, first_of
+from layerprobe.errors import LayerprobeError, first_of, is_of_full_disk
 from layerprobe.experiments.grid.cell_settings import other_run, write_cell_settings
 from layerprobe.experiments.grid.claims import Claim, ClaimLostError
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell
@@ -28,6 +28,7 @@ from layerprobe.experiments.grid.results import (
 )
 from layerprobe.experiments.resolve_rules import resolve_rules
 from layerprobe.locks import HeldError
+from layerprobe.plugins import ends_program
 from layerprobe.records import Cell, EpochMetrics, Progress, silent
 from layerprobe.runtime.interruption import interruptible
 from layerprobe.settings.run import DistillSettings
@@ -76,7 +77,8 @@ def work(
         The cells that this worker ran to their end.
 
     Raises:
-        WorkerEndsError: after an error of the accelerator, or ``MOST_BUGS`` failures in a row that nobody foresaw.
+        WorkerEndsError: where the disk is full, after an error of the accelerator, or after ``MOST_BUGS`` failures in a
+            row that nobody foresaw.
     """
     ran: list[Cell] = []
     bugs = 0
@@ -99,6 +101,8 @@ def work(
                     if _run(planned, claim, grid, folder, on_epoch, progress):
                         ran.append(planned.cell)
                 bugs = 0
+            except (KeyboardInterrupt, WorkerEndsError):
+                raise
             except HeldError as error:  # by what made no claim, such as `layerprobe distill`
                 if planned.cell.path not in held:
                     _log.warning("%s", error)
@@ -110,6 +114,8 @@ def work(
                 bugs += 1
                 if bugs == MOST_BUGS or is_of_accelerator(error):
                     raise WorkerEndsError(f"a worker ended after {planned.cell.path} had failed ({reason})") from error
+            except BaseException as error:  # of a model or plug-in, such as sys.exit
+                _fail(folder, planned.cell, ends_program(error))
     return tuple(ran)
 
 
@@ -162,7 +168,10 @@ def _run(planned: PlannedCell, claim: Claim, grid: Grid, folder: Path, on_epoch:
         _fail(folder, cell, other_run(cell.path, error.difference, "unfinished"))
         return False
     except LayerprobeError as error:
-        _fail(folder, cell, " ".join(str(error).split()))
+        reason = " ".join(str(error).split())
+        if is_of_full_disk(error):  # no other cell would find room
+            raise WorkerEndsError(f"a worker ended at {cell.path}: {reason}") from error
+        _fail(folder, cell, reason)
         return False
     return True
 

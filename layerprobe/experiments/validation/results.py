@@ -23,23 +23,30 @@ from layerprobe.experiments.validation.scores import CKA, SCORE_FILE, read_score
 from layerprobe.experiments.validation.seeds import comparable
 from layerprobe.geometry.catalogue import SCORES, described
 from layerprobe.records import Candidate, CellResult, Correlation, Difference, GridResults, Validation
+from layerprobe.settings.code import check_code
 
 DEPTH = "depth"
 REFERENCES = ("quality", DEPTH)
 """Scores that every other one is compared with: the paper's, and the simplest."""
 
 
-def read_validation(folder: Path) -> Validation | None:
+def read_validation(folder: Path, allow_code: bool = False) -> Validation | None:
     """The state of a validation; None where the folder's grid is none.
 
+    Args:
+        folder: of the grid.
+        allow_code: whether to run the Python file that the grid names, where its teacher is ``FILE.py:callable``.
+
     Raises:
-        LayerprobeError: if the folder holds no grid, or its scores are damaged or none of the grid's.
+        LayerprobeError: if the folder holds no grid, its scores are damaged or none of the grid's, or its teacher is a
+            Python file that may not be run.
     """
     results = read_grid(folder)
     known = read_scores(folder)
     if known is None:
         return None
     grid = load_grid(folder / GRID_FILE, recorded=True)
+    check_code(grid.cells[0].settings.teacher.name, folder, allow_code)
     layers = teacher_layers(grid)
     depths = {layer.name: layer.index / max(len(layers) - 1, 1) for layer in layers}
     chosen = {planned.cell.choice: layers_of(planned) for planned in grid.cells}

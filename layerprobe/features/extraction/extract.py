@@ -13,6 +13,7 @@ from layerprobe.features.extraction.class_blocks import announce_spectra, class_
 from layerprobe.features.extraction.forward import missing_rows, write_rows
 from layerprobe.features.extraction.job import Job, prepare
 from layerprobe.features.hdf5.layout import format_size
+from layerprobe.features.hdf5.opening import check_replaceable_features
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.features.hdf5.resume import file_state, open_existing, recheck_rows
 from layerprobe.features.hdf5.writer import FeatureFileWriter
@@ -56,7 +57,9 @@ def extract(config: ExtractSettings, progress: Progress = silent) -> FeatureFile
 def _check_output(config: ExtractSettings) -> None:
     if config.output.is_dir():
         raise LayerprobeError(f"{config.output} is a folder; --output names the HDF5 file to write")
-    if config.output.exists() and not config.overwrite:
+    if config.overwrite:
+        check_replaceable_features(config.output)
+    elif config.output.exists():
         open_existing(config.output).close()
 
 

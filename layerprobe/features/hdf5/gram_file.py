@@ -23,9 +23,10 @@ from layerprobe.features.hdf5.layout import (
 )
 from layerprobe.features.hdf5.naming import give_name
 from layerprobe.features.hdf5.opening import FileKind
+from layerprobe.features.hdf5.room import creating
 from layerprobe.features.hdf5.spectra import SPECTRA_CHECKSUM, SPECTRA_WRITTEN, ClassPlaces, blocks_dataset
 from layerprobe.features.hdf5.triangles import pack, triangle_size, unpack
-from layerprobe.files import open_temporary
+from layerprobe.files import errors_of_writing, open_temporary, real_path
 from layerprobe.records import Gram, StoredLayer
 from layerprobe.records.feature_header import GramLayer
 from layerprobe.records.layers import as_layer
@@ -83,6 +84,12 @@ class GramFile(DescribedFile):
         )
 
 
+def _size(plan: FilePlan) -> int:
+    """Bytes of all Gram matrices, with the norms, and of the second sample's class blocks."""
+    n = len(plan.labels)
+    return len(plan.layers) * (4 * triangle_size(n) + 16 * n) + plan.spectra_size
+
+
 def write_grams(
     path: Path,
     plan: FilePlan,
@@ -100,10 +107,11 @@ def write_grams(
     Raises:
         LayerprobeError: if another process writes a feature file of that name.
     """
-    path.resolve().parent.mkdir(parents=True, exist_ok=True)
-    partial, opened = open_temporary(path)
+    with errors_of_writing(path):
+        real_path(path).parent.mkdir(parents=True, exist_ok=True)
+        partial, opened = open_temporary(path)
     try:
-        with h5py.File(partial, "w", locking=False) as file:
+        with creating(partial, opened, path, plan.description_size + _size(plan)) as file:
             describe(file, plan, FORMAT, VERSION_WITH_SPECTRA if plan.spectra else FORMAT_VERSION)
             describe_images(file, plan)
             for stored, gram in grams:

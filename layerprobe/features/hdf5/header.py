@@ -18,7 +18,7 @@ from torch import Tensor
 
 from layerprobe.errors import FileError, LayerprobeError
 from layerprobe.features.hdf5.layout import CLASSES, INDEX, JSON_ATTRIBUTES, LABEL, LAYERS, PATH, layer_dataset
-from layerprobe.features.hdf5.opening import FileKind, one_line, open_described, plain_attributes
+from layerprobe.features.hdf5.opening import FileKind, check_inside, one_line, open_described, plain_attributes
 from layerprobe.features.hdf5.spectra import (
     SPECTRA_CHECKSUM,
     SPECTRA_INDEX,
@@ -64,6 +64,7 @@ class DescribedFile:
         self.path = path
         self._file = open_described(path, kind)
         try:
+            check_inside(self._file)
             self.provenance = plain_attributes(self._file, str(path))
             self.header: FeatureHeader = parse_feature_header(self.provenance, path)
             for name in JSON_ATTRIBUTES:

@@ -28,6 +28,7 @@ import torch
 
 from layerprobe.errors import FileError
 from layerprobe.features.hdf5.naming import give_name
+from layerprobe.features.hdf5.room import check_room, creating
 from layerprobe.features.hdf5.spectra import (
     SPECTRA_CHECKSUM,
     SPECTRA_INDEX,
@@ -37,7 +38,7 @@ from layerprobe.features.hdf5.spectra import (
     ClassPlaces,
     blocks_dataset,
 )
-from layerprobe.files import open_temporary
+from layerprobe.files import errors_of_writing, open_temporary, real_path
 from layerprobe.locks import open_alone
 from layerprobe.records import StoredLayer
 from layerprobe.records.feature_header import REMEDY
@@ -111,6 +112,20 @@ class FilePlan:
         values = self.spectra.places.values if self.spectra else 0
         return len(self.layers) * values * np.dtype(np.float32).itemsize
 
+    @property
+    def description_size(self) -> int:
+        """Bytes that will do for everything else in the file: names, images, marks, checksums, and where they lie."""
+        images, layers = len(self.labels), len(self.layers)
+        paths = [path for sample in (self, self.spectra) if sample and sample.paths for path in sample.paths]
+        texts = sum(len(text.encode()) + _TEXT for text in (*paths, *self.classes))
+        of_spectra = len(self.spectra.labels) * 16 + len(self.classes) * layers * 5 if self.spectra else 0
+        attributes = sum(len(str(value).encode()) for value in self.provenance.values())
+        return 2 * (_HEADERS * (layers + 16) + images * (17 + 4 * layers) + texts + of_spectra + attributes)
+
+
+_TEXT, _HEADERS = 48, 4096
+"""Bytes at most that HDF5 puts around a text, and around an array, its attributes included."""
+
 
 def bytes_per_image(layers: Sequence[StoredLayer], dtype: str) -> int:
     """Bytes that the features of one image take on disk."""
@@ -150,11 +165,13 @@ def open_new(path: Path, plan: FilePlan, overwrite: bool) -> FileIO:
     Raises:
         LayerprobeError: if another process writes the file, or one is there and may not be replaced.
     """
-    path.resolve().parent.mkdir(parents=True, exist_ok=True)
-    new, opened = open_temporary(path)
+    with errors_of_writing(path):
+        real_path(path).parent.mkdir(parents=True, exist_ok=True)
+        new, opened = open_temporary(path)
     try:
-        # "earliest" has no flag that says "open for writing" and would bar a file whose writer was killed.
-        with h5py.File(new, "w", libver="earliest", locking=False) as file:
+        # Rows are written past HDF5, which says where the disk is full.
+        check_room(opened, path, plan.description_size)
+        with creating(new, opened, path, 0) as file:
             describe(file, plan, FORMAT, VERSION_WITH_SPECTRA if plan.spectra else FORMAT_VERSION)
             _lay_out(file, plan)
         os.fsync(opened.fileno())

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from layerprobe.files import sync_folder
+from layerprobe.files import real_path, sync_folder
 from layerprobe.locks import HeldError, open_alone
 
 
@@ -23,7 +23,7 @@ def give_name(new: Path, path: Path, overwrite: bool) -> None:
     Raises:
         HeldError: if a file of that name is being written, or is there and may not be replaced.
     """
-    path = path.resolve()
+    path = real_path(path)
     if overwrite and path.exists():
         with _held(path):
             new.replace(path)

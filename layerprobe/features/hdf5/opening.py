@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from layerprobe.errors import FileError, LayerprobeError, shown
+from layerprobe.files import check_replaceable, special_file
 from layerprobe.records.feature_header import REMEDY
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -44,6 +45,8 @@ def open_described(path: Path, kind: FileKind) -> h5py.File:
     Raises:
         LayerprobeError: if it isn't there, isn't HDF5, or is another kind of file.
     """
+    if special := special_file(path):
+        raise LayerprobeError(f"{path} is {special}, not a {kind.what} file; {kind.remedy}")
     if not path.is_file():
         raise LayerprobeError(f"no {kind.what} file at {path}; {kind.remedy}")
     try:
@@ -72,8 +75,53 @@ def open_described(path: Path, kind: FileKind) -> h5py.File:
     )
 
 
+def check_inside(file: h5py.File) -> None:
+    """Refuse a file whose names lead into other files, which would be opened too, whatever they are.
+
+    Raises:
+        FileError: if there is such a link, or a data set whose values lie elsewhere.
+    """
+    path, links = file.filename, file.id.links
+    names: list[bytes] = []
+    try:
+        links.visit(names.append)
+        for name in names:
+            outside = links.get_info(name).type == h5py.h5l.TYPE_EXTERNAL
+            if not outside and links.get_info(name).type == h5py.h5l.TYPE_HARD:
+                found = file[name]
+                outside = isinstance(found, h5py.Dataset) and (found.is_virtual or found.external is not None)
+            if outside:
+                raise FileError(f"{path} is damaged: {name.decode(errors='replace')} lies in another file; {REMEDY}")
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
+        raise FileError(f"{path} is damaged: its links can't be read ({one_line(error)}); {REMEDY}") from None
+
+
+def check_replaceable_features(path: Path) -> None:
+    """Refuse to replace what is no file of features or Gram matrices; of a damaged one its signature is enough.
+
+    Raises:
+        LayerprobeError: if something else is at the path.
+    """
+    check_replaceable(path, _OURS, lambda head: head.startswith(_SIGNATURE) and not _is_of_others(path))
+
+
+def _is_of_others(path: Path) -> bool:
+    """Whether a whole HDF5 file says that another program wrote it, or doesn't say who did."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            found = file.attrs.get("format")
+    except (OSError, RuntimeError, ValueError, TypeError):
+        return False
+    return not (isinstance(found, str) and found.startswith("layerprobe-"))
+
+
+_OURS = "a file of features or Gram matrices"
+
+
 def file_format(path: Path) -> str | None:
     """What kind of file of ours this is; None where it is none, or isn't there."""
+    if special_file(path):
+        return None
     try:
         with h5py.File(path, "r", locking=False) as file:
             found = file.attrs.get("format")

@@ -13,6 +13,7 @@ import torch
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.layout import FilePlan, SecondSample
+from layerprobe.features.hdf5.opening import check_replaceable_features
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.features.hdf5.writer import FeatureFileWriter
 from layerprobe.records import Progress, silent
@@ -75,6 +76,7 @@ def open_existing(path: Path) -> FeatureFile:
     try:
         return FeatureFile(path, unfinished=True)
     except LayerprobeError as error:
+        check_replaceable_features(path)
         reason = str(error).partition(";")[0]
         raise LayerprobeError(f"{path} exists ({reason}); --overwrite replaces it") from None
 

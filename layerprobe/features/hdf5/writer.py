@@ -35,6 +35,7 @@ from layerprobe.features.hdf5.spectra import (
     ClassPlaces,
 )
 from layerprobe.features.hdf5.triangles import pack
+from layerprobe.files import real_path
 from layerprobe.locks import is_named, open_alone
 from layerprobe.records.feature_header import WrittenCounts
 
@@ -198,7 +199,7 @@ class FeatureFileWriter:
         if sys.platform == "win32":  # an open file can't be deleted there
             self.close()
         if named:
-            self.path.resolve().unlink()
+            real_path(self.path).unlink()
         self.close()
 
     def __enter__(self) -> FeatureFileWriter:

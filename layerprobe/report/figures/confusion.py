@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from layerprobe.records import Evaluation
-from layerprobe.report.figures.style import COLUMN_WIDTH, MAP, Drawing, new_figure
+from layerprobe.report.figures.style import COLUMN_WIDTH, MAP, Drawing, as_written, new_figure
 from layerprobe.report.tables.table import data_table
 
 _NAMED = 30
@@ -40,9 +40,9 @@ def confusion_figure(evaluation: Evaluation, width: float = COLUMN_WIDTH) -> Dra
 def _name_classes(axis: Axes, classes: tuple[str, ...]) -> None:
     if len(classes) > _NAMED:
         return
-    places = range(len(classes))
-    axis.set_xticks(places, classes, rotation=90)
-    axis.set_yticks(places, classes)
+    places, names = range(len(classes)), [as_written(name) for name in classes]
+    axis.set_xticks(places, names, rotation=90)
+    axis.set_yticks(places, names)
 
 
 def _write_shares(axis: Axes, shares: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:

@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from layerprobe.records import Run
 from layerprobe.report.figures.log_axis import label_plainly
-from layerprobe.report.figures.style import COLOURS, LINES, MARKERS, PAGE_WIDTH, Drawing, new_figure
+from layerprobe.report.figures.style import COLOURS, LINES, MARKERS, PAGE_WIDTH, Drawing, as_written, new_figure
 from layerprobe.report.tables.table import data_table
 
 
@@ -39,7 +39,7 @@ def _losses(axis: Axes, run: Run) -> None:
     if all(value > 0 for metrics in run.epochs for value in metrics.losses.values()):
         axis.set_yscale("log")
         label_plainly(axis.yaxis)
-    axis.set_title(f"{run.label}: training loss", loc="left")
+    axis.set_title(as_written(f"{run.label}: training loss"), loc="left")
     axis.legend()
 
 
@@ -56,4 +56,4 @@ def _accuracies(axis: Axes, run: Run) -> None:
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ")
+    return as_written(name.replace("_", " "))

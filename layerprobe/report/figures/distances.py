@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from layerprobe.records import LayerGeometry, Ranking
-from layerprobe.report.figures.style import COLOURS, PAGE_WIDTH, Drawing, is_narrow, new_figure
+from layerprobe.report.figures.style import COLOURS, PAGE_WIDTH, Drawing, as_written, is_narrow, new_figure
 from layerprobe.report.tables.table import data_table
 
 LONGEST = 2.0
@@ -28,7 +28,7 @@ def distances_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
         axis.stairs(within, edges, fill=True, color=COLOURS[1], alpha=0.45, label="same class")
         axis.stairs(within, edges, color=COLOURS[1])
         axis.stairs(between, edges, color=COLOURS[0], linestyle="--", linewidth=1.2, label="different classes")
-        axis.set_title(one.layer.name, loc="left")
+        axis.set_title(as_written(one.layer.name), loc="left")
         axis.set_yticks([])
         axis.set_xlim(*_span(chosen))
         rows += [

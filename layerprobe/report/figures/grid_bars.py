@@ -35,7 +35,7 @@ def grid_bars_figure(results: GridResults, width: float = PAGE_WIDTH) -> Drawing
     """
     columns = column_groups(results)
     labels = method_labels(results)
-    wrapped = [textwrap.fill(as_written(label), 26 if is_narrow(width) else 34) for label in labels]
+    wrapped = ["\n".join(map(as_written, textwrap.wrap(label, 26 if is_narrow(width) else 34))) for label in labels]
     places = _places(wrapped)
     page = panels(len(columns), width, places.height + 0.62)
     for axis, groups in zip(page.axes, columns.values(), strict=True):

@@ -9,7 +9,7 @@ from typing import Literal
 from matplotlib.axes import Axes
 
 from layerprobe.records import Layer
-from layerprobe.report.figures.style import is_narrow
+from layerprobe.report.figures.style import as_written, is_narrow
 
 MOST_TICKS = 32
 LONGEST_NAME, SHORTEST_NAME = 14, 8
@@ -44,7 +44,7 @@ def name_layers(axis: Axes, layers: Sequence[Layer], keep: Sequence[str], which:
     near = {number + offset for number in kept for offset in range(1 - step, step)}
     shown = [n for n in range(len(layers)) if n in kept or (n % step == 0 and n not in near)]
     short = short_names(layers)
-    names = [short[number] for number in shown]
+    names = [as_written(short[number]) for number in shown]
     places = [layers[number].index for number in shown]
     if which == "x":
         axis.set_xticks(places, names, rotation=90)

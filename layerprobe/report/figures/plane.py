@@ -11,7 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from layerprobe.records import LayerGeometry, Ranking
-from layerprobe.report.figures.style import CLASS_COLOURS, MARKERS, PAGE_WIDTH, Drawing, is_narrow, new_figure
+from layerprobe.report.figures.style import (
+    CLASS_COLOURS,
+    MARKERS,
+    PAGE_WIDTH,
+    Drawing,
+    as_written,
+    is_narrow,
+    new_figure,
+)
 from layerprobe.report.tables.table import data_table
 
 Labels: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -44,7 +52,7 @@ def plane_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
                 [],
                 linestyle="none",
                 **_look(number, len(classes)) | {"markersize": 4},
-                label=ranking.classes[label],
+                label=as_written(ranking.classes[label]),
             )
             for number, label in enumerate(classes)
         ]
@@ -71,7 +79,7 @@ def _scatter(axis: Axes, one: LayerGeometry, labels: Labels) -> None:
             rows = points[(labels == label) & shown & (place == turn)]
             axis.plot(*rows.T, linestyle="none", alpha=0.6, rasterized=True, **_look(number, len(classes)))
     first, second = (100 * one.arrays["plane_shares"]).tolist()
-    axis.set_title(one.layer.name, loc="left")
+    axis.set_title(as_written(one.layer.name), loc="left")
     axis.set_xlabel(f"PC 1 ({first:.0f} %)")
     axis.set_ylabel(f"PC 2 ({second:.0f} %)")
     axis.set_xticks([])

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from layerprobe.geometry.catalogue import UNMEASURED, Statistic, described, shown_in
 from layerprobe.records import Ranking
 from layerprobe.report.figures.layer_axis import name_layers
-from layerprobe.report.figures.style import PAGE_WIDTH, SELECTED, Drawing, Look, is_narrow, look, new_figure
+from layerprobe.report.figures.style import PAGE_WIDTH, SELECTED, Drawing, Look, as_written, is_narrow, look, new_figure
 from layerprobe.report.tables.ranking import describe_sample
 from layerprobe.report.tables.table import data_table
 
@@ -42,14 +42,14 @@ def quality_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
         shape = look(number)
         _draw(axis, depths, values, chosen, shape)
         _band(axis, ranking, score.name, shape.colour)
-        axis.set_title(score.title, loc="left")
+        axis.set_title(as_written(score.title), loc="left")
     narrow = is_narrow(width)
     name_layers(axes[-1 if narrow else 0], [geometry.layer for geometry in ranking.geometries], ranking.selected)
     for axis in [] if narrow else axes[1:]:
         axis.set_xlabel("layer index")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     legend = _mark_evenly_spread(axes[0], ranking)
-    parts = [ranking.provenance.get("model", ""), describe_sample(ranking)]
+    parts = [as_written(str(ranking.provenance.get("model", ""))), as_written(describe_sample(ranking))]
     if "resamples" in ranking.provenance:
         parts.append(f"bands: {100 * ranking.provenance['level']:g} % intervals")
     if narrow:
@@ -101,7 +101,7 @@ def _mark_evenly_spread(axis: Axes, ranking: Ranking) -> str:
     """
     even = [geometry.layer.index for geometry in ranking.geometries if geometry.layer.name in ranking.evenly_spread]
     score = described(ranking.score)
-    text = f"bars: {'lowest' if score.direction == 'low' else 'highest'} {score.name}"
+    text = f"bars: {'lowest' if score.direction == 'low' else 'highest'} {as_written(score.name)}"
     if even:
         edge = axis.get_xaxis_transform()
         axis.plot(even, [0.04] * len(even), transform=edge, color="0.35", marker="^", linestyle="none", label="even")

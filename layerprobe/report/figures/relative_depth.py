@@ -7,7 +7,16 @@ from collections.abc import Iterator, Sequence
 
 from layerprobe.geometry.catalogue import UNMEASURED, described, shown_in
 from layerprobe.records import Ranking
-from layerprobe.report.figures.style import COLOURS, LINES, MARKERS, PAGE_WIDTH, Drawing, is_narrow, new_figure
+from layerprobe.report.figures.style import (
+    COLOURS,
+    LINES,
+    MARKERS,
+    PAGE_WIDTH,
+    Drawing,
+    as_written,
+    is_narrow,
+    new_figure,
+)
 from layerprobe.report.tables.ranking import describe_sample
 from layerprobe.report.tables.table import data_table
 
@@ -28,7 +37,7 @@ def relative_depth_figure(rankings: Sequence[Ranking], width: float = PAGE_WIDTH
         label = f"{ranking.provenance.get('model', '?')}: {describe_sample(ranking)}"
         axis.plot(
             depths, values, color=COLOURS[look], linestyle=LINES[look], marker=MARKERS[look], markerfacecolor="white",
-            label=label,
+            label=as_written(label),
         )  # fmt: skip
         marked = [v if g.layer.name in ranking.selected else math.nan for v, g in zip(values, ranking.geometries)]  # noqa: B905
         axis.plot(depths, marked, color=COLOURS[look], marker=MARKERS[look], linestyle="none", markersize=4.5)
@@ -36,7 +45,7 @@ def relative_depth_figure(rankings: Sequence[Ranking], width: float = PAGE_WIDTH
             low, high = ([getattr(g.intervals[score], end) for g in ranking.geometries] for end in ("low", "high"))
             axis.fill_between(depths, low, high, color=COLOURS[look], alpha=0.18, linewidth=0)
     axis.set_xlabel("relative depth")
-    axis.set_title(f"{score}; filled: chosen", loc="left")
+    axis.set_title(as_written(f"{score}; filled: chosen"), loc="left")
     figure.legend(loc="outside lower center", ncols=1 if is_narrow(width) else 2)
     columns = ("model", "layer", "relative_depth", score, "chosen")
     return Drawing(figure, data_table("scores against relative depth", columns, _data(rankings, score)))

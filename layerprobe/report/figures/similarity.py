@@ -9,7 +9,7 @@ import numpy as np
 
 from layerprobe.records import Layer, Ranking, Similarity
 from layerprobe.report.figures.layer_axis import name_layers
-from layerprobe.report.figures.style import COLUMN_WIDTH, MAP, PAGE_WIDTH, Drawing, new_figure
+from layerprobe.report.figures.style import COLUMN_WIDTH, MAP, PAGE_WIDTH, Drawing, as_written, new_figure
 from layerprobe.report.tables.table import data_table
 
 
@@ -30,7 +30,7 @@ def similarity_figure(
     name_layers(axis, _placed(similarity.second), selected, "x")
     name_layers(axis, _placed(similarity.first), selected, "y")
     axis.grid(visible=False)
-    first, second = similarity.names
+    first, second = map(as_written, similarity.names)
     if first == second:
         axis.set_title(first, loc="left")
     else:

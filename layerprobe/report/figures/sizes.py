@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from layerprobe.geometry.catalogue import shown_in
 from layerprobe.records import Ranking
-from layerprobe.report.figures.style import PAGE_WIDTH, Drawing, is_narrow, look, new_figure
+from layerprobe.report.figures.style import PAGE_WIDTH, Drawing, as_written, is_narrow, look, new_figure
 from layerprobe.report.tables.table import data_table
 
 
@@ -24,7 +24,7 @@ def sizes_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
     axes = figure.subplots(down, across, sharex=True, squeeze=False).flatten()
     for axis, score in zip(axes, scores, strict=False):
         _panel(axis, ranking, f"at sizes {score.name}")
-        axis.set_title(score.title, loc="left")
+        axis.set_title(as_written(score.title), loc="left")
     for axis in axes[len(scores) :]:
         axis.set_visible(False)
     for axis in axes[: len(scores)][-across:]:
@@ -47,7 +47,8 @@ def _panel(axis: Axes, ranking: Ranking, array: str) -> None:
         low, high = values.amin(dim=1).tolist(), values.amax(dim=1).tolist()
         axis.fill_between(ranking.sizes, low, high, color=shape.colour, alpha=0.18, linewidth=0)
         axis.plot(
-            ranking.sizes, mean, color=shape.colour, linestyle=shape.line, marker=shape.marker, label=one.layer.name
+            ranking.sizes, mean, color=shape.colour, linestyle=shape.line, marker=shape.marker,
+            label=as_written(one.layer.name),
         )  # fmt: skip
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(FixedLocator(list(ranking.sizes)))

@@ -8,7 +8,7 @@ from matplotlib.colors import LogNorm
 from layerprobe.geometry.catalogue import shown_in
 from layerprobe.records import Ranking
 from layerprobe.report.figures.layer_axis import name_layers
-from layerprobe.report.figures.style import LINES, MAP, PAGE_WIDTH, Drawing, is_narrow, new_figure
+from layerprobe.report.figures.style import LINES, MAP, PAGE_WIDTH, Drawing, as_written, is_narrow, new_figure
 from layerprobe.report.tables.table import data_table
 
 _STEPS = 120
@@ -47,7 +47,7 @@ def spectra_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
     axis.legend(loc="upper left", labelcolor="white", facecolor="0.2", frameon=True, framealpha=0.9, edgecolor="none")
     figure.colorbar(mesh, ax=axis, label="share of variance", pad=0.02)
     name_layers(axis, layers, ranking.selected)
-    axis.set_title(str(ranking.provenance.get("model", "")), loc="left")
+    axis.set_title(as_written(str(ranking.provenance.get("model", ""))), loc="left")
     rows = (
         (layer.index, layer.name, int(component), float(shares[row, column]))
         for column, layer in enumerate(layers)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import io
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +19,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.files import short_name, write_text, writing
+from layerprobe.files import check_replaceable, short_name, write_together
+from layerprobe.report.tables.escaping import escape_latex
 from layerprobe.report.tables.table import Table, render
+from layerprobe.text import printable
+
+_log = logging.getLogger(__name__)
 
 COLUMN_WIDTH, PAGE_WIDTH = 3.4, 7.0
 """Inches: one column, and the whole page, of a two-column paper."""
@@ -112,10 +120,36 @@ def paper_style(sheet: Path | None = None) -> Iterator[None]:
     Raises:
         LayerprobeError: if the sheet isn't there or isn't one.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE), _missing_glyphs_told():
         if sheet is not None:
             matplotlib.rcParams.update(_read_sheet(sheet))
         yield
+
+
+@contextmanager
+def _missing_glyphs_told() -> Iterator[None]:
+    """Name the characters that the font lacks in one line, in place of matplotlib's warning about each."""
+    missing: dict[str, None] = {}
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def hear(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if found := _MISSING.match(str(message)):
+                missing[chr(int(found[1]))] = None
+            else:
+                show(message, category, *where)
+
+        warnings.filterwarnings("always", _MISSING.pattern, UserWarning)
+        warnings.showwarning = hear  # type: ignore[assignment]
+        yield
+    if missing:
+        _log.warning(
+            "the figures' font has no %s: boxes stand there; a --style sheet with font.sans-serif names another font",
+            ", ".join(missing),
+        )
+
+
+_MISSING = re.compile(r"Glyph (\d+) .*missing from")
 
 
 def _read_sheet(sheet: Path) -> Any:
@@ -131,13 +165,16 @@ def _read_sheet(sheet: Path) -> Any:
 
 
 def as_written(text: str) -> str:
-    r"""Text of a user as a figure's label: a dollar begins no formula, and a line in front hides nothing.
+    r"""Text that came from outside as a figure's label: no formula, no LaTeX, and a line in front hides nothing.
 
     Example:
         >>> as_written("_5$")
         ' _5\\$'
     """
-    return f"{' ' if text.startswith('_') else ''}{text}".replace("$", r"\$")
+    shown = printable(text)
+    if matplotlib.rcParams["text.usetex"]:  # a style sheet may ask for it
+        return escape_latex(shown)
+    return f"{' ' if shown.startswith('_') else ''}{shown}".replace("$", r"\$")
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -157,6 +194,15 @@ def figure_paths(folder: Path, name: str) -> list[Path]:
     return [folder / f"{short_name(name, 250)}.{format}" for format in (*FORMATS, "csv")]
 
 
+_FITS: Mapping[str, Callable[[bytes], bool]] = {
+    ".pdf": lambda head: head.startswith(b"%PDF-"),
+    ".svg": lambda head: b"<svg" in head,
+    ".png": lambda head: head.startswith(b"\x89PNG"),
+    ".csv": lambda head: bool(re.match(rb"[^\0{}\n]*,[^\0{}\n]*\n", head)),
+}
+"""What the files of a figure begin with."""
+
+
 def check_figure(folder: Path, name: str, overwrite: bool, shows: str = "") -> None:
     """Refuse to draw over another figure, before any work is done.
 
@@ -171,6 +217,8 @@ def check_figure(folder: Path, name: str, overwrite: bool, shows: str = "") -> N
     """
     if folder.exists() and not folder.is_dir():
         raise LayerprobeError(f"{folder} is a file; --output names a folder for the figures")
+    for path in figure_paths(folder, name) if overwrite else ():
+        check_replaceable(path, f"a figure's {path.suffix} file", _FITS[path.suffix])
     existing = [path for path in figure_paths(folder, name) if path.exists()]
     if existing and not overwrite and not _all_show(existing, shows):
         raise LayerprobeError(f"{existing[0]} exists; --overwrite replaces it, another --output leaves it")
@@ -179,7 +227,9 @@ def check_figure(folder: Path, name: str, overwrite: bool, shows: str = "") -> N
 def _all_show(existing: Sequence[Path], shows: str) -> bool:
     """Whether pictures bear the mark of what they show; data alone bear none."""
     pictures = [path for path in existing if path.suffix[1:] in FORMATS]
-    return bool(shows and pictures) and all(_mark(shows).encode() in path.read_bytes() for path in pictures)
+    return bool(shows and pictures) and all(
+        path.is_file() and _mark(shows).encode() in path.read_bytes() for path in pictures
+    )
 
 
 def _mark(shows: str) -> str:
@@ -216,11 +266,16 @@ def save_figure(
     check_figure(folder, name, overwrite, shows)
     with paper_style(sheet):
         drawing = draw()
-        folder.mkdir(parents=True, exist_ok=True)
         *pictures, data = figure_paths(folder, name)
-        for path in pictures:
-            ending = path.suffix[1:]
-            with writing(path) as file:
-                drawing.figure.savefig(file, format=ending, metadata=_metadata(ending, shows))
-    write_text(data, render(drawing.data, "csv"))
-    return [*pictures, data]
+        contents = {path: _picture(drawing.figure, path.suffix[1:], shows) for path in pictures}
+    contents[data] = render(drawing.data, "csv").encode()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_together(contents)
+    return [*contents]
+
+
+def _picture(figure: Figure, ending: str, shows: str) -> bytes:
+    """The content of a picture's file: matplotlib doesn't say it well where it can't write one."""
+    content = io.BytesIO()
+    figure.savefig(content, format=ending, metadata=_metadata(ending, shows))
+    return content.getvalue()

@@ -76,7 +76,8 @@ def _points(axis: Axes, candidates: Sequence[Candidate], score: str, shapes: Map
 
 def _titles(axis: Axes, pair: str, correlations: Sequence[Correlation], shapes: Mapping[str, str]) -> None:
     """The pair, and below it in small letters how well the score orders each group."""
-    told = [f"{SHAPES.get(shapes.get(one.group, ''), one.group)} {RHO} {_interval(one)}" for one in correlations]
+    signs = [SHAPES.get(shapes.get(one.group, ""), as_written(one.group)) for one in correlations]
+    told = [f"{sign} {RHO} {_interval(one)}" for sign, one in zip(signs, correlations, strict=True)]
     axis.set_title("\n".join([*([as_written(pair)] if pair else []), *told]), loc="left", fontsize=5.5)
 
 

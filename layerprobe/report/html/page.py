@@ -14,6 +14,7 @@ from markupsafe import Markup
 from layerprobe.report.html.inline_svg import inline_svg
 from layerprobe.report.tables.columns import Column, is_known, set_minus
 from layerprobe.report.tables.table import MARK, Table
+from layerprobe.text import printable_lines
 
 _TEMPLATE = "report.html"
 _LONG = 60
@@ -76,7 +77,7 @@ def html_page(page: Page) -> str:
     numbers = iter(range(1, 1 + sum(len(section.figures) for section in page.sections)))
     environment = Environment(
         loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
+        lstrip_blocks=True, keep_trailing_newline=True, finalize=_harmless,
     )  # fmt: skip
     return environment.get_template(_TEMPLATE).render(
         page=page,
@@ -91,6 +92,11 @@ def html_page(page: Page) -> str:
         ],
         facts=[(key, _words(value)) for key, value in page.provenance.items()],
     )
+
+
+def _harmless(value: Any) -> Any:
+    """A value of the template; of text, without characters that act."""
+    return printable_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _template(name: str) -> str:

@@ -84,10 +84,15 @@ def _ranked(geometry: LayerGeometry) -> dict[str, object]:
     return {
         **layer_row(geometry.layer),
         **geometry.statistics,
-        "dimension": int(geometry.statistics["dimension"]),
+        "dimension": _whole(geometry.statistics.get("dimension")),
         **intervals,
         **({} if geometry.top_share is None else {"top_share": 100 * geometry.top_share}),
     }
+
+
+def _whole(number: float | None) -> int | None:
+    """A number without fraction, where a file has one."""
+    return int(number) if number is not None and math.isfinite(number) else None
 
 
 def similarity_table(similarity: Similarity, debiased: bool) -> Table:

@@ -13,7 +13,13 @@ from typing import Any
 from layerprobe.errors import LayerprobeError
 from layerprobe.report.tables.columns import Column as Column
 from layerprobe.report.tables.columns import is_known, set_minus
-from layerprobe.report.tables.escaping import escape_latex, escape_markdown
+from layerprobe.report.tables.escaping import (
+    escape_csv,
+    escape_latex,
+    escape_markdown,
+    escape_markdown_paragraph,
+)
+from layerprobe.text import printable
 
 MARK = "*"
 
@@ -124,7 +130,8 @@ def _joined_csv(tables: Sequence[Table]) -> str:
     writer.writeheader()
     for table in tables:
         for number, row in enumerate(table.rows):
-            writer.writerow({**row, "table": table.title, "marked": int(number in table.marked)})
+            told = {**row, "table": table.title, "marked": int(number in table.marked)}
+            writer.writerow({key: escape_csv(value) for key, value in told.items()})
     return stream.getvalue()
 
 
@@ -134,23 +141,26 @@ def _terminal(table: Table, colour: bool = False) -> str:
     from rich.table import Table as RichTable
     from rich.text import Text
 
+    def shown(text: str, style: str = "") -> Text:
+        return Text(printable(text), style=style)
+
     grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     if table.marked:
         grid.add_column("")
     for column in table.columns:
-        grid.add_column(Text(column.title), justify=column.align, no_wrap=True)
+        grid.add_column(shown(column.title), justify=column.align, no_wrap=True)
     for number, row in enumerate(table.rows):
         mark = [MARK if number in table.marked else ""] if table.marked else []
-        cells = [Text(text) for text in [*mark, *table.texts(row)]]
+        cells = [shown(text) for text in [*mark, *table.texts(row)]]
         ruled = number + 1 not in table.apart or number in table.apart
         grid.add_row(*cells, style="bold" if number in table.marked else None, end_section=not ruled)
     # A table that is piped is as wide as it needs to be: cut columns would be lost data.
     stream = io.StringIO()
     console = Console(file=stream, width=10_000, force_terminal=colour, no_color=not colour, highlight=False)
-    console.print(Text(table.title, style="bold"))
+    console.print(shown(table.title, "bold"))
     console.print(grid)
     for note in table.notes:
-        console.print(Text(note), soft_wrap=True)
+        console.print(shown(note), soft_wrap=True)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 
@@ -174,9 +184,9 @@ def _csv(table: Table) -> str:
     stream = io.StringIO()
     keys = [key for column in table.paper_columns for key in column.keys]
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(keys if table.plain else [*keys, "marked"])
+    writer.writerow(map(escape_csv, keys if table.plain else [*keys, "marked"]))
     for number, row in enumerate(table.rows):
-        values = [row.get(key) for key in keys]
+        values = [escape_csv(row.get(key)) for key in keys]
         writer.writerow(values if table.plain else [*values, int(number in table.marked)])
     return stream.getvalue()
 
@@ -207,12 +217,13 @@ def _markdown(table: Table) -> str:
     rule = [("---:" if align == "right" else ":---") for align in _aligned(table)]
     heading, *lines = _paper_lines(table, "**{}**".format, escape_markdown, "\\*")
     body = "\n".join(f"| {' | '.join(line)} |" for line in (heading, rule, *lines))
-    return f"**{table.title}**\n\n{body}\n" + "".join(f"\n{note}\n" for note in table.notes)
+    notes = "".join(f"\n{escape_markdown_paragraph(note)}\n" for note in table.notes)
+    return f"**{escape_markdown(table.title)}**\n\n{body}\n{notes}"
 
 
 def _latex(table: Table) -> str:
     """A booktabs ``tabular``; title and notes are comments."""
-    lines = [f"% {' '.join(table.title.split())}", "% needs \\usepackage{booktabs}"]
+    lines = [f"% {printable(table.title)}", "% needs \\usepackage{booktabs}"]
     lines.append(f"\\begin{{tabular}}{{{''.join(align[0] for align in _aligned(table))}}}")
     lines.append("\\toprule")
     heading, *rows = _paper_lines(table, "\\textbf{{{}}}".format, escape_latex, "$\\ast$", "$-$")
@@ -220,7 +231,7 @@ def _latex(table: Table) -> str:
     for number, row in enumerate(rows):
         lines += ["\\midrule"] if number in table.apart and number - 1 not in table.apart else []
         lines.append(" & ".join(row) + r" \\")
-    lines += ["\\bottomrule", "\\end{tabular}", *(f"% {' '.join(note.split())}" for note in table.notes)]
+    lines += ["\\bottomrule", "\\end{tabular}", *(f"% {printable(note)}" for note in table.notes)]
     return "\n".join(lines) + "\n"
 
 

@@ -233,9 +233,13 @@ def test_other_weights_and_other_pixels_are_refused(config: ExtractSettings, pho
 
 def test_what_is_not_a_feature_file_is_kept(config: ExtractSettings) -> None:
     config.output.write_text("mine")
-    with pytest.raises(LayerprobeError, match=r"f.h5 exists \(.* is not an HDF5 file.*\); --overwrite replaces it"):
-        extract(config)
+    for overwrite in (False, True):
+        with pytest.raises(LayerprobeError, match="f.h5 is not a file of features .*, and is not replaced; remove it"):
+            extract(config.replaced(overwrite=overwrite))
     assert config.output.read_text() == "mine"
+    config.output.write_bytes(b"\x89HDF\r\n\x1a\n cut off")
+    with pytest.raises(LayerprobeError, match=r"f.h5 exists \(.* is cut off or damaged\); --overwrite replaces it"):
+        extract(config)
     extract(config.replaced(overwrite=True)).close()
     with pytest.raises(LayerprobeError, match="is a folder; --output names the HDF5 file"):
         extract(config.replaced(output=config.output.parent))

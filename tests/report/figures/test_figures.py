@@ -84,8 +84,12 @@ def test_nothing_is_drawn_over(tmp_path: Path) -> None:
     with pytest.raises(LayerprobeError, match="f.png exists; --overwrite replaces it"):
         save_figure(draw, tmp_path, "f", overwrite=False)
     assert [path.name for path in tmp_path.iterdir()] == ["f.png"] and (tmp_path / "f.png").read_text() == "mine"
+    with pytest.raises(LayerprobeError, match="f.png is not a figure's .png file, and is not replaced"):
+        save_figure(draw, tmp_path, "f", overwrite=True)
+    assert (tmp_path / "f.png").read_text() == "mine"
+    (tmp_path / "f.png").write_bytes(b"\x89PNG cut off")
     save_figure(draw, tmp_path, "f", overwrite=True)
-    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "f.png").stat().st_size > 100
     with pytest.raises(LayerprobeError, match="is a file; --output names a folder"):
         save_figure(draw, tmp_path / "f.png", "f", overwrite=False)
     long = save_figure(draw, tmp_path / "c", "é" * 200, overwrite=False)
