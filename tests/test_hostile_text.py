@@ -70,7 +70,8 @@ def test_the_terminal() -> None:
     assert all(name in text for name in SEEN)
 
 
-def test_messages_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_on_stderr(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("layerprobe"), "propagate", False)  # pytest can't send on half a character
     with Reporter(DisplaySettings()) as reporter:
         for name in NAMES:
             logging.getLogger("layerprobe.zq").warning("%s is odd", name)
