@@ -94,7 +94,7 @@ def _read_pickle(path: Path) -> Any:
             f"{path} holds arbitrary Python objects{objects}, which could run code when read, so it is refused; "
             "where you trust it, load it yourself and save model.state_dict() as .safetensors or with torch.save"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except Exception as error:  # damaged bytes make the unpickler raise errors of any kind
         raise _corrupt(path, error) from error
 
 

@@ -107,7 +107,7 @@ def test_a_whole_model_is_refused_by_name(tmp_path: Path) -> None:
         read_weights(tmp_path / "w.pt")
 
 
-@pytest.mark.parametrize("content", [b"", b"this is not a weights file", bytes(100), b"PK\x03\x04 cut"])
+@pytest.mark.parametrize("content", [b"", b"this is not a weights file", bytes(100), b"PK\x03\x04 cut", b"\x80\x02J"])
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_damaged_files(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"w{suffix}"
