@@ -1,7 +1,7 @@
 """Every method on pairs of architectures: 20 steps each, and whether they lower the method's own loss.
 
-    python benchmarks/pairs.py
-    python benchmarks/pairs.py --methods feature-only kd --pairs 0 3
+    python benchmarks/pairs.py --kept pairs.json
+    python benchmarks/pairs.py --cases feature-only kd --pairs 0 3
 
 The training images are one batch, so that a step is an epoch, and the loss of the same images is known before the first
 step and after the last. Only the terms that train the backbone count, as the method weighs them. The learning rate is
@@ -14,16 +14,18 @@ CRD contrasts images with a memory that starts random and takes half of every ne
 the sixth on, where the memory holds the images, and there are 100 of them, since it stays at chance for the first ones.
 
 A method is left out where its objective isn't defined for the pair, with the reason. Progress goes to stderr, and at
-the end a table to stdout; the exit code is 1 where a loss didn't fall.
+the end a table to stdout; the exit code is 1 where a loss didn't fall. With ``--kept`` what is measured is kept in a
+file, and what is kept there is not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -41,7 +43,7 @@ from layerprobe import (
 from layerprobe.data.datasets import open_split
 from layerprobe.data.preprocessing import normalize, to_pixels
 from layerprobe.distill.engine.step import HEAD_TERM
-from layerprobe.distill.methods.catalogue import METHODS
+from layerprobe.distill.methods.catalogue import METHODS, PUBLICATION
 from layerprobe.models.weights import save_weights
 from layerprobe.networks import load_network
 from layerprobe.settings.recipe import DEFAULT_RATES
@@ -69,15 +71,32 @@ PAIRS = (
     Pair("timm:swin_tiny_patch4_window7_224", "cifar:resnet20"),
     Pair("timm:resnet18", "torchvision:mobilenet_v2", 64),
 )
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method in one of its settings, in one of its forms."""
+
+    method: str
+    setting: str
+    alignment: AlignmentSettings = field(default_factory=AlignmentSettings)
+
+
 FORMS = {
-    "feature-only, geometry": AlignmentSettings(name="geometry"),
-    "feature-only, moments": AlignmentSettings(name="moments"),
-    "feature-only, relation": AlignmentSettings(name="relation"),
-    "feature-only, attention": AlignmentSettings(mapping="attention"),
+    "geometry": AlignmentSettings(name="geometry"),
+    "geometry-flattened": AlignmentSettings(name="geometry-flattened"),
+    "moments": AlignmentSettings(name="moments"),
+    "relation": AlignmentSettings(name="relation"),
+    "attention": AlignmentSettings(mapping="attention"),
 }
 CASES = {
-    **{name: (name, AlignmentSettings()) for name in METHODS},
-    **{name: ("feature-only", it) for name, it in FORMS.items()},
+    **{
+        ", ".join(filter(None, (name, method.shown_setting(setting)))): Case(name, setting)
+        for name, method in METHODS.items()
+        for setting, changes in method.settings.items()
+        if changes or setting == next(iter(method.settings))
+    },
+    **{f"feature-only, {name}": Case("feature-only", PUBLICATION, form) for name, form in FORMS.items()},
 }
 STEPS = 20
 LONGER = {"crd": 100}
@@ -131,21 +150,21 @@ def write_teacher(pair: Pair, path: Path) -> None:
     save_weights(teacher, path, {})
 
 
-def attempt(case: str, pair: Pair, teacher: Path, batch: int) -> Outcome:
+def attempt(case: Case, pair: Pair, teacher: Path, batch: int) -> Outcome:
     """Train on one batch, and look at its loss before the first step that counts and after the last."""
     started = time.perf_counter()
-    method, alignment = CASES[case]
-    first = FILLED.get(case, 0)
-    last = first + LONGER.get(case, STEPS)
+    first = FILLED.get(case.method, 0)
+    last = first + LONGER.get(case.method, STEPS)
     with tempfile.TemporaryDirectory() as folder:
         config = DistillSettings(
-            method=method,
+            method=case.method,
+            setting=case.setting,
             teacher=ModelSettings(name=pair.teacher, weights=str(teacher), num_classes=10),
             student=ModelSettings(name=pair.student, weights="random", num_classes=10),
             data=DataSettings(name="digits", image_size=pair.size),
             output=Path(folder) / "run",
-            layers="even:4" if METHODS[method].layers_required else None,
-            alignment=alignment,
+            layers="even:4" if METHODS[case.method].layers_required else None,
+            alignment=case.alignment,
             training=TrainingSettings(
                 # The losses of an epoch are those before its step: one more shows what the last step gave.
                 epochs=last + 1,
@@ -174,22 +193,41 @@ def table(cases: list[str], pairs: list[Pair], outcomes: dict[tuple[str, Pair], 
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+class Kept:
+    """Outcomes that are kept in a file as soon as they are there, or nowhere."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.outcomes: dict[str, Outcome] = {}
+        if path and path.exists():
+            self.outcomes = {name: Outcome(**one) for name, one in json.loads(path.read_text()).items()}
+
+    def add(self, name: str, outcome: Outcome) -> None:
+        self.outcomes[name] = outcome
+        if self._path:
+            self._path.write_text(json.dumps({name: asdict(one) for name, one in self.outcomes.items()}, indent=1))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--pairs", nargs="+", type=int, default=list(range(len(PAIRS))))
     parser.add_argument("--batch-size", type=int, default=20)
+    parser.add_argument("--kept", type=Path, help="a JSON file")
     arguments = parser.parse_args()
-    pairs, outcomes = [PAIRS[number] for number in arguments.pairs], {}
+    pairs, kept = [PAIRS[number] for number in arguments.pairs], Kept(arguments.kept)
     for pair in pairs:
         print(pair, file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory() as folder:
             teacher = Path(folder) / "teacher.safetensors"
             write_teacher(pair, teacher)
-            for case in arguments.methods:
-                outcomes[case, pair] = attempt(case, pair, teacher, arguments.batch_size)
-                print(f"    {case}: {outcomes[case, pair]}", file=sys.stderr, flush=True)
-    print(table(arguments.methods, pairs, outcomes))
+            for case in arguments.cases:
+                name = f"{case}: {pair}"
+                if name not in kept.outcomes:
+                    kept.add(name, attempt(CASES[case], pair, teacher, arguments.batch_size))
+                print(f"    {case}: {kept.outcomes[name]}", file=sys.stderr, flush=True)
+    outcomes = {(case, pair): kept.outcomes[f"{case}: {pair}"] for case in arguments.cases for pair in pairs}
+    print(table(arguments.cases, pairs, outcomes))
     defined = [outcome for outcome in outcomes.values() if not outcome.reason]
     falling = sum(outcome.falls for outcome in defined)
     print(f"\n{falling} of {len(defined)} losses fall; {len(outcomes) - len(defined)} are not defined for the pair")
