@@ -94,7 +94,7 @@ class LayerChoice:
         """
         if isinstance(value, LayerChoice):
             return value
-        parts = _parts(value)
+        parts = _parts(value, recorded)
         if len(parts) == 1 and parts[0].endswith(".json"):
             return cls(ranking=Path(parts[0]))
         rules = [rule for part in parts if (rule := _rule(part, recorded))]
@@ -129,8 +129,11 @@ def _choice(value: Any, info: ValidationInfo) -> LayerChoice:
         raise RefusedError(f"<>: {error}") from None
 
 
-def _parts(value: Any) -> tuple[str, ...]:
-    """The parts of a text with commas, or of a list; a ranking file's path is one part."""
+def _parts(value: Any, recorded: bool) -> tuple[str, ...]:
+    """The parts of a text with commas, or of a list; a ranking file's path is one part.
+
+    What was done once may have been said with empty parts and with repetitions, which earlier versions dropped.
+    """
     several = [value] if isinstance(value, str) else value
     if not isinstance(several, (list, tuple)) or not all(type(part) in (str, int) for part in several):
         raise LayerprobeError(
@@ -140,7 +143,15 @@ def _parts(value: Any) -> tuple[str, ...]:
     parts = (text,) if text.endswith(".json") else tuple(part.strip() for part in text.split(","))
     if not any(parts):
         raise LayerprobeError("no layer is named; `layerprobe layers --model NAME` lists those of a network")
-    return tuple(filter(None, parts))
+    if not recorded and not all(parts):
+        raise LayerprobeError(
+            f"{shown(text)} has an empty name beside a comma; name a layer there, or remove the comma"
+        )
+    if not recorded and (twice := next((part for part in parts if parts.count(part) > 1), None)):
+        raise LayerprobeError(
+            f"{twice} is named twice; name a layer once (--mapping says which layer learns from which)"
+        )
+    return tuple(dict.fromkeys(filter(None, parts)))
 
 
 def _rule(text: str, recorded: bool) -> RuleChoice | None:

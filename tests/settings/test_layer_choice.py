@@ -17,7 +17,7 @@ patterns = st.one_of(
 )
 
 
-@given(st.lists(patterns, min_size=1, max_size=5))
+@given(st.lists(patterns, min_size=1, max_size=5, unique=True))
 def test_names_and_back(parts: list[str]) -> None:
     choice = LayerChoice.parse(",".join(parts))
     assert choice.names == tuple(parts) and choice.rule is None and choice.ranking is None
@@ -55,6 +55,10 @@ def test_mappings_and_back(name: str) -> None:
         ("", "no layer is named"),
         ([], "no layer is named"),
         (" , ", "no layer is named"),
+        ("a,,b", "'a,,b' has an empty name beside a comma; name a layer there, or remove the comma"),
+        ("a,b,", "has an empty name beside a comma"),
+        ("a, b, a", "a is named twice; name a layer once"),
+        ([-1, "-1"], "-1 is named twice"),
         (5, "layers are a list of names and indices"),
         ([["a"]], "layers are a list of names and indices"),
         ([True], "layers are a list of names and indices"),
@@ -69,6 +73,10 @@ def test_mappings_and_back(name: str) -> None:
 def test_choices_that_are_none(value: object, message: str) -> None:
     with pytest.raises(LayerprobeError, match=message):
         LayerChoice.parse(value)
+
+
+def test_what_was_recorded_counts_as_it_did() -> None:
+    assert LayerChoice.parse(["a", "", "b", "a"], recorded=True).names == ("a", "b")
 
 
 def test_a_recorded_rule_needs_no_file() -> None:
