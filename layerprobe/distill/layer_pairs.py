@@ -145,6 +145,11 @@ def choose_tokens(settings: DistillSettings, pairing: Pairing) -> Pairing:
             f"<tokens> {settings.tokens}: none of the paired layers has {what}; leave it out, or say how many there "
             "are with <teacher.prefix_tokens> and <student.prefix_tokens>"
         )
+    for ours, theirs in zip(pairing.student, pairing.teacher, strict=True):
+        if wanted and not (ours.layout.class_token or theirs.layout.class_token):
+            _log.warning(
+                "student %s and teacher %s have no class token: their patches are compared", ours.name, theirs.name
+            )
     return pairing.comparing(settings.tokens)
 
 

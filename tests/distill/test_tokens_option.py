@@ -8,10 +8,14 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from layerprobe.distill.layer_pairs import choose_tokens
+from layerprobe.distill.pairing import Pairing
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.extraction.extract import extract
 from layerprobe.features.hdf5.reader import FeatureFile
+from layerprobe.records import Layer, Shape
+from layerprobe.records.layout import Layout
 from layerprobe.settings.alignment import AlignmentSettings
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.extract import ExtractSettings
@@ -69,6 +73,17 @@ def test_undeclared_tokens_are_refused_until_the_user_says_how_many_there_are(pl
     config = yaml.safe_load((plan.output / "config.yaml").read_text())
     assert config["tokens"] == "all"
     assert (config["student"]["prefix_tokens"], config["teacher"]["prefix_tokens"]) == (3, None)
+
+
+def test_pairs_without_a_class_token_are_named(plan: DistillSettings, caplog: pytest.LogCaptureFixture) -> None:
+    layouts = Layout("grid", 2, 2, 1, True, True), Layout("grid", 2, 2, channels_last=True)
+    late, early = (
+        Layer(number, name, "block", Shape((4 + layout.prefix, 16), layout), 0)
+        for number, (name, layout) in enumerate(zip(("late", "early"), layouts, strict=True))
+    )
+    pairing = choose_tokens(plan.replaced(tokens="cls"), Pairing((early, late), (early, early)))
+    assert pairing.student[0].shape == (4, 16)
+    assert caplog.messages == ["student early and teacher early have no class token: their patches are compared"]
 
 
 def test_the_command_names_its_own_options(plan: DistillSettings, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from layerprobe.records import Layer, Preprocessing, StoredLayer
 from layerprobe.records.feature_header import WrittenCounts
+from layerprobe.records.layout import Layout
 from layerprobe.records.parsing import parse
 from layerprobe.report.tables.table import Column, Table
 
@@ -30,10 +31,18 @@ def layers_table(layers: Sequence[StoredLayer], model: str, dtype: str, images: 
         images: how many images the file would hold.
     """
     size = images * sum(_bytes_per_image(stored, dtype) for stored in layers)
+    tokens = [Column("tokens", "tokens", "left")] if any(stored.layer.layout.is_tokens for stored in layers) else []
     return Table(
         title=f"{model}: {len(layers)} layers",
-        columns=(*_stored_columns(layers), Column("parameters", "parameters so far", thousands=True)),
-        rows=tuple({**_stored(stored, dtype, images), "parameters": stored.layer.parameters} for stored in layers),
+        columns=(*_stored_columns(layers), *tokens, Column("parameters", "parameters so far", thousands=True)),
+        rows=tuple(
+            {
+                **_stored(stored, dtype, images),
+                "tokens": _tokens(stored.layer.layout),
+                "parameters": stored.layer.parameters,
+            }
+            for stored in layers
+        ),
         notes=(f"{images:,} images in {dtype} take {size / 1e6:,.1f} MB",),
         details={"images": images, "dtype": dtype, "bytes": size},
     )
@@ -122,6 +131,14 @@ def _stored(stored: StoredLayer, dtype: str, images: int) -> dict[str, object]:
         "dimension": stored.dimension,
         "megabytes": images * _bytes_per_image(stored, dtype) / 1e6,
     }
+
+
+def _tokens(layout: Layout) -> str:
+    """Extra tokens, and the grid of the patches or, where they form none, their number, e.g. ``1 + 14x14``."""
+    if not layout.is_tokens:
+        return ""
+    patches = _shape((layout.height, layout.width)) if layout.is_map_like else str(layout.positions)
+    return f"{layout.prefix} + {patches}" if layout.prefix else patches
 
 
 def _bytes_per_image(stored: StoredLayer, dtype: str) -> int:

@@ -14,6 +14,7 @@ import torch
 from layerprobe.errors import LayerprobeError
 from layerprobe.records import Ranking, Similarity, StoredLayer
 from layerprobe.records.feature_header import WrittenCounts
+from layerprobe.records.layout import Layout, Shape
 from layerprobe.report.tables.layers import file_table, layers_table
 from layerprobe.report.tables.ranking import ranking_table, similarity_table
 from layerprobe.report.tables.runs import run_table, runs_table
@@ -188,6 +189,16 @@ def test_every_builder_renders_in_every_format(format: str) -> None:
         runs_table([run()]),
     ):
         assert render(table, format)
+
+
+def test_tokens_are_extra_ones_and_a_grid() -> None:
+    layouts = (Layout("map", 4, 4), Layout("grid", 14, 14, 5), Layout("grid", 7, 7), Layout("sequence", 1, 10, 1))
+    layers = [replace(LAYERS[0], shape=Shape((197, 192), layout)) for layout in layouts]
+    table = layers_table([StoredLayer(layer, layer.shape) for layer in layers], "net", "float16", 50)
+    assert [row["tokens"] for row in table.rows] == ["", "5 + 14x14", "7x7", "1 + 10"]
+    assert "tokens" in [column.name for column in table.columns]
+    without = layers_table([StoredLayer(LAYERS[0], LAYERS[0].shape)], "net", "float16", 50)
+    assert "tokens" not in [column.name for column in without.columns]
 
 
 @pytest.mark.parametrize("damaged", [None, {}, {"layer1": 3}])
