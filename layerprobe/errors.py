@@ -25,7 +25,7 @@ class FileError(LayerprobeError):
 def first_of(found: Sequence[str]) -> str:
     """The first of several, and how many more there are; empty: there is none.
 
-    Example:
+    Examples:
         >>> first_of(["a", "b", "c"]), first_of(["a"]), first_of([])
         ('a (and 2 more)', 'a', '')
     """
@@ -36,7 +36,7 @@ def first_of(found: Sequence[str]) -> str:
 def closest(name: str, known: Iterable[str], count: int = 2) -> str:
     """Spell out the known names most like ``name``, for the end of an error message.
 
-    Example:
+    Examples:
         >>> closest("layer3.66", ["layer1.0", "layer3.5", "layer3.6"])
         "closest: 'layer3.6', 'layer3.5'"
         >>> closest("xyz", ["layer1"])
@@ -52,7 +52,7 @@ def closest(name: str, known: Iterable[str], count: int = 2) -> str:
 def must_be(kind: str, context: Mapping[str, Any]) -> str:
     """What a value must be, by pydantic's name of the error and its context; empty: pydantic's own words say it best.
 
-    Example:
+    Examples:
         >>> must_be("int_type", {}), must_be("less_than_equal", {"le": 100.0})
         ('a whole number', 'at most 100')
     """
@@ -88,7 +88,7 @@ def _plain(number: Any) -> str:
 def shown(value: object) -> str:
     """A value in a message: on one line, and not longer than a line.
 
-    Example:
+    Examples:
         >>> shown("a" * 100)
         "'aaaaaaaaaaaaaaaaaaaaa...aaaaaaaaaaaaaaaaaaaaaa'"
     """
@@ -120,7 +120,7 @@ def of_system(error: OSError) -> str:
 def line_of_system(error: OSError) -> str:
     """A whole line about an error of the operating system that nobody foresaw.
 
-    Example:
+    Examples:
         >>> line_of_system(PermissionError(errno.EACCES, "", "a.h5"))
         "can't use a.h5: Permission denied; name a file or folder that can be used"
     """

@@ -119,7 +119,7 @@ def is_temporary(path: Path) -> bool:
 
     Version 0.1.0 called a file that was being written ``.NAME.partial``.
 
-    Example:
+    Examples:
         >>> is_temporary(Path("run/.layerprobe-0123456789abcdef.partial")), is_temporary(Path("run/config.yaml"))
         (True, False)
     """
@@ -283,7 +283,7 @@ def short_name(name: str, longest: int = 255) -> str:
         name: of the file, or what it begins with.
         longest: bytes of UTF-8 that it may have.
 
-    Example:
+    Examples:
         >>> short_name("seed-0", 20), short_name("a-label-of-many-words", 20)
         ('seed-0', 'a-l-7d1b27739b4ff0cf')
     """
@@ -329,7 +329,7 @@ def append_text(path: Path, text: str) -> None:
 def null_for_nan(value: Any) -> Any:
     """Plain values with None in place of numbers that JSON doesn't have.
 
-    Example:
+    Examples:
         >>> null_for_nan({"a": (1.0, math.nan)})
         {'a': [1.0, None]}
     """

@@ -17,7 +17,7 @@ from layerprobe.errors import LayerprobeError, closest
 def split_file_name(name: str) -> tuple[Path, str] | None:
     """The file and the callable of ``FILE.py:callable``; None where the name is of another kind.
 
-    Example:
+    Examples:
         >>> split_file_name("nets/mine.py:small")[1]
         'small'
         >>> split_file_name("cifar:resnet20") is None

@@ -12,7 +12,7 @@ halves of a character, which no encoding has."""
 def printable(text: str) -> str:
     r"""Text of one line that does nothing to a terminal: what would act stands there as Python writes it.
 
-    Example:
+    Examples:
         >>> print(printable("red \x1b[31m, back \u202e"))
         red \x1b[31m, back \u202e
     """

@@ -22,7 +22,7 @@ def in_full_precision(function: Callable[P, T]) -> Callable[P, T]:
     Args:
         function: takes tensors, or sequences of tensors, among its arguments. What is float64 stays so.
 
-    Example:
+    Examples:
         >>> import torch
         >>> gram = in_full_precision(lambda features: features @ features.T)
         >>> gram(torch.full((1, 4), 300.0, dtype=torch.float16))

@@ -34,7 +34,7 @@ class Projector(nn.Module):
     Raises:
         ValueError: if a shape has more than three axes.
 
-    Example:
+    Examples:
         >>> import torch
         >>> pair = Projector((16, 8, 8), (64, 4, 4))(torch.ones(2, 16, 8, 8), torch.ones(2, 64, 4, 4))
         >>> pair.student.shape, pair.teacher.shape

@@ -29,7 +29,7 @@ def pca_dimension(shares: Tensor, variance: float) -> float:
         shares: from ``variance_spectrum``.
         variance: the share, between 0 and 1.
 
-    Example:
+    Examples:
         >>> pca_dimension(torch.tensor([0.6, 0.3, 0.1]), 0.8)
         2.0
     """
@@ -46,7 +46,7 @@ def effective_rank(shares: Tensor) -> float:
     Roy and Vetterli (EUSIPCO 2007) define it with shares of singular values; here they are squared, as in the entropy
     of the classes, so that it is the number of equally strong components with that entropy of the variance.
 
-    Example:
+    Examples:
         >>> round(effective_rank(torch.full((4,), 0.25)), 6)
         4.0
     """
@@ -58,7 +58,7 @@ def participation_ratio(shares: Tensor) -> float:
 
     Less than the effective rank: strong components count for more (Gao et al., bioRxiv 214262, 2017).
 
-    Example:
+    Examples:
         >>> participation_ratio(torch.tensor([0.5, 0.5, 0.0]))
         2.0
     """

@@ -38,7 +38,7 @@ def gram_matrix(columns: Iterable[Tensor], labels: Tensor, population: int, devi
     Raises:
         ValueError: if a block's number of rows isn't that of ``labels``, or a feature is infinite or NaN.
 
-    Example:
+    Examples:
         >>> gram = gram_matrix([torch.tensor([[3.0], [0.0]]), torch.tensor([[4.0], [0.0]])], torch.tensor([0, 1]), 2)
         >>> norms(gram)
         tensor([5., 0.], dtype=torch.float64)

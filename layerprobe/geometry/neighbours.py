@@ -85,7 +85,7 @@ def twonn_dimension(distances: Tensor, discard: float = 0.1) -> float:
     Returns:
         d, from 0; NaN where fewer than three images have a ratio, or all ratios are 1, or there are no neighbours.
 
-    Example:
+    Examples:
         >>> generator = torch.Generator().manual_seed(0)
         >>> points = torch.rand(2000, 2, generator=generator, dtype=torch.float64)
         >>> nearest = torch.cdist(points, points).topk(3, largest=False).values[:, 1:]
@@ -120,7 +120,7 @@ def mle_dimension(distances: Tensor) -> float:
     Returns:
         d, from 0; NaN where every neighbour of every image is equally far, or at distance zero, or there are none.
 
-    Example:
+    Examples:
         >>> generator = torch.Generator().manual_seed(0)
         >>> points = torch.rand(3000, 2, generator=generator, dtype=torch.float64)
         >>> nearest = torch.cdist(points, points).topk(11, largest=False).values[:, 1:]
@@ -143,7 +143,7 @@ def knn_accuracy(neighbours: Tensor, labels: Tensor) -> float:
     Returns:
         Between 0 and 1; guessing gives one over the number of classes. NaN without neighbours.
 
-    Example:
+    Examples:
         >>> knn_accuracy(torch.tensor([[1, 2], [0, 2], [1, 0]]), torch.tensor([0, 0, 1]))
         0.6666666666666666
     """

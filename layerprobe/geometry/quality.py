@@ -72,7 +72,7 @@ def geometric_mean(information: Tensor, efficiency: Tensor) -> Tensor:
 def quality(separation: Tensor, information: Tensor, efficiency: Tensor) -> Tensor:
     """Knowledge quality Q = S + sqrt(I * E); with I_n for I it is ``quality-normalised``.
 
-    Example:
+    Examples:
         >>> quality(torch.tensor(0.5), torch.tensor(4.0), torch.tensor(1.0))
         tensor(2.5000)
     """
@@ -86,7 +86,7 @@ def relative_depth(place: int, layers: int) -> float:
         place: its index, from 0.
         layers: how many there are.
 
-    Example:
+    Examples:
         >>> relative_depth(3, 7), relative_depth(0, 1)
         (0.5, 0.0)
     """

@@ -56,7 +56,7 @@ def spectral_entropy(spectrum: Tensor) -> float:
 
     NaN where there is no variance: identical images, or a single one.
 
-    Example:
+    Examples:
         >>> round(spectral_entropy(torch.ones(8)), 4), round(spectral_entropy(torch.tensor([5.0, 0.0])), 4)
         (2.0794, 0.0)
     """

@@ -78,7 +78,7 @@ def images_first(tensor: Tensor, images: int, axis: int = 0) -> Tensor:
         images: how many there are in the batch.
         axis: along which axis of the tensor they lie.
 
-    Example:
+    Examples:
         >>> images_first(torch.ones(65, 2, 192), 2, axis=1).shape, images_first(torch.ones(8, 3), 2).shape
         (torch.Size([2, 65, 192]), torch.Size([2, 4, 3]))
     """

@@ -56,7 +56,7 @@ class Capture:
         gate: name of a layer, see above.
         keep: see above.
 
-    Example:
+    Examples:
         >>> import torch
         >>> network = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
         >>> with Capture(network, ["1"]) as capture:

@@ -24,7 +24,7 @@ def named_tensors(value: object, path: Path = ()) -> Iterator[tuple[Path, Tensor
             attribute ``logits`` counts, where that is a tensor.
         path: place of the value itself.
 
-    Example:
+    Examples:
         >>> import torch
         >>> [path for path, _ in named_tensors({"a": torch.ones(1), "b": (3, torch.ones(2))})]
         [('a',), ('b', 1)]

@@ -25,7 +25,7 @@ def find_layers(layers: Sequence[Layer], wanted: Sequence[str] | None, model: st
     Raises:
         LayerprobeError: if a pattern selects nothing, or there is none.
 
-    Example:
+    Examples:
         >>> layers = [Layer(i, f"block.{i}", "block", (8,), 0) for i in range(10)]
         >>> [layer.index for layer in find_layers(layers, ["0-2", "every:4", "*.7", "-1"], "net")]
         [0, 1, 2, 4, 7, 8, 9]

@@ -65,7 +65,7 @@ class Space:
         It is the declared grid, or that of square patches, h / w = H / W of the declared grid or of the image. Where
         sides were rounded, it is that of patches of a whole number of pixels, if there is one such grid alone.
 
-        Example:
+        Examples:
             >>> Space((32, 32)).grid_of(64), Space((32, 64)).grid_of(32), Space((32, 32)).grid_of(65)
             ((8, 8), (4, 8), None)
         """

@@ -37,7 +37,7 @@ class Tap:
         ``layer3.6`` (a module's output), ``relu@2`` (of its second call), ``fc.input`` (what enters ``fc``),
         ``features.F.relu@3`` (result of the third ``F.relu`` in the forward of ``features``).
 
-        Example:
+        Examples:
             >>> Tap.of("relu@2")
             Tap(module='relu', call=2, takes_input=False, function='')
             >>> Tap.of("F.relu@3")
@@ -62,7 +62,7 @@ class Tap:
 def function_name(function: Callable[..., Any]) -> str:
     """The name that a functional non-linearity has in a layer's name; empty for any other function.
 
-    Example:
+    Examples:
         >>> import torch
         >>> function_name(torch.relu_), function_name(torch.nn.functional.gelu), function_name(torch.add)
         ('relu', 'gelu', '')

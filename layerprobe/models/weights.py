@@ -208,7 +208,7 @@ def head_classes(state: Mapping[str, Tensor]) -> int | None:
     A classifier has a usual name (``fc``, ``head``, ``linear``, ``classifier``, ...). Otherwise it is the last
     matrix, if the names are in the model's order (a ``.safetensors`` file sorts them) or there is one only.
 
-    Example:
+    Examples:
         >>> head_classes({"conv.weight": torch.zeros(8, 3, 3, 3), "fc.weight": torch.zeros(100, 8)})
         100
 

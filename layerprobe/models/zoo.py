@@ -30,7 +30,7 @@ _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 def list_models(source: str) -> list[str]:
     """The names that may follow ``SOURCE:``, sorted, without that prefix.
 
-    Example:
+    Examples:
         >>> list_models("cifar")[:3]
         ['mobilenetv2', 'resnet110', 'resnet18']
 

@@ -88,7 +88,7 @@ def layout_of(shape: tuple[int, ...]) -> Layout:
     Raises:
         ValueError: if a plain tuple has more than three axes.
 
-    Example:
+    Examples:
         >>> layout_of((7, 7, 768)).channels_last, layout_of((768, 7, 7)).channels_last
         (True, False)
         >>> layout_of((49, 768))

@@ -26,7 +26,7 @@ def parse(kind: type[Record], values: Any, where: Path | str, remedy: str) -> Re
     Raises:
         FileError: if a field is missing, or its value isn't what it must be.
 
-    Example:
+    Examples:
         >>> from layerprobe.records import Interval
         >>> parse(Interval, {"low": 0, "high": 1, "level": "x"}, "f.json", "write it anew")
         Traceback (most recent call last):
@@ -63,7 +63,7 @@ def _complaint(error: ValidationError) -> str:
 def spelled(place: Sequence[int | str]) -> str:
     """Where a value stands in a file.
 
-    Example:
+    Examples:
         >>> spelled(("layers", 0, "statistics", "sqrt-ie"))
         "layers[0].statistics['sqrt-ie']"
     """

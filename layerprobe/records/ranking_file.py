@@ -135,7 +135,7 @@ def _layer_with_new_names(layer: Any) -> Any:
 def _new_name(name: Any) -> Any:
     """What a statistic of version 2 is called now.
 
-    Example:
+    Examples:
         >>> _new_name("quality_normalised"), _new_name("probe_accuracy")
         ('quality-normalised', 'probe')
     """

@@ -208,7 +208,7 @@ def check_result(found: Mapping[str, Any], expected: Mapping[str, Any], path: Pa
 def read_cell(text: str) -> int | float | str | None:
     """A value of a CSV file: a number where it is one, else the text; None where there is nothing.
 
-    Example:
+    Examples:
         >>> read_cell("1"), read_cell("0.5"), read_cell(""), read_cell("x")
         (1, 0.5, None, 'x')
     """

@@ -33,7 +33,7 @@ class Candidate:
     def group(self) -> str:
         """Which candidates it is compared with: those of as many layers.
 
-        Example:
+        Examples:
             >>> Candidate("a to b", ("layer1", "layer2"), 0.5, {}, {}).group
             'sets of 2'
         """

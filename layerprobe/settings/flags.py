@@ -143,7 +143,7 @@ def command_line(command: str, settings: Settings) -> str:
 def words_of(settings: Settings) -> list[str]:
     """The words of the command line that mean these settings: every value that is not the default.
 
-    Example:
+    Examples:
         >>> from layerprobe.settings.model import ModelSettings
         >>> words_of(ModelSettings(name="cifar:resnet20", num_classes=7))
         ['--name', 'cifar:resnet20', '--num-classes', '7']

@@ -82,7 +82,7 @@ class LayerChoice:
         Raises:
             LayerprobeError: if it is none of these, or there is no such rule.
 
-        Example:
+        Examples:
             >>> LayerChoice.parse("layer3.6, -1").names
             ('layer3.6', '-1')
             >>> LayerChoice.parse("stagewise:4").rule
@@ -234,7 +234,7 @@ class Pairs:
         Raises:
             LayerprobeError: if it is neither.
 
-        Example:
+        Examples:
             >>> Pairs.parse("full").mapping
             'full'
             >>> Pairs.parse("layer1.2=layer3.5, 9=-1").table

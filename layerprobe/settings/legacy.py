@@ -23,7 +23,7 @@ def with_new_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         LayerprobeError: if there is a value for the old and for the new key.
 
-    Example:
+    Examples:
         >>> with_new_keys({"teacher_layers": ["a"], "training": {"learning_rate": 0.1, "epochs": 3}})
         {'layers': ['a'], 'training': {'lr': 0.1, 'epochs': 3}}
     """

@@ -133,7 +133,7 @@ class Rates:
         vgg: of VGG networks.
         other: of all others.
 
-    Example:
+    Examples:
         >>> DEFAULT_RATES.of("cifar:resnet20"), DEFAULT_RATES.of("timm:vit_tiny_patch16_224")
         (0.0075, 0.001)
     """

@@ -86,7 +86,7 @@ SCHEDULES = Catalogue(
 def default_milestones(epochs: int) -> tuple[int, ...]:
     """After 5/8, 3/4 and 7/8 of the epochs.
 
-    Example:
+    Examples:
         >>> default_milestones(240)
         (150, 180, 210)
     """

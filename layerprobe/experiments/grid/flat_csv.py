@@ -29,7 +29,7 @@ def format_rows(records: Sequence[Mapping[str, Any]]) -> str:
     Columns stand in the order in which the records first name them, with those of one mapping side by side. A mapping
     that is empty, or has a key with a dot in it, is one cell.
 
-    Example:
+    Examples:
         >>> print(format_rows([{"seed": 0, "config": {"lr": 0.1, "layers": ["a", "b"]}}, {"seed": 1}]), end="")
         seed,config.lr,config.layers
         0,0.1,"[""a"", ""b""]"

@@ -193,7 +193,7 @@ def _merged(*patches: Values) -> dict[str, Any]:
 def slug(label: str) -> str:
     """A label as the name of a folder, shortened where it is too long for one.
 
-    Example:
+    Examples:
         >>> slug("ResNet-56 to ResNet-20"), slug("quality:4")
         ('resnet-56-to-resnet-20', 'quality-4')
     """

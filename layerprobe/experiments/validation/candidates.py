@@ -76,7 +76,7 @@ def _check_one(what: str, said: Sequence[str], name: str) -> None:
 def _said(spec: ModelSettings | DataSettings) -> str:
     """A network or a data set in words, with all that sets it apart.
 
-    Example:
+    Examples:
         >>> _said(ModelSettings(name="cifar:resnet20", weights="a.th"))
         'cifar:resnet20 (weights a.th)'
     """

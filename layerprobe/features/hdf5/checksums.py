@@ -18,7 +18,7 @@ def row_checksums(features: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
     Returns:
         (rows,) uint32.
 
-    Example:
+    Examples:
         >>> row_checksums(np.zeros((2, 1), np.float32)).tolist()
         [558161692, 558161692]
     """

@@ -86,7 +86,7 @@ def build_he_resnet(num_classes: int, image_size: int, *, depth: int) -> nn.Modu
         image_size: not used; the network takes images of any size.
         depth: layers with weights, ``6n + 2``.
 
-    Example:
+    Examples:
         >>> sum(parameter.numel() for parameter in build_he_resnet(10, 32, depth=20).parameters())
         269722
     """

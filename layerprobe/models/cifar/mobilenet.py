@@ -27,7 +27,7 @@ def build_mobilenet_v2(num_classes: int, image_size: int) -> nn.Module:
         num_classes: rows of the classifier.
         image_size: not used; the network takes images of any size.
 
-    Example:
+    Examples:
         >>> sum(parameter.numel() for parameter in build_mobilenet_v2(10, 32).parameters())
         2236682
     """

@@ -52,7 +52,7 @@ def build_vgg(num_classes: int, image_size: int, *, configuration: str) -> nn.Mo
         image_size: not used; the network takes images of 32 pixels a side and more.
         configuration: column of the paper's table 1: ``A`` is VGG-11, ``E`` VGG-19.
 
-    Example:
+    Examples:
         >>> sum(parameter.numel() for parameter in build_vgg(10, 32, configuration="A").parameters())
         9756426
     """

@@ -20,7 +20,7 @@ def build_wide_resnet(num_classes: int, image_size: int, *, blocks: Sequence[int
         image_size: not used; the network takes images of any size.
         blocks: basic blocks in each of the four stages; ``(1, 1, 1, 1)`` is ResNet-9.
 
-    Example:
+    Examples:
         >>> sum(parameter.numel() for parameter in build_wide_resnet(10, 32, blocks=(2, 2, 2, 2)).parameters())
         11173962
     """

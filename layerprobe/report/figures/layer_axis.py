@@ -19,7 +19,7 @@ LONGEST_NAME, SHORTEST_NAME = 14, 8
 def short_names(layers: Sequence[Layer]) -> list[str]:
     """Names for tick labels: of a long one the shortest end, from a dot on, that no other layer's name has.
 
-    Example:
+    Examples:
         >>> names = ["stem", "encoder.layers.encoder_layer_0", "encoder.layers.encoder_layer_1"]
         >>> short_names([Layer(0, name, "block", (1,), 0) for name in names])
         ['stem', 'encoder_layer_0', 'encoder_layer_1']

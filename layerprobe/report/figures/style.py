@@ -167,7 +167,7 @@ def _read_sheet(sheet: Path) -> Any:
 def as_written(text: str) -> str:
     r"""Text that came from outside as a figure's label: no formula, no LaTeX, and a line in front hides nothing.
 
-    Example:
+    Examples:
         >>> as_written("_5$")
         ' _5\\$'
     """

@@ -117,7 +117,7 @@ def count_states(results: GridResults) -> dict[str, int]:
 def state_note(results: GridResults) -> str:
     """How many cells are done, and how many are in another state, in words.
 
-    Example:
+    Examples:
         >>> state_note(GridResults("none", "", ()))
         '0 of 0 cells done'
     """

@@ -56,7 +56,7 @@ def paired_difference(method: Mapping[Key, float], reference: Mapping[Key, float
         method: values by key.
         reference: values by key.
 
-    Example:
+    Examples:
         >>> found = paired_difference({0: 81.0, 1: 83.0, 2: 82.0, 3: 90.0}, {0: 80.0, 1: 80.0, 2: 80.0})
         >>> found.mean, found.pairs, round(found.p_value, 4)
         (2.0, 3, 0.0742)

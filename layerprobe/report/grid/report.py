@@ -167,7 +167,7 @@ def _validation_figures(validation: Validation | None, width: float) -> Iterator
 def _file_names(pairs: Sequence[str]) -> tuple[str, ...]:
     """Of the figures of pairs: no two alike, also where labels differ in signs alone.
 
-    Example:
+    Examples:
         >>> _file_names(["A to B", "A-to-B", "C"])
         ('validation-a-to-b--1', 'validation-a-to-b--2', 'validation-c')
     """
@@ -181,7 +181,7 @@ def _file_names(pairs: Sequence[str]) -> tuple[str, ...]:
 def _slug(label: str) -> str:
     """A label as the name of a file.
 
-    Example:
+    Examples:
         >>> _slug("ResNet-56 to ResNet-20")
         'resnet-56-to-resnet-20'
     """

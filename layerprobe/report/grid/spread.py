@@ -25,7 +25,7 @@ class Spread:
     def cells(self, name: str) -> dict[str, float | int]:
         """Its numbers under the keys of a column with ``spread``.
 
-        Example:
+        Examples:
             >>> spread([1.0, 3.0]).cells("top1")
             {'top1': 2.0, 'top1_std': 1.4142135623730951, 'top1_n': 2}
         """
@@ -35,7 +35,7 @@ class Spread:
 def spread(values: Iterable[float]) -> Spread:
     """Mean, sample standard deviation and count.
 
-    Example:
+    Examples:
         >>> spread([70.0])
         Spread(mean=70.0, deviation=nan, count=1)
     """

@@ -83,7 +83,7 @@ class Column:
 def set_minus(text: str, sign: str) -> str:
     """A text with another sign for the minus before its numbers; exponents keep theirs.
 
-    Example:
+    Examples:
         >>> set_minus("-1.5 [-2e-07, 1] a-1", "~")
         '~1.5 [~2e-07, 1] a-1'
     """

@@ -22,7 +22,7 @@ _BLOCK = re.compile(r"[#>=]|[+-](?=\s|$)|\d+(?=[.)](?:\s|$))")
 def escape_markdown(text: str) -> str:
     r"""Text of a cell that makes no cell, line, HTML, emphasis, image or link of its own.
 
-    Example:
+    Examples:
         >>> print(escape_markdown("<b>[here](http://x.org) a|b a_b"))
         \<b>[here\](http\://x.org) a\|b a_b
     """
@@ -32,7 +32,7 @@ def escape_markdown(text: str) -> str:
 def escape_markdown_paragraph(text: str) -> str:
     r"""The same of a whole paragraph, which is no heading, quotation or list.
 
-    Example:
+    Examples:
         >>> print(escape_markdown_paragraph("1. # a"), escape_markdown_paragraph("# a"))
         1\. # a \# a
     """
@@ -57,7 +57,7 @@ _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
 def escape_latex(text: str) -> str:
     r"""Text that LaTeX prints as it stands.
 
-    Example:
+    Examples:
         >>> escape_latex("resnet_56: 50 %")
         'resnet\\_56: 50 \\%'
     """
@@ -69,7 +69,7 @@ def escape_latex(text: str) -> str:
 def escape_csv(value: object) -> object:
     """A value that no spreadsheet takes for a formula: text that begins like one gets an apostrophe in front.
 
-    Example:
+    Examples:
         >>> escape_csv("=1+1"), escape_csv("-1"), escape_csv(-1), escape_csv("layer1")
         ("'=1+1", '-1', -1, 'layer1')
     """

@@ -55,7 +55,7 @@ def plan_table(results: GridResults, seconds: Mapping[str, float], jobs: int) ->
 def _words(seconds: float) -> str:
     """A duration for people.
 
-    Example:
+    Examples:
         >>> _words(42), _words(600), _words(9000)
         ('42 seconds', '10 minutes', '2.5 hours')
     """
