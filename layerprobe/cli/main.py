@@ -51,6 +51,12 @@ class _Group(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         return load_command(cmd_name).parser if cmd_name in COMMANDS else None
 
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        try:
+            return super().make_context(*args, **extra)
+        except KeyboardInterrupt as interruption:
+            _interrupt(interruption, GOES_ON)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             with interruptible():
@@ -65,8 +71,7 @@ class _Group(TyperGroup):
             _fail(line_of_system(error))
         except KeyboardInterrupt as interruption:
             name = ctx.invoked_subcommand
-            write_message(f"interrupted; {load_command(name).interrupted if name in COMMANDS else GOES_ON}")
-            raise typer.Exit(exit_code(interruption)) from None
+            _interrupt(interruption, load_command(name).interrupted if name in COMMANDS else GOES_ON)
         except BaseException as error:
             if is_out_of_memory(error):
                 _fail(f"out of memory: {error}; take smaller batches or images, fewer images, or another machine")
@@ -81,6 +86,11 @@ def _usage_message(error: Any, ctx: Any) -> str:
     if renamed:
         return f"{flag} is called {renamed} now; give that"
     return f"{error.format_message().rstrip('.')}; `{ctx.command_path} --help` lists the options"
+
+
+def _interrupt(interruption: KeyboardInterrupt, how_to_go_on: str) -> NoReturn:
+    write_message(f"interrupted; {how_to_go_on}")
+    raise typer.Exit(exit_code(interruption)) from None
 
 
 def _fail(message: str) -> NoReturn:

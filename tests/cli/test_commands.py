@@ -161,11 +161,12 @@ def test_a_missing_option_is_a_usage_error() -> None:
     assert CliRunner().invoke(app, ["extract"]).exit_code == 2
 
 
-def test_an_interruption_says_so_and_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
+@pytest.mark.parametrize("moment", ["layerprobe.networks.find_model_layers", "typer.core.TyperGroup.make_context"])
+def test_an_interruption_says_so_and_exits_with_130(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("layerprobe.networks.find_model_layers", interrupt)
+    monkeypatch.setattr(moment, interrupt)
     said = invoke("layers", "--model", "cifar:resnet20", code=130).stderr
     assert said == "interrupted; the same command goes on\n"
 
