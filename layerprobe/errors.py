@@ -10,12 +10,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
+_LONGEST_LINE = 1500
+"""Characters of a message: names in files may be of any length."""
+
+
 class LayerprobeError(Exception):
     """What the user asked for can't be done.
 
     The message is one line: the invariant, what came instead, and the remedy. The command line
-    prints it without a traceback and exits with code 2.
+    prints it without a traceback and exits with code 2. What is too long for a line lacks its middle.
     """
+
+    def __str__(self) -> str:
+        text, half = super().__str__(), _LONGEST_LINE // 2
+        return text if len(text) <= _LONGEST_LINE else f"{text[:half]} ... {text[-half:]}"
 
 
 class FileError(LayerprobeError):

@@ -21,6 +21,7 @@ import yaml
 from layerprobe.distill.engine.checkpoints import Checkpoints
 from layerprobe.distill.folder import read_run
 from layerprobe.distill.students import read_description
+from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.claims import Claims
 from layerprobe.experiments.grid.results import failure
 from layerprobe.experiments.validation.scores import read_scores
@@ -30,6 +31,7 @@ from layerprobe.models.weights import read_weights
 from layerprobe.ranking.cache import StatisticsCache, open_cache
 from layerprobe.ranking.file import load_ranking
 from layerprobe.records.weights_header import parse_weights_header
+from layerprobe.settings.data import DataSettings
 from layerprobe.settings.legacy import RENAMED
 from tests.helpers.malformed import refused, spoiled
 
@@ -301,3 +303,11 @@ def test_a_cache_that_is_damaged_is_computed_again(
         assert same or (again is None and "c.npz" in caplog.text and "computed again" in caplog.text), changed
     with FeatureFile(written / "features.h5") as features:  # one of version 0.1.0 lies beside it
         assert open_cache(features).get("3", "scores") is None
+
+
+def test_a_name_of_any_length_is_refused_in_a_line() -> None:
+    with pytest.raises(LayerprobeError) as told:
+        DataSettings(name="digits", split="x" * 10**6)
+    assert len(str(told.value)) < 2000
+    text = str(LayerprobeError(f"no score {'x' * 10**6}; name another"))
+    assert len(text) < 2000 and text.startswith("no score xxx") and text.endswith("xxx; name another")
