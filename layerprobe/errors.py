@@ -9,7 +9,6 @@ import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-
 _LONGEST_LINE = 1500
 """Characters of a message: names in files may be of any length."""
 
