@@ -7,11 +7,14 @@ import csv
 import io
 import json
 import math
+from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
+from layerprobe.cli.main import COMMANDS, load_command
 from layerprobe.geometry.catalogue import STATISTICS, Statistic
 from layerprobe.ranking.catalogue import RULES, Rule
 from layerprobe.ranking.problem import SelectionProblem
@@ -22,6 +25,20 @@ from layerprobe.report.tables.table import data_table
 from tests.helpers.commands import invoke, run
 
 HERE = "tests.test_extensions"
+
+
+@pytest.fixture(autouse=True)
+def commands_built_anew() -> Iterator[None]:
+    """A process builds a command's options once: other tests' commands don't know these entries, nor the reverse."""
+    forget_options()
+    yield
+    forget_options()
+
+
+def forget_options() -> None:
+    for command in map(load_command, COMMANDS):
+        for built in vars(command).keys() - {field.name for field in fields(command)}:
+            del vars(command)[built]
 
 
 def rows(*arguments: object) -> list[dict[str, str]]:

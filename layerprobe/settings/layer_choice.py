@@ -132,7 +132,7 @@ def _choice(value: Any, info: ValidationInfo) -> LayerChoice:
 def _parts(value: Any, recorded: bool) -> tuple[str, ...]:
     """The parts of a text with commas, or of a list; a ranking file's path is one part.
 
-    What was done once may have been said with empty parts and with repetitions, which earlier versions dropped.
+    What was done once may have been said with empty parts, which are dropped, and with repetitions.
     """
     several = [value] if isinstance(value, str) else value
     if not isinstance(several, (list, tuple)) or not all(type(part) in (str, int) for part in several):
@@ -151,7 +151,7 @@ def _parts(value: Any, recorded: bool) -> tuple[str, ...]:
         raise LayerprobeError(
             f"{twice} is named twice; name a layer once (--mapping says which layer learns from which)"
         )
-    return tuple(dict.fromkeys(filter(None, parts)))
+    return tuple(filter(None, parts))
 
 
 def _rule(text: str, recorded: bool) -> RuleChoice | None:

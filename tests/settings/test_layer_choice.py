@@ -76,7 +76,7 @@ def test_choices_that_are_none(value: object, message: str) -> None:
 
 
 def test_what_was_recorded_counts_as_it_did() -> None:
-    assert LayerChoice.parse(["a", "", "b", "a"], recorded=True).names == ("a", "b")
+    assert LayerChoice.parse(["a", "", "b", "a"], recorded=True).names == ("a", "b", "a")
 
 
 def test_a_recorded_rule_needs_no_file() -> None:
