@@ -29,10 +29,10 @@ PREPROCESSING = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3)
 
 
 def images(permuted: bool) -> Images:
-    """120 digits to train on, with their own labels or with permuted ones."""
+    """64 digits to train on, with their own labels or with permuted ones."""
     splits = [open_dataset("digits", split=split) for split in ("train", "test")]
     loaded = load_images(
-        *splits, PREPROCESSING, TrainingSettings(batch_size=32, train_samples=120, test_samples=50, seed=3)
+        *splits, PREPROCESSING, TrainingSettings(batch_size=32, train_samples=64, test_samples=20, seed=3)
     )
     if permuted:
         pixels = loaded.train.dataset
