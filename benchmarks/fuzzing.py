@@ -57,7 +57,8 @@ from layerprobe.experiments.grid.study import read_study
 from layerprobe.experiments.publish import publish_study
 from layerprobe.experiments.validation.results import read_validation
 from layerprobe.features.hdf5.reader import FeatureFile
-from layerprobe.models.weights import load_weights, read_weights
+from layerprobe.models.weights import load_weights
+from layerprobe.models.weights_file import read_weights
 from layerprobe.models.zoo import build_model
 from layerprobe.ranking.cache import open_cache
 from layerprobe.ranking.file import load_ranking

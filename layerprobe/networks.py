@@ -10,18 +10,18 @@ from torch import nn
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.preprocessing import choose_preprocessing
 from layerprobe.errors import LayerprobeError
-from layerprobe.layers.discovery import BATCH, discover, discover_layers
+from layerprobe.layers.discovery import BATCH, Discovery, discover, discover_layers
+from layerprobe.models.classifier import head_classes
+from layerprobe.models.fit import fit_weights
 from layerprobe.models.lazy import initialize_lazy_modules
-from layerprobe.models.weights import Weights, hash_weights, head_classes, load_weights, read_weights
+from layerprobe.models.weights import hash_weights, load_weights
+from layerprobe.models.weights_file import Weights, read_weights
 from layerprobe.models.zoo import build_model, model_input
 from layerprobe.records import Layer, Preprocessing
 from layerprobe.records.weights_header import parse_weights_header
 from layerprobe.settings.base import SettingsError
 from layerprobe.settings.data import DataSettings
-from layerprobe.settings.model import ModelSettings
-
-PRETRAINED, RANDOM, AS_BUILT = "pretrained", "random", "as built"
-"""Where weights come from, when it isn't a file."""
+from layerprobe.settings.model import AS_BUILT, DRAWN, PRETRAINED, RANDOM, ModelSettings
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Network:
         weights_sha256: hash of its weights.
         preprocessing: how images become its input.
         layers: its generalized layers, in execution order.
-        outputs: number of logits.
+        outputs: number of logits; 0: it has no classifier.
     """
 
     name: str
@@ -47,7 +47,9 @@ class Network:
     outputs: int
 
 
-def load_network(spec: ModelSettings, data: DataSettings, dataset: ImageDataset, seed: int = 0) -> Network:
+def load_network(
+    spec: ModelSettings, data: DataSettings, dataset: ImageDataset, seed: int = 0, trained: bool = False
+) -> Network:
     """Build a network, load its weights, choose its preprocessing and find its layers.
 
     Args:
@@ -55,6 +57,8 @@ def load_network(spec: ModelSettings, data: DataSettings, dataset: ImageDataset,
         data: overrides of the preprocessing.
         dataset: the images it will read, for their classes, size and statistics.
         seed: seed of the initial weights, where they are random.
+        trained: whether it will be trained: then its classifier may be a new one, where the weights have none for so
+            many classes.
 
     Raises:
         LayerprobeError: if the name is unknown, the weights don't fit or aren't those expected, or it can't take such
@@ -62,12 +66,14 @@ def load_network(spec: ModelSettings, data: DataSettings, dataset: ImageDataset,
     """
     source = _weights_source(spec)
     weights = read_weights(Path(source)) if source not in (PRETRAINED, RANDOM, AS_BUILT) else None
+    if spec.weights_key and weights is None:
+        raise SettingsError(f"<weights_key> is of a weights file, and the weights are {source}; leave it out")
     stored = _stored_preprocessing(weights, Path(source))
     size = data.image_size or _own_size(spec.name, stored, dataset)
     pretrained = source == PRETRAINED
-    classes = spec.num_classes or (head_classes(weights.state) if weights else None)
+    classes = spec.num_classes
     if classes is None and not pretrained:
-        classes = len(dataset.classes)
+        classes = (head_classes(weights.state) if weights else None) or len(dataset.classes)
     module = build_model(spec.name, num_classes=classes, image_size=size, pretrained=pretrained, seed=seed)
     wish = stored or model_input(spec.name, module, pretrained)
     preprocessing = choose_preprocessing(
@@ -84,13 +90,21 @@ def load_network(spec: ModelSettings, data: DataSettings, dataset: ImageDataset,
     )
     initialize_lazy_modules(module, preprocessing.image_size, seed)
     if weights:
-        load_weights(module, weights, spec.name)
+        what = f"{source} for {spec.name}"
+        fitting = fit_weights(module, weights, what, spec.weights_key)
+        if spec.num_classes is None and fitting.chosen.classes not in (None, classes):
+            module = build_model(spec.name, num_classes=fitting.chosen.classes, image_size=size, seed=seed)
+            initialize_lazy_modules(module, preprocessing.image_size, seed)
+            fitting = fit_weights(module, weights, what, spec.weights_key)
+        load_weights(module, weights, what, fitting=fitting, new_classifier=trained)
     module.eval()
     digest = hash_weights(module)
-    if spec.weights_sha256 not in (None, digest) and source not in (RANDOM, AS_BUILT):
+    if spec.weights_sha256 not in (None, digest):
+        drawn = source in DRAWN
+        what, remedy = (f", drawn with seed {seed},", "") if drawn else ("", "name the right file with <weights>, or ")
         raise SettingsError(
-            f"the weights of {spec.name} are not those of the configuration: {source} has SHA-256 {digest[:12]}, not "
-            f"{str(spec.weights_sha256)[:12]}; name the right file with <weights>, or remove weights_sha256"
+            f"the weights of {spec.name} are not those of the configuration: {source}{what} has SHA-256 {digest[:12]}, "
+            f"not {str(spec.weights_sha256)[:12]}; {remedy}remove weights_sha256"
         )
     found = discover(module, preprocessing.image_size, prefix_tokens=spec.prefix_tokens)
     return Network(
@@ -100,7 +114,7 @@ def load_network(spec: ModelSettings, data: DataSettings, dataset: ImageDataset,
         weights_sha256=digest,
         preprocessing=preprocessing,
         layers=found.layers,
-        outputs=_outputs(found.logits_shape),
+        outputs=_outputs(found) if spec.num_classes != 0 else 0,
     )
 
 
@@ -154,11 +168,14 @@ def _own_size(name: str, stored: Preprocessing | None, dataset: ImageDataset) ->
     return None if name.startswith(("timm:", "torchvision:")) else dataset.native_size
 
 
-def _outputs(logits_shape: tuple[int, ...]) -> int:
+def _outputs(found: Discovery) -> int:
+    logits_shape = found.logits_shape
+    if not found.has_classifier:
+        return 0
     if len(logits_shape) != 2:
-        found = "x".join(map(str, logits_shape)) or "no tensor"
+        shown = "x".join(map(str, logits_shape)) or "no tensor"
         raise LayerprobeError(
-            f"a classifier's output is (batch, classes), but of {BATCH} images the model gives {found}; "
+            f"a classifier's output is (batch, classes), but of {BATCH} images the model gives {shown}; "
             "layerprobe works on image classifiers"
         )
     return logits_shape[1]

@@ -24,7 +24,8 @@ from layerprobe.cli.main import COMMANDS, app
 from layerprobe.data.folder import FORMATS, SUFFIXES, read_image
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.results import read_grid
-from layerprobe.models.weights import load_weights, read_weights
+from layerprobe.models.weights import load_weights
+from layerprobe.models.weights_file import read_weights
 from tests.helpers.commands import invoke, run
 from tests.helpers.places import (
     DISTILL,

@@ -27,7 +27,7 @@ from layerprobe.experiments.grid.results import failure
 from layerprobe.experiments.validation.scores import read_scores
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
-from layerprobe.models.weights import read_weights
+from layerprobe.models.weights_file import read_weights
 from layerprobe.ranking.cache import StatisticsCache, open_cache
 from layerprobe.ranking.file import load_ranking
 from layerprobe.records.weights_header import parse_weights_header

@@ -9,6 +9,7 @@ from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
 from layerprobe.settings.display import TableSettings
 from layerprobe.settings.flags import command_line
+from layerprobe.settings.model import AS_BUILT
 from layerprobe.settings.rank import RankSettings
 from layerprobe.settings.run import DistillSettings
 
@@ -48,11 +49,10 @@ def rank(settings: RankSettings, display: TableSettings) -> None:
 
 
 def _next_command(source: Mapping[str, object], ranking: Path) -> str:
-    from layerprobe.networks import AS_BUILT
-
     weights = None if source["weights"] == AS_BUILT else source["weights"]
+    others = {key: source[key] for key in ("weights_key", "num_classes") if key in source}
     following = {
-        "teacher": {"name": source["model"], "weights": weights},
+        "teacher": {"name": source["model"], "weights": weights, **others},
         "student": "...",
         "data": source["dataset"],
         "layers": str(ranking),

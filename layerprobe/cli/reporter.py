@@ -168,20 +168,21 @@ def _braced(stem: str, endings: list[str]) -> str:
 
 
 class _Handler(logging.Handler):
-    """Says what the library logs; the same warning once."""
+    """Says what the library logs; a warning, and what is logged with ``extra={"once": True}``, only once."""
 
     def __init__(self, reporter: Reporter) -> None:
         super().__init__()
         self._reporter = reporter
-        self._warned: set[str] = set()
+        self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
         message = prefix + record.getMessage()
-        if record.levelno < logging.WARNING or message not in self._warned:
+        once = record.levelno >= logging.WARNING or getattr(record, "once", False)
+        if not once or message not in self._said:
             self._reporter.say(message)
-        if record.levelno >= logging.WARNING:
-            self._warned.add(message)
+        if once:
+            self._said.add(message)
 
 
 def _bars() -> Progress:

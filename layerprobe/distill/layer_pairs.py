@@ -9,6 +9,7 @@ from layerprobe.distill.alignments.catalogue import MAPPINGS, ONE_TO_ONE, PROJEC
 from layerprobe.distill.methods.catalogue import LAST_MAPS, PENULTIMATE, Method
 from layerprobe.distill.pairing import NO_PAIRS, Pairing, distinct
 from layerprobe.distill.paper_layers import BASELINE_TEACHERS, STUDENTS, Place, find_places
+from layerprobe.distill.ranking_check import check_source
 from layerprobe.distill.spatial import count_left_out
 from layerprobe.errors import LayerprobeError
 from layerprobe.files import read_json
@@ -100,13 +101,11 @@ def default_teacher_layers(network: Network, count: int) -> tuple[Layer, ...]:
 
 
 def find_choice(network: Network, choice: LayerChoice) -> tuple[Layer, ...]:
-    """Layers by name or index, from a ranking file, or ``even:K``, in order of depth.
+    """Layers by name or index, or ``even:K``, in order of depth.
 
     Raises:
-        LayerprobeError: if there is no such layer, the ranking isn't one, or another rule is to choose them.
+        LayerprobeError: if there is no such layer, or another rule is to choose them.
     """
-    if choice.ranking is not None:
-        return _find_ranked(network, choice)
     if choice.rule is None:
         return find_layers(network.layers, choice.names, network.name)
     if choice.rule.name == EVEN:
@@ -193,22 +192,27 @@ def log_left_out(method: Method, settings: DistillSettings, pairing: Pairing) ->
 
 
 def _teacher_layers(settings: DistillSettings, teacher: Network) -> tuple[Layer, ...]:
-    if settings.layers:
-        return find_choice(teacher, settings.layers)
-    return default_teacher_layers(teacher, BASELINE_PAIRS)
+    """Those that are chosen, from a ranking file only where it is of this teacher; else the baselines'."""
+    choice = settings.layers
+    if choice is None:
+        return default_teacher_layers(teacher, BASELINE_PAIRS)
+    if choice.ranking is None:
+        return find_choice(teacher, choice)
+    ranking = parse_ranking(read_json(choice.ranking, WHAT, REMEDY), choice.ranking)
+    check_source(ranking, teacher, settings, str(choice))
+    return find_layers(teacher.layers, ranking.selected, teacher.name)
 
 
 def _pair_by_table(settings: DistillSettings, teacher: Network, student: Network) -> Pairing:
     """The pairs of a table; layers that are named beside it must be its own."""
     pairing = pair_by_table(settings.alignment.mapping, student, teacher)
-    for option, network, choice, paired in (
-        ("<layers>", teacher, settings.layers, pairing.teacher),
-        ("<student_layers>", student, settings.student_layers, pairing.student),
+    ours = find_choice(student, settings.student_layers) if settings.student_layers else ()
+    for option, named, paired in (
+        ("<layers>", _teacher_layers(settings, teacher) if settings.layers else (), pairing.teacher),
+        ("<student_layers>", ours, pairing.student),
     ):
-        if choice is None:
-            continue
-        named, theirs = find_choice(network, choice), [layer.name for layer in distinct(paired)]
-        if [layer.name for layer in named] != theirs:
+        theirs = [layer.name for layer in distinct(paired)]
+        if named and [layer.name for layer in named] != theirs:
             raise SettingsError(
                 f"<alignment.mapping> pairs {', '.join(theirs)}, but {option} names "
                 f"{', '.join(layer.name for layer in named)}; leave {option} out, or give another <alignment.mapping>"
@@ -224,16 +228,6 @@ def _find_one(network: Network, wanted: str) -> Layer:
             "either side of ="
         )
     return found[0]
-
-
-def _find_ranked(network: Network, choice: LayerChoice) -> tuple[Layer, ...]:
-    assert choice.ranking is not None
-    ranking = parse_ranking(read_json(choice.ranking, WHAT, REMEDY), choice.ranking)
-    if ranking.provenance.get("model") != network.name:
-        _log.warning("%s ranks %s; the teacher is %s", choice, ranking.provenance.get("model"), network.name)
-    elif ranking.provenance.get("weights_sha256") != network.weights_sha256:
-        _log.warning("%s was made from other weights than the teacher's", choice)
-    return find_layers(network.layers, ranking.selected, network.name)
 
 
 def _paper_or_even(network: Network, paper: Mapping[str, tuple[Place, ...]], count: int) -> tuple[Layer, ...]:

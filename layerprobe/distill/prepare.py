@@ -128,8 +128,8 @@ def _load_teacher(session: RunSession, settings: DistillSettings, method: Method
     classes = len(session.classes)
     if settings.needs_classes and teacher.outputs != classes:
         raise LayerprobeError(
-            f"{method.name} needs a teacher of the same classes, but it has {teacher.outputs} and {settings.data.name} "
-            f"{classes}; take a teacher trained on these classes"
+            f"{method.name} needs a teacher of the same classes, but it has {teacher.outputs or 'no classifier'} and "
+            f"{settings.data.name} {classes}; take a teacher trained on these classes"
         )
     return teacher
 
@@ -158,6 +158,7 @@ def _describe(spec: ModelSettings, network: Network) -> dict[str, Any]:
     return {
         "name": network.name,
         "weights": network.weights,
+        "weights_key": spec.weights_key,
         "num_classes": spec.num_classes,
         "prefix_tokens": spec.prefix_tokens,
         "weights_sha256": network.weights_sha256,

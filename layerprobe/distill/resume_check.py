@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from layerprobe.networks import AS_BUILT, PRETRAINED, RANDOM
 from layerprobe.settings.configuration import Values, differences, flat, plugin_hashes
 from layerprobe.settings.layer_choice import LayerChoice
+from layerprobe.settings.model import AS_BUILT, PRETRAINED, RANDOM
 from layerprobe.settings.run import DistillSettings, TrainSettings
 
 MAY_DIFFER = (
     "versions", "recipe", "layers_from", "plugins", "preprocessing.source", "data.download", "training.device",
-    "training.workers", "training.tensorboard", "training.check", "training.cache_teacher",
+    "allow_other_ranking", "training.workers", "training.tensorboard", "training.check", "training.cache_teacher",
 )  # fmt: skip
 """What a run that goes on may do otherwise; plug-ins are compared by ``changed_plugin``."""
 

@@ -15,10 +15,10 @@ from layerprobe.distill.engine.event_file import EventFile
 from layerprobe.distill.engine.images import Images, load_images
 from layerprobe.distill.folder import RunFolder, read_run, tidy_run
 from layerprobe.errors import LayerprobeError
-from layerprobe.networks import RANDOM, Network, load_network
+from layerprobe.networks import Network, load_network
 from layerprobe.records import Preprocessing, Progress, Run
 from layerprobe.runtime.process_group import ProcessGroup, start_accelerator
-from layerprobe.settings.model import ModelSettings
+from layerprobe.settings.model import RANDOM, ModelSettings
 from layerprobe.settings.run import DistillSettings, TrainSettings
 
 _log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class RunSession:
         overrides = data
         if like is not None:
             overrides = data.replaced(image_size=like.image_size[0], mean=like.mean, std=like.std)
-        network = load_network(spec, overrides, self.train_split, seed=self.settings.training.seed)
+        network = load_network(spec, overrides, self.train_split, seed=self.settings.training.seed, trained=True)
         _log.info("%s starts from %s weights", spec.name, network.weights)
         if network.outputs != classes:
             raise LayerprobeError(f"{spec.name} has {network.outputs} outputs, {data.name} has {classes} classes")

@@ -11,8 +11,10 @@ from layerprobe.distill.folder import CHECKPOINTS, CONFIG, WEIGHTS
 from layerprobe.distill.methods.simkd import ReusedEnding
 from layerprobe.distill.methods.simkd_paper import build_student_again
 from layerprobe.errors import LayerprobeError
+from layerprobe.models.classifier import head_classes
 from layerprobe.models.lazy import initialize_lazy_modules
-from layerprobe.models.weights import head_classes, load_weights, read_weights
+from layerprobe.models.weights import load_weights
+from layerprobe.models.weights_file import read_weights
 from layerprobe.models.zoo import build_model
 from layerprobe.plugins import split_file_name
 from layerprobe.records import Run

@@ -172,11 +172,8 @@ def _weights_metadata(session: RunSession, student: Network) -> dict[str, str]:
 
 def _teacher_accuracy(session: RunSession, teacher: Network, images: Images) -> float | None:
     if teacher.outputs != len(session.classes):
-        _log.info(
-            "the teacher has %d classes, the data %d: its accuracy is not measured",
-            teacher.outputs,
-            len(session.classes),
-        )
+        has = f"{teacher.outputs} classes" if teacher.outputs else "no classifier"
+        _log.info("the teacher has %s, the data %d classes: its accuracy is not measured", has, len(session.classes))
         return None
     device = session.accelerator.device
     counts = count_correct(teacher.module.to(device), images.test, images.preprocessing, device)

@@ -15,7 +15,7 @@ from layerprobe.distill.students import load_student, read_description, weights_
 from layerprobe.errors import LayerprobeError
 from layerprobe.evaluation.confusion import confusion
 from layerprobe.files import sha256
-from layerprobe.models.weights import read_weights
+from layerprobe.models.weights_file import read_weights
 from layerprobe.records import Evaluation, Progress, silent
 from layerprobe.records.weights_header import parse_weights_header
 from layerprobe.runtime.devices import resolve_device

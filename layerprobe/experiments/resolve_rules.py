@@ -12,10 +12,11 @@ import torch
 
 from layerprobe.data.datasets import open_split
 from layerprobe.distill.layer_pairs import choose_student_layers
+from layerprobe.distill.ranking_check import check_source
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.geometry.catalogue import ALWAYS, SCORES, UNMEASURED
-from layerprobe.networks import RANDOM, Network, find_model_layers, load_network
+from layerprobe.networks import Network, find_model_layers, load_network
 from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.ranking.catalogue import RULES, Rule
 from layerprobe.ranking.grams import extract_grams
@@ -24,16 +25,17 @@ from layerprobe.ranking.rank import rank_model
 from layerprobe.ranking.similarity import layer_similarity
 from layerprobe.records import Layer, LayerGeometry, Progress, Ranking, Similarity, silent
 from layerprobe.runtime.devices import resolve_device
+from layerprobe.settings.base import errors_of_part
 from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.layer_choice import LayerChoice
-from layerprobe.settings.model import ModelSettings
+from layerprobe.settings.model import RANDOM, ModelSettings
 from layerprobe.settings.run import DistillSettings
 
 _log = logging.getLogger(__name__)
 
 
 def resolve_rules(
-    plan: DistillSettings, ranking: Ranking | None = None, progress: Progress = silent
+    plan: DistillSettings, ranking: Ranking | None = None, progress: Progress = silent, name: str = "the ranking"
 ) -> DistillSettings:
     """A distillation with its teacher's layers by name, where it had a rule such as ``stagewise:4``.
 
@@ -41,13 +43,14 @@ def resolve_rules(
         plan: the distillation.
         ranking: of the teacher's layers; None: they are ranked now, if the rule looks at a score.
         progress: told while images pass through, and before every layer.
+        name: of the ranking, for messages.
 
     Returns:
         The plan as it is, where its ``layers`` are no rule.
 
     Raises:
-        LayerprobeError: if the rule can't choose so many layers, or as ``check_ranking``, ``rank_model`` and
-            ``student_similarity``.
+        LayerprobeError: if the rule can't choose so many layers, or as ``check_source``, ``check_ranking``,
+            ``rank_model`` and ``student_similarity``.
     """
     choice = plan.layers.rule if plan.layers else None
     if plan.spectrum_samples and not scored_rule(plan):
@@ -55,6 +58,9 @@ def resolve_rules(
     if choice is None:
         return plan
     rule = RULES.find(choice.name)
+    if ranking is not None and rule.score:
+        check_ranking(ranking, plan, name)
+        check_source(ranking, _load_teacher(plan), plan, name)
     ranking = _ranking_for(rule, choice.count, plan, ranking, progress)
     student = untrained_student(plan)
     learning = choose_student_layers(student, plan.student_layers, choice.count)
@@ -80,31 +86,20 @@ def _ranking_for(rule: Rule, count: int, plan: DistillSettings, ranking: Ranking
     if not rule.score:
         found = find_model_layers(plan.teacher.name, plan.teacher.num_classes, plan.data.image_size)
         return Ranking(tuple(LayerGeometry(layer, {}) for layer in found), "", ())
-    if ranking is not None:
-        check_ranking(ranking, plan)
-        return ranking
-    return rank_model(teacher_sample(plan), count, rule.score, progress=progress)
+    return ranking or rank_model(teacher_sample(plan), count, rule.score, progress=progress)
 
 
 def check_ranking(ranking: Ranking, plan: DistillSettings, name: str = "the ranking") -> None:
-    """Make sure that a ranking is of a distillation's teacher, and holds what its rule looks at.
+    """Make sure that a ranking holds what the rule of a distillation looks at.
 
     Args:
         ranking: of the teacher's layers.
-        plan: the distillation; weights are compared where its teacher's ``weights_sha256`` is known.
+        plan: the distillation.
         name: of the ranking, for messages.
 
     Raises:
-        LayerprobeError: if it isn't, or doesn't.
+        LayerprobeError: if it doesn't.
     """
-    model, digest = ranking.provenance.get("model"), ranking.provenance.get("weights_sha256")
-    if model not in (None, plan.teacher.name):
-        raise LayerprobeError(f"{name} is of {model}; the teacher is {plan.teacher.name}; name its own ranking")
-    if None not in (digest, plan.teacher.weights_sha256) and digest != plan.teacher.weights_sha256:
-        raise LayerprobeError(
-            f"{name} is of {model} with other weights than the teacher's ({plan.teacher.weights}): SHA-256 "
-            f"{str(digest)[:12]}, not {str(plan.teacher.weights_sha256)[:12]}; rank these weights"
-        )
     of_spectra = (ranking.provenance.get("spectrum_sample") or {}).get("requested")
     if plan.spectrum_samples not in (None, of_spectra):
         raise LayerprobeError(
@@ -165,6 +160,11 @@ def student_similarity(
         )
         with extract_grams(config, progress=progress) as own:
             return layer_similarity(teacher, own, device=resolve_device(sample.device), progress=progress)
+
+
+def _load_teacher(plan: DistillSettings) -> Network:
+    with errors_of_part("teacher"):
+        return load_network(plan.teacher, plan.data, open_split(plan.data, "train", tell=False))
 
 
 def untrained_student(plan: DistillSettings) -> Network:

@@ -23,6 +23,7 @@ from layerprobe.layers.logits import find_logits
 from layerprobe.layers.space import Space, check_prefix, read_space, without_windows
 from layerprobe.layers.taps import Tap
 from layerprobe.layers.tracing import Call, Pass, watch
+from layerprobe.models.classifier import removed_classifiers
 from layerprobe.records import Layer, Shape
 
 _log = logging.getLogger(__name__)
@@ -40,10 +41,12 @@ class Discovery:
     Attributes:
         layers: its generalized layers, in execution order, indexed from 0.
         logits_shape: of its logits for a batch, (batch, classes) if it is a classifier.
+        has_classifier: whether it isn't built without its classifier.
     """
 
     layers: tuple[Layer, ...]
     logits_shape: tuple[int, ...]
+    has_classifier: bool = True
 
 
 def discover_layers(
@@ -81,7 +84,8 @@ def discover(
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     images = torch.randn(BATCH + 1, channels, *image_size, generator=torch.Generator().manual_seed(0)).to(device)
     seen, logits = _see(model, images[:BATCH])
-    candidates = _candidates(model, seen, logits)
+    removed = _removed_classifiers(model, seen, logits)
+    candidates = _candidates(model, seen, logits, removed)
     if all(is_plain(candidate.tensors, BATCH) for candidate in candidates):
         rows: Sequence[Rows | None] = [_plain_rows(candidate.tensors) for candidate in candidates]
     else:
@@ -100,7 +104,7 @@ def discover(
             "that a forward pass reaches"
         )
     check_prefix(layers, prefix_tokens)
-    return Discovery(without_windows(layers), tuple(logits.shape) if logits is not None else ())
+    return Discovery(without_windows(layers), tuple(logits.shape) if logits is not None else (), not removed)
 
 
 def _see(model: nn.Module, images: Tensor) -> tuple[Pass, Tensor | None]:
@@ -138,18 +142,19 @@ class _Candidate:
     parameters: int
 
 
-def _candidates(model: nn.Module, seen: Pass, logits: Tensor | None) -> list[_Candidate]:
+def _candidates(model: nn.Module, seen: Pass, logits: Tensor | None, removed: list[Call]) -> list[_Candidate]:
     blocks = find_blocks(model, seen, logits)
     found: list[_Candidate] = []
     for call in seen.calls:
         inside = blocks.intersection(call.ancestors)
-        if inside or call.output is None or call.output.ndim < 2 or _is_result(call, logits):
+        result = not removed and _is_result(call, logits)
+        if inside or call.output is None or call.output.ndim < 2 or result:
             continue
         is_block = call.module in blocks and not call.tap.function
         kind = "block" if is_block else "activation" if call.is_activation else None
         if kind:
             found.append(_Candidate(call.left, call, call.tap, kind, call.outputs, call.parameters))
-    head = _classifier_call(seen, blocks, logits)
+    head = _classifier_call(seen, blocks, logits, removed)
     if head is not None and head.input is not None:
         own = sum(parameter.numel() for parameter in head.module.parameters(recurse=False))
         tap = _input_of(head)
@@ -208,14 +213,40 @@ def _layer(index: int, candidate: _Candidate, rows: Rows, seen: Pass, space: Spa
     )
 
 
-def _classifier_call(seen: Pass, blocks: set[nn.Module], logits: Tensor | None) -> Call | None:
+def _removed_classifiers(model: nn.Module, seen: Pass, logits: Tensor | None) -> list[Call]:
+    """The calls of what stands in the place of the classifiers, in a network that is built without.
+
+    What a linear layer gives, with no activation in between, are logits all the same.
+    """
+    names = removed_classifiers(model)
+    if logits is None or not names:
+        return []
+    found = [
+        call
+        for call in seen.calls
+        if call.tap.module in names and call.output is not None and call.output.shape == logits.shape
+    ]
+    begun = max((call.left for call in seen.calls if _gives_logits(call, logits)), default=0)
+    if begun and not any(
+        begun < call.entered < one.entered for call in seen.calls if call.is_activation for one in found
+    ):
+        return []
+    return found
+
+
+def _is_one_of(call: Call, calls: Sequence[Call]) -> bool:
+    return any(call is one for one in calls)
+
+
+def _classifier_call(seen: Pass, blocks: set[nn.Module], logits: Tensor | None, removed: list[Call]) -> Call | None:
     """The linear layer that the flattened feature enters: the first of the run of vector modules at the end.
 
     In a plain multilayer perceptron the whole network is such a run; there the last linear layer counts. A classifier
     that is a 1x1 convolution of the pooled feature stands alone.
     """
     leaves = [call for call in seen.calls if not call.tap.function and not any(True for _ in call.module.children())]
-    last = max((number for number, call in enumerate(leaves) if _gives_logits(call, logits)), default=None)
+    ends = (_is_one_of(call, removed) if removed else _gives_logits(call, logits) for call in leaves)
+    last = max((number for number, is_end in enumerate(ends) if is_end), default=None)
     if last is None:
         return None
     if isinstance(leaves[last].module, nn.Conv2d):
@@ -227,7 +258,7 @@ def _classifier_call(seen: Pass, blocks: set[nn.Module], logits: Tensor | None) 
         if in_block or call.input is None or call.output is None or call.input.ndim != 2 or call.output.ndim != 2:
             break
         run.append(call)
-    linear = [call for call in run if isinstance(call.module, nn.Linear)]
+    linear = [call for call in run if isinstance(call.module, nn.Linear) or _is_one_of(call, removed)]
     if not linear:
         return None
     first = linear[-1]

@@ -1,127 +1,142 @@
-"""Weights: reading files of several formats, checking them against a model, writing and hashing."""
+"""Weights put into a network, written and hashed."""
 
 from __future__ import annotations
 
 import hashlib
-import pickle
-import re
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from layerprobe.errors import LayerprobeError
-from layerprobe.files import special_file, write_bytes
+from layerprobe.errors import LayerprobeError, first_of
+from layerprobe.files import write_bytes
+from layerprobe.models.classifier import classifier_names
+from layerprobe.models.fit import Fit, Fitting, fit_weights
+from layerprobe.models.weights_file import Weights
 from layerprobe.settings.base import SettingsError
 
-_PICKLE_SUFFIXES = (".pt", ".pth", ".th")
-_STATE_KEYS = ("state_dict", "model", "model_state_dict")
-# DataParallel and torch.compile put these before every name.
-_PREFIXES = ("module.", "_orig_mod.")
-_HEAD = re.compile(r"^(fc|head|heads|linear|classifier|last_linear|output|logits)\.")
+_log = logging.getLogger(__name__)
+_POSITIONS = ("pos_embed", "pos_embedding")
 
 
-@dataclass(frozen=True)
-class Weights:
-    """The content of a weights file.
+def load_weights(
+    model: nn.Module,
+    weights: Weights,
+    what: str,
+    key: str | None = None,
+    fitting: Fitting | None = None,
+    new_classifier: bool = False,
+) -> None:
+    """Put weights into a model: all of them, or none and an error. What isn't loaded as it stands there is logged.
 
-    Attributes:
-        state: tensor by name, on the CPU.
-        metadata: text by key, from the header of a ``.safetensors`` file; empty for other formats.
-    """
+    Batch-normalization counters (``num_batches_tracked``) may be missing: old files lack them.
 
-    state: dict[str, Tensor]
-    metadata: dict[str, str] = field(default_factory=dict)
-
-
-def read_weights(path: Path) -> Weights:
-    """Read a ``.safetensors``, ``.pt``, ``.pth`` or ``.th`` file without ever running code that it may hold.
-
-    The state dict may lie under ``state_dict``, ``model`` or ``model_state_dict``. The prefixes ``module.`` and
-    ``_orig_mod.`` are removed where all names carry them.
+    Args:
+        model: it keeps its device and its dtypes.
+        weights: what ``read_weights`` gave.
+        what: the file's name, which messages start with.
+        key: of the part of the file that is to be taken; None: what fits best.
+        fitting: what ``fit_weights`` found for this model; None: that is done here.
+        new_classifier: whether the classifier may keep its initial weights where the file has none, or one of another
+            number of classes; that is logged.
 
     Raises:
-        LayerprobeError: if there is no such file, or it can't be read, or holds no state dict.
+        LayerprobeError: if a tensor is missing, unexpected, of another shape, or no dense tensor of real numbers.
     """
-    if not path.is_file():
-        found = special_file(path)
-        what = f"is {found}" if found else "does not exist"
-        raise LayerprobeError(f"the weights file {path} {what}; --weights takes a .safetensors, .pt, .pth or .th file")
-    if path.suffix == ".safetensors":
-        state, metadata = _read_safetensors(path)
-    elif path.suffix in _PICKLE_SUFFIXES:
-        state, metadata = _find_state(_read_pickle(path), path), {}
-    else:
-        raise LayerprobeError(
-            f"a weights file ends in .safetensors, .pt, .pth or .th, not in {path.suffix or 'no suffix'!r} ({path})"
-        )
-    if not state:
-        raise LayerprobeError(f"{path} holds no tensors; save the model's state_dict() in it")
-    for name, value in state.items():
+    fitting = fitting or fit_weights(model, weights, what, key)
+    fit, own = fitting.chosen, model.state_dict()
+    head = classifier_names(own)
+    other = head.intersection({*fit.missing, *fit.shapes}) if new_classifier else set()
+    _check_fit(fit, own, what, other)
+    for name, value in fit.state.items():
         if found := _unusual(value):
             raise LayerprobeError(
-                f"{path}: {name!r} is {found}, and weights are dense tensors of real numbers; save it as one"
+                f"{what}: {name!r} is {found}, and weights are dense tensors of real numbers; save it as one"
             )
-    return Weights(_strip_prefixes(state), metadata)
+    _check_kinds(fit, own, what)
+    model.load_state_dict({name: value for name, value in fit.state.items() if name not in other}, strict=False)
+    if said := str(fitting):
+        _log.info("%s: %s", what, said, extra={"once": True})
+    if other:
+        found = f"has {fit.classes} classes in the file" if other - {*fit.missing} else "is not in the file"
+        _log.info("%s: the classifier (%s) %s; it starts from random weights", what, first_of(sorted(other)), found)
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise _corrupt(path, error) from error
+def _check_fit(fit: Fit, own: dict[str, Tensor], what: str, exempt: set[str]) -> None:
+    """Refuse weights that aren't those of the model.
 
-
-def _read_pickle(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            # Warnings about the pickle's age or protocol are no business of the user's.
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if not _is_pickle(path):
-            raise _corrupt(path, None) from error
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        objects = f" ({found[1]})" if found else ""
-        raise LayerprobeError(
-            f"{path} holds arbitrary Python objects{objects}, which could run code when read, so it is refused; "
-            "where you trust it, load it yourself and save model.state_dict() as .safetensors or with torch.save"
-        ) from error
-    except Exception as error:  # damaged bytes make the unpickler raise errors of any kind
-        raise _corrupt(path, error) from error
-
-
-def _is_pickle(path: Path) -> bool:
-    """Whether a file starts as a zip archive or a pickle of protocol 2 or later."""
-    with path.open("rb") as file:
-        return file.read(2).startswith((b"PK", b"\x80"))
-
-
-def _corrupt(path: Path, error: Exception | None) -> LayerprobeError:
-    lines = str(error).splitlines() if error else []
-    reason = f" ({lines[0]})" if lines else ""
-    return LayerprobeError(f"{path} can't be read as {path.suffix} weights: damaged or cut short?{reason}; get it anew")
-
-
-def _find_state(content: object, path: Path) -> dict[str, Tensor]:
-    nested = [content.get(key) for key in _STATE_KEYS] if isinstance(content, Mapping) else []
-    for candidate in [*nested, content]:
-        if isinstance(candidate, Mapping) and all(
-            isinstance(name, str) and isinstance(value, Tensor) for name, value in candidate.items()
-        ):
-            return {name: value.detach() for name, value in candidate.items()}
-    keys = ", ".join(map(repr, list(content)[:5])) if isinstance(content, Mapping) else type(content).__name__
-    raise LayerprobeError(
-        f"{path} holds no state dict (a tensor per name), neither bare nor under {', '.join(_STATE_KEYS)}; "
-        f"found: {keys}; save model.state_dict()"
+    Args:
+        fit: what the file has in common with the model.
+        own: the model's state.
+        what: the file's name.
+        exempt: names that may be missing, or of another shape.
+    """
+    missing = [name for name in fit.missing if name not in exempt]
+    shapes = [name for name in fit.shapes if name not in exempt]
+    if not (missing or shapes or fit.unexpected):
+        return
+    if not fit.state:
+        names = first_of(fit.unexpected or fit.left_out)
+        raise SettingsError(
+            f"{what}: none of the names in the file ({names}) is one of the model's ({first_of(list(own))}); <name> "
+            "must be the model that the weights are of"
+        )
+    head = classifier_names(own)
+    if not shapes and not fit.unexpected and head.issuperset(missing):
+        verb = "are" if missing[1:] else "is"
+        raise SettingsError(
+            f"{what}: the file has no classifier: of the model's tensors only {' and '.join(missing)} {verb} missing"
+            f"{_beside(fit)}; give <num_classes> 0 to take the network without it"
+        )
+    described = [f"{n} is {_shape(fit.state[n])} in the file, {_shape(own[n])} in the model" for n in shapes]
+    problems = [f"missing in the file: {_some(missing)}"] if missing else []
+    problems += [f"not in the model: {_some(fit.unexpected)}"] if fit.unexpected else []
+    problems += [_some(described, "; ")] if shapes else []
+    remedy = _remedy(fit, set(shapes), head, alone=not (missing or fit.unexpected))
+    raise SettingsError(
+        f"{what}: the weights don't fit the model: {fit.common} of its {len(own)} tensors do; "
+        f"{'; '.join(problems)}; {remedy}"
     )
+
+
+def _beside(fit: Fit) -> str:
+    """What a file holds that isn't the network's: a head of its own, where the classifier should be."""
+    return f", and beside them the file holds {first_of(fit.left_out)}" if fit.left_out else ""
+
+
+def _remedy(fit: Fit, shapes: set[str], head: set[str], alone: bool) -> str:
+    """What to do about tensors of other shapes.
+
+    Args:
+        fit: what the file has in common with the model.
+        shapes: names of tensors that have other shapes.
+        head: names of the model's classifier.
+        alone: whether nothing else differs.
+    """
+    if alone and shapes <= head and fit.classes:
+        return f"the classifier in the file has {fit.classes} classes: give <num_classes> {fit.classes}"
+    if alone and all(name.rpartition(".")[2] in _POSITIONS for name in shapes):
+        return "these have an entry per patch: give the <data.image_size> that the weights were trained at"
+    return "<name> must be the model that the weights are of"
+
+
+def _check_kinds(fit: Fit, own: dict[str, Tensor], what: str) -> None:
+    for name, value in fit.state.items():
+        if _kind(value) != _kind(own[name]):
+            found, wanted = (str(tensor.dtype).removeprefix("torch.") for tensor in (value, own[name]))
+            raise LayerprobeError(
+                f"{what}: {name!r} is {found} in the file, {wanted} in the model: numbers of another kind, such as "
+                "those of quantized weights, would be taken for others; save the weights as floating-point numbers"
+            )
+
+
+def _kind(tensor: Tensor) -> tuple[bool, bool]:
+    """Whether a tensor has fractions, and whether it has truth values: kinds between which nothing is converted."""
+    return tensor.is_floating_point(), tensor.dtype == torch.bool
 
 
 def _unusual(tensor: Tensor) -> str:
@@ -136,95 +151,13 @@ def _unusual(tensor: Tensor) -> str:
     return next((words for words, applies in kinds.items() if applies), "")
 
 
-def _strip_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in state):
-            return _strip_prefixes({name.removeprefix(prefix): value for name, value in state.items()})
-    return state
-
-
-def load_weights(model: nn.Module, weights: Weights, what: str) -> None:
-    """Put weights into a model: all of them, or none and an error.
-
-    Batch-normalization counters (``num_batches_tracked``) may be missing: old files lack them.
-
-    Args:
-        model: it keeps its device and its dtypes.
-        weights: what ``read_weights`` gave.
-        what: the file's or the model's name, which the error message starts with.
-
-    Raises:
-        LayerprobeError: if a name is missing, unexpected, or of another shape.
-    """
-    own = model.state_dict()
-    missing = [name for name in own if name not in weights.state and not name.endswith("num_batches_tracked")]
-    unexpected = [name for name in weights.state if name not in own]
-    shapes = [name for name, value in weights.state.items() if name in own and value.shape != own[name].shape]
-    described = [f"{n} is {_shape(weights.state[n])} in the file, {_shape(own[n])} in the model" for n in shapes]
-    kinds = [name for name, value in weights.state.items() if name in own and _kind(value) != _kind(own[name])]
-    if kinds and not missing and not unexpected and not shapes:
-        found, wanted = (str(tensors[kinds[0]].dtype).removeprefix("torch.") for tensors in (weights.state, own))
-        raise LayerprobeError(
-            f"{what}: {kinds[0]!r} is {found} in the file, {wanted} in the model: numbers of another kind, such as "
-            "those of quantized weights, would be taken for others; save the weights as floating-point numbers"
-        )
-    problems = [f"missing in the file: {_first(missing)}"] if missing else []
-    problems += [f"not in the model: {_first(unexpected)}"] if unexpected else []
-    problems += [_first(described, "; ")] if shapes else []
-    if problems:
-        only_head = not missing and not unexpected and len(shapes) <= 2
-        remedy = (
-            _remedy(weights.state, shapes) if only_head else "are they another architecture's? check the model's name"
-        )
-        raise SettingsError(f"{what}: the weights don't fit the model: {'; '.join(problems)}; {remedy}")
-    model.load_state_dict(weights.state, strict=False)
-
-
-def _kind(tensor: Tensor) -> tuple[bool, bool]:
-    """Whether a tensor has fractions, and whether it has truth values: kinds between which nothing is converted."""
-    return tensor.is_floating_point(), tensor.dtype == torch.bool
-
-
-def _first(items: list[str], separator: str = ", ") -> str:
+def _some(items: Sequence[str], separator: str = ", ") -> str:
     more = f"{separator}and {len(items) - 3} more" if len(items) > 3 else ""
     return separator.join(items[:3]) + more
 
 
 def _shape(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "a single number"
-
-
-def _remedy(state: dict[str, Tensor], shapes: list[str]) -> str:
-    """What to do where nothing but some shapes differ: another number of classes, most often."""
-    head, classes = _head(state), head_classes(state)
-    if head in shapes and classes:
-        return f"try <num_classes> {classes}"
-    return "is the model built for another size? check the model's name and <data.image_size>"
-
-
-def head_classes(state: Mapping[str, Tensor]) -> int | None:
-    """The number of classes that a state dict's classifier has: the rows of its last matrix.
-
-    A classifier has a usual name (``fc``, ``head``, ``linear``, ``classifier``, ...). Otherwise it is the last
-    matrix, if the names are in the model's order (a ``.safetensors`` file sorts them) or there is one only.
-
-    Examples:
-        >>> head_classes({"conv.weight": torch.zeros(8, 3, 3, 3), "fc.weight": torch.zeros(100, 8)})
-        100
-
-    Returns:
-        None where it can't be told.
-    """
-    head = _head(state)
-    return None if head is None else int(state[head].shape[0])
-
-
-def _head(state: Mapping[str, Tensor]) -> str | None:
-    matrices = [name for name, value in state.items() if value.ndim == 2 and name.endswith("weight")]
-    if named := [name for name in matrices if _HEAD.match(name)]:
-        return named[-1]
-    in_order = list(state) != sorted(state)
-    return matrices[-1] if matrices and (in_order or len(matrices) == 1) else None
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

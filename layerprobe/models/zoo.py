@@ -13,7 +13,9 @@ import torch
 from torch import nn
 
 from layerprobe.errors import LayerprobeError, closest
+from layerprobe.models.classifier import find_classifier, remove_classifier, replace_module
 from layerprobe.models.inputs import ModelInput, model_input
+from layerprobe.models.published import fetching_weights
 from layerprobe.models.user_file import build_from_file
 from layerprobe.plugins import split_file_name
 from layerprobe.settings.base import SettingsError
@@ -25,6 +27,7 @@ SOURCES = ("timm", "torchvision", "cifar")
 
 # These two return a tuple while they train unless told otherwise, and warn about an initialization that they keep.
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
+_CIFAR_CLASSES, _IMAGENET_CLASSES = 10, 1000
 
 
 def list_models(source: str) -> list[str]:
@@ -63,7 +66,8 @@ def build_model(
 
     Args:
         name: ``timm:NAME``, ``torchvision:NAME``, ``cifar:NAME`` or ``FILE.py:callable``.
-        num_classes: rows of the classifier; None keeps the architecture's own (10 for ``cifar:``).
+        num_classes: rows of the classifier; None keeps the architecture's own (10 for ``cifar:``); 0: none, and
+            nothing (``nn.Identity``) stands in the place of its last layer.
         image_size: side of the square images, for the models that are built for one size; others ignore it.
             None keeps the architecture's own (32 for ``cifar:``).
         pretrained: load the weights that timm or torchvision publish, fetched where they aren't cached.
@@ -84,19 +88,8 @@ def build_model(
         if source == "cifar":
             return _build_cifar(short, num_classes, image_size)
         build = _build_timm if source == "timm" else _build_torchvision
-        with _download(name) if pretrained else nullcontext():
+        with fetching_weights(name) if pretrained else nullcontext():
             return build(short, num_classes, image_size, pretrained)
-
-
-@contextmanager
-def _download(name: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SettingsError(
-            f"can't load the published weights of {name!r}: {reason}; check the connection, or give <weights> FILE"
-        ) from error
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -147,7 +140,10 @@ def _seeded(seed: int | None) -> Iterator[None]:
 def _build_cifar(name: str, num_classes: int | None, image_size: int | None) -> nn.Module:
     from layerprobe.models.cifar import CIFAR_MODELS
 
-    return CIFAR_MODELS[name](num_classes or 10, image_size or 32)
+    model = CIFAR_MODELS[name](num_classes or _CIFAR_CLASSES, image_size or 32)
+    if num_classes == 0:
+        remove_classifier(model, _CIFAR_CLASSES)
+    return model
 
 
 def _build_timm(name: str, num_classes: int | None, image_size: int | None, pretrained: bool) -> nn.Module:
@@ -179,26 +175,28 @@ def _build_torchvision(name: str, num_classes: int | None, image_size: int | Non
     if name in _WITH_AUXILIARY_HEADS:
         options |= {"aux_logits": False} | ({} if pretrained else {"init_weights": True})
     if not pretrained:
-        options |= {} if num_classes is None else {"num_classes": num_classes}
+        options |= {"num_classes": num_classes} if num_classes else {}
         model: nn.Module = models.get_model(name, **options)
+        if num_classes == 0:
+            remove_classifier(model, _IMAGENET_CLASSES)
         return model
     weights = models.get_model_weights(name).DEFAULT
     model = models.get_model(name, weights=weights, **options)
     classes = len(weights.meta["categories"])
-    if num_classes not in (None, classes):
+    if num_classes == 0:
+        remove_classifier(model, classes)
+    elif num_classes not in (None, classes):
         _replace_head(model, classes, num_classes or classes)
     return model
 
 
 def _replace_head(model: nn.Module, old_classes: int, num_classes: int) -> None:
     """Put a new layer in the place of the last one that has ``old_classes`` outputs."""
-    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
-    path, head = next((n, m) for n, m in reversed(layers) if old_classes == m.weight.shape[0])
-    bias = head.bias is not None
+    path = find_classifier(model, old_classes)
+    head: nn.Module = model.get_submodule(path)
     new: nn.Module
     if isinstance(head, nn.Linear):
-        new = nn.Linear(head.in_features, num_classes, bias=bias)
-    else:  # SqueezeNet's classifier is a 1x1 convolution.
-        new = nn.Conv2d(head.in_channels, num_classes, kernel_size=1, bias=bias)
-    parent, _, attribute = path.rpartition(".")
-    setattr(model.get_submodule(parent), attribute, new)
+        new = nn.Linear(head.in_features, num_classes, bias=head.bias is not None)
+    elif isinstance(head, nn.Conv2d):  # SqueezeNet's classifier is a 1x1 convolution.
+        new = nn.Conv2d(head.in_channels, num_classes, kernel_size=1, bias=head.bias is not None)
+    replace_module(model, path, new)

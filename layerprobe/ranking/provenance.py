@@ -13,6 +13,8 @@ from layerprobe.ranking.measure import Measurements
 _SOURCE = (
     "model",
     "weights",
+    "weights_key",
+    "num_classes",
     "weights_sha256",
     "dataset",
     "split",

@@ -29,6 +29,8 @@ class RankingSource:
 
     model: Text | None = None
     weights: Text | None = None
+    weights_key: Text | None = None
+    num_classes: Count | None = None
     weights_sha256: Text | None = None
     dataset: Text | None = None
     split: Text | None = None

@@ -349,8 +349,8 @@ Count = Annotated[int, Strict(), Field(ge=1)]
 """A number of things, at least one."""
 Pixels = Annotated[int, Strict(), Field(ge=1, le=65_536)]
 """Height or width of an image: JPEG and most programs end there."""
-ClassCount = Annotated[int, Strict(), Field(ge=1, le=100_000_000)]
-"""Size of a classifier."""
+ClassCount = Annotated[int, Strict(), Field(ge=0, le=100_000_000)]
+"""Size of a classifier; 0: there is none."""
 Seed = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
 Number = Annotated[float, BeforeValidator(_numeric)]
 """A finite number, also where YAML reads it as a word."""

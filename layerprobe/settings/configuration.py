@@ -15,6 +15,7 @@ from layerprobe.records.run_files import INFORMATION, REMEDY, RunInformation
 from layerprobe.settings.base import Settings
 from layerprobe.settings.layer_choice import LayerChoice, Pairs
 from layerprobe.settings.legacy import with_new_keys, with_old_setting
+from layerprobe.settings.model import DRAWN
 from layerprobe.settings.run import DistillSettings, RunSettings, TrainSettings
 
 Values = dict[str, Any]
@@ -25,6 +26,8 @@ COMMANDS: Mapping[str, type[TrainSettings] | type[DistillSettings]] = {
 }
 
 _HASH = "weights_sha256"
+_OF_WEIGHTS = {"name", "weights", "weights_key", "num_classes"}
+"""What a network's weights depend on."""
 _NAMED = ("model", "teacher", "student", "data")
 """Parts that a name may stand for."""
 
@@ -153,22 +156,35 @@ def _checked(values: Mapping[str, Any], kind: type[RunSettings], path: Path) -> 
 def merge(values: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
     """Values with others laid over them, part by part.
 
-    A model's hash goes where its name or weights are replaced, and layers where a table of pairs names others.
+    A network's hash goes where its weights become others, and layers where a table of pairs names others.
     """
     merged = dict(values)
     for key, value in over.items():
         new, part = _as_part(key, value), _as_part(key, merged.get(key))
         if isinstance(new, Mapping) and isinstance(part, Mapping):
             changed = {name for name in new if new[name] != part.get(name)}
-            kept = {name: old for name, old in part.items() if not (name == _HASH and changed & {"name", "weights"})}
+            kept = {name: old for name, old in part.items() if not (name == _HASH and changed & _OF_WEIGHTS)}
             merged[key] = {**kept, **new}
         else:
             merged[key] = new
+    _forget_drawn(merged, values)
     mapping = (over.get("alignment") or {}).get("mapping")
     if mapping is not None and Pairs.parse(mapping).table:
         for key in {"layers", "student_layers"} - set(over):
             merged.pop(key, None)
     return merged
+
+
+def _forget_drawn(merged: Values, before: Mapping[str, Any]) -> None:
+    """Take away the hashes of weights that are drawn anew: for other images, or of a trained network, another seed."""
+    others = merged.get("data") != before.get("data")
+    seeds = [(values.get("training") or {}).get("seed") for values in (merged, before)]
+    for network in ("model", "student", "teacher"):
+        part = merged.get(network)
+        if not isinstance(part, Mapping) or part.get("weights") not in (None, *DRAWN):
+            continue
+        if others or (network != "teacher" and seeds[0] != seeds[1]):
+            merged[network] = {name: value for name, value in part.items() if name != _HASH}
 
 
 def _as_part(key: str, value: Any) -> Any:

@@ -55,7 +55,7 @@ class LayersSettings(StoredFeaturesSettings):
     model: Annotated[str, Field(min_length=1), Flag(panel="Model", metavar="NAME")]
     """The network: timm:NAME, torchvision:NAME, cifar:NAME or FILE.py:callable."""
     num_classes: Annotated[ClassCount | None, Flag(panel="Model", default="the architecture's")] = None
-    """Size of its classifier."""
+    """Size of its classifier; 0: it has none."""
     image_size: Annotated[Pixels | None, Flag(panel="Model", default="the network's")] = None
     """Height and width of the input in pixels."""
     prefix_tokens: Annotated[

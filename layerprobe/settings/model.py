@@ -9,6 +9,11 @@ from pydantic import Field, model_validator
 from layerprobe.settings.base import ClassCount, Settings
 from layerprobe.settings.flags import Flag
 
+PRETRAINED, RANDOM, AS_BUILT = "pretrained", "random", "as built"
+"""Where weights come from, when it isn't a file."""
+DRAWN = (RANDOM, AS_BUILT)
+"""Of these, weights that are drawn from a seed, or may be."""
+
 
 class ModelSettings(Settings):
     """A network as the user names it. In YAML and Python its name alone may stand for it."""
@@ -18,13 +23,17 @@ class ModelSettings(Settings):
     name: Annotated[str, Field(min_length=1), Flag(metavar="NAME")]
     """timm:NAME, torchvision:NAME, cifar:NAME or FILE.py:callable."""
     weights: Annotated[str | None, Flag(default="pretrained for timm: and torchvision:")] = None
-    """Weights: a file (.safetensors, .pt, .pth, .th), 'pretrained' (from the hub) or 'random'."""
+    """Weights: a file (.safetensors, or of torch.save: .pt, .pth, .ckpt, .bin, ...), 'pretrained' (from the hub) or
+    'random'."""
+    weights_key: Annotated[str | None, Field(min_length=1), Flag(metavar="KEY", default="what fits the network")] = None
+    """Which part of the weights file is taken, where several fit: a key such as state_dict_ema, or the prefix of the
+    names, such as module.encoder_q."""
     num_classes: Annotated[ClassCount | None, Flag(default="as in the weights, or as the data")] = None
-    """Size of the classifier."""
+    """Size of the classifier; 0: the network has none."""
     prefix_tokens: Annotated[int | None, Field(ge=0), Flag(default="as many as the network declares")] = None
     """Tokens before those of the patches: the class token, which comes first, and registers."""
     weights_sha256: Annotated[str | None, Flag(none=True)] = None
-    """SHA-256 of the weights that are expected; other weights are refused. It is not compared for random weights."""
+    """SHA-256 of the weights that are expected; other weights are refused."""
 
     @model_validator(mode="before")
     @classmethod

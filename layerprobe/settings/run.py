@@ -66,6 +66,11 @@ class TrainSettings(RunSettings):
         return self.model
 
     @model_validator(mode="after")
+    def _has_a_classifier(self) -> Self:
+        _check_classifier(self.model, "model")
+        return self
+
+    @model_validator(mode="after")
     def _has_no_teacher(self) -> Self:
         if self.training.cache_teacher:
             raise RefusedError("<training.cache_teacher> is for training with a teacher; leave it out")
@@ -96,6 +101,8 @@ class DistillSettings(RunSettings):
     """The teacher's layers: a ranking file, names or indices separated by commas, or a rule and how many layers it
     chooses: even:4, quality:4 or another score of rank, stagewise:4; of your own FILE.py:name:4. The method
     feature-only needs them."""
+    allow_other_ranking: Annotated[bool, Flag(panel="Layers", alone=True)] = False
+    """Take the layers of a ranking of another model, or of other weights, than the teacher's; else it is refused."""
     spectrum_samples: SpectrumSamples = None
     """Where a rule measures the teacher's layers: take the entropy in information from a second sample, up to so many
     images of every class."""
@@ -153,6 +160,16 @@ class DistillSettings(RunSettings):
         return self
 
     @model_validator(mode="after")
+    def _has_classifiers(self) -> Self:
+        _check_classifier(self.student, "student")
+        if self.needs_classes and self.teacher.num_classes == 0:
+            raise RefusedError(
+                f"{self.method} needs the teacher's classifier, which <teacher.num_classes> 0 leaves out; leave the "
+                "number out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _method_takes_them(self) -> Self:
         method = self.chosen_method
         if self.alignment != AlignmentSettings() and not method.takes_alignment:
@@ -186,6 +203,13 @@ class DistillSettings(RunSettings):
                 "<teacher_features> out"
             )
         return self
+
+
+def _check_classifier(trained: ModelSettings, part: str) -> None:
+    if trained.num_classes == 0:
+        raise RefusedError(
+            f"training needs a classifier, which <{part}.num_classes> 0 leaves out; leave the number out"
+        )
 
 
 def _check_cache(training: TrainingSettings, teacher_features: bool) -> None:

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from torch import nn
 
 from layerprobe.data.datasets import open_dataset
+from layerprobe.distill.layer_pairs import pair_layers
 from layerprobe.distill.methods.catalogue import METHODS
 from layerprobe.distill.methods.simkd import ReusedEnding
 from layerprobe.distill.run import distill_student, train_model
@@ -140,19 +141,53 @@ def test_layers_come_from_a_ranking_file(config: DistillSettings, tmp_path: Path
     assert run.config["student_layers"] == "layer2.1,layer3.2"
 
 
-def test_a_ranking_of_another_teacher_is_mentioned(
+def test_a_ranking_of_another_teacher_is_refused_unless_that_is_allowed(
     config: DistillSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     layers = discover_layers(nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(192, 2)), (8, 8))
-    ranking = Ranking(
-        (LayerGeometry(replace(layers[0], name="layer1.1"), {"quality": 1.0}),),
-        "quality",
-        ("layer1.1",),
-        {"model": "other"},
+    geometries = (LayerGeometry(replace(layers[0], name="layer1.1"), {"quality": 1.0}),)
+    told = config.replaced(layers=str(tmp_path / "r.json"))
+    for provenance, said in (
+        ({"model": "other", "weights_sha256": "a" * 64}, "is of other, and the teacher is cifar:resnet20"),
+        ({"model": "cifar:resnet20", "weights_sha256": "a" * 64}, "is of cifar:resnet20 with other weights than the"),
+        ({"model": "cifar:resnet20"}, "does not say of which weights it is"),
+        ({}, "does not say of which model it is"),
+    ):
+        save_ranking(Ranking(geometries, "quality", ("layer1.1",), provenance), tmp_path / "r.json")
+        with pytest.raises(LayerprobeError, match=rf"r.json {said}.*; rank the .* or give allow_other_ranking to take"):
+            distill_student(told)
+    run = distill_student(told.replaced(allow_other_ranking=True))
+    assert run.config["layers"] == "layer1.1" and run.config["allow_other_ranking"]
+    assert "r.json does not say of which model it is; its layers are taken all the same" in caplog.text
+
+
+def test_a_ranking_of_other_images_is_mentioned(
+    config: DistillSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = load_network(config.teacher, DIGITS, open_dataset("digits"))
+    geometries = tuple(LayerGeometry(layer, {"quality": 1.0}) for layer in model.layers)
+    network = {"model": "cifar:resnet20", "weights_sha256": model.weights_sha256}
+    images = {"dataset": "digits", "split": "train", "preprocessing": model.preprocessing.to_dict()}
+    student = load_network(config.student.replaced(weights="random"), DIGITS, open_dataset("digits"))
+
+    def said(**others: object) -> str:
+        caplog.clear()
+        ranking = Ranking(geometries, "quality", ("layer1.1",), {**network, **images, **others})
+        save_ranking(ranking, tmp_path / "r.json")
+        pair_layers(METHODS["feature-only"], config.replaced(layers=str(tmp_path / "r.json")), model, student)
+        (*lines,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+        assert len(lines) <= 1
+        return "".join(lines)
+
+    assert said() == said(preprocessing=images["preprocessing"] | {"source": "elsewhere"}) == ""
+    assert "r.json was made of the split 'all', which holds the images that the student is tested on" in said(
+        split="all"
     )
-    save_ranking(ranking, tmp_path / "r.json")
-    distill_student(config.replaced(layers=str(tmp_path / "r.json")))
-    assert "ranks other; the teacher is cifar:resnet20" in caplog.text
+    other = images["preprocessing"] | {"image_size": [16, 16], "mean": [0.5, 0.5, 0.5]}
+    assert "(image_size [16, 16], not [8, 8]; mean [0.5, 0.5, 0.5], not [0.485, " in said(preprocessing=other)
+    assert "the data set cifar10, while the student learns from digits and of the split 'test'" in said(
+        dataset="cifar10", split="test"
+    )
 
 
 def test_held_out_images_choose_an_epoch(config: DistillSettings) -> None:

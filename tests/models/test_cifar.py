@@ -12,7 +12,8 @@ from torch.nn import functional
 from layerprobe.errors import LayerprobeError
 from layerprobe.models.cifar import CIFAR_MODELS, HE_RESNETS
 from layerprobe.models.cifar.he_resnet import ShortcutA, build_he_resnet
-from layerprobe.models.weights import load_weights, read_weights
+from layerprobe.models.weights import load_weights
+from layerprobe.models.weights_file import read_weights
 
 # He et al., table 6, gives 0.27, 0.46, 0.66, 0.85 and 1.7 million; the exact ones are akamaster's.
 HE_PARAMETERS = {"resnet20": 269_722, "resnet32": 464_154, "resnet44": 658_586, "resnet56": 853_018}

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import time
 import urllib.error
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import timm
 import torch
+from huggingface_hub import constants as hub
+from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.layers.discovery import discover
 from layerprobe.models import zoo
+from layerprobe.models.classifier import classifier_names
 from layerprobe.models.zoo import ModelInput, build_model, list_models, model_input
 
 USER_FILE = """
@@ -80,6 +86,32 @@ def test_every_source_builds(
     model = build_model(name, num_classes, image_size).eval()
     with torch.no_grad():
         assert model(torch.randn(1, 3, pixels, pixels)).shape == (1, classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [
+        ("cifar:vgg11", 512),
+        ("cifar:vit-small", 192),
+        ("torchvision:squeezenet1_1", 512),
+        ("torchvision:mobilenet_v3_small", 1024),
+        ("timm:test_convnext", 64),
+        ("timm:test_vit", 64),
+    ],
+)
+def test_networks_without_a_classifier_have_the_layers_of_those_with_one(name: str, width: int) -> None:
+    size = 160 if name == "timm:test_vit" else 64
+    whole, without = build_model(name, 7, size, seed=1).eval(), build_model(name, 0, size, seed=1).eval()
+    assert without(torch.randn(2, 3, size, size)).shape == (2, width)
+    kept = without.state_dict()
+    assert set(whole.state_dict()) - set(kept) == classifier_names(whole.state_dict())
+    found, expected = discover(without, (size, size)), discover(whole, (size, size))
+    assert [layer.name for layer in found.layers] == [layer.name for layer in expected.layers]
+    assert expected.has_classifier
+    if "squeezenet" not in name:  # there the classifier comes before the map is averaged
+        assert not found.has_classifier and found.layers[-1] == replace(
+            expected.layers[-1], parameters=found.layers[-1].parameters
+        )
 
 
 @pytest.mark.parametrize("name", ["cifar:resnet20", "torchvision:squeezenet1_1", "timm:resnet10t", "timm:test_vit"])
@@ -219,8 +251,50 @@ def test_a_failed_download_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("timm:resnet18", "torchvision:resnet18"):
         with pytest.raises(LayerprobeError) as caught:
             build_model(name, pretrained=True)
-        assert f"published weights of '{name}': <urlopen error no route to host; check the" in str(caught.value)
+        assert f"published weights of '{name}': <urlopen error no route to host; give weights FILE" in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_without_a_network_timm_fails_fast_and_uses_what_is_cached(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The hub's own tries take over a minute. Port 9 of this machine refuses connections at once."""
+    monkeypatch.setattr(hub, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(
+        hub, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+    )
+    monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
+    began = time.monotonic()
+    with pytest.raises(LayerprobeError) as caught:
+        build_model("timm:test_resnet", pretrained=True)
+    assert time.monotonic() - began < 15
+    assert "they are not on this machine, and http://127.0.0.1:9 can't be reached (" in str(caught.value)
+    assert str(caught.value).endswith("; give weights FILE, or weights random for an untrained network")
+    repository = tmp_path / "models--timm--test_resnet.r160_in1k"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("1" * 40)
+    (repository / "snapshots" / ("1" * 40)).mkdir(parents=True)
+    published = build_model("timm:test_resnet", seed=4)
+    save_file(published.state_dict(), repository / "snapshots" / ("1" * 40) / "model.safetensors")
+    assert same_weights(build_model("timm:test_resnet", pretrained=True, seed=5), published)
+    assert not hub.HF_HUB_OFFLINE
+
+
+def test_a_hub_that_answers_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Session:
+        def head(self, url: str, timeout: float) -> None:
+            asked.append(url)
+
+    def create(*arguments: object, **options: object) -> nn.Module:
+        assert not hub.HF_HUB_OFFLINE
+        return nn.Identity()
+
+    monkeypatch.setattr("huggingface_hub.utils.get_session", Session)
+    monkeypatch.setattr(timm, "create_model", create)
+    assert isinstance(build_model("timm:resnet18", pretrained=True), nn.Identity)
+    assert asked == [hub.ENDPOINT]
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v3_small", "resnet18"])

@@ -133,6 +133,20 @@ def test_another_files_weights_are_refused(small: DistillSettings, tmp_path: Pat
     assert "weights_sha256" not in values["teacher"] and "weights_sha256" in values["student"]
 
 
+def test_hashes_of_random_weights_are_compared_until_they_are_drawn_anew(
+    small: DistillSettings, tmp_path: Path
+) -> None:
+    values = distill_student(small).config
+    told = settings_of(DistillSettings, settings(small.output), tmp_path / "again")
+    network = {"student": {**values["student"], "weights_sha256": "0" * 64}}
+    with pytest.raises(LayerprobeError, match="random, drawn with seed 0, has SHA-256 .*; remove weights_sha256"):
+        distill_student(told.replaced(student=ModelSettings(**network["student"])))
+    for change in ({"training": {"seed": 2}}, {"data": {"name": "cifar10"}}, {"student": {"num_classes": 3}}):
+        assert "weights_sha256" not in merge(values, change)["student"]
+    assert "weights_sha256" in merge(values, {"training": {"seed": 0}, "overwrite": True})["student"]
+    assert "weights_sha256" in merge(values, {"training": {"seed": 2}})["teacher"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

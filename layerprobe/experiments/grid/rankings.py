@@ -7,14 +7,12 @@ import json
 import time
 from pathlib import Path
 
-from layerprobe.data.datasets import open_split
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell
 from layerprobe.experiments.grid.results import claim_name, claims, ranking_file
 from layerprobe.experiments.grid.study import kept_ranking
-from layerprobe.experiments.resolve_rules import check_ranking, scored_rule, teacher_sample
+from layerprobe.experiments.resolve_rules import scored_rule, teacher_sample
 from layerprobe.files import sha256
 from layerprobe.geometry.catalogue import ALWAYS, SCORES, UNMEASURED
-from layerprobe.networks import AS_BUILT, RANDOM, load_network
 from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.ranking.file import load_ranking, save_ranking
 from layerprobe.ranking.rank import rank_model
@@ -44,13 +42,12 @@ def ranking_of(
         poll: seconds between looks at a ranking that another worker makes.
 
     Raises:
-        LayerprobeError: if the grid names a file that is no ranking, or not the teacher's, or without what the rule
-            looks at; or the teacher can't be ranked.
+        LayerprobeError: if the grid names a file that is no ranking, or the teacher can't be ranked.
     """
     if not scored_rule(plan):
         return None
     if planned.ranking:
-        return _named(find_ranking(planned.ranking, folder), plan)
+        return load_ranking(find_ranking(planned.ranking, folder))
     families = _families(grid)
     file = ranking_file(folder, _name(plan, families))
     while not file.is_file():
@@ -72,17 +69,6 @@ def find_ranking(file: Path, folder: Path) -> Path:
     return kept if kept.is_file() else file
 
 
-def _named(file: Path, plan: DistillSettings) -> Ranking:
-    """A ranking file that the grid names, compared with the teacher as it is loaded."""
-    ranking = load_ranking(file)
-    check_ranking(ranking, plan, str(file))
-    teacher = load_network(plan.teacher, plan.data, open_split(plan.data, "train"))
-    if teacher.weights not in (RANDOM, AS_BUILT):  # these may be drawn anew
-        known = plan.teacher.replaced(weights_sha256=teacher.weights_sha256)
-        check_ranking(ranking, plan.replaced(teacher=known), str(file))
-    return ranking
-
-
 def _families(grid: Grid) -> tuple[str, ...]:
     """The statistics, beside those always there, that the rules of a grid look at."""
     scores = {score for planned in grid.cells if (score := scored_rule(planned.settings))}
@@ -98,6 +84,8 @@ def _name(plan: DistillSettings, families: tuple[str, ...]) -> str:
     weights = Path(plan.teacher.weights or "")
     if weights.is_file():
         teacher["weights"] = sha256(weights)
+    if teacher["weights_key"] is None:  # rankings keep the names that they had before there was a key
+        del teacher["weights_key"]
     # Version 0.1.0 called it "root": its rankings keep their names.
     data["root"] = data.pop("data_root")
     measured = [f"{family} {file_sha256(family)}" if split_file_name(family) else family for family in families]

@@ -179,7 +179,8 @@ def _run(planned: PlannedCell, claim: Claim, grid: Grid, folder: Path, on_epoch:
 def _plan(planned: PlannedCell, grid: Grid, folder: Path, progress: Progress) -> DistillSettings:
     """The run of a cell, with its teacher's layers by name."""
     plan = planned.config(folder)
-    return resolve_rules(plan, ranking_of(planned, plan, grid, folder, progress), progress)
+    ranking = ranking_of(planned, plan, grid, folder, progress)
+    return resolve_rules(plan, ranking, progress, name=str(planned.ranking or "the ranking"))
 
 
 def _fail(folder: Path, cell: Cell, reason: str, trace: str = "") -> None:

@@ -21,6 +21,8 @@ from layerprobe.records import StoredLayer
 from layerprobe.settings.base import errors_of_part
 from layerprobe.settings.extract import ExtractSettings
 
+_OPTIONS = ("prefix_tokens", "weights_key", "num_classes")
+"""Of the model; each is kept where it is given."""
 _SMALL = 64
 """Images up to this height and width make a batch of 128 on a CPU too."""
 
@@ -85,7 +87,7 @@ def prepare(config: ExtractSettings, device: torch.device) -> Job:
             "precision": str(precision).removeprefix("torch."),
             "device": device.type,
             **({"spectrum_sample": second.description} if second else {}),
-            **({} if config.model.prefix_tokens is None else {"prefix_tokens": config.model.prefix_tokens}),
+            **{key: value for key in _OPTIONS if (value := getattr(config.model, key)) is not None},
         },
         spectra=_second_sample(dataset, second) if second else None,
     )

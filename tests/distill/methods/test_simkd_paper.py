@@ -21,7 +21,7 @@ from layerprobe.evaluation.evaluate import evaluate
 from layerprobe.layers.capture import Capture, Captured
 from layerprobe.layers.discovery import discover_layers
 from layerprobe.layers.selection import even_layers
-from layerprobe.models.weights import read_weights
+from layerprobe.models.weights_file import read_weights
 from layerprobe.models.zoo import build_model
 from layerprobe.networks import Network
 from layerprobe.records import Preprocessing, Run

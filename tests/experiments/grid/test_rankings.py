@@ -8,10 +8,11 @@ import yaml
 from layerprobe.data.datasets import open_split
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.grid_file import Grid, parse_grid
-from layerprobe.experiments.grid.rankings import _name, ranking_of
+from layerprobe.experiments.grid.rankings import _name
+from layerprobe.experiments.grid.work import _plan
 from layerprobe.networks import load_network
 from layerprobe.ranking.file import save_ranking
-from layerprobe.records import Layer, LayerGeometry, Ranking, Run
+from layerprobe.records import Layer, LayerGeometry, Ranking, Run, silent
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.model import ModelSettings
 
@@ -39,12 +40,12 @@ def test_a_named_ranking_is_of_the_weights_that_the_teacher_has(digits_teacher: 
         ranking = Ranking(layers, "quality", ("layer1.0",), {"model": "cifar:resnet20", "weights_sha256": known})
         save_ranking(ranking, tmp_path / "r.json")
         if right:
-            assert ranking_of(planned, planned.config(tmp_path), told, tmp_path) == ranking
+            assert str(_plan(planned, told, tmp_path, silent).layers) == "layer1.0"
         else:
             with pytest.raises(
                 LayerprobeError, match="r.json is of cifar:resnet20 with other weights than the teacher"
             ):
-                ranking_of(planned, planned.config(tmp_path), told, tmp_path)
+                _plan(planned, told, tmp_path, silent)
 
 
 def test_a_teacher_that_was_trained_anew_is_ranked_anew(tmp_path: Path) -> None:
