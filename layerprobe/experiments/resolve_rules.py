@@ -86,7 +86,7 @@ def _ranking_for(rule: Rule, count: int, plan: DistillSettings, ranking: Ranking
     if not rule.score:
         found = find_model_layers(plan.teacher.name, plan.teacher.num_classes, plan.data.image_size)
         return Ranking(tuple(LayerGeometry(layer, {}) for layer in found), "", ())
-    return ranking or rank_model(teacher_sample(plan), count, rule.score, progress=progress)
+    return rank_model(teacher_sample(plan), count, rule.score, progress=progress) if ranking is None else ranking
 
 
 def check_ranking(ranking: Ranking, plan: DistillSettings, name: str = "the ranking") -> None:

@@ -8,6 +8,7 @@ from torch.nn.parameter import is_lazy
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.plugins import one_line
+from layerprobe.settings.base import SettingsError
 
 
 def initialize_lazy_modules(model: nn.Module, image_size: tuple[int, int], seed: int) -> None:
@@ -33,9 +34,9 @@ def initialize_lazy_modules(model: nn.Module, image_size: tuple[int, int], seed:
         raise
     except BaseException as error:  # whatever a model of the user's own raises
         size = "x".join(map(str, image_size))
-        raise LayerprobeError(
+        raise SettingsError(
             f"the model has lazy modules, which take their shapes from a first image, and fails on one of {size} "
-            f"pixels: {one_line(error)}; correct the model, or choose another size with --image-size"
+            f"pixels: {one_line(error)}; correct the model, or name a size that it takes with <data.image_size>"
         ) from error
     finally:
         for module in training:
