@@ -102,7 +102,11 @@ def test_trainings_that_can_not_be(training: dict[str, Any], message: str) -> No
         ({"student": {"weights": "random"}}, "--student is missing; give it"),
         ({"student": ""}, "--student is not empty, not ''"),
         ({"student": {"name": "a", "num_classes": "ten"}}, "--student-num-classes is a whole number, not 'ten'"),
-        ({"student": {"name": "a", "num_classes": 0}}, "--student-num-classes is at least 1, not 0"),
+        (
+            {"student": {"name": "a", "num_classes": 0}},
+            "training needs a classifier, which --student-num-classes 0 leaves out; leave the number out",
+        ),
+        ({"student": {"name": "a", "num_classes": -1}}, "--student-num-classes is at least 0, not -1"),
         ({"teacher": {"name": "a", "weigths": "w"}}, "there is no setting 'teacher.weigths'; closest: 'weights', .*"),
         ({"data": {"name": "digits", "image_size": "big"}}, "--image-size is a whole number, not 'big'"),
         ({"data": {"name": "digits", "mean": 0.5}}, "--mean is a list, not 0.5"),
