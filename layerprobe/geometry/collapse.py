@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from layerprobe.geometry.gram import class_members
+from layerprobe.geometry.classes import class_members
 from layerprobe.records import Gram
 
 

@@ -5,11 +5,14 @@ Source: section 3 of Cooper et al., arXiv 2511.14981.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from layerprobe.geometry.gram import absolute_cosines, class_members
+from layerprobe.geometry.classes import class_batches, class_members
+from layerprobe.geometry.gram import absolute_cosines
 from layerprobe.records import Gram
 
 
@@ -40,23 +43,28 @@ def cosine_statistics(gram: Gram) -> CosineStatistics:
     cosines = absolute_cosines(gram)
     members = class_members(gram.labels)
     sizes = torch.tensor([len(rows) for rows in members], dtype=torch.float64)
-    one_hot = torch.stack([(gram.labels == gram.labels[rows[0]]).double() for rows in members])
-    between = (one_hot @ cosines @ one_hot.T) / (sizes[:, None] * sizes[None, :])
+    between = _class_sums(_class_sums(cosines, members).T.contiguous(), members) / (sizes[:, None] * sizes)
     classes = len(members)
     inter = (between.sum() - between.trace()) / (classes * (classes - 1)) if classes > 1 else torch.tensor(torch.nan)
-    intra, minimum = [], []
-    for rows in members:
-        upper = torch.triu_indices(len(rows), len(rows), offset=1)
-        pairs = cosines[rows[:, None], rows[None, :]][upper[0], upper[1]]
-        intra.append(pairs.mean())
-        minimum.append(pairs.min() if len(pairs) else pairs.new_tensor(torch.nan))
-    per_class = torch.stack(intra)
+    intra, minimum = torch.empty(2, classes, dtype=torch.float64)
+    for places, rows in class_batches(members, lambda size: size**2):
+        upper = torch.triu_indices(rows.shape[1], rows.shape[1], offset=1)
+        pairs = cosines[rows[:, upper[0]], rows[:, upper[1]]]
+        intra[places] = pairs.mean(dim=1)
+        minimum[places] = pairs.amin(dim=1) if pairs.shape[1] else torch.nan
     return CosineStatistics(
-        intra=float(per_class.mean()),
-        min_intra=float(torch.stack(minimum).mean()),
+        intra=float(intra.mean()),
+        min_intra=float(minimum.mean()),
         inter=float(inter),
-        self_pairs=float(((1 - per_class) / sizes).mean()),
+        self_pairs=float(((1 - intra) / sizes).mean()),
     )
+
+
+def _class_sums(values: Tensor, members: Sequence[Tensor]) -> Tensor:
+    """Sums over the images of each class: (n, k) to (classes, k)."""
+    sums = values.new_zeros(len(members), values.shape[1])
+    own = torch.arange(len(members)).repeat_interleave(torch.tensor([len(rows) for rows in members]))
+    return sums.index_add_(0, own[torch.cat(list(members)).argsort()], values)
 
 
 def intra_cosine(cosines: CosineStatistics) -> float:

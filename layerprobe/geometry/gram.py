@@ -142,7 +142,8 @@ def absolute_cosines(gram: Gram) -> Tensor:
         part = (squares[rows, None] - squares).div_(sums).square_()
         part.sub_(squared_distances(gram, rows)).mul_(scale / 2).mul_(scale[rows, None])
         torch.clamp(part.add_(1).abs_(), max=1, out=cosines[rows])
-        cosines[rows].mul_(some).mul_(some[rows, None])
+        if zero:
+            cosines[rows].mul_(some).mul_(some[rows, None])
     return cosines
 
 
@@ -159,12 +160,7 @@ def squared_distances(gram: Gram, rows: Tensor | slice = slice(None)) -> Tensor:
     squares = gram.centred.diagonal()
     sums = squares[rows, None] + squares
     distances = torch.add(sums, gram.centred[rows], alpha=-2)
-    return distances.mul_(distances > sums.mul_(_RESOLUTION))
-
-
-def class_members(labels: Tensor) -> list[Tensor]:
-    """Row numbers of each class's images, one (n_c,) tensor per class that occurs, in order of class."""
-    return [torch.nonzero(labels == label).flatten() for label in torch.unique(labels)]
+    return distances.masked_fill_(distances <= sums.mul_(_RESOLUTION), 0.0)
 
 
 def feature_count(gram: Gram) -> float:

@@ -5,20 +5,38 @@ Source: section 3 of Cooper et al., arXiv 2511.14981.
 
 from __future__ import annotations
 
-from layerprobe.geometry.gram import class_members, norms, squared_distances
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from layerprobe.geometry.classes import class_members
+from layerprobe.geometry.gram import norms, squared_distances
 from layerprobe.records import Gram
+
+_ROWS = 64
+"""Images whose distances are looked at together, so that they stay in the processor's cache."""
+
+
+def distances_to_others(gram: Gram, rows: Tensor | slice) -> Tensor:
+    """``|f_i - f_j|^2`` from images i of ``rows`` to images j of other classes, (rows, n); infinite within a class."""
+    distances = squared_distances(gram, rows)
+    return distances.masked_fill_(gram.labels[rows, None] == gram.labels, torch.inf)
+
+
+def tiles_of_others(gram: Gram) -> Iterator[Tensor]:
+    """``distances_to_others`` of all images in order, some rows at a time."""
+    for start in range(0, len(gram.labels), _ROWS):
+        yield distances_to_others(gram, slice(start, start + _ROWS))
 
 
 def mean_class_gap(gram: Gram) -> float:
     """mean_c of gap_c = min |f_i - f_j| over i in c and j not in c. NaN with one class alone."""
     if int(gram.labels.min()) == int(gram.labels.max()):
         return float("nan")
-    gaps = []
-    for rows in class_members(gram.labels):
-        distances = squared_distances(gram, rows)
-        distances[:, rows] = float("inf")
-        gaps.append(distances.min().sqrt())
-    return float(sum(gaps) / len(gaps))
+    nearest = torch.cat([distances.amin(dim=1) for distances in tiles_of_others(gram)])
+    gaps = torch.stack([nearest[rows].min() for rows in class_members(gram.labels)])
+    return float(gaps.sqrt().mean())
 
 
 def mean_class_norm(gram: Gram) -> float:

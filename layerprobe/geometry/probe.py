@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from layerprobe.geometry.gram import class_members
+from layerprobe.geometry.classes import class_members
 from layerprobe.records import Gram
 
 PENALTIES = tuple(10.0**exponent for exponent in range(-7, 4))

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from layerprobe.geometry.catalogue import resampled
-from layerprobe.geometry.gram import class_members
+from layerprobe.geometry.classes import class_batches, class_members
 from layerprobe.geometry.measure import Quantities, Values
 from layerprobe.geometry.parts import part_statistics
 from layerprobe.records import Gram, Interval
@@ -57,13 +57,15 @@ def draw_parts(labels: Tensor, pairs: int, divisor: int, seed: int) -> Tensor:
     Returns:
         (2 P, n) bool, true where an image is drawn: first the P first parts, then their partners.
     """
-    generator = torch.Generator().manual_seed(seed)
+    members = class_members(labels)
+    numbers = torch.rand(pairs * len(labels), generator=torch.Generator().manual_seed(seed))
+    of_classes = torch.split(numbers, [pairs * len(rows) for rows in members])
     drawn = torch.zeros(2, pairs, len(labels), dtype=torch.bool)
-    for rows in class_members(labels):
-        size = len(rows) // divisor
-        order = torch.rand(pairs, len(rows), generator=generator).argsort(dim=1)
-        drawn[0, :, rows] = order < size
-        drawn[1, :, rows] = (order >= size) & (order < 2 * size)
+    for places, rows in class_batches(members, lambda images: images * pairs):
+        order = torch.stack([of_classes[place].reshape(pairs, -1) for place in places.tolist()], dim=1).argsort(dim=2)
+        size = rows.shape[1] // divisor
+        drawn[0][:, rows] = order < size
+        drawn[1][:, rows] = (order >= size) & (order < 2 * size)
     return drawn.flatten(0, 1)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from layerprobe.geometry.catalogue import resampled
-from layerprobe.geometry.gram import class_members, sub_gram
+from layerprobe.geometry.classes import class_members
+from layerprobe.geometry.gram import sub_gram
 from layerprobe.geometry.measure import Quantities, Values
 from layerprobe.records import Gram
 

@@ -7,42 +7,40 @@ dimension first, which keeps practically every component; here all are kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from layerprobe.geometry.gram import class_members
+from layerprobe.geometry.classes import class_batches, class_members
 from layerprobe.records import Gram
 
 
-def spectrum_blocks(gram: Gram) -> Iterator[Tensor]:
-    """What the spectrum of each class is computed from: inner products of its features, less any common vector.
+def spectrum_members(gram: Gram) -> list[Tensor]:
+    """Row numbers of each class's images, in order of class, in the sample that the spectra are of.
 
-    Yields:
-        (n_c, n_c) float64 for each class, in order: of the second sample where the Gram matrix has one.
+    That is the second sample where the Gram matrix has one, with its images class after class.
     """
-    if gram.class_blocks is not None:
-        yield from (block.double() for block in gram.class_blocks)
-    else:
-        yield from (gram.centred[rows[:, None], rows] for rows in class_members(gram.labels))
+    if gram.class_blocks is None:
+        return class_members(gram.labels)
+    sizes = [len(block) for block in gram.class_blocks]
+    return list(torch.split(torch.arange(sum(sizes)), sizes))
 
 
-def class_spectrum(block: Tensor, dimension: int) -> Tensor:
-    """Squared singular values of one class's features centred on the class mean, descending.
-
-    They are the eigenvalues of the double-centred Gram block of the class.
+def spectrum_blocks(gram: Gram, places: Tensor, rows: Tensor) -> Tensor:
+    """What the spectra of classes are computed from: inner products of their features, less any common vector.
 
     Args:
-        block: (n_c, n_c) from ``spectrum_blocks``.
-        dimension: D.
+        gram: of the layer.
+        places: (g,) of classes of equal size among ``spectrum_members``.
+        rows: (g, m), their images there.
 
     Returns:
-        (min(n_c - 1, D),) float64: the values beyond that are zero but for rounding.
+        (g, m, m) float64.
     """
-    values: Tensor = torch.linalg.eigvalsh(double_centre(block)).flip(0)
-    return values[: min(len(block) - 1, dimension)].clamp_min(0)
+    if gram.class_blocks is None:
+        return gram.centred[rows[:, :, None], rows[:, None, :]]
+    return torch.stack([gram.class_blocks[place].double() for place in places.tolist()])
 
 
 def double_centre(block: Tensor) -> Tensor:
@@ -64,6 +62,30 @@ def spectral_entropy(spectrum: Tensor) -> float:
     if len(spectrum) == 0 or total <= 0:
         return float("nan")
     return float(torch.special.entr(spectrum / total).sum())
+
+
+def spectral_entropies(blocks: Tensor, dimension: int) -> Tensor:
+    """The spectral entropy of each of many sets of images.
+
+    The squared singular values of features that are centred on their mean are the eigenvalues of the double-centred
+    block of their inner products. All beyond the first min(m - 1, D) are zero but for rounding. Two images have one
+    alone, and so the entropy zero.
+
+    Args:
+        blocks: (g, m, m) inner products of the features of m images each, less any common vector.
+        dimension: D.
+
+    Returns:
+        (g,) float64; NaN where there is no variance.
+    """
+    images = blocks.shape[-1]
+    blocks = double_centre(blocks)
+    if images == 2:
+        return torch.where(blocks.diagonal(dim1=-2, dim2=-1).sum(dim=-1) > 0, 0.0, torch.nan).double()
+    values = torch.linalg.eigvalsh(blocks).flip(-1)[..., : min(images - 1, dimension)].clamp_min(0)
+    total = values.sum(dim=-1)
+    entropies: Tensor = torch.special.entr(values / total[..., None]).sum(dim=-1)
+    return torch.where(total > 0, entropies, torch.nan)
 
 
 @dataclass(frozen=True)
@@ -89,15 +111,12 @@ def class_entropies(gram: Gram) -> ClassEntropies:
 
     NaN where a class has no variance; ``relative`` is NaN too where a class can have one value only.
     """
-    entropies, shares = [], []
-    for block in spectrum_blocks(gram):
-        entropy, most = (
-            spectral_entropy(class_spectrum(block, gram.dimension)),
-            largest_entropy(len(block), gram.dimension),
-        )
-        entropies.append(entropy)
-        shares.append(entropy / most if most > 0 else math.nan)
-    return ClassEntropies(sum(entropies) / len(entropies), sum(shares) / len(shares))
+    members = spectrum_members(gram)
+    entropies, largest = torch.empty(2, len(members), dtype=torch.float64)
+    for places, rows in class_batches(members, lambda size: size**2):
+        entropies[places] = spectral_entropies(spectrum_blocks(gram, places, rows), gram.dimension)
+        largest[places] = largest_entropy(rows.shape[1], gram.dimension) or math.nan
+    return ClassEntropies(float(entropies.mean()), float((entropies / largest).mean()))
 
 
 def absolute_entropy(entropies: ClassEntropies) -> float:

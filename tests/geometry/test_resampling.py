@@ -59,6 +59,24 @@ def test_classes_of_different_size_and_many_images() -> None:
     assert np.corrcoef(*entropies)[0, 1] > 0.95
 
 
+def test_many_classes_of_many_sizes_with_images_far_from_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In small batches: of a far image none of the listed neighbours may be drawn, and of 25 images no listed pair."""
+    for module in ("classes", "part_entropies", "part_minima"):
+        monkeypatch.setattr(f"layerprobe.geometry.{module}._AT_ONCE", 700)
+    monkeypatch.setattr("layerprobe.geometry.part_minima._NEIGHBOURS", (1, 2))
+    monkeypatch.setattr("layerprobe.geometry.part_minima._LISTS", (3, 20, 10**9))
+    generator = torch.Generator().manual_seed(4)
+    sizes = torch.randint(8, 26, (30,), generator=generator)
+    labels = torch.arange(30).repeat_interleave(sizes)[torch.randperm(int(sizes.sum()), generator=generator)]
+    features = torch.randn(30, 12, generator=generator)[labels] + torch.randn(len(labels), 12, generator=generator)
+    features[::40] *= 20
+    drawn = draw_parts(labels, 8, 4, seed=0)
+    found = part_statistics(gram_matrix([features], labels, 1000), drawn)
+    expected = brute_force(features, labels, drawn)
+    for name in PARTS:
+        assert np.allclose(found[name], expected[name], rtol=1e-4, atol=1e-6), name
+
+
 def test_the_whole_is_a_part() -> None:
     features, labels = clouds(70, 2, 12)
     gram = gram_matrix([features], labels, 1000)

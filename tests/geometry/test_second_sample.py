@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from layerprobe.geometry.catalogue import STATISTICS
-from layerprobe.geometry.gram import class_members, gram_matrix, sub_gram
+from layerprobe.geometry.classes import class_members
+from layerprobe.geometry.gram import gram_matrix, sub_gram
 from layerprobe.geometry.measure import measure
 from layerprobe.geometry.parts import part_statistics
 from layerprobe.geometry.resampling import draw_parts, score_deviations
