@@ -55,7 +55,7 @@ def part_statistics(gram: Gram, drawn: Tensor, drawn_for_spectra: Tensor | None 
 def _separations(cosines: Tensor, drawn: Tensor, members: Sequence[Tensor]) -> Tensor:
     """Per part the mean over classes of intra-class cosines, less that over pairs of classes of those between them."""
     weights = torch.zeros(drawn.shape)
-    within, intra = torch.zeros(2, len(drawn), dtype=torch.float64)
+    within, intra = (torch.zeros(len(drawn), dtype=torch.float64) for _ in range(2))
     for _, rows in class_batches(members, lambda size: size * max(size, len(drawn))):
         part = drawn[:, rows].transpose(0, 1).float()
         count = part.sum(dim=2, keepdim=True)
