@@ -36,6 +36,13 @@ def centred_kernel(gram: Gram) -> CentredKernel:
     return CentredKernel(below, kernel.diagonal().clone())
 
 
+def undefined_kernel(images: int) -> CentredKernel:
+    """Of a layer whose features are not finite: its CKA with any layer is NaN."""
+    return CentredKernel(
+        torch.full((images * (images - 1) // 2,), torch.nan), torch.full((images,), torch.nan, dtype=torch.float64)
+    )
+
+
 def cka_matrix(first: Sequence[CentredKernel], second: Sequence[CentredKernel], debiased: bool = False) -> Tensor:
     """Linear CKA between every layer of one sequence and every layer of another.
 

@@ -30,10 +30,14 @@ class Quantity(Entry):
         takes: what the function is given, in order: names in ``GIVEN``, or of other quantities and statistics, which
             are computed first, once for all that take them.
         options: further arguments of the function, by name.
+        images: how many images of every class the sample must have; else the value is NaN.
+        classes: how many classes it must have.
     """
 
     takes: tuple[str, ...] = ("gram",)
     options: tuple[tuple[str, Any], ...] = ()
+    images: int = 1
+    classes: int = 1
 
 
 @dataclass(frozen=True)
@@ -142,31 +146,31 @@ STATISTICS = Catalogue(
         ),
         Statistic(
             "intra-cosine", "intra-class cosine", "mean absolute cosine of two images of a class",
-            f"{_GEOMETRY}.cosines:intra_cosine", takes=("class-cosines",), symbol="intra", shown=False,
+            f"{_GEOMETRY}.cosines:intra_cosine", takes=("class-cosines",), symbol="intra", shown=False, images=2,
         ),
         Statistic(
             "inter-cosine", "inter-class cosine", "mean absolute cosine of images of two classes",
-            f"{_GEOMETRY}.cosines:inter_cosine", takes=("class-cosines",), symbol="inter", shown=False,
+            f"{_GEOMETRY}.cosines:inter_cosine", takes=("class-cosines",), symbol="inter", shown=False, classes=2,
         ),
         Statistic(
             "min-intra-cosine", "least intra-class cosine", "least absolute cosine of two images of a class",
-            f"{_GEOMETRY}.cosines:min_intra_cosine", takes=("class-cosines",), symbol="minintra", shown=False,
+            f"{_GEOMETRY}.cosines:min_intra_cosine", takes=("class-cosines",), symbol="minintra", shown=False, images=2,
         ),
         Statistic(
             "self-pairs", "self-pairs", "by how much the released code's S is larger",
-            f"{_GEOMETRY}.cosines:self_pairs", takes=("class-cosines",), symbol="self-pairs", shown=False,
+            f"{_GEOMETRY}.cosines:self_pairs", takes=("class-cosines",), symbol="self-pairs", shown=False, images=2,
         ),
         Statistic(
             "spectral-entropy", "spectral entropy", "entropy of the spectrum of a class, in nats",
-            f"{_GEOMETRY}.spectrum:absolute_entropy", takes=("class-entropies",), symbol="H", shown=False,
+            f"{_GEOMETRY}.spectrum:absolute_entropy", takes=("class-entropies",), symbol="H", shown=False, images=2,
         ),
         Statistic(
             "relative-entropy", "relative entropy", "H relative to the largest value it can take",
-            f"{_GEOMETRY}.spectrum:relative_entropy", takes=("class-entropies",), symbol="H_n", shown=False,
+            f"{_GEOMETRY}.spectrum:relative_entropy", takes=("class-entropies",), symbol="H_n", shown=False, images=3,
         ),
         Statistic(
             "class-gap", "class gap", "least distance of a class to another one",
-            f"{_GEOMETRY}.margins:mean_class_gap", symbol="gap", shown=False,
+            f"{_GEOMETRY}.margins:mean_class_gap", symbol="gap", shown=False, classes=2,
         ),
         Statistic(
             "feature-norm", "feature length", "mean length of the features of a class",
@@ -215,7 +219,7 @@ STATISTICS = Catalogue(
         Statistic(
             "nc1", "neural collapse", "variability within classes, relative to that between their means",
             f"{_GEOMETRY}.collapse:within_class_variability",
-            symbol="NC1", family="collapse", direction="low",
+            symbol="NC1", family="collapse", direction="low", classes=2,
             range="from 0", page="neural-collapse",
         ),
         Statistic(
@@ -227,12 +231,13 @@ STATISTICS = Catalogue(
         Statistic(
             "probe", "linear probe", "accuracy of a linear classifier on the other half of the images",
             f"{_GEOMETRY}.probe:probe_accuracy", symbol="probe", family="probe", direction="high",
+            classes=2,
             range="0 to 1", page="linear-probe",
         ),
         Statistic(
             "logme", "LogME", "how probable the features make the labels: logarithm of maximum evidence",
             f"{_GEOMETRY}.logme:log_maximum_evidence", symbol="LogME", family="logme", direction="high", digits=4,
-            page="logme",
+            page="logme", classes=2,
         ),
     ),
     plugin=_own_statistic,
@@ -326,6 +331,15 @@ def members(family: str) -> tuple[Statistic, ...]:
         FAMILIES.find(family)
         return (STATISTICS.find(family),)
     return found
+
+
+def ingredients(statistic: Quantity) -> Iterator[Quantity]:
+    """A statistic, and all statistics and quantities that it is computed from."""
+    yield statistic
+    for taken in statistic.takes:
+        for catalogue in (STATISTICS, QUANTITIES):
+            if taken in catalogue:
+                yield from ingredients(catalogue[taken])
 
 
 def described(name: str) -> Statistic:

@@ -17,8 +17,13 @@ _CHUNK = 512
 """Rows that are multiplied at a time: fewer save more of the symmetric half, more keep the processors busier."""
 _ROWS = 64
 """Rows that pointwise work is done on at a time, so that they stay in the cache."""
+TOO_LARGE = "values whose products exceed float32"
 _RESOLUTION = 5e-7
 """Of a squared distance, relative to the sum of both squared lengths: some units in the last place of float32."""
+
+
+class NotFiniteError(ValueError):
+    """A layer's features have no Gram matrix. The text says what they hold, and in how many images."""
 
 
 def gram_matrix(columns: Iterable[Tensor], labels: Tensor, population: int, device: torch.device | None = None) -> Gram:
@@ -36,7 +41,8 @@ def gram_matrix(columns: Iterable[Tensor], labels: Tensor, population: int, devi
         device: where the products are taken; default: the CPU.
 
     Raises:
-        ValueError: if a block's number of rows isn't that of ``labels``, or a feature is infinite or NaN.
+        NotFiniteError: if features are infinite or NaN, or too large for their products.
+        ValueError: if a block's number of rows isn't that of ``labels``.
 
     Examples:
         >>> gram = gram_matrix([torch.tensor([[3.0], [0.0]]), torch.tensor([[4.0], [0.0]])], torch.tensor([0, 1]), 2)
@@ -48,11 +54,17 @@ def gram_matrix(columns: Iterable[Tensor], labels: Tensor, population: int, devi
     mean_products = torch.zeros(n, dtype=torch.float64, device=device)
     squared_norms = torch.zeros(n, dtype=torch.float64, device=device)
     mean_square, dimension = 0.0, 0
+    broken: set[str] = set()
     for block in columns:
         if block.ndim != 2 or len(block) != n:
             raise ValueError(f"a block has shape {tuple(block.shape)}, expected ({n}, columns)")
         block = block.to(device=device, dtype=torch.float32)
-        squared_norms += torch.linalg.vecdot(block, block).double()
+        squares = torch.linalg.vecdot(block, block).double()
+        squared_norms += squares
+        if not math.isfinite(squares.sum()):
+            broken |= _what_is_not_finite(block)
+        if broken:  # what is left is only counted
+            continue
         mean = block.mean(dim=0)
         block = block - mean
         _add_products(centred, block)
@@ -60,8 +72,9 @@ def gram_matrix(columns: Iterable[Tensor], labels: Tensor, population: int, devi
         mean_square += float(mean.double() @ mean.double())
         dimension += block.shape[1]
     _mirror(centred)
-    if not math.isfinite(centred.sum()):
-        raise ValueError("the features hold infinite or NaN values")
+    if broken or not math.isfinite(centred.sum()):
+        images = ~(squared_norms.isfinite() & centred.isfinite().all(dim=1))
+        raise NotFiniteError(f"{' and '.join(sorted(broken or {TOO_LARGE}))} in {int(images.sum())} of {n} images")
     return Gram(
         centred=centred.cpu(),
         mean_products=mean_products.cpu(),
@@ -71,6 +84,11 @@ def gram_matrix(columns: Iterable[Tensor], labels: Tensor, population: int, devi
         dimension=dimension,
         population=population,
     )
+
+
+def _what_is_not_finite(block: Tensor) -> set[str]:
+    kinds = {"NaN": block.isnan(), "infinite values": block.isinf()}
+    return {kind for kind, found in kinds.items() if bool(found.any())} or {TOO_LARGE}
 
 
 def _add_products(total: Tensor, block: Tensor) -> None:

@@ -11,7 +11,9 @@ from layerprobe.errors import LayerprobeError, closest
 from layerprobe.records import Layer, body_layers
 
 
-def find_layers(layers: Sequence[Layer], wanted: Sequence[str] | None, model: str) -> tuple[Layer, ...]:
+def find_layers(
+    layers: Sequence[Layer], wanted: Sequence[str] | None, model: str, remedy: str = ""
+) -> tuple[Layer, ...]:
     """Look layers up, and return them in order of depth without repeats.
 
     A pattern is a name (``layer3.6``), a glob (``layer3.*``), an index (``25``; ``-1`` is the last), a range with
@@ -21,6 +23,7 @@ def find_layers(layers: Sequence[Layer], wanted: Sequence[str] | None, model: st
         layers: the layers of the model.
         wanted: patterns; what any of them selects is taken. None: every layer.
         model: the model's name, for the error message.
+        remedy: where its layers are listed, for the error message; default: what lists those of a model.
 
     Raises:
         LayerprobeError: if a pattern selects nothing, or there is none.
@@ -33,8 +36,8 @@ def find_layers(layers: Sequence[Layer], wanted: Sequence[str] | None, model: st
     if wanted is None:
         return tuple(layers)
     if not wanted:
-        raise LayerprobeError(f"no layer of {model} is named; `layerprobe layers --model {model}` lists them")
-    chosen = {index for pattern in wanted for index in _select(layers, pattern, model)}
+        raise LayerprobeError(f"no layer of {model} is named; {remedy or _listing(model)}")
+    chosen = {index for pattern in wanted for index in _select(layers, pattern, model, remedy or _listing(model))}
     return tuple(layers[index] for index in sorted(chosen))
 
 
@@ -54,7 +57,11 @@ def even_layers(layers: Sequence[Layer], count: int, model: str) -> tuple[Layer,
     return tuple(body[math.ceil((i + 1) * len(body) / count) - 1] for i in range(count))
 
 
-def _select(layers: Sequence[Layer], pattern: str, model: str) -> Sequence[int]:
+def _listing(model: str) -> str:
+    return f"`layerprobe layers --model {model}` lists them"
+
+
+def _select(layers: Sequence[Layer], pattern: str, model: str, remedy: str) -> Sequence[int]:
     names = {layer.name: position for position, layer in enumerate(layers)}
     indices = range(len(layers))
     if pattern in names:
@@ -74,12 +81,11 @@ def _select(layers: Sequence[Layer], pattern: str, model: str) -> Sequence[int]:
     else:
         selected = [position for name, position in names.items() if fnmatchcase(name, pattern)]
     if not selected:
-        raise LayerprobeError(_message(pattern, names, model))
+        raise LayerprobeError(_message(pattern, names, model, remedy))
     return selected
 
 
-def _message(pattern: str, names: dict[str, int], model: str) -> str:
-    remedy = f"`layerprobe layers --model {model}` lists them"
+def _message(pattern: str, names: dict[str, int], model: str, remedy: str) -> str:
     if re.fullmatch(r"[-\d:]+", pattern):
         return f"no layer {pattern!r} in {model}: its {len(names)} layers are 0 to {len(names) - 1}; {remedy}"
     if set(pattern) & set("*?["):

@@ -101,7 +101,7 @@ def _undecided(
     lowest = min(selected, key=values.__getitem__)
     return tuple(
         name
-        for name in values
+        for name in deviations
         if name not in selected
         and interval(values[lowest] - values[name], deviations[lowest] - deviations[name], level).low <= 0
     )
@@ -120,13 +120,21 @@ def select(geometries: Sequence[LayerGeometry], top: int, score: Statistic) -> t
     Raises:
         LayerprobeError: if fewer than ``top`` layers have a score.
     """
-    scored = [geometry for geometry in geometries if not math.isnan(geometry.statistics[score.name])]
+    scored = [one for one in geometries if not (one.undefined or math.isnan(one.statistics[score.name]))]
     if len(scored) < top:
-        raise LayerprobeError(
-            f"only {len(scored)} of {len(geometries)} layers have a value of {score.name!r}, fewer than --top {top}: "
-            "the sample needs two images in each of two classes at least, with different features"
-        )
-    if without := [one.layer.name for one in geometries if math.isnan(one.statistics[score.name])]:
+        raise LayerprobeError(_too_few(geometries, len(scored), top, score))
+    without = [one.layer.name for one in geometries if one not in scored and not one.undefined]
+    if without:
         _log.warning("%s is not defined for %s: some class has no variance there", score.name, ", ".join(without))
     best = sorted(scored, key=lambda geometry: score.sign * geometry.statistics[score.name], reverse=True)[:top]
     return tuple(one.layer.name for one in sorted(best, key=lambda geometry: geometry.layer.index))
+
+
+def _too_few(geometries: Sequence[LayerGeometry], scored: int, top: int, score: Statistic) -> str:
+    broken = [one.layer.name for one in geometries if one.undefined]
+    why = f"features that are not finite have none ({', '.join(broken)})" if broken else ""
+    if scored + len(broken) < len(geometries):
+        sample = "the sample needs two images in each of two classes at least, with different features"
+        why = f"{why}, and {sample}" if why else sample
+    state = f"{scored} of {len(geometries)} layers have a value of {score.name!r}, fewer than --top {top}"
+    return f"only {state}: {why}" + (f"; choose {scored} or fewer" if scored else "")

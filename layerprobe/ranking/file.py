@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.features.hdf5.gram_file import GramFile
+from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.files import check_replaceable, read_json, write_json
 from layerprobe.plugins import file_sha256
 from layerprobe.ranking.choose import Choice
 from layerprobe.ranking.measure import Measurements
 from layerprobe.ranking.provenance import ranking_provenance
-from layerprobe.records import RANKING_FORMAT, Ranking
+from layerprobe.records import RANKING_FORMAT, Ranking, StoredLayer
 from layerprobe.records.ranking_file import REMEDY, WHAT, parse_ranking
 
 
@@ -60,12 +61,19 @@ class Existing:
     same_layers: bool
 
 
-def read_existing(target: Path, provenance: Mapping[str, Any], choice: Choice, measurements: Measurements) -> Existing:
+def read_existing(
+    target: Path,
+    source: FeatureFile | GramFile,
+    ranked: Sequence[StoredLayer],
+    choice: Choice,
+    measurements: Measurements,
+) -> Existing:
     """A ranking file that is there.
 
     Args:
         target: the ranking file.
-        provenance: of the features.
+        source: the features.
+        ranked: those of their layers that are to be ranked.
         choice: how many layers, by which score.
         measurements: what is measured.
 
@@ -73,10 +81,12 @@ def read_existing(target: Path, provenance: Mapping[str, Any], choice: Choice, m
         LayerprobeError: if it isn't a ranking file.
     """
     old = load_ranking(target)
-    new = ranking_provenance(provenance, measurements, choice)
+    new = ranking_provenance(source.provenance, measurements, choice)
     layers, draws = [], []
     if old.provenance.get("created") != new.get("created"):
         layers.append("other features")
+    elif [one.layer.name for one in old.geometries] != [stored.layer.name for stored in ranked]:
+        layers.append(f"a ranking of {len(old.geometries)} layers")
     if (old.score, len(old.selected)) != (choice.by, choice.top):
         layers.append(f"the top {len(old.selected)} by {old.score}")
     for name, digest in old.provenance.get("plugins", {}).items():

@@ -12,20 +12,32 @@ import torch
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.extraction.class_blocks import announce_spectra, class_blocks, features_memory, missing_blocks
-from layerprobe.features.extraction.job import Job, prepare
+from layerprobe.features.extraction.job import Job, prepare, warn_of_few_images
 from layerprobe.features.extraction.memory import features_of, layer_groups
 from layerprobe.features.hdf5.gram_file import FORMAT as GRAM_FORMAT
 from layerprobe.features.hdf5.gram_file import GramFile, write_grams
 from layerprobe.features.hdf5.layout import format_size
 from layerprobe.features.hdf5.opening import check_replaceable_features, file_format
 from layerprobe.features.hdf5.reader import FeatureFile
-from layerprobe.geometry.gram import gram_matrix
+from layerprobe.geometry.gram import TOO_LARGE, NotFiniteError, gram_matrix
 from layerprobe.records import Gram, Progress, StoredLayer, silent
 from layerprobe.runtime.devices import resolve_device
 from layerprobe.runtime.processes import Processes
 from layerprobe.settings.extract import ExtractSettings
 
 _log = logging.getLogger(__name__)
+
+
+class UndefinedLayerError(LayerprobeError):
+    """A layer has no statistics, since its features are not finite; the other layers of the file may have theirs.
+
+    Attributes:
+        reason: what its features hold.
+    """
+
+    def __init__(self, stored: StoredLayer, path: Path, reason: str) -> None:
+        super().__init__(f"layer {stored.layer.name!r} of {path.name} has {reason}: it has no statistics")
+        self.reason = reason
 
 
 def is_gram_file(path: Path) -> bool:
@@ -61,17 +73,23 @@ def gram_of(source: FeatureFile | GramFile, stored: StoredLayer, device: torch.d
         device: where the products are taken; default: the CPU.
 
     Raises:
-        LayerprobeError: if the features hold NaN or infinite values, or are not what was written.
+        UndefinedLayerError: if the features hold NaN or infinite values, or values too large for their products.
+        LayerprobeError: if they are not what was written.
     """
-    if isinstance(source, GramFile):
-        return source.gram(stored)
+    try:
+        gram = source.gram(stored) if isinstance(source, GramFile) else _gram_of_features(source, stored, device)
+    except NotFiniteError as error:
+        raise UndefinedLayerError(stored, source.path, str(error)) from None
+    if gram.class_blocks and not all(bool(block.isfinite().all()) for block in gram.class_blocks):
+        raise UndefinedLayerError(stored, source.path, "values that are not finite in the sample of spectra")
+    return gram
+
+
+def _gram_of_features(source: FeatureFile, stored: StoredLayer, device: torch.device | None) -> Gram:
     source.check(stored.layer.index)
     columns, population = source.columns(stored.layer.index), int(source.provenance["population"])
-    try:
-        gram = gram_matrix(columns, source.labels, population, device)
-        return replace(gram, class_blocks=source.class_blocks(stored.layer.index))
-    except ValueError as error:
-        raise LayerprobeError(f"layer {stored.layer.name!r} of {source.path}: {error}; extract it again") from None
+    gram = gram_matrix(columns, source.labels, population, device)
+    return replace(gram, class_blocks=source.class_blocks(stored.layer.index))
 
 
 def extract_grams(config: ExtractSettings, memory: float | None = None, progress: Progress = silent) -> GramFile:
@@ -102,6 +120,7 @@ def extract_grams(config: ExtractSettings, memory: float | None = None, progress
     size = format_size(len(job.plan.layers) * n * (n + 1) * 2)
     _log.info("Gram matrices of %d layers of %d images in %s take %s", len(job.plan.layers), n, passes, size)
     announce_spectra(job, config)
+    warn_of_few_images(job)
     blocks = class_blocks(job, missing_blocks(job.plan), config, Processes(), progress)
     write_grams(config.output, job.plan, _grams(job, groups, config.workers, device, progress), blocks)
     return GramFile(config.output)
@@ -109,11 +128,13 @@ def extract_grams(config: ExtractSettings, memory: float | None = None, progress
 
 def _grams(
     job: Job, groups: list[tuple[StoredLayer, ...]], workers: int, device: torch.device, progress: Progress
-) -> Iterator[tuple[StoredLayer, Gram]]:
+) -> Iterator[tuple[StoredLayer, Gram | NotFiniteError]]:
     labels, population = torch.from_numpy(job.plan.labels), int(job.plan.provenance["population"])
     for group in groups:
         for stored, columns in zip(group, features_of(job, group, workers, progress), strict=True):
             try:
                 yield stored, gram_matrix(columns, labels, population, device)
-            except ValueError as error:
-                raise LayerprobeError(f"layer {stored.layer.name!r}: {error}; look at the weights and images") from None
+            except NotFiniteError as error:
+                if TOO_LARGE in str(error):  # of features that are not finite themselves it was said when they came
+                    _log.warning("layer %r has %s. It will have no statistics", stored.layer.name, error)
+                yield stored, error

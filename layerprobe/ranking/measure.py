@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -19,8 +20,8 @@ from layerprobe.geometry.resampling import score_deviations
 from layerprobe.geometry.sizes import scores_at_sizes
 from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.ranking.cache import StatisticsCache
-from layerprobe.ranking.grams import gram_of
-from layerprobe.records import Gram, Layer, LayerGeometry, Progress, silent
+from layerprobe.ranking.grams import UndefinedLayerError, gram_of
+from layerprobe.records import Gram, Layer, LayerGeometry, Progress, StoredLayer, silent
 
 _log = logging.getLogger(__name__)
 
@@ -124,8 +125,11 @@ def measure_layers(
     cache: StatisticsCache | None = None,
     device: torch.device | None = None,
     progress: Progress = silent,
+    layers: Sequence[StoredLayer] | None = None,
 ) -> tuple[LayerGeometry, ...]:
-    """Measure every layer of a file.
+    """Measure layers of a file.
+
+    A layer whose features are not finite is undefined: its statistics are NaN, and a warning names it.
 
     Args:
         source: the features, or their Gram matrices.
@@ -133,37 +137,64 @@ def measure_layers(
         cache: results of earlier runs; new ones are put there, and saved, also when this run is interrupted.
         device: where the Gram matrices are computed; default: the CPU.
         progress: told before every layer.
+        layers: those of the file that are measured; None: all.
 
     Raises:
-        LayerprobeError: if the features hold NaN or infinite values, a size exceeds that of a class, or a user's own
-            statistic fails.
+        LayerprobeError: if a size exceeds that of a class, or a user's own statistic fails.
     """
     _check_classes(source.labels, measurements.sizes)
     if source.spectra:
         _check_spectra(source.spectra.labels, measurements.sizes)
     tasks = measurements.tasks()
-    layers = [stored.layer for stored in source.layers]
+    measured = source.layers if layers is None else layers
+    found = []
     with cache or StatisticsCache(None) as kept:
-        for done, stored in enumerate(source.layers):
-            progress("rank", done, len(layers))
-            missing = [name for name, task in tasks.items() if not task.is_done(kept.get(stored.layer.name, name))]
-            if missing:
-                quantities = Quantities.of_gram(gram_of(source, stored, device))
-                for name in missing:
-                    kept.put(stored.layer.name, name, tasks[name].compute(quantities))
-        progress("rank", len(layers), len(layers))
-        found = [
-            {name: value for task in tasks for name, value in (kept.get(layer.name, task) or {}).items()}
-            for layer in layers
-        ]
-    return tuple(_geometry(layers, place, values) for place, values in enumerate(found))
+        for done, stored in enumerate(measured):
+            progress("rank", done, len(measured))
+            place = _place(source, stored)
+            try:
+                found.append(_geometry(stored.layer, place | _measured(source, stored, tasks, kept, device)))
+            except UndefinedLayerError as error:
+                _log.warning("%s, and is ranked as undefined", error)
+                found.append(_undefined(stored, place, tasks, error.reason))
+        progress("rank", len(measured), len(measured))
+    return tuple(found)
 
 
-def _geometry(layers: list[Layer], place: int, values: Values) -> LayerGeometry:
-    """A layer with what was measured of it, and what is known of it by its place."""
-    values = values | Quantities({"place": place, "layers": len(layers)}).numbers(members(UNMEASURED))
+def _measured(
+    source: FeatureFile | GramFile,
+    stored: StoredLayer,
+    tasks: Mapping[str, Computation],
+    kept: StatisticsCache,
+    device: torch.device | None,
+) -> Values:
+    """What all tasks give of a layer; what is not kept from earlier is computed."""
+    name = stored.layer.name
+    missing = [task for task, computation in tasks.items() if not computation.is_done(kept.get(name, task))]
+    if missing:
+        quantities = Quantities.of_gram(gram_of(source, stored, device))
+        for task in missing:
+            kept.put(name, task, tasks[task].compute(quantities))
+    return {key: value for task in tasks for key, value in (kept.get(name, task) or {}).items()}
+
+
+def _place(source: FeatureFile | GramFile, stored: StoredLayer) -> Values:
+    """What is known of a layer by its place in the file."""
+    place = {"place": source.layers.index(stored), "layers": len(source.layers)}
+    return Quantities(place).numbers(members(UNMEASURED))
+
+
+def _geometry(layer: Layer, values: Values) -> LayerGeometry:
+    """A layer with what is known of it."""
     numbers = {name: float(value) for name, value in values.items() if value.ndim == 0}
-    return LayerGeometry(layers[place], numbers, arrays={name: value for name, value in values.items() if value.ndim})
+    return LayerGeometry(layer, numbers, arrays={name: value for name, value in values.items() if value.ndim})
+
+
+def _undefined(stored: StoredLayer, place: Values, tasks: Mapping[str, Computation], reason: str) -> LayerGeometry:
+    """A layer without a Gram matrix: every number that the tasks would give is NaN, and there are no arrays."""
+    names = {name for task in tasks.values() for name in task.names if name in STATISTICS or split_file_name(name)}
+    known = {name: float(value) for name, value in place.items()} | {"dimension": float(stored.dimension)}
+    return LayerGeometry(stored.layer, {**dict.fromkeys(sorted(names), math.nan), **known}, undefined=reason)
 
 
 def _check_classes(labels: torch.Tensor, sizes: tuple[int, ...]) -> None:

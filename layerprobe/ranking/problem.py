@@ -70,12 +70,19 @@ def apply_rule(rule: Rule, problem: SelectionProblem) -> tuple[str, ...]:
     """
     problem = replace(problem, score=rule.score)
     if not rule.is_plugin:
-        chosen: tuple[str, ...] = rule.load()(problem)
-        return chosen
+        return _defined(rule.load()(problem), rule, problem)
     function = rule.load()
     with errors_in_one_line(rule.name, "a teacher and a student"):
         found = function(problem)
-    return _checked(found, rule, problem)
+    return _defined(_checked(found, rule, problem), rule, problem)
+
+
+def _defined(chosen: tuple[str, ...], rule: Rule, problem: SelectionProblem) -> tuple[str, ...]:
+    """The layers that a rule chose; no student can learn from features that are not finite."""
+    broken = {one.layer.name: one.undefined for one in problem.ranking.geometries if one.undefined}
+    if found := next((name for name in chosen if name in broken), None):
+        raise LayerprobeError(f"{rule.name} chose {found}, which has {broken[found]}; name the layers, or another rule")
+    return chosen
 
 
 def _checked(chosen: object, rule: Rule, problem: SelectionProblem) -> tuple[str, ...]:

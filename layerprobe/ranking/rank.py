@@ -8,12 +8,15 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
+from layerprobe.layers.selection import find_layers
 from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.ranking.cache import StatisticsCache, open_cache
 from layerprobe.ranking.choose import Choice, check_count, choose
@@ -21,10 +24,12 @@ from layerprobe.ranking.file import check_replaceable_ranking, ranking_path, rea
 from layerprobe.ranking.grams import described_source, extract_grams, open_source
 from layerprobe.ranking.measure import Measurements, measure_layers
 from layerprobe.ranking.provenance import ranking_provenance, with_score
+from layerprobe.ranking.sample import check_score, permitted
 from layerprobe.ranking.similarity import layer_similarity
-from layerprobe.records import Progress, Ranking, silent
+from layerprobe.records import Progress, Ranking, StoredLayer, silent
 from layerprobe.runtime.devices import resolve_device
 from layerprobe.settings.extract import ExtractSettings
+from layerprobe.settings.layer_choice import LayerChoice
 from layerprobe.settings.rank import RankSettings
 
 _log = logging.getLogger(__name__)
@@ -40,8 +45,9 @@ def rank(
     statistics: Sequence[str] = (),
     device: torch.device | None = None,
     progress: Progress = silent,
+    layers: LayerChoice | None = None,
 ) -> Ranking:
-    """Measure every layer of a feature file and choose the ``top`` layers of best score.
+    """Measure layers of a feature file and choose the ``top`` layers of best score.
 
     Results are kept in memory alone; the command keeps them beside the file.
 
@@ -56,13 +62,15 @@ def rank(
         statistics: further ones, names in ``FAMILIES`` there, or your own.
         device: where the Gram matrices are computed; default: the CPU.
         progress: told before every layer.
+        layers: those that are ranked, by name or pattern; None: all.
 
     Raises:
-        LayerprobeError: if k exceeds the number of layers that have a score, or the score is unknown, or the
-            features hold NaN or infinite values, or a function of your own fails.
+        LayerprobeError: if k exceeds the number of layers that have a score, or the score is unknown or not defined for
+            such a sample, or a function of your own fails.
     """
     measurements = Measurements(tuple(statistics), (), resamples, (), seed)
-    return rank_source(source, Choice(top, by, level), measurements, device=device, progress=progress)
+    ranked = chosen_layers(source, layers)
+    return rank_source(source, Choice(top, by, level), measurements, device=device, progress=progress, layers=ranked)
 
 
 def rank_source(
@@ -73,8 +81,9 @@ def rank_source(
     cache: StatisticsCache | None = None,
     device: torch.device | None = None,
     progress: Progress = silent,
+    layers: Sequence[StoredLayer] | None = None,
 ) -> Ranking:
-    """Measure every layer, choose, and keep what figures show.
+    """Measure layers, choose, and keep what figures show.
 
     Args:
         source: the features, or their Gram matrices.
@@ -84,21 +93,45 @@ def rank_source(
         cache: results of earlier runs.
         device: where the Gram matrices are computed; default: the CPU.
         progress: told before every layer.
+        layers: those of the file that are ranked; None: all.
 
     Raises:
         LayerprobeError: as ``rank``.
     """
-    check_count(choice, len(source.layers))
-    measurements = with_score(measurements, choice)
-    measured = measure_layers(source, measurements, cache, device, progress)
+    layers = source.layers if layers is None else layers
+    check_count(choice, len(layers))
+    check_score(choice.score, source)
+    measurements = permitted(with_score(measurements, choice), source)
+    measured = measure_layers(source, measurements, cache, device, progress, layers)
     ranking = choose(measured, choice, ranking_provenance(source.provenance, measurements, choice))
+    undefined = [one.layer.name for one in measured if one.undefined]
+    cka = partial(layer_similarity, source, None, cache, device, progress, layers, undefined)
     return replace(
         ranking,
         labels=source.labels,
         classes=source.classes,
         sizes=measurements.sizes,
-        similarity=layer_similarity(source, cache=cache, device=device, progress=progress) if similarity else None,
+        similarity=cka() if similarity else None,
     )
+
+
+def chosen_layers(source: FeatureFile | GramFile, choice: LayerChoice | None) -> tuple[StoredLayer, ...]:
+    """The layers of a file that are named; an index is a layer's in its network, also where the file lacks some.
+
+    Raises:
+        LayerprobeError: if a name or pattern selects none of them.
+    """
+    if choice is None:
+        return source.layers
+    stored = {one.layer.index: one for one in source.layers}
+    lacking = [replace(source.layers[0].layer, index=index, name=f"{index}") for index in range(max(stored))]
+    places = [stored[place].layer if place in stored else lacking[place] for place in range(max(stored) + 1)]
+    found = find_layers(places, choice.names, str(source.path), f"`layerprobe inspect {source.path}` lists them")
+    if not (held := tuple(stored[layer.index] for layer in found if layer.index in stored)):
+        raise LayerprobeError(
+            f"{source.path} holds none of the layers {choice}; `layerprobe inspect {source.path}` lists those it has"
+        )
+    return held
 
 
 def rank_model(
@@ -159,7 +192,8 @@ def shown_choices(settings: RankSettings) -> tuple[str, ...]:
         LayerprobeError: if a file can't be read, or a plug-in isn't there.
     """
     by = [settings.by, *([file_sha256(settings.by)] if split_file_name(settings.by) else [])]
-    return tuple(json.dumps([described_source(path), by, settings.top]) for path in settings.features)
+    layers = [str(settings.layers)] if settings.layers else []
+    return tuple(json.dumps([described_source(path), by, settings.top, *layers]) for path in settings.features)
 
 
 def rank_files(settings: RankSettings, device: torch.device | None = None, progress: Progress = silent) -> Ranked:
@@ -187,16 +221,18 @@ def rank_files(settings: RankSettings, device: torch.device | None = None, progr
         targets = [target(settings, source.path) for source in sources]
         for file in targets if settings.overwrite else ():
             check_replaceable_ranking(file)
+        chosen = [chosen_layers(source, settings.layers) for source in sources]
+        allowed = [permitted(wanted, source) for source in sources]
         there = [
-            read_existing(file, source.provenance, choice, wanted) if file.exists() and not settings.overwrite else None
-            for file, source in zip(targets, sources, strict=True)
+            None if settings.overwrite or not file.exists() else read_existing(file, source, layers, choice, asked)
+            for file, source, layers, asked in zip(targets, sources, chosen, allowed, strict=True)
         ]
         rankings, files = [], []
-        for source, file, old in zip(sources, targets, there, strict=True):
+        for source, layers, asked, file, old in zip(sources, chosen, allowed, targets, there, strict=True):
             known = old.statistics if old and not old.differs else ()
-            measured = replace(wanted, statistics=tuple(dict.fromkeys([*wanted.statistics, *known])))
+            measured = replace(asked, statistics=tuple(dict.fromkeys([*asked.statistics, *known])))
             cache = open_cache(source) if settings.cache else StatisticsCache(None)
-            ranking = rank_source(source, choice, measured, similarity, cache, device, progress)
+            ranking = rank_source(source, choice, measured, similarity, cache, device, progress, layers)
             if old and old.differs:
                 _log.warning(
                     "%s stays as it is: it holds %s; --overwrite replaces it, --ranking FILE writes elsewhere",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Collection, Sequence
+
 import torch
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
-from layerprobe.geometry.alignment import CentredKernel, centred_kernel, cka_matrix
+from layerprobe.geometry.alignment import CentredKernel, centred_kernel, cka_matrix, undefined_kernel
 from layerprobe.ranking.cache import StatisticsCache
-from layerprobe.ranking.grams import gram_of
-from layerprobe.records import Progress, Similarity, silent
+from layerprobe.ranking.grams import UndefinedLayerError, gram_of
+from layerprobe.records import Progress, Similarity, StoredLayer, silent
+
+_log = logging.getLogger(__name__)
 
 _ALL = ""
 """Stands for all layers together where results are kept by layer."""
@@ -22,6 +27,8 @@ def layer_similarity(
     cache: StatisticsCache | None = None,
     device: torch.device | None = None,
     progress: Progress = silent,
+    layers: Sequence[StoredLayer] | None = None,
+    undefined: Collection[str] = (),
 ) -> Similarity:
     """Linear CKA between the layers of two files, or of one file with each other.
 
@@ -33,23 +40,31 @@ def layer_similarity(
         cache: results of earlier runs, where ``second`` is None.
         device: where the Gram matrices are computed; default: the CPU.
         progress: told before every layer.
+        layers: those of ``first`` that are compared with each other, where ``second`` is None; default: all.
+        undefined: names of layers that are known to have features that are not finite. Of others a warning is logged.
+
+    Returns:
+        The similarities; NaN for a layer whose features are not finite.
 
     Raises:
-        LayerprobeError: if the files hold other images, or features hold NaN or infinite values.
+        LayerprobeError: if the files hold other images.
     """
     other = second or first
     _check_images(first, other)
-    known = cache.get(_ALL, "cka") if cache and second is None else None
+    ours = first.layers if layers is None else tuple(layers)
+    theirs = second.layers if second else ours
+    kept = cache if second is None and ours == first.layers else None
+    known = kept.get(_ALL, "cka") if kept else None
     if known is None:
-        rows = _kernels(first, device, progress)
-        columns = _kernels(other, device, progress) if second else rows
+        rows = _kernels(first, ours, undefined, device, progress)
+        columns = _kernels(second, theirs, undefined, device, progress) if second else rows
         known = {"cka": cka_matrix(rows, columns), "debiased": cka_matrix(rows, columns, debiased=True)}
-        if cache and second is None:
-            cache.put(_ALL, "cka", known)
-            cache.save()
+        if kept:
+            kept.put(_ALL, "cka", known)
+            kept.save()
     return Similarity(
-        first=tuple(stored.layer for stored in first.layers),
-        second=tuple(stored.layer for stored in other.layers),
+        first=tuple(stored.layer for stored in ours),
+        second=tuple(stored.layer for stored in theirs),
         names=(str(first.provenance["model"]), str(other.provenance["model"])),
         cka=known["cka"],
         debiased=known["debiased"],
@@ -58,13 +73,24 @@ def layer_similarity(
 
 
 def _kernels(
-    source: FeatureFile | GramFile, device: torch.device | None, progress: Progress
+    source: FeatureFile | GramFile,
+    layers: Sequence[StoredLayer],
+    undefined: Collection[str],
+    device: torch.device | None,
+    progress: Progress,
 ) -> tuple[CentredKernel, ...]:
     kernels = []
-    for done, stored in enumerate(source.layers):
-        progress(f"CKA, {source.path.name}", done, len(source.layers))
-        kernels.append(centred_kernel(gram_of(source, stored, device)))
-    progress(f"CKA, {source.path.name}", len(source.layers), len(source.layers))
+    for done, stored in enumerate(layers):
+        progress(f"CKA, {source.path.name}", done, len(layers))
+        if stored.layer.name in undefined:
+            kernels.append(undefined_kernel(len(source.labels)))
+            continue
+        try:
+            kernels.append(centred_kernel(gram_of(source, stored, device)))
+        except UndefinedLayerError as error:
+            _log.warning("%s", error)
+            kernels.append(undefined_kernel(len(source.labels)))
+    progress(f"CKA, {source.path.name}", len(layers), len(layers))
     return tuple(kernels)
 
 

@@ -81,6 +81,7 @@ class GramLayer(FeatureLayer):
 
     stored_shape: tuple[Positive, ...]
     mean_square: Number
+    undefined: Text = ""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,8 @@ class LayerGeometry:
         statistics: value by name, see ``layerprobe.geometry.catalogue``.
         intervals: of the scores that have one, by name.
         top_share: the share of resamples in which the layer is among the chosen; None: not resampled.
+        undefined: why nothing could be measured: what its features hold that is not finite. Its statistics are NaN
+            then. Empty: it was measured.
         arrays: what figures show, by name, float64: ``spectrum``, ``plane``, ``within_classes``, ... as the views of
             ``layerprobe.geometry.catalogue`` say; ``deviations NAME`` (R,) for every score that is resampled,
             ``at sizes NAME`` (sizes, draws) where asked for. A ranking file holds none.
@@ -77,6 +80,7 @@ class LayerGeometry:
     statistics: Mapping[str, float]
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     top_share: float | None = None
+    undefined: str = ""
     arrays: Mapping[str, torch.Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,6 +90,7 @@ class LayerGeometry:
             "statistics": dict(self.statistics),
             "intervals": {name: asdict(interval) for name, interval in self.intervals.items()},
             "top_share": self.top_share,
+            **({"undefined": self.undefined} if self.undefined else {}),
         }
 
 
@@ -115,7 +120,12 @@ class Similarity:
             "first": [layer.to_dict() for layer in self.first],
             "second": [layer.to_dict() for layer in self.second],
             "names": list(self.names),
-            "cka": self.cka.tolist(),
-            "debiased": self.debiased.tolist(),
+            "cka": _plain(self.cka),
+            "debiased": _plain(self.debiased),
             "provenance": dict(self.provenance),
         }
+
+
+def _plain(values: torch.Tensor) -> list[list[float | None]]:
+    """A matrix for JSON, which has null for NaN."""
+    return [[None if math.isnan(value) else value for value in row] for row in values.tolist()]

@@ -56,11 +56,12 @@ class RankedLayer(Layer):
     statistics: Mapping[Text, Defined]
     intervals: Mapping[Text, Interval]
     top_share: Share | None
+    undefined: Text = ""
 
     @property
     def geometry(self) -> LayerGeometry:
         """The layer with its measurements."""
-        return LayerGeometry(as_layer(self), self.statistics, self.intervals, self.top_share)
+        return LayerGeometry(as_layer(self), self.statistics, self.intervals, self.top_share, self.undefined)
 
 
 @dataclass(frozen=True)

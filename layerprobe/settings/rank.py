@@ -12,6 +12,7 @@ from layerprobe.report.figures.catalogue import ALL, FIGURES, Figure, chosen_fig
 from layerprobe.settings.base import AnyPath, Count, Listed, Number, OneOf, RefusedError, Seed, Separated, Whole
 from layerprobe.settings.display import FigureSettings, FigureWidth
 from layerprobe.settings.flags import Flag
+from layerprobe.settings.layer_choice import NamedLayers
 from layerprobe.settings.machine import DeviceSettings
 
 
@@ -26,6 +27,9 @@ class RankSettings(FigureSettings, DeviceSettings):
     """How many layers to choose."""
     by: Annotated[str, OneOf(SCORES)] = "quality"
     """The score that layers are chosen by; of your own FILE.py:NAME, a function of a layer's Gram matrix."""
+    layers: Annotated[NamedLayers | None, Flag(default="all")] = None
+    """Which layers are ranked, separated by commas: names, globs (layer3.*), indices, ranges (3-7, 3:8, -4:), every:4
+    or all."""
     resamples: Annotated[Whole, Field(ge=0, multiple_of=4), Flag(panel="Statistics")] = 200
     """How often the sample is drawn again for the intervals; 0: no intervals."""
     level: Annotated[Number, Field(gt=0, lt=1), Flag(panel="Statistics")] = 0.9

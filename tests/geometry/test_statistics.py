@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layerprobe.geometry.gram import absolute_cosines, gram_matrix, norms, squared_distances
+from layerprobe.geometry.gram import NotFiniteError, absolute_cosines, gram_matrix, norms, squared_distances
 from layerprobe.geometry.measure import measure
 from layerprobe.geometry.spectrum import spectral_entropy
 from tests.helpers.geometry_oracle import statistics
@@ -162,11 +162,18 @@ def test_single_image_or_single_class_is_nan() -> None:
     assert math.isnan(measured(features, np.zeros(5, dtype=np.int64))["efficiency"])
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_values_that_are_not_finite_are_refused(bad: float) -> None:
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (np.nan, "NaN in 2 of 10 images"),
+        (np.inf, "infinite values in 2 of 10 images"),
+        (1e30, "values whose products exceed float32 in 2 of 10 images"),
+    ],
+)
+def test_values_that_are_not_finite_are_refused(bad: float, said: str) -> None:
     features, labels = clouds(10, 4, 2)
-    features[0, 0] = bad
-    with pytest.raises(ValueError, match="infinite or NaN"):
+    features[[0, 5], 0] = bad
+    with pytest.raises(NotFiniteError, match=said):
         measured(features, labels)
 
 

@@ -12,7 +12,7 @@ from layerprobe.features.extraction.extract import extract
 from layerprobe.features.hdf5.gram_file import GramFile, write_grams
 from layerprobe.features.hdf5.layout import FilePlan
 from layerprobe.geometry.gram import gram_matrix
-from layerprobe.ranking.grams import extract_grams, gram_of, open_source
+from layerprobe.ranking.grams import UndefinedLayerError, extract_grams, gram_of, open_source
 from layerprobe.ranking.rank import rank
 from layerprobe.records import Layer, StoredLayer
 from layerprobe.settings.data import DataSettings
@@ -76,7 +76,9 @@ def test_what_is_refused(config: ExtractSettings, tmp_path: Path) -> None:
         GramFile(tmp_path / "none.h5")
 
 
-def test_values_that_are_not_finite_leave_nothing(config: ExtractSettings, tmp_path: Path) -> None:
+def test_layers_that_are_not_finite_are_undefined(
+    config: ExtractSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     weights = tmp_path / "w.pth"
     from layerprobe.networks import load_network
 
@@ -85,9 +87,10 @@ def test_values_that_are_not_finite_leave_nothing(config: ExtractSettings, tmp_p
         network.conv1.weight.fill_(float("nan"))
     torch.save(network.state_dict(), weights)
     broken = config.replaced(model=ModelSettings(name="cifar:resnet20", weights=str(weights)))
-    with pytest.raises(LayerprobeError, match="layer 'layer1.0': the features hold infinite or NaN values"):
-        extract_grams(broken)
-    assert [path.name for path in tmp_path.iterdir()] == ["w.pth"]
+    with extract_grams(broken) as grams:
+        assert caplog.text.count("layer 'layer1.0' has values that are not finite; look at the weights") == 1
+        with pytest.raises(UndefinedLayerError, match="layer 'layer1.0' of .* has NaN in [0-9]+ of [0-9]+ images"):
+            gram_of(grams, grams.layers[0])
 
 
 def test_a_large_matrix_is_packed_and_unpacked(tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_bad_requests(features: FeatureFile, tmp_path: Path) -> None:
             load_ranking(tmp_path / "bad.json")
 
 
-def test_values_that_are_not_finite_name_the_layer(features: FeatureFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_a_finite_layer_is_refused(features: FeatureFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FeatureFile, "columns", lambda self, index: [torch.full((24, 4), torch.nan)])
-    with pytest.raises(LayerprobeError, match="layer 'layer0' of .*infinite or NaN values; extract it again"):
+    with pytest.raises(LayerprobeError, match="only 0 of 4 layers have a value of 'quality'.* not finite have none"):
         rank(features)

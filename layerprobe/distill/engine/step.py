@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from accelerate import Accelerator
@@ -129,6 +129,9 @@ class TrainingStep:
         A first pass copies every tapped tensor, later ones those that must be (see ``Capture``). Copies change the
         order in which gradients are summed, and so their last bits: without this pass the first step after a start
         would not be the step of a training that was not stopped. Batch statistics stay as they are.
+
+        Raises:
+            LayerprobeError: if the teacher's features of these images are not finite.
         """
         inputs = normalize(batch.pixels.to(self._device), self._preprocessing)
         buffers = [(buffer, buffer.clone()) for buffer in self.student.buffers()]
@@ -140,6 +143,8 @@ class TrainingStep:
                 buffer.copy_(before)
             if self._teacher_capture:
                 self._teacher_capture(inputs)
+            if teacher := self._teacher_outputs(inputs, batch):
+                _check_finite(teacher.features)
 
     def backbone(self, batch: Batch, check: bool = True) -> list[nn.Parameter]:
         """The student's parameters that a feature objective trains, without frozen ones; none for other objectives.
@@ -171,6 +176,15 @@ class TrainingStep:
                     f"{self._setup.detached_after!r}; choose a later last layer with --student-layers"
                 )
         return [parameters[number] for number in trained_by_features]
+
+
+def _check_finite(features: Mapping[str, Tensor]) -> None:
+    """Refuse to learn from a layer that gives no numbers; with the loss alone nobody would know which it is."""
+    if broken := [name for name, values in features.items() if not bool(values.isfinite().all())]:
+        raise LayerprobeError(
+            f"the teacher's features are not finite in {', '.join(broken)}; choose other layers with --layers, or look "
+            "at the teacher's weights and --precision"
+        )
 
 
 def _gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> Sequence[Tensor | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -161,7 +162,11 @@ def _scores(
     ranking = rank(grams, 1, resamples=0, statistics=tuple(FAMILIES), device=device, progress=progress)
     names = [name for name, score in SCORES.items() if score.family != UNMEASURED]
     scores = {one.layer.name: {name: one.statistics[name] for name in names} for one in ranking.geometries}
+    undefined = {one.layer.name for one in ranking.geometries if one.undefined}
     for stored in grams.layers if own else ():
+        if stored.layer.name in undefined:
+            scores[stored.layer.name] |= dict.fromkeys(own, math.nan)
+            continue
         gram = grams.gram(stored)
         for name, function in own.items():
             scores[stored.layer.name][name] = own_value(f"the score {name!r}", function, gram)

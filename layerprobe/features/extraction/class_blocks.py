@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from layerprobe.data.loading import Pixels
-from layerprobe.errors import LayerprobeError
 from layerprobe.features.extraction.job import Job
 from layerprobe.features.extraction.memory import features_of, half_of_free_memory, layer_groups
 from layerprobe.features.hdf5.layout import FilePlan, SecondSample, format_size
-from layerprobe.geometry.gram import gram_matrix
+from layerprobe.geometry.gram import NotFiniteError, gram_matrix
 from layerprobe.records import Progress, StoredLayer, silent
 from layerprobe.runtime.processes import Processes
 from layerprobe.settings.extract import BYTES_PER_GB, ExtractSettings
@@ -40,11 +39,11 @@ def class_blocks(
         progress: told after every class.
 
     Yields:
-        The class's place, a layer, and (n_c, n_c) float64 products of its features, centred on the class's mean.
+        The class's place, a layer, and (n_c, n_c) float64 products of its features, centred on the class's mean; NaN
+        where they are not finite.
 
     Raises:
-        LayerprobeError: if a layer of one class doesn't fit the memory, an image can't be read, or a feature is not
-            finite.
+        LayerprobeError: if a layer of one class doesn't fit the memory, or an image can't be read.
     """
     if job.plan.spectra is None:
         return
@@ -72,10 +71,10 @@ def _blocks_of(
     for group in layer_groups(part, memory, "--spectrum-samples"):
         for stored, columns in zip(group, features_of(part, group, workers, silent), strict=True):
             try:
-                gram = gram_matrix(columns, one_class, len(one_class), job.device)
-            except ValueError as error:
-                raise LayerprobeError(f"layer {stored.layer.name!r}: {error}; look at the weights and images") from None
-            yield number, stored, gram.centred
+                block = gram_matrix(columns, one_class, len(one_class), job.device).centred
+            except NotFiniteError:
+                block = torch.full((len(one_class), len(one_class)), torch.nan, dtype=torch.float64)
+            yield number, stored, block
 
 
 def missing_blocks(plan: FilePlan) -> npt.NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.extraction.class_blocks import announce_spectra, class_blocks
 from layerprobe.features.extraction.forward import missing_rows, write_rows
-from layerprobe.features.extraction.job import Job, prepare
+from layerprobe.features.extraction.job import Job, prepare, warn_of_few_images
 from layerprobe.features.hdf5.layout import format_size
 from layerprobe.features.hdf5.opening import check_replaceable_features
 from layerprobe.features.hdf5.reader import FeatureFile
@@ -97,6 +97,7 @@ def _prepare_file(config: ExtractSettings, job: Job, progress: Progress) -> Feat
 def _announce(config: ExtractSettings, job: Job) -> None:
     """Say what will be written, and refuse what doesn't fit the disk."""
     network, plan = job.network, job.plan
+    warn_of_few_images(job)
     _log.info("model: %s, weights: %s", network.name, network.weights)
     _log.info("preprocessing: %s", network.preprocessing.describe())
     _log.info(

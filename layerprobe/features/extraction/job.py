@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,11 +19,15 @@ from layerprobe.features.hdf5.layout import FilePlan, SecondSample
 from layerprobe.layers.selection import find_layers
 from layerprobe.networks import Network, load_network
 from layerprobe.records import StoredLayer
+from layerprobe.records.cautions import FEW_IMAGES, LEAST_FOR_INTERVALS
 from layerprobe.settings.base import errors_of_part
 from layerprobe.settings.extract import ExtractSettings
 
+_log = logging.getLogger(__name__)
+
 _OPTIONS = ("prefix_tokens", "weights_key", "num_classes")
 """Of the model; each is kept where it is given."""
+
 _SMALL = 64
 """Images up to this height and width make a batch of 128 on a CPU too."""
 
@@ -124,6 +129,24 @@ def pixel_fingerprint(images: Pixels, count: int = 16) -> str:
 def _precision(amp: bool, device: torch.device) -> torch.dtype:
     """What the network computes in: a CPU has no fast float16."""
     return torch.float32 if not amp else torch.bfloat16 if device.type == "cpu" else torch.float16
+
+
+def warn_of_few_images(job: Job) -> None:
+    """Say what a class-balanced sample is too small for: most data sets of over 1,250 classes have too few by default.
+
+    Of every image there is nothing to be said: no more can be asked for.
+    """
+    per_class, classes = job.sample.per_class, len(job.plan.classes)
+    if not 0 < per_class < LEAST_FOR_INTERVALS:
+        return
+    lacking = "intervals" if per_class > 1 else "separation, information, knowledge quality and intervals"
+    enough = min(FEW_IMAGES, int(np.bincount(job.images.dataset.labels, minlength=classes).min()))
+    if enough > per_class:
+        remedy = f"--samples {enough * classes} takes {enough} of each"
+    else:
+        remedy = "the smallest class has no more; --samples all takes every image of the others"
+    images = f"{per_class} image{'s' if per_class > 1 else ''}"
+    _log.warning("the sample has %s of each of %d classes, too few for %s: %s", images, classes, lacking, remedy)
 
 
 def _batch_size(network: Network, device: torch.device) -> int:

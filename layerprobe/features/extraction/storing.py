@@ -11,7 +11,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from layerprobe.errors import LayerprobeError
 from layerprobe.features.extraction.reduce import Step
 from layerprobe.records import StoredLayer
 
@@ -38,7 +37,7 @@ class RowStore:
         sink: where the rows go.
         layers: what is stored of each layer, and the steps that make it.
         dtype: ``float32`` or ``float16``.
-        amp: whether the network computes in 16 bits; a value that isn't finite then stops the run.
+        amp: whether the network computes in 16 bits.
     """
 
     def __init__(
@@ -65,31 +64,33 @@ class RowStore:
         return _to_host(features.to(self._dtype, memory_format=torch.contiguous_format))
 
     def write(self, start: int, kept: Mapping[str, Tensor]) -> None:
-        """Write one batch.
+        """Write one batch. Of every layer with values that are not finite a warning is logged, once.
 
         Args:
             start: row of the batch's first image.
             kept: what ``keep`` made of every layer, by name.
 
         Raises:
-            LayerprobeError: if a value doesn't fit float16.
             OSError: if the disk is full or fails.
         """
         rows = [kept[layer].numpy() for layer in self._steps]
         for layer, values in zip(self._steps, rows, strict=True):
             if not _all_finite(values):
-                self._not_finite(layer, values)
+                self._warn_of(layer, values)
         self._sink.write(start, rows)
 
-    def _not_finite(self, layer: str, values: npt.NDArray[Any]) -> None:
-        """Stop where 16 bits may have made a value infinite; say so where the network itself gives no number."""
+    def _warn_of(self, layer: str, values: npt.NDArray[Any]) -> None:
+        """Say what a layer's values are, and what may help; the layers beside it are not the worse for it."""
+        if layer in self._warned:
+            return
+        self._warned.add(layer)
         if self._amp:
-            raise LayerprobeError(f"layer {layer!r} has values that are not finite; leave --amp out")
-        if values.dtype == np.float16 and np.isinf(values).any():
-            raise LayerprobeError(f"layer {layer!r} has values beyond float16 (65504); use --dtype float32")
-        if layer not in self._warned:
-            self._warned.add(layer)
-            _log.warning("layer %r has values that are not finite: look at the weights and the images", layer)
+            what = "values that are not finite in 16 bits; leave --amp out"
+        elif values.dtype == np.float16 and np.isinf(values).any():
+            what = f"values beyond float16 ({np.finfo(np.float16).max:.0f}); use --dtype float32"
+        else:
+            what = "values that are not finite; look at the weights and the images"
+        _log.warning("layer %r has %s. It will have no statistics; the other layers have theirs", layer, what)
 
 
 def _all_finite(values: npt.NDArray[Any]) -> bool:

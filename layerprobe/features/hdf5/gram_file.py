@@ -27,6 +27,7 @@ from layerprobe.features.hdf5.room import creating
 from layerprobe.features.hdf5.spectra import SPECTRA_CHECKSUM, SPECTRA_WRITTEN, ClassPlaces, blocks_dataset
 from layerprobe.features.hdf5.triangles import pack, triangle_size, unpack
 from layerprobe.files import errors_of_writing, open_temporary, real_path
+from layerprobe.geometry.gram import NotFiniteError
 from layerprobe.records import Gram, StoredLayer
 from layerprobe.records.feature_header import GramLayer
 from layerprobe.records.layers import as_layer
@@ -47,6 +48,7 @@ class GramFile(DescribedFile):
     """
 
     def __init__(self, path: Path | str) -> None:
+        self._undefined: dict[str, str] = {}
         super().__init__(Path(path), _KIND)
 
     def _read_layers(self) -> Iterator[StoredLayer]:
@@ -56,6 +58,7 @@ class GramFile(DescribedFile):
             self._array(f"{name}/centred", (triangle_size(rows),), "float32")
             self._array(f"{name}/mean_products", (rows,), "float64")
             self._array(f"{name}/squared_norms", (rows,), "float64")
+            self._undefined[found.name] = found.undefined
             yield StoredLayer(as_layer(found), found.stored_shape, found.reduction)
 
     @property
@@ -68,8 +71,11 @@ class GramFile(DescribedFile):
         """The Gram matrix of a layer; products of two images are float32 in the file.
 
         Raises:
+            NotFiniteError: if the layer has none, since its features were not finite.
             LayerprobeError: if a class block of the second sample is not what was written.
         """
+        if reason := self._undefined[stored.layer.name]:
+            raise NotFiniteError(reason)
         group = self._file[layer_dataset(stored.layer.index)]
         labels = self.labels
         return Gram(
@@ -93,7 +99,7 @@ def _size(plan: FilePlan) -> int:
 def write_grams(
     path: Path,
     plan: FilePlan,
-    grams: Iterable[tuple[StoredLayer, Gram]],
+    grams: Iterable[tuple[StoredLayer, Gram | NotFiniteError]],
     blocks: Iterable[tuple[int, StoredLayer, Tensor]] = (),
 ) -> None:
     """Write Gram matrices as they come; the file bears its name when all are there.
@@ -101,7 +107,7 @@ def write_grams(
     Args:
         path: the file; what bore the name is replaced.
         plan: of the feature file that isn't written: labels, images and provenance.
-        grams: each layer with its Gram matrix.
+        grams: each layer with its Gram matrix, or with why it has none: its values are NaN then.
         blocks: of the second sample, where the plan has one: each class's place, a layer, and the class's block of it.
 
     Raises:
@@ -116,16 +122,8 @@ def write_grams(
             describe_images(file, plan)
             for stored, gram in grams:
                 group = file.create_group(layer_dataset(stored.layer.index))
-                group.attrs.update(
-                    {
-                        **layer_attributes(stored),
-                        "stored_shape": np.asarray(stored.shape, np.int64),
-                        "mean_square": gram.mean_square,
-                    }
-                )
-                group.create_dataset("centred", data=pack(gram.centred.numpy()))
-                group.create_dataset("mean_products", data=gram.mean_products.numpy())
-                group.create_dataset("squared_norms", data=gram.squared_norms.numpy())
+                group.attrs.update({**layer_attributes(stored), "stored_shape": np.asarray(stored.shape, np.int64)})
+                _write_gram(group, gram, len(plan.labels))
             if plan.spectra:
                 lay_out_spectra(file, plan.layers, plan.spectra)
                 _write_blocks(file, plan.layers, plan.spectra.places, blocks)
@@ -135,6 +133,19 @@ def write_grams(
     finally:
         opened.close()
         partial.unlink(missing_ok=True)
+
+
+def _write_gram(group: h5py.Group, gram: Gram | NotFiniteError, rows: int) -> None:
+    if isinstance(gram, NotFiniteError):
+        group.attrs.update({"mean_square": 0.0, "undefined": str(gram)})
+        group.create_dataset("centred", data=np.full(triangle_size(rows), np.nan, np.float32))
+        for name in ("mean_products", "squared_norms"):
+            group.create_dataset(name, data=np.full(rows, np.nan))
+        return
+    group.attrs["mean_square"] = gram.mean_square
+    group.create_dataset("centred", data=pack(gram.centred.numpy()))
+    group.create_dataset("mean_products", data=gram.mean_products.numpy())
+    group.create_dataset("squared_norms", data=gram.squared_norms.numpy())
 
 
 def _write_blocks(

@@ -15,7 +15,10 @@ from layerprobe.report.tables.table import data_table
 
 
 def sizes_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
-    """A line per layer, the chosen ones coloured: means over five draws, with a band from the least to the largest."""
+    """A line per layer, the chosen ones coloured: means over five draws, with a band from the least to the largest.
+
+    Undefined layers have none.
+    """
     narrow = is_narrow(width)
     scores = shown_in("sizes")
     across = 2 if narrow else 3
@@ -37,7 +40,7 @@ def sizes_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
 
 
 def _panel(axis: Axes, ranking: Ranking, array: str) -> None:
-    for one in ranking.geometries:
+    for one in (geometry for geometry in ranking.geometries if not geometry.undefined):
         values = one.arrays[array]
         mean = values.mean(dim=1).tolist()
         if one.layer.name not in ranking.selected:
@@ -57,7 +60,7 @@ def _panel(axis: Axes, ranking: Ranking, array: str) -> None:
 
 
 def _data(ranking: Ranking) -> Iterator[tuple[object, ...]]:
-    for one in ranking.geometries:
+    for one in (geometry for geometry in ranking.geometries if not geometry.undefined):
         for score in shown_in("sizes"):
             for size, draws in zip(ranking.sizes, one.arrays[f"at sizes {score.name}"].tolist(), strict=True):
                 for draw, value in enumerate(draws):

@@ -19,9 +19,10 @@ _LEAST = 1e-6
 def spectra_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
     """Share of variance of every component, both axes from the top: colour and component logarithmic.
 
-    Lines are numbers of components: how many hold 90 % of the variance, and the effective rank.
+    Lines are numbers of components: how many hold 90 % of the variance, and the effective rank. An undefined layer
+    leaves a gap.
     """
-    spectra = [one.arrays["spectrum"].numpy() for one in ranking.geometries]
+    spectra = [np.empty(0) if one.undefined else one.arrays["spectrum"].numpy() for one in ranking.geometries]
     layers = [one.layer for one in ranking.geometries]
     longest = max(map(len, spectra))
     components = np.unique(np.geomspace(1, longest, _STEPS).round().astype(int))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from layerprobe.geometry.catalogue import ALWAYS, STATISTICS, UNMEASURED, Statistic, described
 from layerprobe.records import LayerGeometry, Ranking, Similarity
+from layerprobe.records.cautions import cautions
 from layerprobe.report.tables.layers import (
     LAYER_COLUMNS,
     describe_images,
@@ -50,6 +51,7 @@ def ranking_table(ranking: Ranking) -> Table:
             f"chosen by {by}: {', '.join(ranking.selected)}",
             *_describe_end(ranking),
             *(_describe_uncertainty(ranking) if shared else ()),
+            *cautions(ranking),
         ),
     )
 

@@ -1,0 +1,75 @@
+"""What a sample permits: which scores, and whether intervals. Looked at before any features are read."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from layerprobe.errors import LayerprobeError
+from layerprobe.features.hdf5.gram_file import GramFile
+from layerprobe.features.hdf5.reader import FeatureFile
+from layerprobe.geometry.catalogue import SCORES, Quantity, Statistic, ingredients
+from layerprobe.ranking.measure import Measurements
+from layerprobe.records.cautions import LEAST_FOR_INTERVALS
+
+_log = logging.getLogger(__name__)
+
+_ENTROPIES = "class-entropies"
+"""The quantity that comes from the second sample where there is one."""
+
+
+def permitted(measurements: Measurements, source: FeatureFile | GramFile) -> Measurements:
+    """The measurements without intervals where a class has too few images for them; a warning says so."""
+    sizes = [_sizes(source.labels), *([_sizes(source.spectra.labels)] if source.spectra else [])]
+    least = min(int(size.min()) for size in sizes)
+    if not measurements.resamples or least >= LEAST_FOR_INTERVALS:
+        return measurements
+    _log.warning(
+        "no intervals: the smallest class of %s has %d of the %d images that it takes to halve every class",
+        source.path,
+        least,
+        LEAST_FOR_INTERVALS,
+    )
+    return replace(measurements, resamples=0)
+
+
+def check_score(score: Statistic, source: FeatureFile | GramFile) -> None:
+    """Refuse a score that the sample leaves undefined in every layer.
+
+    Raises:
+        LayerprobeError: if a class has too few images for the score, or there are too few classes.
+    """
+    if not (reason := _lack(score, source)):
+        return
+    others = [one.name for one in SCORES.values() if not _lack(one, source)]
+    raise LayerprobeError(f"--by {score.name}: {reason}; this sample has {', '.join(others)}")
+
+
+def _lack(score: Statistic, source: FeatureFile | GramFile) -> str:
+    """Why no layer can have a score; empty where some may."""
+    return next(filter(None, (_lack_of(entry, source) for entry in ingredients(score))), "")
+
+
+def _lack_of(entry: Quantity, source: FeatureFile | GramFile) -> str:
+    second = source.spectra if _ENTROPIES in entry.takes else None
+    option, labels = ("--spectrum-samples", second.labels) if second else ("--samples", source.labels)
+    sizes = _sizes(labels)
+    if len(sizes) < entry.classes:
+        return f"the {entry.label} needs {entry.classes} classes, and the sample has {len(sizes)}"
+    few = int((sizes < entry.images).sum())
+    if not few:
+        return ""
+    enough = entry.images if second else entry.images * len(sizes)
+    return (
+        f"the {entry.label} needs {entry.images} images of every class, and {few} of {len(sizes)} classes have fewer; "
+        f"extract again with {option} {enough} or more"
+    )
+
+
+def _sizes(labels: Tensor) -> Tensor:
+    """How many images every class has."""
+    sizes: Tensor = torch.unique(labels, return_counts=True)[1]
+    return sizes
