@@ -124,7 +124,7 @@ def chosen_layers(source: FeatureFile | GramFile, choice: LayerChoice | None) ->
     if choice is None:
         return source.layers
     stored = {one.layer.index: one for one in source.layers}
-    lacking = [replace(source.layers[0].layer, index=index, name=f"{index}") for index in range(max(stored))]
+    lacking = [replace(source.layers[0].layer, index=index, name=f" {index}") for index in range(max(stored))]
     places = [stored[place].layer if place in stored else lacking[place] for place in range(max(stored) + 1)]
     found = find_layers(places, choice.names, str(source.path), f"`layerprobe inspect {source.path}` lists them")
     if not (held := tuple(stored[layer.index] for layer in found if layer.index in stored)):
