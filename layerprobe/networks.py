@@ -83,10 +83,9 @@ def load_network(
         std=wish.std,
         resize=wish.resize,
         interpolation=wish.interpolation,
+        upright=stored.upright if stored else None,
         source=wish.source,
-        override_size=data.image_size,
-        override_mean=data.mean,
-        override_std=data.std,
+        asked=data,
     )
     initialize_lazy_modules(module, preprocessing.image_size, seed)
     if weights:

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 import layerprobe
 from layerprobe.cli.main import COMMANDS, app
-from layerprobe.data.folder import FORMATS, SUFFIXES, read_image
+from layerprobe.data.image_files import FORMATS, SUFFIXES, read_image
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.results import read_grid
 from layerprobe.models.weights import load_weights

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from layerprobe.data.catalogue import DATASETS, DIGITS
-from layerprobe.data.folder import read_image
 from layerprobe.data.image_dataset import ImageDataset, every_fifth
+from layerprobe.data.image_files import read_image
 from layerprobe.errors import LayerprobeError
 
 
@@ -27,8 +27,8 @@ class ArrayReader:
 
     images: npt.NDArray[np.uint8]
 
-    def __call__(self, row: int) -> Image.Image:
-        """The image of a row, in RGB."""
+    def __call__(self, row: int, upright: bool = False) -> Image.Image:
+        """The image of a row, in RGB; it is upright."""
         return Image.fromarray(self.images[row]).convert("RGB")
 
 
@@ -38,9 +38,9 @@ class PathReader:
 
     files: tuple[Path, ...]
 
-    def __call__(self, row: int) -> Image.Image:
+    def __call__(self, row: int, upright: bool = False) -> Image.Image:
         """The image of a row, in RGB."""
-        return read_image(self.files[row])
+        return read_image(self.files[row], upright)
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ def open_builtin(name: str, split: str, root: Path, download: bool) -> ImageData
         paths=paths,
         native_size=builtin.native_size,
         statistics=builtin.statistics,
-        note=builtin.note if split != "all" else "",
+        notes=(builtin.note,) if builtin.note and split != "all" else (),
     )
 
 
-def _reader(parts: Sequence[_Part], root: Path) -> tuple[Callable[[int], Image.Image], tuple[str, ...] | None]:
+def _reader(parts: Sequence[_Part], root: Path) -> tuple[Callable[[int, bool], Image.Image], tuple[str, ...] | None]:
     arrays = [part.images for part in parts if isinstance(part.images, np.ndarray)]
     if arrays:
         return ArrayReader(np.concatenate(arrays)), None

@@ -44,20 +44,21 @@ def open_dataset(name: str, split: str = "train", root: Path | None = None, down
     raise LayerprobeError(f"no data set and no folder {name!r}; built in: {', '.join(DATASETS)}")
 
 
-def open_split(data: DataSettings, split: str, tell: bool = True) -> ImageDataset:
-    """Open one split of the images that settings name.
+def open_split(data: DataSettings, split: str, beside: ImageDataset | None = None) -> ImageDataset:
+    """Open one split of the images that settings name, and log what must be told of it.
 
     Args:
         data: which images.
         split: as ``open_dataset`` has it.
-        tell: whether the log says how the split was made, where the data set has none of its own.
+        beside: another split of theirs that was opened; what was told of it is not told again.
 
     Raises:
         LayerprobeError: as ``open_dataset``.
     """
     dataset = open_dataset(data.name, split=split, root=data.data_root, download=data.download)
-    if tell and dataset.note:
-        _log.info("%s", dataset.note)
+    for note in dataset.notes:
+        if beside is None or note not in beside.notes:
+            _log.info("%s", note)
     return dataset
 
 
@@ -70,4 +71,4 @@ def _beside_a_folder(name: str, opened: Callable[[], ImageDataset]) -> ImageData
         dataset = opened()
     except LayerprobeError as error:
         raise LayerprobeError(f"{error}; {hint}") from None
-    return replace(dataset, note="; ".join(filter(None, (dataset.note, hint))))
+    return replace(dataset, notes=(*dataset.notes, hint))

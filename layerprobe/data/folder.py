@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import struct
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+import numpy.typing as npt
+from PIL import Image
 
 from layerprobe.data.image_dataset import ImageDataset, every_fifth
+from layerprobe.data.image_files import MOST_HEADERS, read_headers, read_image
+from layerprobe.data.walking import PassedOver, class_names, read_class_folders
 from layerprobe.errors import LayerprobeError
-from layerprobe.files import special_file
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"}
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
-"""What Pillow may take a file for, by its content: among its other formats are such that start other programs."""
 TEST_FOLDERS = ("test", "val", "valid", "validation")
-LARGEST_NATIVE_SIZE = 64
-
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
-"""What Pillow's decoders raise on damaged files: a broken header may even claim a size that looks like an attack."""
 
 
 @dataclass(frozen=True)
@@ -31,41 +25,22 @@ class FileReader:
     root: Path
     paths: tuple[str, ...]
 
-    def __call__(self, row: int) -> Image.Image:
+    def __call__(self, row: int, upright: bool = False) -> Image.Image:
         """The image of a row, in RGB."""
-        return read_image(self.root / self.paths[row])
-
-
-def read_image(path: Path) -> Image.Image:
-    """Decode a file into RGB.
-
-    Raises:
-        LayerprobeError: if it is truncated, or no image, or has more than 8 bits per channel.
-    """
-    try:
-        if found := special_file(path):
-            raise LayerprobeError(f"{path} is {found}, not an image; remove it")
-        with Image.open(path, formats=FORMATS) as image:
-            # Pillow clips these at 255 instead of scaling them: nearly every pixel would turn white.
-            deep = image.mode == "F" or image.mode.startswith("I")
-            pixels: Image.Image = image.convert("RGB")
-    except UnidentifiedImageError:
-        reason = "no known format"
-    except _DAMAGED as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-    else:
-        if deep:
-            raise LayerprobeError(f"{path} has more than 8 bits per channel; convert the images to 8 bits")
-        return pixels
-    raise LayerprobeError(f"{path} is not a readable image ({reason}); repair or remove it")
+        return read_image(self.root / self.paths[row], upright)
 
 
 @dataclass(frozen=True)
 class _Files:
-    """The images of one split folder: paths below the root, with the class name of each."""
+    """The images of one split folder: paths below the root, with the class name of each, and what must be told."""
 
     paths: tuple[str, ...]
     names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def rows(self, rows: npt.NDArray[np.int64]) -> _Files:
+        """Some of the images."""
+        return replace(self, paths=tuple(self.paths[row] for row in rows), names=tuple(self.names[row] for row in rows))
 
 
 def open_folder(root: Path, split: str) -> ImageDataset:
@@ -77,57 +52,85 @@ def open_folder(root: Path, split: str) -> ImageDataset:
     Raises:
         LayerprobeError: if there are no class folders with images, or the splits have different classes.
     """
-    note = ""
     if (root / "train").is_dir():
-        wanted = ("train", "test") if split == "all" else (split,)
-        parts = {part: _read_split(root, part) for part in ("train", *wanted)}
-        classes = tuple(sorted(set(parts["train"].names)))
-        for part, files in parts.items():
-            _check_same_classes(root, classes, files, part)
-        files = _Files(
-            paths=tuple(path for part in wanted for path in parts[part].paths),
-            names=tuple(name for part in wanted for name in parts[part].names),
-        )
-        labels = _labels(files, classes)
+        classes, files = _read_splits(root, split)
     else:
         _check_no_split_alone(root)
         files = _class_folders(root, root)
         classes = tuple(sorted(set(files.names)))
-        rows = every_fifth(_labels(files, classes), split)
-        files = _Files(tuple(files.paths[row] for row in rows), tuple(files.names[row] for row in rows))
-        labels = _labels(files, classes)
-        if not len(labels):
+        files = files.rows(every_fifth(_labels(files, classes), split))
+        if not files.paths:
             raise LayerprobeError(f"{root} has fewer than five images in every class: no test split; add test/")
         if split != "all":
             note = f"{root} has no train/ folder: every fifth image of a class is a test image (--split all takes all)"
+            files = replace(files, notes=(note, *files.notes))
+    headers = read_headers(root, files.paths)
+    count = len(files.paths)
+    of = (
+        f"{count} images of {root}"
+        if count <= MOST_HEADERS
+        else f"{MOST_HEADERS} looked at of {count} images of {root}"
+    )
     return ImageDataset(
         name=str(root),
         split=split,
         classes=classes,
-        labels=labels,
+        labels=_labels(files, classes),
         read=FileReader(root, files.paths),
         paths=files.paths,
-        native_size=_native_size(root / files.paths[0]),
-        note=note,
+        native_size=headers.native_size,
+        squares=headers.squares,
+        notes=(*files.notes, *headers.notes(of)),
     )
 
 
-def _labels(files: _Files, classes: tuple[str, ...]) -> np.ndarray:
+def _read_splits(root: Path, split: str) -> tuple[tuple[str, ...], _Files]:
+    """The classes of ``train/``, and the images of a split, or of both."""
+    wanted = ("train", "test") if split == "all" else (split,)
+    train = _split_folder(root, root / "train")
+    classes = tuple(sorted(set(train.names)))
+    parts = [train if part == "train" else _read_test(root, classes) for part in wanted]
+    for part, files in zip(wanted, parts, strict=True):
+        _check_same_classes(root, classes, files, part)
+    return classes, _Files(
+        paths=tuple(path for files in parts for path in files.paths),
+        names=tuple(name for files in parts for name in files.names),
+        notes=tuple(note for files in parts for note in files.notes),
+    )
+
+
+def _labels(files: _Files, classes: tuple[str, ...]) -> npt.NDArray[np.int64]:
     number = {name: label for label, name in enumerate(classes)}
     return np.array([number[name] for name in files.names], dtype=np.int64)
 
 
-def _read_split(root: Path, split: str) -> _Files:
-    candidates = ("train",) if split == "train" else TEST_FOLDERS
-    for name in candidates:
-        folder = root / name
-        # Some move the images of val/ into class folders, and leave the annotations there.
-        if (folder / "val_annotations.txt").is_file() and (folder / "images").is_dir():
-            return _tiny_imagenet(root, folder)
-        # Tiny ImageNet has a test/ folder without classes; its val/ is the one with labels.
-        if folder.is_dir() and not (name == "test" and (root / "val" / "val_annotations.txt").is_file()):
-            return _class_folders(root, folder)
-    raise LayerprobeError(f"{root} has train/ but none of {', '.join(f'{name}/' for name in candidates)}; add one")
+def _read_test(root: Path, classes: Sequence[str]) -> _Files:
+    """The first test folder with folders of the training classes; ImageNet's ``test/`` has none, its ``val/`` has."""
+    there = [root / name for name in TEST_FOLDERS if (root / name).is_dir()]
+    if not there:
+        names = ", ".join(f"{name}/" for name in TEST_FOLDERS)
+        raise LayerprobeError(f"{root} has train/ but none of {names}; add one")
+    labelled = [folder for folder in there if _is_annotated(folder) or class_names(folder) & set(classes)]
+    chosen = (labelled or there)[0]
+    return replace(_split_folder(root, chosen), notes=tuple(_notes_on_test(there, labelled, chosen)))
+
+
+def _notes_on_test(there: Sequence[Path], labelled: Sequence[Path], chosen: Path) -> Iterator[str]:
+    """Which folders might have been the test split, too."""
+    for folder in there:
+        if labelled and folder not in labelled:
+            yield f"{folder} has no folders of the training classes: {chosen} is the test split"
+        elif folder != chosen:
+            yield f"{chosen} is the test split; {folder} is not read"
+
+
+def _split_folder(root: Path, folder: Path) -> _Files:
+    return _tiny_imagenet(root, folder) if _is_annotated(folder) else _class_folders(root, folder)
+
+
+def _is_annotated(folder: Path) -> bool:
+    """Whether it is of Tiny ImageNet: some move the images into class folders, and leave the annotations there."""
+    return (folder / "val_annotations.txt").is_file() and (folder / "images").is_dir()
 
 
 def _tiny_imagenet(root: Path, folder: Path) -> _Files:
@@ -142,35 +145,22 @@ def _tiny_imagenet(root: Path, folder: Path) -> _Files:
 
 def _class_folders(root: Path, folder: Path) -> _Files:
     """Every image below the class folders of a folder, by class, then by path."""
-    entries = list(os.scandir(folder))
-    names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    paths: list[str] = []
-    labels: list[str] = []
-    for name in names:
-        found = sorted(_images_below(root, folder / name))
-        if not found:
-            raise LayerprobeError(f"class folder {folder / name} holds no image; remove it or fill it")
-        paths += found
-        labels += [name] * len(found)
-    if len(names) < 2:
-        held = "holds images, but" if any(_is_image(entry.name) for entry in entries) else "has"
-        count = "only one class folder" if names else "no class folders"
+    passed = PassedOver()
+    found = read_class_folders(root, folder, passed)
+    for one in found:
+        if not one.images:
+            raise LayerprobeError(f"class folder {folder / one.name} holds no image; remove it or fill it")
+    if len({one.name for one in found}) < len(found):
+        raise LayerprobeError(f"two class folders of {folder} have one name as text; rename that which is not UTF-8")
+    if len(found) < 2:
+        held = "holds images, but" if passed.files["outside class folders"] else "has"
+        count = "only one class folder" if found else "no class folders"
         raise LayerprobeError(f"{folder} {held} {count}; expected one folder of images per class, two at least")
-    return _Files(tuple(paths), tuple(labels))
-
-
-def _images_below(root: Path, folder: Path) -> list[str]:
-    found = []
-    for base, folders, files in os.walk(folder):
-        # Hidden folders hold copies (.ipynb_checkpoints): images at distance zero from their originals.
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        prefix = Path(base).relative_to(root).as_posix()
-        found += [f"{prefix}/{file}" for file in files if _is_image(file)]
-    return found
-
-
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 (speed)
+    return _Files(
+        paths=tuple(path for one in found for path in one.images),
+        names=tuple(one.name for one in found for _ in one.images),
+        notes=tuple(passed.notes(folder)),
+    )
 
 
 def _check_no_split_alone(root: Path) -> None:
@@ -188,8 +178,3 @@ def _check_same_classes(root: Path, classes: tuple[str, ...], files: _Files, par
             f"the train and {part} splits of {root} have different classes, first {different[0]!r}; "
             "give both the same class folders"
         )
-
-
-def _native_size(path: Path) -> int | None:
-    width, height = read_image(path).size
-    return width if width == height and width <= LARGEST_NATIVE_SIZE else None

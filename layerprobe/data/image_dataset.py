@@ -21,33 +21,39 @@ class ImageDataset:
         split: ``train``, ``test`` or ``all``.
         classes: class names; a label is a position in this tuple.
         labels: (n,) int64.
-        read: gives the image of a row, in RGB; called in worker processes.
+        read: gives the image of a row, in RGB, turned upright or as it is stored; called in worker processes.
         paths: of every image below the data set's folder; None where it has no files.
-        native_size: height and width in pixels, where all images are small squares of one size.
+        native_size: height and width in pixels, where the images are small squares of one size, or most of them are.
+        squares: whether all images are squares, whose aspect no resizing changes.
         statistics: known per-channel mean and standard deviation on the scale [0, 1].
-        note: what the user must be told, e.g. how a missing split was made.
+        notes: what the user must be told, each in one line, e.g. how a missing split was made.
     """
 
     name: str
     split: str
     classes: tuple[str, ...]
     labels: npt.NDArray[np.int64]
-    read: Callable[[int], Image.Image] = field(repr=False)
+    read: Callable[[int, bool], Image.Image] = field(repr=False)
     paths: tuple[str, ...] | None = None
     native_size: int | None = None
+    squares: bool = False
     statistics: Statistics | None = None
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def image(self, row: int) -> Image.Image:
+    def image(self, row: int, upright: bool = False) -> Image.Image:
         """The image of a row, in RGB.
+
+        Args:
+            row: of the image.
+            upright: whether to turn it as the EXIF orientation of its file says.
 
         Raises:
             LayerprobeError: if its file can't be read.
         """
-        return self.read(row)
+        return self.read(row, upright)
 
 
 def every_fifth(labels: npt.NDArray[np.int64], split: str) -> npt.NDArray[np.int64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.preprocessing import to_pixels
 from layerprobe.errors import LayerprobeError
 from layerprobe.records import Preprocessing, Progress, silent
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -127,10 +131,13 @@ class Pixels(Dataset[Any]):
         if self.decoded is not None:
             return Batch(self.decoded[index], self.labels[index], index)
         try:
-            pixels = [to_pixels(self.dataset.image(int(self.rows[i])), self.preprocessing) for i in positions]
+            pixels = [self._pixels(int(self.rows[i])) for i in positions]
         except LayerprobeError as error:
             return error
         return Batch(torch.stack(pixels), self.labels[index], index)
+
+    def _pixels(self, row: int) -> Tensor:
+        return to_pixels(self.dataset.image(row, self.preprocessing.upright), self.preprocessing)
 
 
 def make_loader(
@@ -143,13 +150,19 @@ def make_loader(
     return batch_loader(pixels, EpochBatches(len(pixels), batch_size), workers, pin_memory)
 
 
-def batch_loader(pixels: Pixels, order: EpochBatches, workers: int = 0, pin_memory: bool = False) -> DataLoader[Batch]:
-    """A loader of given batches; iterate it through ``batches``.
+def batch_loader(
+    images: Dataset[Any], order: EpochBatches, workers: int = 0, pin_memory: bool = False
+) -> DataLoader[Any]:
+    """A loader of given batches, as ``__getitems__`` of the images gives them; iterate ``Pixels`` through ``batches``.
 
     It has a generator of its own: a loader on the global one would shift every later random draw.
     """
-    return DataLoader(
-        pixels,
+    if workers > (cores := _cores()):
+        _log.warning(
+            "--workers %d on %d processor cores: more processes than cores seldom decode faster", workers, cores
+        )
+    return _QuietLoader(
+        images,
         batch_sampler=order,
         generator=torch.Generator(),
         num_workers=workers,
@@ -157,6 +170,18 @@ def batch_loader(pixels: Pixels, order: EpochBatches, workers: int = 0, pin_memo
         collate_fn=_as_it_is,
         worker_init_fn=_leave_interrupts,
     )
+
+
+class _QuietLoader(DataLoader[Any]):
+    """A loader that leaves it to ``batch_loader`` to say that there are more workers than cores."""
+
+    def check_worker_number_rationality(self) -> None:
+        """Say nothing: PyTorch's own warning takes six lines, in every epoch."""
+
+
+def _cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _leave_interrupts(worker: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from PIL import Image
@@ -9,9 +11,13 @@ from torch import Tensor
 
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.records import Preprocessing
+from layerprobe.settings.base import SettingsError
+from layerprobe.settings.data import SQUASH, DataSettings
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DEFAULT_SIZE = 224
+DEFAULT_CROP, DEFAULT_INTERPOLATION = 0.875, "bicubic"
+"""timm's: of the resized image's shorter side the centre crop shows so much."""
 
 
 def choose_preprocessing(
@@ -21,45 +27,76 @@ def choose_preprocessing(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
     resize: int | None = None,
-    interpolation: str = "bilinear",
+    interpolation: str | None = None,
+    upright: bool | None = None,
     source: str = "",
-    override_size: int | None = None,
-    override_mean: tuple[float, ...] | None = None,
-    override_std: tuple[float, ...] | None = None,
+    asked: DataSettings | None = None,
 ) -> Preprocessing:
-    """Choose the user's values, else the model's, the data set's, or ImageNet's.
+    """Choose the user's values, else the model's, the data set's, or those of ImageNet and timm.
 
     Args:
         dataset: the images, for their size and statistics.
-        image_size: what the model asks for, like the five that follow.
+        image_size: what the model asks for, like the six that follow.
         mean: per-channel mean on the scale [0, 1].
         std: per-channel standard deviation.
-        resize: shorter side before the centre crop.
-        interpolation: PIL filter.
+        resize: shorter side before the centre crop; None: images are resized to ``image_size``.
+        interpolation: PIL filter; None: the model says nothing of how images are resized, ``resize`` included.
+        upright: whether images are turned as their EXIF orientation says.
         source: where the model's values come from, for people.
-        override_size: what the user asks for, like the two that follow. ``resize`` is scaled along.
-        override_mean: one value or three.
-        override_std: one value or three, where there is a mean.
+        asked: what the user asks for. The model's ``resize`` is scaled along with ``image_size``.
+
+    Raises:
+        SettingsError: if the user asks for a ``resize`` below the size of the input.
     """
-    size, size_source = _size(dataset, image_size, override_size, source)
-    if override_size and resize:
-        resize = round(resize * override_size / image_size[0]) if image_size else None
-    if override_mean is not None and override_std is not None:
-        mean, std, statistics_source = _three(override_mean), _three(override_std), "--mean --std"
+    asked = asked or DataSettings(name=dataset.name)
+    size, size_source = _size(dataset, image_size, asked.image_size, source)
+    if asked.mean is not None and asked.std is not None:
+        mean, std, statistics_source = _three(asked.mean), _three(asked.std), "--mean --std"
     elif mean is not None and std is not None:
         statistics_source = source or "the model"
     elif dataset.statistics is not None:
         (mean, std), statistics_source = dataset.statistics, dataset.name
     else:
         mean, std, statistics_source = IMAGENET_MEAN, IMAGENET_STD, "ImageNet"
+    if asked.image_size and resize:
+        resize = round(resize * asked.image_size / image_size[0]) if image_size else None
+    resize, resize_source = _resize(dataset, size, resize, interpolation is not None, asked)
+    if resize_source == _TIMM:
+        interpolation = interpolation or DEFAULT_INTERPOLATION
+    source = f"size: {size_source}; mean and std: {statistics_source}"
+    turned = next(one for one in (asked.upright, upright, True) if one is not None)
     return Preprocessing(
         image_size=size,
         mean=mean,
         std=std,
         resize=resize,
-        interpolation=interpolation,
-        source=f"size: {size_source}; mean and std: {statistics_source}",
+        interpolation=asked.interpolation or interpolation or "bilinear",
+        source=f"{source}; resize: {resize_source}" if resize_source else source,
+        upright=turned and dataset.paths is not None,
     )
+
+
+_TIMM = "timm's default"
+
+
+def _resize(
+    dataset: ImageDataset, size: tuple[int, int], resize: int | None, model_says: bool, asked: DataSettings
+) -> tuple[int | None, str]:
+    """The shorter side before the crop, and who says so; empty: the model, or images are small and of one size."""
+    if asked.resize is not None:
+        if asked.resize < max(size):
+            raise SettingsError(
+                f"<data.resize> is at least the size of the input, {max(size)}, not {asked.resize}: the centre crop "
+                "would have black borders; raise it, or lower <data.image_size>"
+            )
+        return asked.resize, "--resize"
+    if asked.crop == SQUASH:
+        return None, "--crop"
+    if isinstance(asked.crop, float):
+        return math.floor(max(size) / asked.crop), "--crop"
+    if model_says or dataset.native_size is not None or dataset.squares:
+        return resize, ""
+    return math.floor(max(size) / DEFAULT_CROP), _TIMM
 
 
 def _size(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,13 @@ class Sample:
     rows: npt.NDArray[np.int64]
     per_class: int
     description: Mapping[str, Any]
+
+    @property
+    def balance(self) -> str:
+        """How many images the classes have, for people."""
+        if fewest := self.description.get("fewest_per_class"):
+            return f"{fewest} to {self.description['most_per_class']} per class"
+        return f"{self.per_class} per class" if self.per_class else "every image"
 
 
 def balanced_sample(labels: npt.NDArray[np.int64], count: int | None, seed: int, num_classes: int) -> Sample:
@@ -91,15 +98,40 @@ def spectrum_sample(labels: npt.NDArray[np.int64], most: int, seed: int) -> Samp
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     drawn = [np.sort(generator.choice(rows, min(most, len(rows)), replace=False)) for rows in members]
     counts = [len(rows) for rows in drawn]
-    same = min(counts) == max(counts)
     description = {
         "how": f"up to {most} of every class, without replacement",
         "requested": most,
         "images": sum(counts),
-        **({"per_class": counts[0]} if same else {"fewest_per_class": min(counts), "most_per_class": max(counts)}),
+        **_per_class(counts),
         "seed": seed,
     }
+    same = min(counts) == max(counts)
     return Sample(np.concatenate(drawn).astype(np.int64), counts[0] if same else 0, description)
+
+
+def _per_class(counts: Sequence[int]) -> dict[str, int]:
+    """How many images the classes have, as a sample's description says it."""
+    fewest, most = min(counts), max(counts)
+    return {"per_class": fewest} if fewest == most else {"fewest_per_class": fewest, "most_per_class": most}
+
+
+def reduced(sample: Sample, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> Sample:
+    """A sample that some images were left out of; its description counts them.
+
+    Args:
+        sample: as it was drawn.
+        rows: (m,) rows of the data set that are left, in the sample's order.
+        labels: (n,) class labels of the split.
+    """
+    left_out = len(sample.rows) - len(rows)
+    if not left_out:
+        return sample
+    told = dict(sample.description)
+    if told.keys() & {"per_class", "fewest_per_class"}:
+        told = {key: value for key, value in told.items() if not key.endswith("per_class")}
+        told |= _per_class(np.unique(labels[rows], return_counts=True)[1].tolist())
+    told |= {"images": len(rows), "left_out": told.get("left_out", 0) + left_out}
+    return Sample(rows, told.get("per_class", 0), told)
 
 
 def all_rows(labels: npt.NDArray[np.int64]) -> Sample:

@@ -182,7 +182,9 @@ class RunFolder:
             OtherRunError: if its configuration differs.
         """
         here = read_run_config(self.path / CONFIG)
-        found = differences(json.loads(json.dumps(dict(config))), here, without=MAY_DIFFER)
+        found = differences(
+            json.loads(json.dumps(dict(config))), here, without=(*MAY_DIFFER, "data.upright")
+        )  # preprocessing has it
         if found:
             raise OtherRunError(
                 f"--resume goes on with the run as it was, but {self.path} has {first_of(found)}; leave the option "

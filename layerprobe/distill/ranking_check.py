@@ -14,6 +14,9 @@ from layerprobe.settings.run import DistillSettings
 
 _log = logging.getLogger(__name__)
 
+_NOT_SAID = {"upright": False}
+"""What a preprocessing means that doesn't say it."""
+
 
 def check_source(ranking: Ranking, teacher: Network, settings: DistillSettings, name: str) -> None:
     """Refuse a ranking of another network than the teacher, unless that is allowed; warn of one of other images.
@@ -62,7 +65,8 @@ def _other_images(
     if split not in (None, "train"):
         yield f"the split {split!r}, which holds the images that the student is tested on"
     if isinstance(seen, Mapping):
-        own = preprocessing.to_dict()
+        own = {**_NOT_SAID, **preprocessing.to_dict()}
+        seen = {**_NOT_SAID, **seen}
         differ = [key for key in own if key != "source" and key in seen and _plain(seen[key]) != _plain(own[key])]
         if differ:
             pairs = (f"{key} {_plain(seen[key])}, not {_plain(own[key])}" for key in differ)

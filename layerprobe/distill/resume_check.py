@@ -37,6 +37,8 @@ def _left_open(given: DistillSettings | TrainSettings, ours: Values, theirs: Val
             yield weights
         if ours.get(sha256) is None:
             yield sha256
+    if None in (ours.get("data.upright"), theirs.get("data.upright")):
+        yield "data.upright"  # the preprocessing that the run has found is compared
     for key in ("layers", "student_layers"):
         choice: LayerChoice | None = getattr(given, key, None)
         if choice is None or not choice.is_exact:

@@ -52,7 +52,7 @@ class RunSession:
         self.processes = ProcessGroup(self.accelerator)
         self.processes.wait()  # until every process has found the folder as it is
         self.train_split: ImageDataset = open_split(settings.data, "train")
-        self.test_split: ImageDataset = open_split(settings.data, "test", tell=False)
+        self.test_split: ImageDataset = open_split(settings.data, "test", beside=self.train_split)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -98,10 +98,8 @@ class RunSession:
         """
         data, classes = self.settings.data, len(self.classes)
         spec = spec.replaced(weights=spec.weights or RANDOM, num_classes=spec.num_classes or classes)
-        overrides = data
-        if like is not None:
-            overrides = data.replaced(image_size=like.image_size[0], mean=like.mean, std=like.std)
-        network = load_network(spec, overrides, self.train_split, seed=self.settings.training.seed, trained=True)
+        seen = data if like is None else data.seen_as(like)
+        network = load_network(spec, seen, self.train_split, seed=self.settings.training.seed, trained=True)
         _log.info("%s starts from %s weights", spec.name, network.weights)
         if network.outputs != classes:
             raise LayerprobeError(f"{spec.name} has {network.outputs} outputs, {data.name} has {classes} classes")
@@ -113,5 +111,12 @@ class RunSession:
         Raises:
             LayerprobeError: as ``layerprobe.distill.engine.images.load_images``.
         """
-        share = self.processes.index, self.processes.count
-        return load_images(self.train_split, self.test_split, preprocessing, self.settings.training, progress, share)
+        return load_images(
+            self.train_split,
+            self.test_split,
+            preprocessing,
+            self.settings.training,
+            progress,
+            share=(self.processes.index, self.processes.count),
+            skip_damaged=self.settings.data.skip_damaged,
+        )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from layerprobe.data.damaged import leave_out_damaged
 from layerprobe.data.datasets import open_split
 from layerprobe.data.loading import Pixels, make_loader
 from layerprobe.data.sampling import balanced_sample
@@ -37,14 +38,15 @@ def evaluate(config: EvaluateSettings, progress: Progress = silent) -> Evaluatio
     device = resolve_device(config.device)
     module = load_student(config.run, config.which, config.allow_code).to(device)
     preprocessing = about.preprocessing
-    # Size, mean and standard deviation come with the preprocessing.
-    data = config.data or DataSettings(name=settings.data.name, data_root=settings.data.data_root)
+    data = _data(config, settings.data)
     dataset = open_split(data, config.split)
     _check_classes(dataset.classes, weights_path(config.run, config.which, settings.command), config.run)
     _log.info("preprocessing: %s", preprocessing.describe())
     rows = np.arange(len(dataset), dtype=np.int64)
     if config.samples is not None:
         rows = balanced_sample(dataset.labels, config.samples, seed=0, num_classes=len(dataset.classes)).rows
+    if data.skip_damaged:
+        rows = leave_out_damaged(dataset, rows, config.workers, progress)
     loader = make_loader(Pixels(dataset, rows, preprocessing), config.batch_size, config.workers)
     matrix, among = confusion(module, loader, preprocessing, device, len(dataset.classes), TOP, progress)
     return Evaluation(
@@ -55,6 +57,14 @@ def evaluate(config: EvaluateSettings, progress: Progress = silent) -> Evaluatio
         confusion=matrix,
         top5=100 * among / len(rows) if len(dataset.classes) > TOP else None,
     )
+
+
+def _data(config: EvaluateSettings, of_run: DataSettings) -> DataSettings:
+    """Which images; how they become the network's input comes with the run."""
+    if config.data is not None:
+        return config.data.replaced(skip_damaged=config.skip_damaged)
+    skip = config.skip_damaged or of_run.skip_damaged
+    return DataSettings(name=of_run.name, data_root=of_run.data_root, skip_damaged=skip)
 
 
 def evaluated(config: EvaluateSettings) -> str:

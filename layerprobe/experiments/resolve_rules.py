@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from layerprobe.data.datasets import open_split
+from layerprobe.data.datasets import open_dataset, open_split
 from layerprobe.distill.layer_pairs import choose_student_layers
 from layerprobe.distill.ranking_check import check_source
 from layerprobe.errors import LayerprobeError
@@ -148,8 +148,7 @@ def student_similarity(
     Raises:
         LayerprobeError: as ``extract_grams``.
     """
-    like = teacher.header.preprocessing
-    data = sample.data.replaced(image_size=like.image_size[0], mean=like.mean, std=like.std)
+    data = sample.data.seen_as(teacher.header.preprocessing)
     with tempfile.TemporaryDirectory() as folder:
         config = sample.replaced(
             model=student.replaced(weights=RANDOM),
@@ -164,7 +163,8 @@ def student_similarity(
 
 def _load_teacher(plan: DistillSettings) -> Network:
     with errors_of_part("teacher"):
-        return load_network(plan.teacher, plan.data, open_split(plan.data, "train", tell=False))
+        images = open_dataset(plan.data.name, "train", plan.data.data_root, plan.data.download)
+        return load_network(plan.teacher, plan.data, images)
 
 
 def untrained_student(plan: DistillSettings) -> Network:

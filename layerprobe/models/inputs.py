@@ -23,7 +23,8 @@ class ModelInput:
         mean: per-channel mean that is subtracted, where pixels lie in [0, 1].
         std: per-channel standard deviation that is divided by.
         resize: pixels of the shorter side before the centre crop.
-        interpolation: name of the resizing filter, e.g. ``bilinear``.
+        interpolation: name of the resizing filter, e.g. ``bilinear``; None: the model says nothing of how images are
+            resized, ``resize`` included.
         source: where these values stand, for people; empty where there are none.
     """
 
@@ -31,7 +32,7 @@ class ModelInput:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     resize: int | None = None
-    interpolation: str = "bilinear"
+    interpolation: str | None = None
     source: str = ""
 
 

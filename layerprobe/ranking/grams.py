@@ -113,7 +113,7 @@ def extract_grams(config: ExtractSettings, memory: float | None = None, progress
         raise LayerprobeError(f"{config.output} exists; --overwrite replaces it, or name another --output")
     check_replaceable_features(config.output)
     device = resolve_device(config.device)
-    job = prepare(config, device)
+    job = prepare(config, device, progress=progress)
     groups = layer_groups(job, memory or features_memory(config))
     passes = "1 pass" if len(groups) == 1 else f"{len(groups)} passes"
     n = len(job.plan.labels)

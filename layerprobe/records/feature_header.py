@@ -29,6 +29,8 @@ class DrawnImages:
         fewest_per_class: of a sample that is to have so many of every class: of the class with the fewest images.
         most_per_class: of the class with the most.
         seed: of the draw.
+        left_out: images that were drawn and aren't there, since they can't be read or were removed.
+        drawn_from: how many images the split had when they were drawn, where some of it were removed since.
     """
 
     how: Text
@@ -38,6 +40,8 @@ class DrawnImages:
     fewest_per_class: Count | None = None
     most_per_class: Count | None = None
     seed: Count | None = None
+    left_out: Count | None = None
+    drawn_from: Count | None = None
 
 
 @dataclass(frozen=True)

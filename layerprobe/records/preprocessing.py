@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator
 
-from layerprobe.records.fields import Above0, Number, Positive, Text
+from layerprobe.records.fields import Above0, Flag, Number, Positive, Text
 
-_FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+"""Names of Pillow's filters."""
 _Channels = TypeVar("_Channels", bound="tuple[float, ...]")
 
 
 def _filter(name: str) -> str:
-    if name not in _FILTERS:
-        raise ValueError(f"one of {', '.join(_FILTERS)}")
+    if name not in get_args(Interpolation):
+        raise ValueError(f"one of {', '.join(get_args(Interpolation))}")
     return name
 
 
@@ -36,6 +37,7 @@ class Preprocessing:
         resize: the shorter side is resized to this many pixels before the centre crop; None: images that
             aren't ``image_size`` are resized to it directly, others are left exactly as they are.
         interpolation: name of a PIL filter, such as ``bilinear`` or ``bicubic``.
+        upright: whether images are turned first as their EXIF orientation says; versions that didn't say so did not.
         source: why these values were chosen, for people.
     """
 
@@ -45,20 +47,25 @@ class Preprocessing:
     resize: Positive | None = None
     interpolation: Annotated[Text, AfterValidator(_filter)] = "bilinear"
     source: Text = ""
+    upright: Flag = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return {
+        """Plain values, ready for JSON: of images that are not turned those that earlier versions gave."""
+        values = {
             **asdict(self),
             "image_size": list(self.image_size),
             "mean": list(self.mean),
             "std": list(self.std),
         }
+        if not self.upright:
+            del values["upright"]
+        return values
 
     def describe(self) -> str:
         """One line for people."""
         height, width = self.image_size
-        resize = f"resize {self.resize}, crop " if self.resize else ""
+        resize = f"resize {self.resize} ({self.interpolation}), crop " if self.resize else ""
+        upright = "upright by EXIF, " if self.upright else ""
         mean, std = (" ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
         source = f" ({self.source})" if self.source else ""
-        return f"{resize}{height}x{width} pixels, mean {mean}, std {std}{source}"
+        return f"{upright}{resize}{height}x{width} pixels, mean {mean}, std {std}{source}"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from layerprobe.settings.base import AnyPath, Count, ImageCount
 from layerprobe.settings.code import CodeSettings
-from layerprobe.settings.data import DataSettings
+from layerprobe.settings.data import PREPROCESSING, DataSettings
 from layerprobe.settings.display import FigureSettings
 from layerprobe.settings.extract import Split
 from layerprobe.settings.flags import Flag, Part
@@ -19,9 +19,11 @@ class EvaluateSettings(FigureSettings, DeviceSettings, CodeSettings):
     run: Annotated[AnyPath, Flag(argument=True, metavar="RUN")]
     """The folder of a run of `layerprobe distill` or `train`."""
     data: Annotated[
-        DataSettings | None, Part(defaults={"name": "the run's"}, without=("image_size", "mean", "std"))
+        DataSettings | None, Part(defaults={"name": "the run's"}, without=(*PREPROCESSING, "skip_damaged"))
     ] = None
     """The images."""
+    skip_damaged: Annotated[bool, Flag(panel="Data", default="as in the run, for the run's own images")] = False
+    """Leave out images that can't be read."""
     split: Annotated[Split, Flag(panel="Data")] = "test"
     """Which images of the data set."""
     samples: Annotated[ImageCount, Flag(panel="Data", default="all")] = None

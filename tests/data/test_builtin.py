@@ -112,7 +112,7 @@ def test_eurosat_has_no_split_of_its_own(tmp_path: Path) -> None:
             save_image(tmp_path / "eurosat" / "2750" / name / f"{name}_{number}.jpg", number)
     train, test = (open_dataset("EuroSAT", split=split, root=tmp_path) for split in ("train", "test"))
     assert (len(train), len(test)) == (16, 4) and not set(train.paths) & set(test.paths)
-    assert "every fifth image" in test.note
+    assert "every fifth image" in test.notes[0]
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -124,7 +124,7 @@ def test_flowers102(tmp_path: Path) -> None:
     savemat(base / "setid.mat", {"trnid": [[1, 2]], "valid": [[3, 3]], "tstid": [[4, 5, 6]]})
     train, test = (open_dataset("Flowers102", split=split, root=tmp_path) for split in ("train", "test"))
     assert train.labels.tolist() == [0, 1, 0, 0] and test.labels.tolist() == [1, 0, 1]
-    assert test.paths[0] == "flowers-102/jpg/image_00004.jpg" and "train and val together" in train.note
+    assert test.paths[0] == "flowers-102/jpg/image_00004.jpg" and "train and val together" in train.notes[0]
     assert abs(np.asarray(test.image(0))[0, 0, 0].astype(int) - 160) < 3
 
 
@@ -166,9 +166,9 @@ def test_damaged_files_name_the_remedy(tmp_path: Path) -> None:
 
 def test_a_folder_named_like_a_data_set_is_mentioned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert open_dataset("digits").note == ""
+    assert open_dataset("digits").notes == ()
     save_image(tmp_path / "digits" / "one" / "1.png", 9)
-    assert open_dataset("digits").note == "digits means the built-in data set; --data ./digits means the folder"
+    assert open_dataset("digits").notes == ("digits means the built-in data set; --data ./digits means the folder",)
     (tmp_path / "cifar10").mkdir()
     with pytest.raises(LayerprobeError, match=r"CIFAR10 is not in data/.*; .*--data ./cifar10 means the folder$"):
         open_dataset("cifar10")

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from layerprobe.data.datasets import open_dataset
-from layerprobe.data.folder import read_image
+from layerprobe.data.image_files import read_image
 from layerprobe.errors import LayerprobeError
 
 
@@ -18,7 +18,7 @@ def test_splits_labels_and_paths(photos: Path) -> None:
     assert np.bincount(train.labels).tolist() == [12, 12, 12] and np.bincount(test.labels).tolist() == [4, 4, 4]
     assert train.paths is not None and train.paths[0] == "train/cat/00.png" and train.paths[-1] == "train/eel/11.png"
     assert everything.paths == (*train.paths, *(test.paths or ()))
-    assert train.native_size == 32 and train.note == ""
+    assert train.native_size == 32 and train.notes == ()
 
 
 def test_pixels_are_the_files(photos: Path) -> None:
@@ -39,7 +39,7 @@ def test_without_splits_every_fifth_image_is_for_the_test(photos: Path) -> None:
     train, test, everything = (open_dataset(str(root), split=split) for split in ("train", "test", "all"))
     assert test.paths == tuple(f"{name}/{number}.png" for name in ("cat", "dog", "eel") for number in ("04", "09"))
     assert sorted((*train.paths, *test.paths)) == sorted(everything.paths)
-    assert "every fifth image" in train.note and everything.note == ""
+    assert "every fifth image" in train.notes[0] and everything.notes == ()
 
 
 def test_nested_grey_and_hidden_files(photos: Path) -> None:
@@ -106,7 +106,10 @@ def damaged(photos: Path) -> Path:
 def test_a_truncated_image_is_named(photos: Path) -> None:
     path = damaged(photos)
     dataset = open_dataset(str(photos))
-    with pytest.raises(LayerprobeError, match=r"03.png is not a readable image \(.*\); repair or remove it"):
+    with pytest.raises(
+        LayerprobeError,
+        match=r"03.png is not a readable image \(.*\); repair it, or leave it out \(--skip-damaged",
+    ):
         dataset.image(dataset.paths.index("train/dog/03.png"))
     path.write_bytes(b"text")
     with pytest.raises(LayerprobeError, match="no known format"):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from layerprobe.data.loading import split_holdout
-from layerprobe.data.sampling import all_rows, balanced_sample, spectrum_sample
+from layerprobe.data.sampling import all_rows, balanced_sample, reduced, spectrum_sample
 from layerprobe.errors import LayerprobeError
 
 LABELS = np.array([0] * 30 + [1] * 12 + [2] * 20)
@@ -76,3 +76,18 @@ def test_no_holdout() -> None:
         split_holdout(3, 0.1, 0)
     with pytest.raises(LayerprobeError, match="leaves none"):
         split_holdout(10, -0.2, 0)
+
+
+def test_a_reduced_sample_counts_what_was_left_out() -> None:
+    sample = balanced_sample(LABELS, 15, 0, 3)
+    assert reduced(sample, sample.rows, LABELS) is sample
+    fewer = reduced(sample, sample.rows[2:], LABELS)
+    assert fewer.per_class == 0 and fewer.rows.tolist() == sample.rows[2:].tolist()
+    told = {key: fewer.description[key] for key in ("requested", "images", "left_out", "seed")}
+    assert told == {"requested": 15, "images": 13, "left_out": 2, "seed": 0}
+    assert (fewer.description["fewest_per_class"], fewer.description["most_per_class"]) == (3, 5)
+    assert "per_class" not in fewer.description
+    again = reduced(fewer, fewer.rows[np.isin(np.arange(13), [0, 1, 2, 3, 4, 5, 8, 9, 10])], LABELS)
+    assert again.description["left_out"] == 6 and again.per_class == again.description["per_class"] == 3
+    every = all_rows(LABELS)
+    assert reduced(every, every.rows[1:], LABELS).description == {"how": "every image", "images": 61, "left_out": 1}

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from layerprobe.data.augmentation import AugmentedPixels
 from layerprobe.data.catalogue import NONE
+from layerprobe.data.damaged import leave_out_damaged
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.loading import Batch, EpochBatches, Pixels, batch_loader, decoded, split_holdout
 from layerprobe.data.sampling import balanced_sample
@@ -93,6 +94,7 @@ def load_images(
     training: TrainingSettings,
     progress: Progress = silent,
     share: tuple[int, int] = (0, 1),
+    skip_damaged: bool = False,
 ) -> Images:
     """Draw the samples, hold some out, and decode once what fits into memory.
 
@@ -106,13 +108,19 @@ def load_images(
         training: samples, batch size, augmentation and seed.
         progress: called while images are decoded.
         share: this process and how many there are.
+        skip_damaged: whether images that can't be read are left out.
 
     Raises:
         LayerprobeError: if the two splits name other classes, a sample is too large, or nothing is left to train on.
     """
     if train.classes != test.classes:
         raise LayerprobeError(f"the training and test images of {train.name} have different classes")
-    train_rows = _rows(train, training.train_samples)
+
+    def rows_of(dataset: ImageDataset, samples: int | None) -> npt.NDArray[np.int64]:
+        rows = _rows(dataset, samples)
+        return leave_out_damaged(dataset, rows, training.workers, progress) if skip_damaged else rows
+
+    train_rows = rows_of(train, training.train_samples)
     split = split_holdout(len(train_rows), training.holdout, seed=0)
     if len(split.train) < share[1]:
         raise LayerprobeError(f"{len(split.train)} training images for {share[1]} processes; start fewer processes")
@@ -129,7 +137,7 @@ def load_images(
     held_out = train_rows[split.holdout]
     return Images(
         train=loader(train, train_rows[split.train], "read training images", learn=True),
-        test=loader(test, _rows(test, training.test_samples), "read test images"),
+        test=loader(test, rows_of(test, training.test_samples), "read test images"),
         holdout=loader(train, held_out, "read held-out images") if len(held_out) else None,
         preprocessing=preprocessing,
     )

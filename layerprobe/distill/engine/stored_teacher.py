@@ -11,12 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from layerprobe.data.fingerprint import pixel_fingerprint
 from layerprobe.data.loading import Pixels
 from layerprobe.errors import LayerprobeError
-from layerprobe.features.extraction.job import pixel_fingerprint
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.networks import Network
-from layerprobe.records import Layer
+from layerprobe.records import Layer, Preprocessing
 from layerprobe.records.feature_header import FeatureHeader
 
 
@@ -89,7 +89,7 @@ def open_stored(path: Path, teacher: Network, layers: Sequence[Layer], images: P
 
 def _compared(header: FeatureHeader, teacher: Network, images: Pixels) -> list[tuple[str, object, object]]:
     """What must be the same, in the file and in this run."""
-    theirs, ours = (replace(one, source="").describe() for one in (header.preprocessing, images.preprocessing))
+    theirs, ours = (_without_source(one) for one in (header.preprocessing, images.preprocessing))
     dataset = images.dataset
     return [
         ("model", header.model, teacher.name),
@@ -98,6 +98,11 @@ def _compared(header: FeatureHeader, teacher: Network, images: Pixels) -> list[t
         ("split", header.split, dataset.split),
         ("number of images in the split", header.population, len(dataset)),
     ]
+
+
+def _without_source(preprocessing: Preprocessing) -> str:
+    """Every value that matters, for comparison and for people."""
+    return f"{replace(preprocessing, source='').describe()}, {preprocessing.interpolation}"
 
 
 def _of_file(file: FeatureFile, images: Pixels) -> Pixels:

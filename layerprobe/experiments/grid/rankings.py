@@ -80,7 +80,7 @@ def _name(plan: DistillSettings, families: tuple[str, ...]) -> str:
 
     Weights in a file count by their content: a teacher that was trained anew is ranked anew.
     """
-    teacher, data = plan.teacher.plain(), plan.data.plain()
+    teacher, data = plan.teacher.plain(), plan.data.identity()
     weights = Path(plan.teacher.weights or "")
     if weights.is_file():
         teacher["weights"] = sha256(weights)

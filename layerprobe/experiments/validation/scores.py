@@ -64,7 +64,7 @@ class Subject:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; not where things lie on this machine."""
-        data = {key: value for key, value in self.plan.data.plain().items() if key not in ("data_root", "download")}
+        data = {key: value for key, value in self.plan.data.identity().items() if key not in ("data_root", "download")}
         values = {
             "teacher": self.plan.teacher.name,
             "weights_sha256": self.weights_sha256,

@@ -6,12 +6,15 @@ import errno
 import logging
 import math
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.extraction.class_blocks import announce_spectra, class_blocks
 from layerprobe.features.extraction.forward import missing_rows, write_rows
 from layerprobe.features.extraction.job import Job, prepare, warn_of_few_images
+from layerprobe.features.extraction.remaining import go_on_without, has_more_images
 from layerprobe.features.hdf5.layout import format_size
 from layerprobe.features.hdf5.opening import check_replaceable_features
 from layerprobe.features.hdf5.reader import FeatureFile
@@ -43,7 +46,8 @@ def extract(config: ExtractSettings, progress: Progress = silent) -> FeatureFile
     _check_output(config)
     processes = join_processes(config.device)
     device = resolve_device(config.device)
-    job = prepare(config, device)
+    with _begun(config) as begun:
+        job = prepare(config, device, begun, progress)
     writer = _prepare_file(config, job, progress) if processes.is_main else None
     processes.wait()
     if not processes.is_main and not _is_complete(config.output):
@@ -59,8 +63,18 @@ def _check_output(config: ExtractSettings) -> None:
         raise LayerprobeError(f"{config.output} is a folder; --output names the HDF5 file to write")
     if config.overwrite:
         check_replaceable_features(config.output)
-    elif config.output.exists():
-        open_existing(config.output).close()
+    with _begun(config):
+        pass
+
+
+@contextmanager
+def _begun(config: ExtractSettings) -> Iterator[FeatureFile | None]:
+    """The file that an earlier run left at the output, finished or not; None: none that this run may go on with."""
+    if config.overwrite or not config.output.exists():
+        yield None
+        return
+    with open_existing(config.output) as file:
+        yield file
 
 
 def _is_complete(path: Path) -> bool:
@@ -74,6 +88,10 @@ def _prepare_file(config: ExtractSettings, job: Job, progress: Progress) -> Feat
     Until the writer is closed, no other run can write, replace or delete the file.
     """
     remove_leftovers(config.output.resolve().parent)
+    with _begun(config) as begun:
+        fewer = begun is not None and has_more_images(begun, job.images, job.plan)
+    if fewer:
+        go_on_without(config.output, job.plan, progress)
     state = "missing" if config.overwrite else file_state(config.output, job.plan)
     if state != "complete":
         _announce(config, job)
@@ -104,7 +122,7 @@ def _announce(config: ExtractSettings, job: Job) -> None:
         "%d layers of %d images (%s) take %s",
         len(plan.layers),
         len(plan.labels),
-        f"{job.sample.per_class} per class" if job.sample.per_class else "every image",
+        job.sample.balance,
         format_size(plan.size - plan.spectra_size),
     )
     announce_spectra(job, config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,15 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from layerprobe.data.damaged import leave_out_damaged
 from layerprobe.data.datasets import open_split
+from layerprobe.data.fingerprint import pixel_fingerprint
 from layerprobe.data.image_dataset import ImageDataset
-from layerprobe.data.loading import Pixels, batches, make_loader
-from layerprobe.data.sampling import Sample, all_rows, balanced_sample, spectrum_sample
+from layerprobe.data.loading import Pixels
+from layerprobe.data.sampling import Sample, all_rows, balanced_sample, reduced, spectrum_sample
 from layerprobe.features.extraction.reduce import Reduction, Step, plan_reduction
+from layerprobe.features.extraction.remaining import remaining_samples
 from layerprobe.features.hdf5.layout import FilePlan, SecondSample
+from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.layers.selection import find_layers
 from layerprobe.networks import Network, load_network
-from layerprobe.records import StoredLayer
+from layerprobe.records import Progress, StoredLayer, silent
 from layerprobe.records.cautions import FEW_IMAGES, LEAST_FOR_INTERVALS
 from layerprobe.settings.base import errors_of_part
 from layerprobe.settings.extract import ExtractSettings
@@ -57,20 +60,28 @@ class Job:
     batch_size: int
 
 
-def prepare(config: ExtractSettings, device: torch.device) -> Job:
+def prepare(
+    config: ExtractSettings, device: torch.device, begun: FeatureFile | None = None, progress: Progress = silent
+) -> Job:
     """Open the images, load the network, choose layers and lay out what will be written.
+
+    Args:
+        config: what to extract.
+        device: where the network computes.
+        begun: the file that an earlier run left at the output: where images were removed since, the sample is what
+            is left of the file's.
+        progress: told while images are looked for that can't be read.
 
     Raises:
         LayerprobeError: if anything that the configuration names is wrong or not there.
     """
     dataset = open_split(config.data, config.split)
-    sample = _draw(config, dataset)
+    sample, second = _samples(config, dataset, begun, progress)
     with errors_of_part("model"):
         network = load_network(config.model, config.data, dataset)
     layers = find_layers(network.layers, config.layers.names if config.layers else None, network.name)
     stored = plan_reduction(layers, _reduction(config))
     images = Pixels(dataset, sample.rows, network.preprocessing)
-    second = spectrum_sample(dataset.labels, config.spectrum_samples, config.seed) if config.spectrum_samples else None
     precision = _precision(config.amp, device)
     plan = FilePlan(
         layers=tuple(stored),
@@ -110,20 +121,24 @@ def _reduction(config: ExtractSettings) -> Reduction:
     return Reduction(config.pool, config.tokens, config.project, config.seed)
 
 
+def _samples(
+    config: ExtractSettings, dataset: ImageDataset, begun: FeatureFile | None, progress: Progress
+) -> tuple[Sample, Sample | None]:
+    """The images whose features are extracted, and those of the spectra, if they have some of their own."""
+    count = config.spectrum_samples
+    samples = [_draw(config, dataset), *([spectrum_sample(dataset.labels, count, config.seed)] if count else [])]
+    if begun is not None:
+        samples = remaining_samples(begun, dataset, samples)
+    if config.data.skip_damaged:
+        readable = [leave_out_damaged(dataset, one.rows, config.workers, progress) for one in samples]
+        samples = [reduced(one, rows, dataset.labels) for one, rows in zip(samples, readable, strict=True)]
+    return samples[0], samples[1] if count else None
+
+
 def _draw(config: ExtractSettings, dataset: ImageDataset) -> Sample:
     if config.samples == "all":
         return all_rows(dataset.labels)
     return balanced_sample(dataset.labels, config.samples, seed=config.seed, num_classes=len(dataset.classes))
-
-
-def pixel_fingerprint(images: Pixels, count: int = 16) -> str:
-    """Hash of the pixels of some images: tells a data set that changed under its name from the one it was."""
-    some = np.unique(np.linspace(0, len(images) - 1, count, dtype=np.int64))
-    probe = Pixels(images.dataset, images.rows[some], images.preprocessing)
-    digest = hashlib.sha256()
-    for batch in batches(make_loader(probe, count)):
-        digest.update(batch.pixels.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _precision(amp: bool, device: torch.device) -> torch.dtype:

@@ -29,6 +29,7 @@ from layerprobe.features.hdf5.spectra import (
     StoredSpectra,
     blocks_dataset,
 )
+from layerprobe.features.hdf5.texts import read_paths
 from layerprobe.records import StoredLayer
 from layerprobe.records.feature_header import REMEDY, FeatureHeader, FeatureLayer, parse_feature_header
 from layerprobe.records.parsing import parse
@@ -196,7 +197,7 @@ class DescribedFile:
 
     def _texts(self, name: str) -> tuple[str, ...]:
         with self._reading(name):
-            return tuple(self._file[name].asstr()[:])
+            return read_paths(self._file[name]) if name == PATH else tuple(self._file[name].asstr()[:])
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[None]:

@@ -38,6 +38,7 @@ from layerprobe.features.hdf5.spectra import (
     ClassPlaces,
     blocks_dataset,
 )
+from layerprobe.features.hdf5.texts import create_texts, encoded
 from layerprobe.files import errors_of_writing, open_temporary, real_path
 from layerprobe.locks import open_alone
 from layerprobe.records import StoredLayer
@@ -117,7 +118,7 @@ class FilePlan:
         """Bytes that will do for everything else in the file: names, images, marks, checksums, and where they lie."""
         images, layers = len(self.labels), len(self.layers)
         paths = [path for sample in (self, self.spectra) if sample and sample.paths for path in sample.paths]
-        texts = sum(len(text.encode()) + _TEXT for text in (*paths, *self.classes))
+        texts = sum(len(encoded(text)) + _TEXT for text in (*paths, *self.classes))
         of_spectra = len(self.spectra.labels) * 16 + len(self.classes) * layers * 5 if self.spectra else 0
         attributes = sum(len(str(value).encode()) for value in self.provenance.values())
         return 2 * (_HEADERS * (layers + 16) + images * (17 + 4 * layers) + texts + of_spectra + attributes)
@@ -224,19 +225,18 @@ def lay_out_spectra(file: h5py.File, layers: Sequence[StoredLayer], sample: Seco
     file.create_dataset(SPECTRA_LABEL, data=sample.labels.astype(np.int64))
     file.create_dataset(SPECTRA_INDEX, data=sample.rows.astype(np.int64))
     if sample.paths is not None:
-        file.create_dataset(SPECTRA_PATH, data=list(sample.paths), dtype=h5py.string_dtype("utf-8"))
+        create_texts(file, SPECTRA_PATH, sample.paths)
     for stored in layers:
         _place(file, blocks_dataset(stored.layer.index), (sample.places.values,), "float32")
 
 
 def describe_images(file: h5py.File, plan: FilePlan) -> None:
     """Write which images the rows belong to."""
-    text = h5py.string_dtype("utf-8")
     file.create_dataset(LABEL, data=plan.labels.astype(np.int64))
     file.create_dataset(INDEX, data=plan.rows.astype(np.int64))
     if plan.paths is not None:
-        file.create_dataset(PATH, data=list(plan.paths), dtype=text)
-    file.create_dataset(CLASSES, data=list(plan.classes), dtype=text)
+        create_texts(file, PATH, plan.paths)
+    create_texts(file, CLASSES, plan.classes)
 
 
 def layer_attributes(stored: StoredLayer) -> dict[str, Any]:

@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 # Where things came from, for people: weights are compared by their hash, preprocessing by its values.
 _NOT_COMPARED = ("weights", "weights_key", "num_classes", "preprocessing source")
 """What says nothing of the features that the hash of the weights doesn't."""
+_OF_IMAGES = ("population", "sample", "spectrum_sample", "pixels_sha256")
 
 
 State = Literal["missing", "unfinished", "complete"]
@@ -82,8 +83,14 @@ def open_existing(path: Path) -> FeatureFile:
         raise LayerprobeError(f"{path} exists ({reason}); --overwrite replaces it") from None
 
 
-def differences(file: FeatureFile, plan: FilePlan) -> Iterator[str]:
-    """What tells a file from a plan, each in a few words: nothing where an extraction can go on in the file."""
+def differences(file: FeatureFile, plan: FilePlan, of_images: bool = True) -> Iterator[str]:
+    """What tells a file from a plan, each in a few words: nothing where an extraction can go on in the file.
+
+    Args:
+        file: that lies there.
+        plan: of the extraction.
+        of_images: whether it counts which images they have.
+    """
     now = {
         **dict.fromkeys(("spectrum_sample", "prefix_tokens")),  # a file may have them where the plan has none
         **plan.provenance,
@@ -93,15 +100,23 @@ def differences(file: FeatureFile, plan: FilePlan) -> Iterator[str]:
     }
     then = file.provenance
     for key, value in now.items():
-        yield from _difference(key, then.get(key), value)
-    if not _same(file.image_rows, plan.rows) or not _same(file.labels, plan.labels):
-        yield "other images or labels"
-    if file.classes != tuple(plan.classes) or file.image_paths != (plan.paths and tuple(plan.paths)):
-        yield "other classes or image paths"
-    if file.spectra and plan.spectra and not _is_second_sample(file, plan.spectra):
-        yield "other images of the spectra"
+        if of_images or key not in _OF_IMAGES:
+            yield from _difference(key, then.get(key), value)
+    if file.classes != tuple(plan.classes):
+        yield "other classes"
+    if of_images:
+        yield from _image_differences(file, plan)
     if file.layers != plan.layers:
         yield from _layer_differences(file, plan)
+
+
+def _image_differences(file: FeatureFile, plan: FilePlan) -> Iterator[str]:
+    if not _same(file.image_rows, plan.rows) or not _same(file.labels, plan.labels):
+        yield "other images or labels"
+    if file.image_paths != (plan.paths and tuple(plan.paths)):
+        yield "other image paths"
+    if file.spectra and plan.spectra and not _is_second_sample(file, plan.spectra):
+        yield "other images of the spectra"
 
 
 def _is_second_sample(file: FeatureFile, planned: SecondSample) -> bool:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from layerprobe.features.hdf5.checksums import row_checksums
+from layerprobe.features.hdf5.texts import read_paths
 from layerprobe.features.hdf5.triangles import triangle_size, unpack
 
 SPECTRA = "spectra"
@@ -85,7 +86,7 @@ class StoredSpectra:
     @property
     def image_paths(self) -> tuple[str, ...] | None:
         """Path of every image below the data set's folder; None where the data set has no files."""
-        return tuple(self._file[SPECTRA_PATH].asstr()[:]) if SPECTRA_PATH in self._file else None
+        return read_paths(self._file[SPECTRA_PATH]) if SPECTRA_PATH in self._file else None
 
     @property
     def labels(self) -> Tensor:

@@ -161,7 +161,8 @@ def layer_row(layer: Layer) -> dict[str, object]:
 
 def describe_images(source: Mapping[str, Any]) -> str:
     """How many images of which data set, from the provenance of features or of a ranking."""
-    size = f"{source.get('rows', '?')} images{_described(images_per_class(source.get('sample')))}"
+    left_out = f", {count} left out" if (count := (source.get("sample") or {}).get("left_out")) else ""
+    size = f"{source.get('rows', '?')} images{_described(images_per_class(source.get('sample')))}{left_out}"
     dataset = Path(str(source.get("dataset", "?"))).name
     return f"{size} of {source.get('population', '?')} in {dataset}/{source.get('split', '?')}"
 
