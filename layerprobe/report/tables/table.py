@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.files import null_for_nan
 from layerprobe.report.tables.columns import Column as Column
 from layerprobe.report.tables.columns import is_known, set_minus
 from layerprobe.report.tables.escaping import (
@@ -165,19 +165,11 @@ def _terminal(table: Table, colour: bool = False) -> str:
 
 
 def _json(table: Table) -> str:
-    rows = [
-        {**{key: _plain(value) for key, value in row.items()}, "marked": number in table.marked}
-        for number, row in enumerate(table.rows)
-    ]
+    rows = [{**row, "marked": number in table.marked} for number, row in enumerate(table.rows)]
     content: dict[str, Any] = {"title": table.title, "rows": rows, "notes": list(table.notes)}
     if table.details:
         content["details"] = dict(table.details)
-    return json.dumps(content, indent=1, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    """NaN and infinities have no JSON: null."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(null_for_nan(content), indent=1, allow_nan=False)
 
 
 def _csv(table: Table) -> str:

@@ -42,6 +42,8 @@ def test_json_keeps_full_precision_and_has_null_for_nan() -> None:
     assert values["rows"][0] == {"name": "50 %|x_1", "value": 0.123456789, "count": 1234567, "marked": True}
     assert values["rows"][1] == {"name": "b", "value": None, "count": None, "marked": False}
     assert values["notes"] == ["a note"]
+    beside = replace(TABLE, details={"rate": math.nan, "within": [math.inf, 1]})
+    assert json.loads(render(beside, "json"))["details"] == {"rate": None, "within": [None, 1]}
 
 
 def test_csv_reads_back() -> None:
