@@ -344,7 +344,8 @@ def test_model_input_of_torchvision() -> None:
 def test_model_input_of_cifar() -> None:
     asked = model_input("cifar:resnet56", nn.Identity())
     assert (asked.image_size, asked.mean, asked.std) == (None, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert model_input("cifar:resnet34", nn.Identity()) == ModelInput(None, None, None, None, "bilinear", "")
+    # Of how images are resized the zoo says nothing, and leaves it to the data.
+    assert model_input("cifar:resnet34", nn.Identity()) == ModelInput(None, None, None, None, None, "")
     vit = model_input("cifar:vit-small", build_model("cifar:vit-small", image_size=64))
     assert (vit.image_size, vit.mean, vit.std) == ((64, 64), None, None)
 
