@@ -96,7 +96,7 @@ def _check_fit(fit: Fit, own: dict[str, Tensor], what: str, exempt: set[str]) ->
     problems = [f"missing in the file: {_some(missing)}"] if missing else []
     problems += [f"not in the model: {_some(fit.unexpected)}"] if fit.unexpected else []
     problems += [_some(described, "; ")] if shapes else []
-    remedy = _remedy(fit, set(shapes), head, alone=not (missing or fit.unexpected))
+    remedy = _remedy(fit, set(missing), set(shapes), head)
     raise SettingsError(
         f"{what}: the weights don't fit the model: {fit.common} of its {len(own)} tensors do; "
         f"{'; '.join(problems)}; {remedy}"
@@ -108,20 +108,25 @@ def _beside(fit: Fit) -> str:
     return f", and beside them the file holds {first_of(fit.left_out)}" if fit.left_out else ""
 
 
-def _remedy(fit: Fit, shapes: set[str], head: set[str], alone: bool) -> str:
-    """What to do about tensors of other shapes.
+def _remedy(fit: Fit, missing: set[str], shapes: set[str], head: set[str]) -> str:
+    """What to do about tensors that are missing, or have other shapes, where that is known of all of them.
 
     Args:
         fit: what the file has in common with the model.
-        shapes: names of tensors that have other shapes.
+        missing: names of tensors that aren't in the file.
+        shapes: names of tensors that have other shapes there.
         head: names of the model's classifier.
-        alone: whether nothing else differs.
     """
-    if alone and shapes <= head and fit.classes:
-        return f"the classifier in the file has {fit.classes} classes: give <num_classes> {fit.classes}"
-    if alone and all(name.rpartition(".")[2] in _POSITIONS for name in shapes):
-        return "these have an entry per patch: give the <data.image_size> that the weights were trained at"
-    return "<name> must be the model that the weights are of"
+    positions = {name for name in shapes if name.rpartition(".")[2] in _POSITIONS}
+    other = shapes & head
+    if fit.unexpected or missing - head or shapes - head - positions or (other and not fit.classes):
+        return "<name> must be the model that the weights are of"
+    remedies = ["the file has no classifier: give <num_classes> 0 to take the network without it"] if missing else []
+    if other:
+        remedies.append(f"the classifier in the file has {fit.classes} classes: give <num_classes> {fit.classes}")
+    if positions:
+        remedies.append("position embeddings have an entry per patch: give the <data.image_size> of the weights")
+    return "; ".join(remedies)
 
 
 def _check_kinds(fit: Fit, own: dict[str, Tensor], what: str) -> None:

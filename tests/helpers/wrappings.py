@@ -107,6 +107,8 @@ def wrappings() -> tuple[Wrapping, ...]:
         Wrapping("hundred.pth", "100 classes", good(RESNET, 100), loads=False),
         Wrapping("other-size.pth", "images of another size", dict(build_model(VIT, 10, 64).state_dict()),
                  loads=False, model=VIT),
+        Wrapping("other-size-no-head.pth", "the same, no classifier",
+                 dict(build_model(VIT, 0, 64).state_dict()), loads=False, model=VIT),
         Wrapping("deeper.pth", "more blocks", deeper, loads=False),
         Wrapping("vit.pth", "another network", vit, loads=False),
         Wrapping("other-key.pth", "`--weights-key net`", {"model": plain}, loads=False, key="net"),
