@@ -98,13 +98,7 @@ def load_network(
         load_weights(module, weights, what, fitting=fitting, new_classifier=trained)
     module.eval()
     digest = hash_weights(module)
-    if spec.weights_sha256 not in (None, digest):
-        drawn = source in DRAWN
-        what, remedy = (f", drawn with seed {seed},", "") if drawn else ("", "name the right file with <weights>, or ")
-        raise SettingsError(
-            f"the weights of {spec.name} are not those of the configuration: {source}{what} has SHA-256 {digest[:12]}, "
-            f"not {str(spec.weights_sha256)[:12]}; {remedy}remove weights_sha256"
-        )
+    _check_hash(digest, spec, source, seed)
     found = discover(module, preprocessing.image_size, prefix_tokens=spec.prefix_tokens)
     return Network(
         name=spec.name,
@@ -114,6 +108,18 @@ def load_network(
         preprocessing=preprocessing,
         layers=found.layers,
         outputs=_outputs(found) if spec.num_classes != 0 else 0,
+    )
+
+
+def _check_hash(digest: str, spec: ModelSettings, source: str, seed: int) -> None:
+    """Refuse weights that aren't those that are expected."""
+    if spec.weights_sha256 in (None, digest):
+        return
+    drawn = source in DRAWN
+    what, remedy = (f", drawn with seed {seed},", "") if drawn else ("", "name the right file with <weights>, or ")
+    raise SettingsError(
+        f"the weights of {spec.name} are not those of the configuration: {source}{what} has SHA-256 {digest[:12]}, "
+        f"not {str(spec.weights_sha256)[:12]}; {remedy}remove weights_sha256"
     )
 
 
