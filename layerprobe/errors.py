@@ -21,7 +21,7 @@ class LayerprobeError(Exception):
     """
 
     def __str__(self) -> str:
-        text, half = super().__str__(), _LONGEST_LINE // 2
+        text, half = " ".join(super().__str__().splitlines()), _LONGEST_LINE // 2
         return text if len(text) <= _LONGEST_LINE else f"{text[:half]} ... {text[-half:]}"
 
 

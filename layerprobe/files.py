@@ -11,9 +11,11 @@ import math
 import os
 import secrets
 import stat
+import struct
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedRandom, FileIO
 from pathlib import Path
@@ -151,12 +153,23 @@ def _remove_leftover(path: Path, held: bool) -> None:
             path.unlink()
 
 
+def check_writable(path: Path) -> None:
+    """Refuse to write where no regular file is, or may come to be, at the path itself.
+
+    A link in a folder that somebody sent may lead to any file of the user's.
+
+    Raises:
+        LayerprobeError: if something else is there.
+    """
+    if found := special_file(path) or ("a link, which may lead anywhere" if path.is_symlink() else ""):
+        raise LayerprobeError(f"can't write {path}: it is {found}; remove it, or choose another --output")
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
     """Write a file that bears its name only once all of it is on the disk.
 
-    What had the name is replaced in one step; where the block fails, it stays. A link keeps being one, and its target
-    is replaced.
+    What had the name is replaced in one step; where the block fails, it stays.
 
     Yields:
         The file under another name, open for writing.
@@ -164,8 +177,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         LayerprobeError: if it can't be written.
     """
-    if found := special_file(path):
-        raise LayerprobeError(f"can't write {path}: it is {found}; choose another --output")
+    check_writable(path)
     partial = None
     try:
         partial, raw = open_temporary(path)
@@ -174,9 +186,9 @@ def writing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
             if not _CLOSES_FIRST:  # while the lock says that this is no leftover
-                partial.replace(real_path(path))
+                partial.replace(path)
         if _CLOSES_FIRST:
-            partial.replace(real_path(path))
+            partial.replace(path)
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
@@ -318,6 +330,7 @@ def append_text(path: Path, text: str) -> None:
     Raises:
         LayerprobeError: if it can't be written.
     """
+    check_writable(path)
     try:
         with path.open("ab", buffering=0) as file:
             file.write(text.encode("utf-8"))
@@ -347,6 +360,24 @@ def sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def check_archive(path: Path) -> None:
+    """Refuse a zip archive that unpacks to more than its own size: PyTorch and NumPy pack nothing in theirs.
+
+    Raises:
+        FileError: if it does.
+        OSError: if the file can't be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error):
+        return  # no archive, or one that nobody can read
+    if size > path.stat().st_size:
+        raise FileError(
+            f"{path} would unpack to {size:,} bytes, more than it has itself; PyTorch and NumPy pack nothing"
+        )
 
 
 def read_text(path: Path, what: str, remedy: str) -> str:
@@ -406,11 +437,19 @@ def parse_json(text: str, where: str, remedy: str) -> Any:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is there twice")
-    return found
+    for number in _repeats([key for key, _ in pairs]):
+        raise ValueError(f"the key {pairs[number][0]!r} is there twice")
+    return dict(pairs)
+
+
+def _repeats(keys: Iterable[object]) -> Iterator[int]:
+    """The places of keys that are there before; such that can be no key of a dictionary are left to others."""
+    known: set[object] = set()
+    for number, key in enumerate(keys):
+        if isinstance(key, Hashable):
+            if key in known:
+                yield number
+            known.add(key)
 
 
 def read_yaml(path: Path, what: str, remedy: str) -> dict[str, Any]:
@@ -454,20 +493,44 @@ _Base: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Where PyYAML was built with libyaml, reading takes a tenth of the time."""
 
 
+_MOST_VALUES = 1_000_000
+"""Values of a YAML text, where those that a name (``*a``) stands for count each time: a few lines can say billions."""
+_MOST_DIGITS = 4300
+"""Of a number: Python's own limit, which numbers with colons or letters in them pass by."""
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
+
 class _Loader(_Base):  # type: ignore[misc, valid-type]
-    """PyYAML's loader of plain values, which refuses keys that are there twice, and values that hold themselves."""
+    """PyYAML's loader of plain values: no key is there twice, no value holds itself, and they are not too many."""
 
     def construct_document(self, node: Any) -> Any:
+        if _count(node, {}) > _MOST_VALUES:
+            raise yaml.constructor.ConstructorError(None, None, f"it holds more than {_MOST_VALUES:,} values")
         return self.construct_object(node, deep=True)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.value != "<<"]
-        for number, key in enumerate(keys):
-            if key in keys[:number]:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is there twice", node.value[number][0].start_mark
-                )
+        nodes = [key for key, _ in node.value if key.value != "<<"]
+        keys = [self.construct_object(key, deep=True) for key in nodes]
+        for number in _repeats(keys):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {keys[number]!r} is there twice", nodes[number].start_mark
+            )
         return super().construct_mapping(node, deep)
+
+    def construct_scalar(self, node: Any) -> Any:
+        if node.tag in _NUMBERS and len(node.value) > _MOST_DIGITS:
+            raise yaml.constructor.ConstructorError(None, None, "a number of too many digits", node.start_mark)
+        return super().construct_scalar(node)
+
+
+def _count(node: Any, known: dict[int, int]) -> int:
+    """How many values a YAML node stands for; one that holds itself is refused later."""
+    if id(node) not in known:
+        known[id(node)] = 0
+        inside = [] if isinstance(node, yaml.ScalarNode) else node.value
+        parts = (part for one in inside for part in (one if isinstance(one, tuple) else (one,)))
+        known[id(node)] = 1 + sum(_count(part, known) for part in parts)
+    return known[id(node)]
 
 
 def read_csv(path: Path, what: str, remedy: str) -> list[dict[str, str]]:
@@ -487,8 +550,8 @@ def read_csv(path: Path, what: str, remedy: str) -> list[dict[str, str]]:
         header, *rows = list(csv.reader(text, strict=True)) or [[]]
     except csv.Error as error:
         raise FileError(f"{path} is not CSV ({error}); {remedy}") from None
-    if repeated := next((name for name in header if header.count(name) > 1), None):
-        raise FileError(f"{path} has the column {repeated!r} twice; {remedy}")
+    for number in _repeats(header):
+        raise FileError(f"{path} has the column {header[number]!r} twice; {remedy}")
     for number, row in enumerate(rows, 1):
         if len(row) != len(header):
             raise FileError(f"{path}: row {number} has {len(row)} values for {len(header)} columns; {remedy}")

@@ -30,6 +30,7 @@ from layerprobe.files import (
     write_yaml,
     writing,
 )
+from tests.helpers.places import time_limit
 
 PACKAGE = Path(files.__file__).parent
 
@@ -87,13 +88,17 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_a_link_stays_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["there/f.txt", "there/none", "none/f.txt"])
+def test_what_a_link_leads_to_is_not_written(target: str, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
-    target, link = tmp_path / "there" / "f.txt", tmp_path / "link.txt"
-    write_text(target, "one")
-    link.symlink_to(target)
-    write_text(link, "two")
-    assert link.is_symlink() and target.read_text() == "two" and names(target.parent) == ["f.txt"]
+    write_text(tmp_path / "there" / "f.txt", "one")
+    link = tmp_path / "link.txt"
+    link.symlink_to(tmp_path / target)
+    for write in (write_text, append_text):
+        with pytest.raises(LayerprobeError, match=r"link.txt: it is a link, which may lead anywhere; remove it, or"):
+            write(link, "two")
+    assert link.is_symlink() and names(tmp_path / "there") == ["f.txt"] and not (tmp_path / "none").exists()
+    assert (tmp_path / "there" / "f.txt").read_text() == "one"
 
 
 def test_the_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
@@ -138,6 +143,17 @@ def test_only_what_nobody_writes_any_more_is_a_leftover(tmp_path: Path, monkeypa
         assert len(names(tmp_path)) == 2
 
 
+def of_ten(inner: str, outer: str) -> bytes:
+    """A YAML text of ten lines, each of ten times what the line before holds."""
+    lines = [f"a{n}: &a{n} {outer.format(','.join([f'*a{n - 1}'] * 10))}\n" for n in range(1, 10)]
+    return "".join([f"a0: &a0 {inner}\n", *lines]).encode()
+
+
+ALIASES, MERGES = of_ten("[x]", "[{}]"), of_ten("{x: 1}", "{{<<: [{}]}}")
+MANY = b"".join(b"k%d: 1," % number for number in range(100_000))
+"""Keys that would take minutes, were each compared with all others."""
+
+
 @pytest.mark.parametrize(
     ("read", "content", "message"),
     [
@@ -160,6 +176,12 @@ def test_only_what_nobody_writes_any_more_is_a_leftover(tmp_path: Path, monkeypa
         (read_yaml, b"? [a]\n: b", "is not YAML"),
         (read_yaml, b"!!map [a]", "is not YAML"),
         (read_yaml, b"\x00", "is not YAML"),
+        (read_yaml, ALIASES, r"is not YAML \(it holds more than 1,000,000 values\)"),
+        (read_yaml, MERGES, r"is not YAML \(it holds more than 1,000,000 values\)"),
+        (read_yaml, b"a: 1" + b":1" * 100_000, r"is not YAML \(a number of too many digits"),
+        (read_yaml, b"a: 0x" + b"f" * 5000, r"is not YAML \(a number of too many digits"),
+        (read_json, b"{" + MANY.replace(b"k", b'"k').replace(b":", b'":') + b'"k0":1}', r"is not JSON \(the key 'k0'"),
+        (read_csv, MANY + b"k0: 1", "has the column 'k0: 1' twice"),
         (read_yaml, b"a: \xe4", r"is not text in UTF-8 \(byte 3\)"),
         (read_csv, b"a,b\n1", "row 1 has 1 values for 2 columns"),
         (read_csv, b"a,b\n1,2\n1,2,3", "row 2 has 3 values for 2 columns"),
@@ -171,7 +193,8 @@ def test_only_what_nobody_writes_any_more_is_a_leftover(tmp_path: Path, monkeypa
 def test_malformed_files(read: Callable[..., Any], content: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "f.x"
     path.write_bytes(content)
-    with pytest.raises(LayerprobeError, match=rf"f\.x:? ({message})(.|\n)*; write it anew$") as caught:
+    expected = pytest.raises(LayerprobeError, match=rf"f\.x:? ({message})(.|\n)*; write it anew$")
+    with time_limit(60), expected as caught:
         read(path, "small file", "write it anew")
     assert "\n" not in str(caught.value)
 

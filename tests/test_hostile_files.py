@@ -5,14 +5,17 @@ from __future__ import annotations
 import ast
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -22,6 +25,7 @@ from typer.testing import CliRunner
 import layerprobe
 from layerprobe.cli.main import COMMANDS, app
 from layerprobe.data.image_files import FORMATS, SUFFIXES, read_image
+from layerprobe.distill.engine.checkpoints import Checkpoints
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.results import read_grid
 from layerprobe.models.weights import load_weights
@@ -95,7 +99,7 @@ def test_a_full_disk(name: str, here: Path) -> None:
     (here / "place").mkdir()
     with small_disk(here / "place", SIZES.get(name, 12)):
         refused(*told(WRITES[name], "place"))
-        left = {path.name for path in Path("place").rglob("*") if path.is_file()}
+        left = {path.name for path in Path("place").rglob("*")}
     assert not [one for one in left if one.endswith(".partial")]
     for stem in {one.rpartition(".")[0] for one in left if one.endswith((".pdf", ".png", ".svg"))}:
         assert {f"{stem}.{ending}" for ending in ("pdf", "png", "svg", "csv")} <= left, "half a figure"
@@ -177,6 +181,30 @@ def test_pipes_among_images_and_in_a_grid(here: Path, photos: Path) -> None:
     os.mkfifo(here / "grid" / "grid.yaml")
     refused("report", "grid")
     refused("compare", "grid.yaml", "--output", "grid")
+
+
+def test_links_in_a_folder_that_somebody_sent(here: Path, tmp_path: Path) -> None:
+    """Neither what commands write beside their input, nor a report, nor a run that goes on leaves the folder."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "profile").write_text("mine,1\n")
+    shutil.copy("features.h5", "f.h5")
+    for name in ("f.ranking.json", "f.statistics.npz"):
+        Path(name).symlink_to(mine / "new")
+    assert "f.ranking.json: it is a link" in refused("rank", "f.h5", "--top", 2, "--resamples", 0)
+    run("report", "grid")
+    for name in ("table.csv", "grid-bars.svg", "cost.png"):
+        Path("grid/report", name).unlink()
+        Path("grid/report", name).symlink_to(mine / "profile")
+        assert name in refused("report", "grid")
+        Path("grid/report", name).unlink()
+    shutil.rmtree("grid/report")
+    Path("grid/report").symlink_to(mine)
+    assert "grid/report is a link" in refused("report", "grid")
+    Path("unfinished/metrics.csv").unlink()
+    Path("unfinished/metrics.csv").symlink_to(mine / "profile")
+    refused("distill", "--config", "unfinished/config.yaml", "--resume", "--output", "unfinished")
+    assert contents(mine) == {"profile": b"mine,1\n"}
 
 
 KINDS = {
@@ -348,6 +376,15 @@ def test_code_that_a_folder_names_is_not_run_without_leave(here: Path) -> None:
     assert "load_student('run', allow_code=True)" in said
 
 
+def test_methods_that_are_no_plug_ins(here: Path) -> None:
+    """A recorded name is not looked up where it may be a file's, and a method may not."""
+    for file, words in (("student/config.yaml", ("evaluate", "student")), ("grid/grid.yaml", ("report", "grid"))):
+        text = Path(file).read_text()
+        Path(file).write_text(re.sub("method: .*", "method: net.py:wide", text))
+        assert "no method 'net.py:wide'" in refused(*words)
+        Path(file).write_text(text)
+
+
 TENSORS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "a sparse tensor": lambda own: own.to_sparse(),
     "a tensor without values": lambda own: own.to("meta"),
@@ -376,6 +413,35 @@ def test_weights_that_are_no_dense_real_numbers(what: str, suffix: str, tmp_path
     with pytest.raises(LayerprobeError, match=what) as error:
         load_weights(model, read_weights(path), str(path))
     assert "\n" not in str(error.value) and torch.equal(model.weight, before)
+
+
+def test_weights_of_more_values_than_the_file_has(tmp_path: Path) -> None:
+    """What a file of some kilobytes says would take terabytes, as a tensor or as the network that is made for it."""
+    torch.save({"fc.weight": torch.zeros(1).expand(10**8, 64)}, tmp_path / "w.pt")
+    with pytest.raises(LayerprobeError, match="'fc.weight' is a tensor of more values than the file has"):
+        read_weights(tmp_path / "w.pt")
+
+
+def pack(path: Path) -> None:
+    """Compress the members of an archive."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def test_archives_that_unpack_to_more_than_they_are(here: Path) -> None:
+    torch.save({"weight": torch.zeros(10_000)}, "w.pt")
+    pack(Path("w.pt"))
+    with pytest.raises(LayerprobeError, match="w.pt would unpack to .* bytes, more than it has"):
+        read_weights(Path("w.pt"))
+    state = shutil.copy("w.pt", "unfinished/checkpoints/latest/state.pt")
+    with pytest.raises(LayerprobeError, match="state.pt would unpack to .*start anew with --overwrite"):
+        Checkpoints(Path(state).parents[1], {}).load("latest")
+    np.savez_compressed("features.statistics.npz", key=np.zeros(10_000))
+    said = invoke("rank", "features.h5", "--top", 2, "--resamples", 0, "--ranking", "r.json").stderr
+    assert "features.statistics.npz is damaged" in said and "would unpack to" in said
 
 
 def test_half_precision_weights_are_taken(tmp_path: Path) -> None:

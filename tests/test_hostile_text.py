@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import shlex
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -36,6 +37,7 @@ from layerprobe.report.tables.columns import Column
 from layerprobe.report.tables.table import Table, render, render_all
 from layerprobe.settings.display import DisplaySettings
 from layerprobe.settings.flags import command_line
+from layerprobe.settings.rank import RankSettings
 from layerprobe.settings.report import ReportSettings
 from layerprobe.text import printable, printable_lines
 from tests.helpers.grid_records import grid, validation
@@ -81,6 +83,23 @@ def test_messages_on_stderr(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     assert lines == [*(f"warning: {name} is odd" for name in SEEN), "wrote a\\x1b.h5", lines[-1]]
     assert lines[-1] == "next: layerprobe report 'a b;\\x1b'\"'\"'\\n'"
     assert shlex.split(lines[-1])[:3] == ["next:", "layerprobe", "report"] and len(shlex.split(lines[-1])) == 4
+
+
+def test_warnings_of_other_libraries(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("layerprobe"), "propagate", False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        before = warnings.showwarning
+        with Reporter(DisplaySettings(quiet=True)):
+            for _ in range(2):
+                warnings.warn("odd \x1b[31m\nmore", UserWarning, stacklevel=1)
+        assert warnings.showwarning is before
+    assert capsys.readouterr().err == "warning: UserWarning: odd \\x1b[31m\n"
+
+
+def test_a_file_called_like_an_option_is_none_in_the_next_command() -> None:
+    settings = RankSettings(features=(Path("--overwrite"), Path("a.h5")), output=Path("-o"))
+    assert command_line("rank", settings) == "layerprobe rank ./--overwrite a.h5 --output ./-o"
 
 
 class Seen(HTMLParser):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
+from layerprobe.errors import LayerprobeError
 from layerprobe.settings.display import TableSettings
 from layerprobe.settings.report import ReportSettings
 
@@ -29,6 +30,8 @@ def report(settings: ReportSettings, display: TableSettings) -> None:
     from layerprobe.report.grid.tables import grid_table
 
     grid, folder, study = settings.grid, settings.output or settings.grid / "report", settings.study
+    if settings.output is None and folder.is_symlink():
+        raise LayerprobeError(f"{folder} is a link, which may lead anywhere; name a folder with --output")
     check_report(folder)
     if study:
         check_study(grid, study)

@@ -6,10 +6,11 @@ import logging
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from layerprobe.errors import LayerprobeError, of_system
 from layerprobe.settings.display import DisplaySettings, TableSettings
@@ -46,12 +47,14 @@ class Reporter:
         self._tasks: dict[str, TaskID] = {}
         self._handler = _Handler(self)
         self._level_before = logging.NOTSET
+        self._show_before = warnings.showwarning
 
     def __enter__(self) -> Reporter:
         logger = logging.getLogger("layerprobe")
         self._level_before = logger.level
         logger.setLevel(self._level)
         logger.addHandler(self._handler)
+        self._show_before, warnings.showwarning = warnings.showwarning, _log_warning  # type: ignore[assignment]
         if sys.stderr.isatty() and not self._quiet:
             self._bars = _bars()
             self._bars.start()
@@ -63,6 +66,7 @@ class Reporter:
         logger = logging.getLogger("layerprobe")
         logger.removeHandler(self._handler)
         logger.setLevel(self._level_before)
+        warnings.showwarning = self._show_before
         self._clear_bars()
         if self._bars:
             self._bars.stop()
@@ -134,6 +138,12 @@ class Reporter:
             for task in self._tasks.values():
                 self._bars.remove_task(task)
         self._tasks.clear()
+
+
+def _log_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    """Say a warning of Python's in one line, as the library's own: its text may come from a file."""
+    lines = str(message).splitlines() or [""]
+    logging.getLogger("layerprobe").warning("%s: %s", category.__name__, lines[0])
 
 
 def write_message(message: str) -> None:

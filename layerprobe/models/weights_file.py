@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.files import special_file
+from layerprobe.files import check_archive, special_file
 
 State = Mapping[str, Tensor]
 """A state dict: tensor by name, on the CPU."""
@@ -78,7 +78,17 @@ def read_weights(path: Path) -> Weights:
         )
     if not any(parts.values()):
         raise LayerprobeError(f"{path} holds no tensors; save the model's state_dict() in it")
+    _check_sizes(parts, path)
     return Weights(parts, metadata)
+
+
+def _check_sizes(parts: Mapping[str, State], path: Path) -> None:
+    """Refuse tensors that repeat one value: of some bytes, the network that is made for them has gigabytes."""
+    size = path.stat().st_size
+    for state in parts.values():
+        for name, value in state.items():
+            if value.layout == torch.strided and value.nbytes > size:
+                raise LayerprobeError(f"{path}: {name!r} is a tensor of more values than the file has; save it whole")
 
 
 def _describe(start: bytes) -> str:
@@ -98,6 +108,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _read_pickle(path: Path) -> Any:
+    check_archive(path)
     try:
         # A namespace is plain data: training scripts keep their options in one.
         allowed = torch.serialization.safe_globals([argparse.Namespace])

@@ -18,7 +18,7 @@ import torch
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
-from layerprobe.files import check_replaceable, writing
+from layerprobe.files import check_archive, check_replaceable, writing
 from layerprobe.geometry.measure import Values
 from layerprobe.runtime.alive import lives
 from layerprobe.version import __version__
@@ -91,6 +91,7 @@ class StatisticsCache:
 
     def _read(self, path: Path) -> None:
         try:
+            check_archive(path)
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 if str(file[_KEY]) != self._key:
                     _log.info("%s holds results of other features or another version: computed again", path)

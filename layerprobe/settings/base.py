@@ -289,7 +289,8 @@ class OneOf:
 
     def _check(self, name: str, info: ValidationInfo) -> str:
         try:
-            if name not in self.also and not (is_recorded(info) and split_file_name(name)):
+            is_kept = self.catalogue.takes_plugins and is_recorded(info) and split_file_name(name)
+            if name not in self.also and not is_kept:
                 self.catalogue.find(name)
         except LayerprobeError as error:
             raise RefusedError(f"<>: {error}") from None

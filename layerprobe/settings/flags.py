@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic.fields import FieldInfo
@@ -163,11 +164,14 @@ def _words(option: Option, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [option.flag if value else option.opposite]
     repeated = isinstance(value, tuple) and Separated not in option.field.metadata
-    texts = [str(one) for one in value] if repeated else [_text(value)]
+    texts = [_text(one) for one in value] if repeated else [_text(value)]
     if option.extra.argument:
         return texts
     return [word for text in texts for word in (option.flag, text)]
 
 
 def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return ",".join(map(_text, value))
+    is_like_flag = isinstance(value, Path) and str(value).startswith("-")
+    return f"./{value}" if is_like_flag else str(value)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from layerprobe.errors import LayerprobeError
@@ -309,3 +309,10 @@ def test_head_classes() -> None:
 def test_published_files_tell_their_classes(name: str, shared: Path) -> None:
     weights = read_weights(shared / "weights" / name)
     assert head_classes(weights.state) == 10 and list(weights.parts) == ["state_dict"]
+
+
+def test_a_name_of_two_lines_is_one_in_the_message(tmp_path: Path) -> None:
+    save_file({"a\nb": torch.zeros(2)}, tmp_path / "w.safetensors")
+    with pytest.raises(LayerprobeError, match="a b") as error:
+        load_weights(nn.Linear(2, 2), read_weights(tmp_path / "w.safetensors"), "w.safetensors")
+    assert "\n" not in str(error.value)

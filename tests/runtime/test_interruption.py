@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from layerprobe.__main__ import main
 from layerprobe.runtime.interruption import Interruption, exit_code, interruptible
 
 
@@ -113,3 +114,12 @@ def test_other_threads_leave_signals_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [signal.getsignal(signal.SIGTERM)]
+
+
+def test_an_interruption_before_there_is_a_command(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("layerprobe.cli.main.main", lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130 and capfd.readouterr().err == "interrupted; the same command goes on\n"

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from layerprobe.errors import LayerprobeError
-from layerprobe.files import special_file, write_bytes
+from layerprobe.files import check_archive, special_file, write_bytes
 from layerprobe.models.weights import save_weights
 from layerprobe.records.checkpoint_file import CheckpointState, parse_checkpoint
 
@@ -80,6 +80,7 @@ class Checkpoints:
             partial.rename(target)
             shutil.rmtree(old, ignore_errors=True)
         except (OSError, LayerprobeError) as error:
+            shutil.rmtree(partial, ignore_errors=True)  # the disk may have no room for it
             cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
             reason = getattr(cause, "strerror", None) or cause
             raise LayerprobeError(
@@ -111,6 +112,7 @@ class Checkpoints:
             if special := special_file(file):
                 raise LayerprobeError(f"{file} is {special}, not a checkpoint; start anew with --overwrite")
         try:
+            check_archive(found / STATE)
             state = torch.load(found / STATE, map_location="cpu", weights_only=True)
             return Saved(found, load_file(found / WEIGHTS), state)
         except Exception as error:  # damaged bytes make the unpickler raise errors of any kind

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.files import check_writable
 
 WORKER = "layerprobe.experiments.grid.worker"
 """The module that a worker process runs, with the grid's folder."""
@@ -99,6 +100,7 @@ def _start(launch: Launch, number: int, logs: Path) -> subprocess.Popen[bytes]:
     if gpus > 1:
         visible = environment.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
         environment["CUDA_VISIBLE_DEVICES"] = visible[number % gpus]
+    check_writable(logs / f"worker-{number}.log")
     with (logs / f"worker-{number}.log").open("ab") as log:
         command = [sys.executable, "-m", WORKER, str(launch.folder)]
         return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

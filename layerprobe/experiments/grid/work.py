@@ -80,10 +80,8 @@ def work(
         WorkerEndsError: where the disk is full, after an error of the accelerator, or after ``MOST_BUGS`` failures in a
             row that nobody foresaw.
     """
-    ran: list[Cell] = []
-    bugs = 0
-    held: set[str] = set()
-    waits = False
+    ran, held = list[Cell](), set[str]()
+    bugs, waits = 0, False
     open_cells: Sequence[PlannedCell] = grid.cells
     while open_cells := [planned for planned in open_cells if not is_settled(planned, folder)]:
         fail_deadly_cells(open_cells, folder)
@@ -109,11 +107,8 @@ def work(
                 held.add(planned.cell.path)
                 time.sleep(poll)
             except Exception as error:
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
-                _fail(folder, planned.cell, reason, traceback.format_exc())
                 bugs += 1
-                if bugs == MOST_BUGS or is_of_accelerator(error):
-                    raise WorkerEndsError(f"a worker ended after {planned.cell.path} had failed ({reason})") from error
+                _fail_unforeseen(folder, planned.cell, error, is_last=bugs == MOST_BUGS)
             except BaseException as error:  # of a model or plug-in, such as sys.exit
                 _fail(folder, planned.cell, ends_program(error))
     return tuple(ran)
@@ -181,6 +176,18 @@ def _plan(planned: PlannedCell, grid: Grid, folder: Path, progress: Progress) ->
     plan = planned.config(folder)
     ranking = ranking_of(planned, plan, grid, folder, progress)
     return resolve_rules(plan, ranking, progress, name=str(planned.ranking or "the ranking"))
+
+
+def _fail_unforeseen(folder: Path, cell: Cell, error: Exception, is_last: bool) -> None:
+    """Mark a cell as failed by an error that nobody foresaw.
+
+    Raises:
+        WorkerEndsError: if it is the last that a worker bears, or may well spoil every other cell.
+    """
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    _fail(folder, cell, reason, traceback.format_exc())
+    if is_last or is_of_accelerator(error):
+        raise WorkerEndsError(f"a worker ended after {cell.path} had failed ({reason})") from error
 
 
 def _fail(folder: Path, cell: Cell, reason: str, trace: str = "") -> None:

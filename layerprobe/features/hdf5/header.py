@@ -18,7 +18,14 @@ from torch import Tensor
 
 from layerprobe.errors import FileError, LayerprobeError
 from layerprobe.features.hdf5.layout import CLASSES, INDEX, JSON_ATTRIBUTES, LABEL, LAYERS, PATH, layer_dataset
-from layerprobe.features.hdf5.opening import FileKind, check_inside, one_line, open_described, plain_attributes
+from layerprobe.features.hdf5.opening import (
+    FileKind,
+    check_inside,
+    is_stored,
+    one_line,
+    open_described,
+    plain_attributes,
+)
 from layerprobe.features.hdf5.spectra import (
     SPECTRA_CHECKSUM,
     SPECTRA_INDEX,
@@ -29,7 +36,7 @@ from layerprobe.features.hdf5.spectra import (
     StoredSpectra,
     blocks_dataset,
 )
-from layerprobe.features.hdf5.texts import read_paths
+from layerprobe.features.hdf5.texts import read_paths, read_texts
 from layerprobe.records import StoredLayer
 from layerprobe.records.feature_header import REMEDY, FeatureHeader, FeatureLayer, parse_feature_header
 from layerprobe.records.parsing import parse
@@ -156,7 +163,7 @@ class DescribedFile:
     def _layer_records(self, kind: type[LayerRecord]) -> Iterator[LayerRecord]:
         """What the file says of its layers, in execution order."""
         with self._reading(LAYERS):
-            keys = sorted(self._file[LAYERS])
+            keys = sorted(self._file[LAYERS].keys())
         known: set[str] = set()
         for key in keys:
             if not key.isdecimal() or layer_dataset(int(key)) != f"{LAYERS}/{key}":
@@ -193,11 +200,13 @@ class DescribedFile:
             if not fits or kind != dtype:
                 there = f"{kind} {_spelled(found.shape)}"
                 raise self._malformed(f"{name} must be {dtype} {_spelled(shape, more)}, not {there}")
+            if not is_stored(found):
+                raise self._malformed(f"{name} says that it has {found.nbytes:,} bytes, and the file hasn't")
         return found
 
     def _texts(self, name: str) -> tuple[str, ...]:
         with self._reading(name):
-            return read_paths(self._file[name]) if name == PATH else tuple(self._file[name].asstr()[:])
+            return (read_paths if name == PATH else read_texts)(self._file[name])
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[None]:

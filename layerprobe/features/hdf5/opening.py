@@ -75,16 +75,26 @@ def open_described(path: Path, kind: FileKind) -> h5py.File:
     )
 
 
+_DEEPEST = 8
+"""Groups in groups at most; ours are two."""
+
+
 def check_inside(file: h5py.File) -> None:
     """Refuse a file whose names lead into other files, which would be opened too, whatever they are.
 
     Raises:
-        FileError: if there is such a link, or a data set whose values lie elsewhere.
+        FileError: if there is such a link, or a data set whose values lie elsewhere; or groups in groups without end.
     """
     path, links = file.filename, file.id.links
     names: list[bytes] = []
+
+    def is_deep(name: bytes) -> bool | None:
+        names.append(name)
+        return name.count(b"/") > _DEEPEST or None  # anything but None ends the visit
+
     try:
-        links.visit(names.append)
+        if links.visit(is_deep):
+            raise FileError(f"{path} is damaged: its groups are nested too deeply; {REMEDY}")
         for name in names:
             outside = links.get_info(name).type == h5py.h5l.TYPE_EXTERNAL
             if not outside and links.get_info(name).type == h5py.h5l.TYPE_HARD:
@@ -130,9 +140,27 @@ def file_format(path: Path) -> str | None:
         return None
 
 
+_CLOSEST = 1032
+"""Bytes of values in a byte of the file at most: deflate, which packs most closely, makes no more of it."""
+
+
+def is_stored(dataset: h5py.Dataset) -> bool:
+    """Whether a file has the values of a data set: it may as well say that there are terabytes, and hold none."""
+    return bool(dataset.nbytes <= _CLOSEST * dataset.id.get_storage_size())
+
+
+_MOST_TEXTS = 100
+"""Values of an attribute whose lengths only reading tells."""
+
+
 def plain_attributes(thing: h5py.File | h5py.Group | h5py.Dataset, where: str) -> dict[str, Any]:
     """Attributes as plain values, whatever they are."""
     try:
+        for name in thing.attrs:
+            found = thing.attrs.get_id(name)
+            of_any_length = any(map(found.get_type().detect_class, (h5py.h5t.VLEN, h5py.h5t.STRING)))
+            if of_any_length and found.get_space().get_simple_extent_npoints() > _MOST_TEXTS:
+                raise ValueError(f"{name} has more than {_MOST_TEXTS} texts")
         values: Mapping[str, Any] = dict(thing.attrs.items())
     except (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError) as error:
         raise FileError(f"{where} is damaged: its attributes can't be read ({one_line(error)}); {REMEDY}") from None

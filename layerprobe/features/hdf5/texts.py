@@ -24,4 +24,27 @@ def create_texts(file: h5py.File, name: str, texts: Iterable[str]) -> None:
 
 def read_paths(dataset: h5py.Dataset) -> tuple[str, ...]:
     """The texts of a data set of paths."""
-    return tuple(dataset.asstr(errors=_ERRORS)[:])
+    return read_texts(dataset, _ERRORS)
+
+
+_TEXTS_AT_ONCE = 256
+
+
+def read_texts(dataset: h5py.Dataset, errors: str = "strict") -> tuple[str, ...]:
+    """The texts of a data set.
+
+    Args:
+        dataset: of texts.
+        errors: what becomes of bytes that are not UTF-8, as ``bytes.decode`` has it.
+
+    Raises:
+        ValueError: if they are longer than the file: each may be the same, of any length.
+    """
+    texts: list[str] = []
+    room = dataset.file.id.get_filesize()
+    for start in range(0, len(dataset), _TEXTS_AT_ONCE):
+        texts.extend(dataset.asstr(errors=errors)[start : start + _TEXTS_AT_ONCE])
+        room -= sum(map(len, texts[start:]))
+        if room < 0:
+            raise ValueError("its texts are longer than the file")
+    return tuple(texts)

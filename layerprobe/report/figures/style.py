@@ -198,7 +198,7 @@ _FITS: Mapping[str, Callable[[bytes], bool]] = {
     ".pdf": lambda head: head.startswith(b"%PDF-"),
     ".svg": lambda head: b"<svg" in head,
     ".png": lambda head: head.startswith(b"\x89PNG"),
-    ".csv": lambda head: bool(re.match(rb"[^\0{}\n]*,[^\0{}\n]*\n", head)),
+    ".csv": lambda head: bool(re.match(rb"[^\0{}\n,]*,[^\0{}\n]*\n", head)),
 }
 """What the files of a figure begin with."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import shutil
@@ -13,10 +14,12 @@ import h5py
 import numpy as np
 import pytest
 
+from layerprobe.errors import FileError
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.features.hdf5.writer import FeatureFileWriter
 from tests.helpers.malformed import refused
+from tests.helpers.places import time_limit
 
 Reader = Callable[[Path], FeatureFile | GramFile]
 BOTH = pytest.mark.parametrize(("name", "read"), [("features.h5", FeatureFile), ("grams.h5", GramFile)])
@@ -98,6 +101,16 @@ def test_labels_of_no_class_and_marks_that_contradict_each_other(written: Path, 
     assert "it is marked as complete, and has 29 of 30 rows" in change("images/written", 3, 0)
 
 
+@BOTH
+def test_layers_that_are_no_group(name: str, read: Reader, written: Path, tmp_path: Path) -> None:
+    path = shutil.copy(written / name, tmp_path)
+    with h5py.File(path, "r+") as file:
+        del file["layers"]
+        file["layers"] = np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")])
+    with pytest.raises(FileError, match="layers can't be read"):
+        read(path)
+
+
 def test_rows_that_another_program_packed_are_read_and_not_written(written: Path, tmp_path: Path) -> None:
     path = tmp_path / "f.h5"
     shutil.copy(written / "features.h5", path)
@@ -109,6 +122,67 @@ def test_rows_that_another_program_packed_are_read_and_not_written(written: Path
         assert np.array_equal(file.features(1).numpy(), values) and not file.damaged().any()
         assert refused(lambda folder: file.mapped(1), tmp_path, path, "layers/000001 must be contiguous")
     assert refused(lambda folder: FeatureFileWriter(path).close(), tmp_path, path, "layers/000001 must be contiguous")
+
+
+def only_say(file: h5py.File, key: str, *shape: int) -> None:
+    """Put a data set of that shape in the place of another one, without a value in it."""
+    attributes, dtype = dict(file[key].attrs), file[key].dtype
+    del file[key]
+    file.create_dataset(key, shape, dtype, chunks=True).attrs.update(attributes)
+
+
+def say_rows(file: h5py.File) -> None:
+    """Say that there are many images."""
+    file.attrs["rows"] = 10**9
+    only_say(file, "images/label", 10**9)
+
+
+def share_texts(file: h5py.File) -> None:
+    """Have many classes share one long name."""
+    del file["classes"]
+    names = file.create_dataset("classes", data=["x" * 10_000] + ["x"] * 9_999, dtype=h5py.string_dtype())
+    offset, path = names.id.get_offset(), file.filename
+    file.close()
+    with Path(path).open("r+b") as raw:
+        raw.seek(offset)
+        first = raw.read(16)
+        raw.seek(offset)
+        raw.write(first * 10_000)
+
+
+BOMBS: dict[str, tuple[Callable[[h5py.File], None], str]] = {
+    "rows": (say_rows, "images/label says that it has 8,000,000,000 bytes, and the file hasn't"),
+    "width": (lambda file: only_say(file, "layers/000000", 30, 10**9), "layers/000000 says that it has 60,000,000,000"),
+    "groups": (lambda file: file.create_group("a/" * 2000), "its groups are nested too deeply"),
+    "texts": (share_texts, "classes can't be read .*longer than the file"),
+    "attribute": (lambda file: file.attrs.update({"notes": ["x"] * 101}), "notes has more than 100 texts"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_small_file_asks_for_no_large_memory(name: str, written: Path, tmp_path: Path) -> None:
+    spoil, message = BOMBS[name]
+    path = tmp_path / "f.h5"
+    shutil.copy(written / "features.h5", path)
+    with h5py.File(path, "r+") as file:
+        spoil(file)
+    with time_limit(20), pytest.raises(FileError, match=message), FeatureFile(path) as file:
+        assert len(file.classes) < 100
+
+
+def test_gram_matrices_that_are_not_there(written: Path, tmp_path: Path) -> None:
+    path = tmp_path / "g.h5"
+    shutil.copy(written / "grams.h5", path)
+    with h5py.File(path, "r+") as file:
+        rows = file.attrs["rows"] = 10**6
+        sizes = {"centred": rows * (rows + 1) // 2, "mean_products": rows, "squared_norms": rows}
+        for key in ("images/label", "images/index"):
+            del file[key]
+            file[key] = np.zeros(rows, np.int64)
+        for layer, (part, size) in itertools.product(list(file["layers"]), sizes.items()):
+            only_say(file, f"layers/{layer}/{part}", size)
+    with pytest.raises(FileError, match="centred says that it has 2,000,002,000,000 bytes, and the file hasn't"):
+        GramFile(path)
 
 
 @BOTH
