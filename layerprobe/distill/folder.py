@@ -32,7 +32,7 @@ from layerprobe.files import (
 from layerprobe.locks import HeldError, holding
 from layerprobe.models.weights import save_weights
 from layerprobe.records import EpochMetrics, Run
-from layerprobe.records.run_files import REMEDY, check_result, parse_metrics, parse_result, read_cell
+from layerprobe.records.run_files import CONSTANTS, REMEDY, check_result, parse_metrics, parse_result, read_cell
 from layerprobe.settings.base import SettingsError
 from layerprobe.settings.configuration import complete_config, differences, read_run_config, recorded_settings
 from layerprobe.settings.run import DistillSettings, TrainSettings
@@ -182,9 +182,9 @@ class RunFolder:
             OtherRunError: if its configuration differs.
         """
         here = read_run_config(self.path / CONFIG)
-        found = differences(
-            json.loads(json.dumps(dict(config))), here, without=(*MAY_DIFFER, "data.upright")
-        )  # preprocessing has it
+        unsaid = () if CONSTANTS in here else (CONSTANTS,)  # an earlier version began it
+        without = (*MAY_DIFFER, "data.upright", *unsaid)  # preprocessing has data.upright
+        found = differences(json.loads(json.dumps(dict(config))), here, without)
         if found:
             raise OtherRunError(
                 f"--resume goes on with the run as it was, but {self.path} has {first_of(found)}; leave the option "
@@ -195,14 +195,20 @@ class RunFolder:
     def write_epochs(self, history: Sequence[EpochMetrics]) -> None:
         """Write the metrics of these epochs and of no other."""
         if history:
-            write_text(self.path / METRICS, _metrics_text(history, header=True))
+            write_text(self.path / METRICS, _metrics_text(list(map(_metrics_row, history))))
         else:
             (self.path / METRICS).unlink(missing_ok=True)
 
     def add_epoch(self, metrics: EpochMetrics) -> None:
-        """Append one epoch to the metrics; they hold no times, so that the same run is the same file."""
-        path = self.path / METRICS
-        append_text(path, _metrics_text([metrics], header=not path.exists()))
+        """Add one epoch to the metrics; they hold no times, so that the same run is the same file."""
+        path, row = self.path / METRICS, _metrics_row(metrics)
+        before = read_csv(path, "metrics", REMEDY) if path.exists() else []
+        if not before:
+            append_text(path, _metrics_text([row]))
+        elif row.keys() <= before[0].keys():
+            append_text(path, _metrics_text([row], list(before[0])))
+        else:  # a loss term that no epoch had before
+            write_text(path, _metrics_text([*before, row]))
 
     def files(self, weights: str) -> tuple[Path, ...]:
         """Every file of a finished run whose weights have this name, without checkpoints."""
@@ -276,6 +282,7 @@ def build_run(folder: Path, record: RunRecord) -> Run:
     """
     config = complete_config(record.config, folder / CONFIG)
     result = parse_result(record.result, folder / RESULT)
+    setting = result.setting or setting_of(config)
     labels = result.labels_reach_backbone
     weights = folder / WEIGHTS[config["command"]]
     run = Run(
@@ -291,27 +298,33 @@ def build_run(folder: Path, record: RunRecord) -> Run:
         peak_memory=result.peak_memory_bytes,
         resumed_after=result.resumed_after_epochs,
         environment=record.result["environment"],
-        setting=setting_of(config) if result.setting is None else result.setting,
+        setting=setting,
     )
-    check_result(record.result, run.to_dict(), folder / RESULT)
+    check_result({**record.result, "setting": setting}, run.to_dict(), folder / RESULT)
     return run
 
 
-def _metrics_text(history: Sequence[EpochMetrics], header: bool) -> str:
-    """Epochs as lines of CSV, below their columns' names if wanted."""
-    rows = [
-        {
-            "epoch": metrics.epoch,
-            "test_accuracy": metrics.test_accuracy,
-            "holdout_accuracy": metrics.holdout_accuracy,
-            "learning_rate": metrics.learning_rate,
-            **{f"loss_{name}": value for name, value in metrics.losses.items()},
-        }
-        for metrics in history
-    ]
+def _metrics_row(metrics: EpochMetrics) -> dict[str, Any]:
+    """An epoch, by the columns of the metrics."""
+    return {
+        "epoch": metrics.epoch,
+        "test_accuracy": metrics.test_accuracy,
+        "holdout_accuracy": metrics.holdout_accuracy,
+        "learning_rate": metrics.learning_rate,
+        **{f"loss_{name}": value for name, value in metrics.losses.items()},
+    }
+
+
+def _metrics_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
+    """Epochs as lines of CSV.
+
+    Args:
+        rows: by column; a loss term that an epoch does not have is an empty cell.
+        columns: of the file that the lines are for; empty: those of the rows, whose names come first then.
+    """
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
-    if header:
+    writer = csv.DictWriter(text, fieldnames=columns or list(dict.fromkeys(name for row in rows for name in row)))
+    if not columns:
         writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -6,14 +6,14 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from layerprobe.distill.alignments.catalogue import MAPPINGS, ONE_TO_ONE, PROJECTORS
-from layerprobe.distill.methods.catalogue import LAST_MAPS, PENULTIMATE, Method
+from layerprobe.distill.methods.catalogue import LAST_MAPS, MIDDLE, PENULTIMATE, Method
 from layerprobe.distill.pairing import NO_PAIRS, Pairing, distinct
 from layerprobe.distill.paper_layers import BASELINE_TEACHERS, STUDENTS, Place, find_places
 from layerprobe.distill.ranking_check import check_source
 from layerprobe.distill.spatial import count_left_out
 from layerprobe.errors import LayerprobeError
 from layerprobe.files import read_json
-from layerprobe.layers.selection import even_layers, find_layers
+from layerprobe.layers.selection import even_layers, find_layers, middle_layer
 from layerprobe.networks import Network
 from layerprobe.records import Layer
 from layerprobe.records.layout import ALL_TOKENS, CLASS_TOKEN
@@ -38,6 +38,8 @@ def pair_layers(method: Method, settings: DistillSettings, teacher: Network, stu
         return NO_PAIRS
     if method.pairs == PENULTIMATE:
         return pair_penultimate(student, teacher)
+    if method.pairs == MIDDLE:
+        return pair_middle(settings, student, teacher)
     if settings.alignment.mapping.table:
         return _pair_by_table(settings, teacher, student)
     chosen = _teacher_layers(settings, teacher)
@@ -66,6 +68,26 @@ def pair_penultimate(student: Network, teacher: Network) -> Pairing:
         for network in (student, teacher)
     )
     return Pairing((ours,), (theirs,))
+
+
+def pair_middle(settings: DistillSettings, student: Network, teacher: Network) -> Pairing:
+    """One layer of each network: those named, else the middle ones.
+
+    Raises:
+        LayerprobeError: if a name isn't there, or several layers are named.
+    """
+    sides = (("student_layers", student, settings.student_layers), ("layers", teacher, settings.layers))
+    ours, theirs = (
+        find_choice(network, choice) if choice else (middle_layer(network.layers, network.name),)
+        for _, network, choice in sides
+    )
+    for (option, _, _), chosen in zip(sides, (ours, theirs), strict=True):
+        if len(chosen) > 1:
+            raise SettingsError(
+                f"{settings.method} in the setting {settings.chosen_setting} has one hint, but <{option}> names "
+                f"{len(chosen)} layers; name one, or take another <setting>"
+            )
+    return Pairing(ours, theirs)
 
 
 def pair_by_table(pairs: Pairs, student: Network, teacher: Network) -> Pairing:

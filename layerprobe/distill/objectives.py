@@ -43,6 +43,17 @@ class Objective(nn.Module, ABC, Generic[Batch]):
             batches: of every training image, batch by batch, a record of ``fit_kind`` without the student's features.
         """
 
+    def start_epoch(self, epoch: int, epochs: int) -> None:
+        """Learn how far the training is, for objectives whose terms or weights change on the way.
+
+        It is called before the first batch of every epoch, also of a run that goes on, so that nothing of it needs to
+        be saved. The terms may have other names from one epoch to the next, and not within one.
+
+        Args:
+            epoch: from 1.
+            epochs: of the whole training.
+        """
+
     def prepare(self, labels: Tensor) -> None:
         """Make room for what is remembered of every training image, before the first step.
 

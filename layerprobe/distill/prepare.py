@@ -19,13 +19,14 @@ from layerprobe.distill.layer_pairs import (
     log_pairs,
     pair_layers,
 )
-from layerprobe.distill.methods.catalogue import LAYERS, METHODS, Method
+from layerprobe.distill.methods.catalogue import METHODS, Method
 from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.objectives import Objective
 from layerprobe.distill.pairing import NO_PAIRS, Pairing
 from layerprobe.distill.session import RunSession
 from layerprobe.errors import LayerprobeError
 from layerprobe.networks import Network, load_network
+from layerprobe.records.run_files import CONSTANTS
 from layerprobe.settings.base import errors_of_part
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.run import DistillSettings, TrainSettings
@@ -113,12 +114,17 @@ def prepare_distillation(session: RunSession, settings: DistillSettings) -> Prep
     )
     return PreparedRun(
         method=settings.label,
-        setting=method.shown_setting(settings.setting),
+        setting=method.shown_setting(settings.chosen_setting),
         labels_reach_backbone=method.labels_reach_backbone(settings.alignment),
         setup=setup,
         student=student,
         teacher=teacher,
-        resolved={**resolved, **_describe_pairs(method, settings, changed.chosen), **changed.description},
+        resolved={
+            **resolved,
+            **_describe_pairs(method, settings, changed.chosen),
+            **changed.description,
+            CONSTANTS: dict(method.constants),
+        },
     )
 
 
@@ -143,7 +149,7 @@ def _describe_pairs(method: Method, settings: DistillSettings, pairing: Pairing)
     if settings.alignment.mapping.table:
         described["pairs"] = [f"{ours}={theirs}" for ours, theirs in pairing.names]
     choice = settings.layers
-    if method.pairs == LAYERS and choice and (choice.ranking or choice.chosen_by):
+    if method.uses_features and not method.pairs_ends and choice and (choice.ranking or choice.chosen_by):
         described["layers_from"] = str(choice.ranking or choice.chosen_by)
     return described
 

@@ -57,6 +57,20 @@ def even_layers(layers: Sequence[Layer], count: int, model: str) -> tuple[Layer,
     return tuple(body[math.ceil((i + 1) * len(body) / count) - 1] for i in range(count))
 
 
+def middle_layer(layers: Sequence[Layer], model: str) -> Layer:
+    """The block that the first half of a network's blocks ends with.
+
+    Of B blocks it is the ceil(B / 2)-th. Of a network without blocks see ``body_layers``.
+
+    Raises:
+        LayerprobeError: if there is none.
+    """
+    body = body_layers(layers)
+    if not body:
+        raise LayerprobeError(f"{model} has no block and no activation, and so no middle layer; choose a layer by name")
+    return body[math.ceil(len(body) / 2) - 1]
+
+
 def _listing(model: str) -> str:
     return f"`layerprobe layers --model {model}` lists them"
 

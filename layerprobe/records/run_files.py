@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.errors import FileError, shown
-from layerprobe.records.fields import Count, Flag, From0, Name, Percent, Positive, Text
+from layerprobe.records.fields import Count, Flag, From0, Name, Number, Percent, Positive, Text
 from layerprobe.records.layout import Layout
 from layerprobe.records.parsing import parse
 from layerprobe.records.preprocessing import Preprocessing
@@ -70,6 +70,7 @@ class RunInformation:
         ending: how a student ends that reuses the teacher's classifier.
         reused_end: how a student ends that reuses the teacher's network from a layer on.
         plugins: SHA-256 of the files that plug-ins came from, by the plug-in's name.
+        constants: weights, temperatures and sizes of the method, by name; None in runs of earlier versions.
     """
 
     preprocessing: Preprocessing | None = None
@@ -82,8 +83,11 @@ class RunInformation:
     ending: Ending | None = None
     reused_end: ReusedEnd | None = None
     plugins: Mapping[Text, Text] = field(default_factory=dict)
+    constants: Mapping[Text, Number] | None = None
 
 
+CONSTANTS = "constants"
+"""The key by which a run is told from one of an earlier version."""
 INFORMATION = tuple(one.name for one in fields(RunInformation))
 """Keys of a run's configuration that are no settings."""
 
@@ -165,7 +169,8 @@ def parse_metrics(
     """The epochs of a run.
 
     Args:
-        columns: of ``metrics.csv`` by name, a value per epoch; None: there is none.
+        columns: of ``metrics.csv`` by name, a value per epoch; None: there is none, as of a loss term that an epoch
+            did not have.
         seconds: of every epoch.
         path: of the file, for messages.
 
@@ -180,7 +185,7 @@ def parse_metrics(
     epochs = []
     for number, took in enumerate(seconds):
         row = {name: values[number] for name, values in columns.items()} | {"seconds": took}
-        row["losses"] = {name: values[number] for name, values in losses.items()}
+        row["losses"] = {name: values[number] for name, values in losses.items() if values[number] is not None}
         epochs.append(parse(EpochMetrics, row, f"{path}, row {number + 1}", REMEDY))
         if epochs[-1].epoch != number + 1:
             raise FileError(f"{path}, row {number + 1}: epoch must be {number + 1}, not {epochs[-1].epoch}; {REMEDY}")

@@ -11,10 +11,10 @@ from layerprobe.files import read_yaml
 from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.records import RANKING_FORMAT
 from layerprobe.records.parsing import parse
-from layerprobe.records.run_files import INFORMATION, REMEDY, RunInformation
+from layerprobe.records.run_files import CONSTANTS, INFORMATION, REMEDY, RunInformation
 from layerprobe.settings.base import Settings
 from layerprobe.settings.layer_choice import LayerChoice, Pairs
-from layerprobe.settings.legacy import with_new_keys, with_old_setting
+from layerprobe.settings.legacy import with_former_setting, with_new_keys
 from layerprobe.settings.model import DRAWN
 from layerprobe.settings.run import DistillSettings, RunSettings, TrainSettings
 
@@ -49,7 +49,9 @@ def read_values(path: Path, command: str, also: Collection[str] = ()) -> Values:
     return current_values(values, command, path, also)
 
 
-def current_values(values: Mapping[str, Any], command: str, where: Path, also: Collection[str] = ()) -> Values:
+def current_values(
+    values: Mapping[str, Any], command: str, where: Path, also: Collection[str] = (), begun: bool = False
+) -> Values:
     """The values of a configuration, by the keys of this version; it need not be complete.
 
     Args:
@@ -57,12 +59,14 @@ def current_values(values: Mapping[str, Any], command: str, where: Path, also: C
         command: whose configuration they are.
         where: they were read, for messages.
         also: further keys that they may have; they are not looked at.
+        begun: whether a run was begun with them, though they do not say what a run says about itself.
 
     Raises:
         LayerprobeError: if a value may not stand where it does.
     """
     others = {key: values[key] for key in also if key in values}
-    given, _ = _checked({key: value for key, value in values.items() if key not in also}, COMMANDS[command], where)
+    own = {key: value for key, value in values.items() if key not in also}
+    given, _ = _checked(own, COMMANDS[command], where, begun)
     return {"command": command, **given, **others}
 
 
@@ -138,15 +142,17 @@ def _read(path: Path, what: str, remedy: str) -> Values:
     return values
 
 
-def _checked(values: Mapping[str, Any], kind: type[RunSettings], path: Path) -> tuple[Values, Values]:
+def _checked(
+    values: Mapping[str, Any], kind: type[RunSettings], path: Path, begun: bool = False
+) -> tuple[Values, Values]:
     """The values of a run's settings and those of its information, each of them checked."""
     about = {key: value for key, value in values.items() if key in INFORMATION}
     given = {key: value for key, value in values.items() if key not in ("command", *about)}
     parse(RunInformation, about, path, REMEDY)
     try:
         given = with_new_keys(given)
-        if "versions" in about:  # it is of a run
-            given = with_old_setting(given)
+        if (begun or "versions" in about) and CONSTANTS not in about:  # of a run that an earlier version began
+            given = with_former_setting(given)
         kind.check_given(given, recorded=True)
     except LayerprobeError as error:
         raise LayerprobeError(f"{path}: {error}") from None

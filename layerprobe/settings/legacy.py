@@ -1,11 +1,11 @@
-"""What version 0.1.0 wrote: its keys and what they are called now, and what it did not say."""
+"""What earlier versions wrote: the keys of 0.1.0 and what they are called now, and what was not said."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from layerprobe.distill.methods.catalogue import FINE_TUNED
+from layerprobe.distill.methods.catalogue import FINE_TUNED, PAPER, PUBLICATION
 from layerprobe.errors import LayerprobeError
 
 RENAMED: Mapping[str, str] = {
@@ -15,6 +15,19 @@ RENAMED: Mapping[str, str] = {
     "alignment.loss": "alignment.feature_loss",
 }
 """Old keys and new ones, of run configurations and of what grid files say of their runs."""
+
+FORMER_SETTINGS: Mapping[str, Mapping[str | None, str]] = {
+    "simkd": {None: FINE_TUNED},
+    "kd-std": {None: PAPER, PUBLICATION: PAPER},
+    "fitnets": {None: PAPER, PUBLICATION: PAPER},
+    "fitnets-full": {None: PAPER, PUBLICATION: PAPER},
+    "fitnets-ce": {PUBLICATION: PAPER},
+}
+"""What a run that does not name its method's constants calls its setting, and which it was, by method.
+
+Version 0.1.0 named no setting. Later ones called FitNets' and kd-std's form of the paper's comparison the publication's
+too, until these were built. Other methods were in the publication's.
+"""
 
 
 def with_new_keys(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,17 +43,14 @@ def with_new_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     return _renamed(values, "")
 
 
-def with_old_setting(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same values of a run, with the setting of its method where the run was made before there were two.
-
-    The weights of the baselines were then those of their publications, which is the default now. The classifier that
-    ``simkd`` reuses was fine-tuned.
+def with_former_setting(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values of a run, with the setting that it was made in; for runs that name no constants of their method.
 
     Args:
         values: by the keys of this version, as a run wrote them.
     """
-    fine_tuned = values.get("method") == "simkd" and "setting" not in values
-    return {**values, "setting": FINE_TUNED} if fine_tuned else dict(values)
+    former = FORMER_SETTINGS.get(str(values.get("method")), {}).get(values.get("setting"))
+    return {**values, "setting": former} if former else dict(values)
 
 
 def _renamed(values: Mapping[Any, Any], prefix: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pydantic import model_validator
 from typing_extensions import Self
 
 from layerprobe.data.catalogue import NONE
-from layerprobe.distill.methods.catalogue import METHODS, PUBLICATION, SETTINGS, Method
+from layerprobe.distill.methods.catalogue import METHODS, SETTINGS, Method
 from layerprobe.records.layout import ALL_TOKENS, CLASS_TOKEN, PATCHES
 from layerprobe.settings.alignment import AlignmentSettings
 from layerprobe.settings.base import AnyPath, OneOf, RefusedError, Settings
@@ -86,7 +86,9 @@ class DistillSettings(RunSettings):
 
     method: Annotated[str, OneOf(METHODS)] = "feature-only"
     """How the student learns: from features alone (feature-only), or with a method to compare that with."""
-    setting: Annotated[str, OneOf(SETTINGS)] = PUBLICATION
+    setting: Annotated[
+        Annotated[str, OneOf(SETTINGS)] | None, Flag(default="publication; of the paper's own variants paper")
+    ] = None
     """Which form and weights a baseline has: those of its publication; those of the paper's comparison, where features
     weigh 1 in every method; or, of simkd alone, fine-tuned, as version 0.1.0 had it."""
     teacher: Annotated[ModelSettings, Part("teacher")]
@@ -123,6 +125,10 @@ class DistillSettings(RunSettings):
     training: Annotated[TrainingSettings, Part()] = TrainingSettings()
     """How to train."""
 
+    def configuration(self) -> dict[str, Any]:
+        """What the run is told, with its setting by name."""
+        return {**super().configuration(), "setting": self.chosen_setting}
+
     @property
     def network(self) -> ModelSettings:
         """The network that is trained."""
@@ -131,7 +137,12 @@ class DistillSettings(RunSettings):
     @property
     def chosen_method(self) -> Method:
         """The method, in its setting."""
-        return METHODS[self.method].in_setting(self.setting)
+        return METHODS[self.method].in_setting(self.chosen_setting)
+
+    @property
+    def chosen_setting(self) -> str:
+        """The setting that is given, else the method's default."""
+        return self.setting or METHODS[self.method].default_setting
 
     @property
     def label(self) -> str:
@@ -152,7 +163,7 @@ class DistillSettings(RunSettings):
     @model_validator(mode="after")
     def _method_has_the_setting(self) -> Self:
         has = METHODS[self.method].settings
-        if self.setting not in has:
+        if self.chosen_setting not in has:
             raise RefusedError(
                 f"{self.method} has no <setting> {self.setting}, but {' and '.join(has)}; leave <setting> out, or take "
                 "another <method>"

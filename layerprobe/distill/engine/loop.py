@@ -30,7 +30,7 @@ from layerprobe.runtime.process_group import ProcessGroup
 from layerprobe.settings.recipe import RecipeSettings
 
 DIVERGENCE = 100
-"""A loss this many times that of the first epoch has diverged."""
+"""A loss this many times that of the first epoch with the same terms has diverged."""
 
 _LOOK_EVERY = 50
 """Steps after which the losses are looked at: looking makes a GPU wait."""
@@ -147,6 +147,7 @@ class _Trainer:
         started = time.perf_counter()
         epoch = len(self.history) + 1
         self._images.start_epoch(epoch)
+        self._objective.start_epoch(epoch, self._recipe.epochs)
         _seed(self._recipe.seed, epoch, self._processes.index)
         self._student.train()
         self._objective.train()
@@ -200,12 +201,14 @@ class _Trainer:
 
     def _check(self, losses: Mapping[str, float], epoch: int) -> None:
         """Stop where the loss is lost, with the state saved."""
-        first = sum(self.history[0].losses.values()) if self.history else 0.0
+        # Of an objective that changes its terms on the way each choice of terms has its own beginning.
+        first = next((one for one in self.history if one.losses.keys() == losses.keys()), None)
         if not all(math.isfinite(value) for value in losses.values()):
             what = f"the loss is not finite in epoch {epoch} ({_shown(losses)})"
-        elif 0 < DIVERGENCE * first < sum(losses.values()):
+        elif first and 0 < DIVERGENCE * sum(first.losses.values()) < sum(losses.values()):
             what = (
-                f"the loss diverges: in epoch {epoch} it is over {DIVERGENCE} times that of epoch 1 ({_shown(losses)})"
+                f"the loss diverges: in epoch {epoch} it is over {DIVERGENCE} times that of epoch {first.epoch} "
+                f"({_shown(losses)})"
             )
         else:
             return

@@ -16,6 +16,7 @@ from layerprobe.distill.methods.method import (
     LAST_MAPS,
     LAYERS,
     LOGITS,
+    MIDDLE,
     PAPER,
     PENULTIMATE,
     PUBLICATION,
@@ -24,8 +25,8 @@ from layerprobe.distill.methods.method import (
 )
 
 __all__ = [
-    "CLASSIFIER", "END", "FEATURES", "FINE_TUNED", "LABELS", "LAST_MAPS", "LAYERS", "LOGITS", "METHODS", "PAPER",
-    "PENULTIMATE", "PUBLICATION", "SETTINGS", "Method",
+    "CLASSIFIER", "END", "FEATURES", "FINE_TUNED", "LABELS", "LAST_MAPS", "LAYERS", "LOGITS", "METHODS", "MIDDLE",
+    "PAPER", "PENULTIMATE", "PUBLICATION", "SETTINGS", "Method",
 ]  # fmt: skip
 
 _HERE = "layerprobe.distill.methods"
@@ -33,6 +34,7 @@ _HERE = "layerprobe.distill.methods"
 _DISTILLATION = {"temperature": 4.0}
 _OTHER_TERMS = (LABELS, LOGITS, FEATURES)
 _NOT_IN_THE_PAPER: Mapping[str, Mapping[str, Any]] = {PUBLICATION: {}}
+_IN_THE_PAPER_ALONE: Mapping[str, Mapping[str, Any]] = {PAPER: {}}
 
 METHODS = Catalogue(
     "method",
@@ -91,10 +93,18 @@ METHODS = Catalogue(
             f"{_HERE}.kd_std:build",
             source="Sun et al. 2024",
             link="https://arxiv.org/abs/2403.01427",
-            objective="`kd` with z-scored logits",
-            constants=_DISTILLATION,
+            objective="{cross_entropy:g} cross entropy + {weight:g} times {squared:g} KL of z-scored logits at "
+            "temperature {temperature:g}",
+            constants={"temperature": 2.0, "cross_entropy": 0.1, "weight": 9.0},
             teacher=(LOGITS,),
             reaches_backbone=(LABELS, LOGITS),
+            settings={
+                PUBLICATION: {},
+                PAPER: {
+                    "objective": "`kd` with z-scored logits",
+                    "constants": {**_DISTILLATION, "cross_entropy": 1.0, "weight": 1.0},
+                },
+            },
         ),
         Method(
             "dkd",
@@ -113,36 +123,48 @@ METHODS = Catalogue(
         Method(
             "fitnets",
             "fitnets",
-            "kd and projected features at evenly spread layers, one to one",
-            f"{_HERE}.fitnets:build",
+            "a middle layer first, then kd; in the paper's setting kd and projected features at evenly spread layers",
+            f"{_HERE}.fitnets:build_stages",
             source="Romero et al. 2015",
             link="https://arxiv.org/abs/1412.6550",
-            objective="`kd` + mean squared error of projected features, mean over pairs",
-            constants=_DISTILLATION,
+            objective="in the first {hint_share:.0%} of the epochs half the squared error of the projected middle "
+            "layer, alone; then cross entropy + {first_weight:g}, falling to {last_weight:g}, times the cross entropy "
+            "of logits at temperature {temperature:g}",
+            constants={"temperature": 3.0, "first_weight": 4.0, "last_weight": 1.0, "hint_share": 0.3},
             teacher=(FEATURES, LOGITS),
             reaches_backbone=_OTHER_TERMS,
-            pairs=LAYERS,
+            pairs=MIDDLE,
             positions=True,
+            settings={
+                PUBLICATION: {},
+                PAPER: {
+                    "objective": "`kd` + mean squared error of projected features, mean over pairs",
+                    "constants": _DISTILLATION,
+                    "pairs": LAYERS,
+                    "target": f"{_HERE}.fitnets:build",
+                },
+            },
         ),
         Method(
             "fitnets-full",
             "fitnets-full",
-            "fitnets with every student layer learning from every teacher layer",
+            "the paper's fitnets with every student layer learning from every teacher layer",
             f"{_HERE}.fitnets:build",
             source="Romero et al. 2015",
             link="https://arxiv.org/abs/1412.6550",
-            objective="`fitnets`, every student layer to every teacher layer",
+            objective="`kd` + mean squared error of projected features, every student layer to every teacher layer",
             constants=_DISTILLATION,
             teacher=(FEATURES, LOGITS),
             reaches_backbone=_OTHER_TERMS,
             pairs=LAYERS,
             mapping=FULL,
             positions=True,
+            settings=_IN_THE_PAPER_ALONE,
         ),
         Method(
             "fitnets-ce",
             "fitnets, CE",
-            "fitnets with cross entropy alone, without the teacher's logits",
+            "the paper's fitnets with cross entropy alone, without the teacher's logits",
             f"{_HERE}.fitnets:build_without_logits",
             source="Romero et al. 2015",
             link="https://arxiv.org/abs/1412.6550",
@@ -151,6 +173,7 @@ METHODS = Catalogue(
             reaches_backbone=(LABELS, FEATURES),
             pairs=LAYERS,
             positions=True,
+            settings=_IN_THE_PAPER_ALONE,
         ),
         Method(
             "sp",

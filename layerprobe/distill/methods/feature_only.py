@@ -51,6 +51,10 @@ class FeaturesAndLogits(LogitObjective):
         """As the feature objective's."""
         self.features.fit(batches)
 
+    def start_epoch(self, epoch: int, epochs: int) -> None:
+        """As the feature objective's."""
+        self.features.start_epoch(epoch, epochs)
+
     def forward(self, batch: LogitBatch) -> dict[str, Tensor]:
         """The weighted terms of the features, and ``cross_entropy`` and ``kl`` where the form has them.
 

@@ -34,8 +34,9 @@ SETTINGS = Catalogue(
 )
 """The settings of baselines by name: ``Method.settings`` says which of them a method has."""
 
-LAYERS, PENULTIMATE, LAST_MAPS = "layers", "penultimate", "last maps"
-"""What a method pairs: chosen layers; the vectors that enter the classifiers; the last maps."""
+LAYERS, MIDDLE, PENULTIMATE, LAST_MAPS = "layers", "middle", "penultimate", "last maps"
+"""What a method pairs: chosen layers; one layer of each network, the middle ones where none are chosen; the vectors
+that enter the classifiers; the last maps."""
 
 
 class _Form(Protocol):
@@ -74,7 +75,7 @@ class Method(Entry):
         changes_student: ``module:function`` of a ``ChangeStudent``, which puts a part of the teacher into the student;
             empty: the student stays as it is.
         settings: the settings that it has, and what each changes of this entry, by the names of its attributes. The
-            entry itself is the publication's form.
+            entry itself is the form in the ``default_setting``.
     """
 
     source: str = ""
@@ -100,9 +101,15 @@ class Method(Entry):
         """
         return replace(self, **self.settings[setting])
 
+    @property
+    def default_setting(self) -> str:
+        """The setting where the user names none: the publication's, or the only one that the method has."""
+        return PUBLICATION if PUBLICATION in self.settings else next(iter(self.settings))
+
     def shown_setting(self, setting: str) -> str:
-        """The setting as tables name it; empty: the method is the same in all that it has."""
-        return SETTINGS[setting].label if any(self.settings.values()) else ""
+        """The setting as tables name it; empty: the method is the publication's in all that it has."""
+        differs = any(self.settings.values()) or PUBLICATION not in self.settings
+        return SETTINGS[setting].label if differs else ""
 
     @property
     def needs_teacher(self) -> bool:

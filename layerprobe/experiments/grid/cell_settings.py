@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from layerprobe.distill.folder import CONFIG
-from layerprobe.distill.methods.catalogue import FINE_TUNED, PUBLICATION
 from layerprobe.distill.resume_check import MAY_DIFFER
 from layerprobe.distill.resume_check import differing_settings as differing_run_settings
 from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.experiments.grid.grid_file import PlannedCell, Values
+from layerprobe.experiments.grid.study import read_study
 from layerprobe.files import read_yaml, write_yaml
 from layerprobe.ranking.catalogue import RULES
+from layerprobe.records.run_files import CONSTANTS
 from layerprobe.settings.configuration import current_values, differences, read_run_config, settings_of
+from layerprobe.settings.legacy import FORMER_SETTINGS
 from layerprobe.settings.run import DistillSettings
 
 _RANKING = "ranking"
@@ -37,7 +40,8 @@ def write_cell_settings(planned: PlannedCell, folder: Path) -> None:
     path = planned.cell.path
     if (folder / path / CONFIG).is_file() and (found := find_differences(planned, folder)):
         raise LayerprobeError(other_run(path, found, "unfinished"))
-    values = planned.settings.configuration() | ({_RANKING: str(planned.ranking)} if planned.ranking else {})
+    values = planned.settings.configuration() | {CONSTANTS: dict(planned.settings.chosen_method.constants)}
+    values |= {_RANKING: str(planned.ranking)} if planned.ranking else {}
     file = settings_file(folder, path)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_yaml(file, values)
@@ -80,19 +84,65 @@ def differing_settings(planned: PlannedCell, begun: Mapping[str, Any] | None, co
     """
     if begun is None:
         return first_of(differing_run_settings(planned.settings, _recorded(config)))
-    values = current_values(begun, DistillSettings.command, settings_file(folder, planned.cell.path), also=(_RANKING,))
+    file = settings_file(folder, planned.cell.path)
+    values = current_values(begun, DistillSettings.command, file, also=(_RANKING,), begun=True)
     ranking = values.pop(_RANKING, None)
     ours, theirs = _settings(planned.settings, planned.ranking), _settings(_recorded(values), ranking)
     return first_of(differences(ours, theirs, MAY_DIFFER))
 
 
-def as_it_was_run(planned: PlannedCell, config: Values) -> PlannedCell:
-    """A cell with the setting of its finished run, where version 0.1.0 made it and the grid file names no setting.
+def as_it_was_begun(planned: PlannedCell, config: Values | None) -> PlannedCell:
+    """A cell with the setting of its run, where an earlier version began it and the grid file names no setting.
 
-    Such a run counts as the cell's, and tables name its setting.
+    Such a run counts as the cell's, or goes on as it was, and tables name its setting.
+
+    Args:
+        planned: the cell.
+        config: of its run; None: it has not begun.
     """
-    former = config.get("setting") == FINE_TUNED and planned.settings.setting == PUBLICATION
-    return replace(planned, settings=planned.settings.replaced(setting=FINE_TUNED)) if former else planned
+    if planned.settings.setting or config is None or CONSTANTS in config:
+        return planned
+    former = FORMER_SETTINGS.get(planned.settings.method, {}).values()
+    if config.get("setting") not in former:
+        return planned
+    return replace(planned, settings=planned.settings.replaced(setting=config["setting"]))
+
+
+def begun_config(planned: PlannedCell, folder: Path) -> Values | None:
+    """The configuration of a cell's run, finished or not; None: it has not begun.
+
+    Raises:
+        LayerprobeError: if it can't be read.
+    """
+    path = planned.cell.path
+    if (folder / path / CONFIG).is_file():
+        return read_run_config(folder / path / CONFIG)
+    kept = read_study(folder).finished.get(path)
+    return kept.run.config if kept else None
+
+
+def check_settings(cells: Iterable[PlannedCell], folder: Path) -> None:
+    """Refuse to add runs to those of a method that an earlier version made in another setting.
+
+    Where the grid file names the setting, such runs are told from the grid's own by that.
+
+    Raises:
+        LayerprobeError: if there are any.
+    """
+    begun: dict[str, str] = {}
+    left: dict[str, str] = {}
+    for planned in cells:
+        with suppress(LayerprobeError):  # the cell says so when it is run or read
+            config = begun_config(planned, folder)
+            setting = as_it_was_begun(planned, config).settings.chosen_setting
+            (left if config is None else begun)[planned.cell.method] = setting
+    for method in begun.keys() & left.keys():
+        if begun[method] != left[method]:
+            raise LayerprobeError(
+                f"{folder} has runs of {method} in the setting {begun[method]}, which an earlier version made, and "
+                f"those that are left would be in {left[method]}; name the setting in the grid file, "
+                f"`{method}: {{setting: {begun[method]}}}`, or another --output"
+            )
 
 
 def other_run(path: str, found: str, state: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from layerprobe.distill.resume_check import changed_plugin
 from layerprobe.errors import LayerprobeError, first_of
+from layerprobe.experiments.grid.cell_settings import check_settings
 from layerprobe.experiments.grid.grid_file import RUNS, Grid, load_grid
 from layerprobe.experiments.grid.launchers import LAUNCHERS, Launch, Launched
 from layerprobe.experiments.grid.results import (
@@ -66,7 +67,8 @@ def plan_grid(settings: CompareSettings) -> Grid:
 
     Raises:
         LayerprobeError: as ``open_grid``; or if nothing says which layers to distil from, or runs of another grid in
-            the folder would vanish, or a plug-in has changed since a cell was finished.
+            the folder would vanish, a plug-in has changed since a cell was finished, or runs would be added to those of
+            an earlier version in another setting.
     """
     grid = open_grid(settings)
     lacking = next((planned.cell.label for planned in grid.cells if planned.settings.lacks_layers), None)
@@ -80,6 +82,7 @@ def plan_grid(settings: CompareSettings) -> Grid:
             "e.g. choices: ['quality:4']"
         )
     check_kept(grid, settings.output)
+    check_settings(grid.cells, settings.output)
     check_plugins(grid, settings.output)
     return grid
 

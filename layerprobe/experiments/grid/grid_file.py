@@ -158,7 +158,7 @@ def _planned(labels: tuple[str, str, str, str], seed: int, values: Values, name:
     except LayerprobeError as error:
         raise LayerprobeError(f"{name}: {cell.label}: {error}") from None
     method = settings.chosen_method
-    reached, setting = method.labels_reach_backbone(settings.alignment), method.shown_setting(settings.setting)
+    reached, setting = method.labels_reach_backbone(settings.alignment), method.shown_setting(settings.chosen_setting)
     cell = replace(cell, labels_reach_backbone=reached, setting=setting)
     return PlannedCell(cell, settings, Path(ranking) if ranking else None)
 

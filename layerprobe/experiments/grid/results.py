@@ -13,7 +13,7 @@ import torch
 
 from layerprobe.distill.folder import RESULT, build_run, read_record, tidy_run
 from layerprobe.errors import FileError, LayerprobeError
-from layerprobe.experiments.grid.cell_settings import as_it_was_run, differing_settings, other_run, read_cell_settings
+from layerprobe.experiments.grid.cell_settings import as_it_was_begun, differing_settings, other_run, read_cell_settings
 from layerprobe.experiments.grid.claims import Claims
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell, load_grid, slug
 from layerprobe.experiments.grid.study import RANKINGS, FinishedCell, read_study
@@ -87,7 +87,7 @@ def cell_result(planned: PlannedCell, folder: Path) -> CellResult:
     read_study(folder)
     try:
         kept = finished_cell(cell.path, folder)
-        meant = as_it_was_run(planned, kept.run.config) if kept else planned
+        meant = as_it_was_begun(planned, kept.run.config) if kept else planned
         found = differing_settings(meant, kept.settings, kept.run.config, folder) if kept else ""
     except LayerprobeError as error:
         return CellResult(cell, FAILED, reason=str(error))

@@ -14,7 +14,7 @@ import torch
 from layerprobe.distill.folder import OtherRunError
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError, first_of, is_of_full_disk
-from layerprobe.experiments.grid.cell_settings import other_run, write_cell_settings
+from layerprobe.experiments.grid.cell_settings import as_it_was_begun, begun_config, other_run, write_cell_settings
 from layerprobe.experiments.grid.claims import Claim, ClaimLostError
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell
 from layerprobe.experiments.grid.rankings import ranking_of
@@ -150,6 +150,7 @@ def _run(planned: PlannedCell, claim: Claim, grid: Grid, folder: Path, on_epoch:
         progress(what, done, total)
 
     try:
+        planned = as_it_was_begun(planned, begun_config(planned, folder))
         write_cell_settings(planned, folder)
         plan = _plan(planned, grid, folder, check_and_show)
         epochs = plan.training.epochs

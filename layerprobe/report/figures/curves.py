@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
@@ -20,19 +22,24 @@ def curves_figure(run: Run) -> Drawing:
     for axis in (left, right):
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    names = tuple(run.epochs[0].losses)
+    names = _terms(run)
     rows = (
-        (one.epoch, *(one.losses[name] for name in names), one.test_accuracy, one.holdout_accuracy)
+        (one.epoch, *(one.losses.get(name) for name in names), one.test_accuracy, one.holdout_accuracy)
         for one in run.epochs
     )
     columns = ("epoch", *names, "test_accuracy", "holdout_accuracy")
     return Drawing(figure, data_table(f"{run.label}: losses and accuracies", columns, rows))
 
 
+def _terms(run: Run) -> tuple[str, ...]:
+    """Every loss term of a run; an epoch need not have them all."""
+    return tuple(dict.fromkeys(name for metrics in run.epochs for name in metrics.losses))
+
+
 def _losses(axis: Axes, run: Run) -> None:
     epochs = [metrics.epoch for metrics in run.epochs]
-    for number, name in enumerate(run.epochs[0].losses):
-        values = [metrics.losses[name] for metrics in run.epochs]
+    for number, name in enumerate(_terms(run)):
+        values = [metrics.losses.get(name, math.nan) for metrics in run.epochs]
         axis.plot(
             epochs, values, color=COLOURS[number], linestyle=LINES[number], marker=MARKERS[number], label=_words(name)
         )
