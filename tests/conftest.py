@@ -81,6 +81,11 @@ def digits_teacher(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture
 def small(digits_teacher: Run, tmp_path: Path) -> DistillSettings:
     """Two epochs of feature-only on 300 digits."""
+    return small_plan(digits_teacher, tmp_path)
+
+
+def small_plan(digits_teacher: Run, folder: Path) -> DistillSettings:
+    """The same for a folder, with the run below it."""
     from layerprobe.settings.data import DataSettings
     from layerprobe.settings.model import ModelSettings
     from layerprobe.settings.recipe import TrainingSettings
@@ -91,7 +96,7 @@ def small(digits_teacher: Run, tmp_path: Path) -> DistillSettings:
         teacher=ModelSettings(name="cifar:resnet20", weights=str(digits_teacher.weights)),
         student=ModelSettings(name="cifar:resnet20"),
         data=DataSettings(name="digits"),
-        output=tmp_path / "run",
+        output=folder / "run",
         layers="layer2.0,layer3.1",
         training=TrainingSettings(epochs=2, batch_size=64, train_samples=300, test_samples=100, device="cpu"),
     )

@@ -18,7 +18,7 @@ from layerprobe.distill.batches import FeatureBatch
 from layerprobe.distill.layer_pairs import pair_by_mapping
 from layerprobe.distill.losses.catalogue import FEATURE_LOSSES
 from layerprobe.distill.losses.feature_loss import load_feature_loss
-from layerprobe.distill.methods.catalogue import METHODS, PENULTIMATE
+from layerprobe.distill.methods.catalogue import METHODS, MIDDLE, PAPER, PENULTIMATE
 from layerprobe.distill.methods.feature_only import FeaturesAndLogits
 from layerprobe.distill.methods.simkd import MatchedEnding
 from layerprobe.distill.objective_context import ObjectiveContext
@@ -119,19 +119,22 @@ def test_every_form_of_feature_only(form: str, shapes: str) -> None:
 
 
 @pytest.mark.parametrize("shapes", SHAPES)
-@pytest.mark.parametrize("method", BASELINES)
-def test_every_baseline(method: str, shapes: str) -> None:
+@pytest.mark.parametrize(("method", "setting"), [*((name, "") for name in BASELINES), ("fitnets", PAPER)])
+def test_every_baseline(method: str, setting: str, shapes: str) -> None:
     torch.manual_seed(0)
     sides, taught = SHAPES[shapes], slice(None)
     if method == "attention-transfer" and shapes == "with vectors":
         # A vector is one position: its attention map is 1 whatever it holds.
         sides, taught = ((*sides[0], WIDE), (*sides[1], TOKENS)), slice(2, None)
     ours, theirs = (layers(name, side) for name, side in zip("st", sides, strict=True))
-    needs = METHODS[method]
-    pairing = (
-        Pairing(ours[-1:], theirs[-1:]) if needs.pairs == PENULTIMATE else pair_by_mapping(needs.mapping, ours, theirs)
-    )
-    check_gradients(needs.build(ObjectiveContext(pairing, IMAGES + 1, CLASSES)), pairing, taught)
+    needs = METHODS[method].in_setting(setting or METHODS[method].default_setting)
+    pairings = [pair_by_mapping(needs.mapping, ours, theirs)]
+    if needs.pairs == PENULTIMATE:
+        pairings = [Pairing(ours[-1:], theirs[-1:])]
+    if needs.pairs == MIDDLE:
+        pairings = [Pairing((one,), (other,)) for one, other in zip(ours, theirs, strict=True)]
+    for pairing in pairings:
+        check_gradients(needs.build(ObjectiveContext(pairing, IMAGES + 1, CLASSES)), pairing, taught)
 
 
 @pytest.mark.parametrize("shapes", ["map to map", "channels last"])

@@ -13,7 +13,7 @@ from layerprobe.distill.alignments.moments import moment_loss
 from layerprobe.distill.alignments.relation import relation
 from layerprobe.distill.layer_pairs import pair_by_mapping
 from layerprobe.distill.methods.attention_transfer import attention_map
-from layerprobe.distill.methods.catalogue import METHODS
+from layerprobe.distill.methods.catalogue import METHODS, MIDDLE
 from layerprobe.distill.methods.rkd import angle_potentials, distance_potentials
 from layerprobe.distill.methods.sp import similarity_preserving
 from layerprobe.distill.objective_context import ObjectiveContext
@@ -61,7 +61,7 @@ def test_every_objective_under_autocast(method: str, form: AlignmentSettings) ->
     needs = METHODS[method]
     mapping = form.mapping.mapping if needs.takes_alignment else needs.mapping
     pairing = pair_by_mapping(mapping, STUDENT, TEACHER)
-    if needs.pairs_ends:
+    if needs.pairs_ends or needs.pairs == MIDDLE:
         pairing = Pairing(STUDENT[-1:], TEACHER[-1:])
     student, teacher = captured(STUDENT, 1), captured(TEACHER, 11)
     objective = needs.build(ObjectiveContext(pairing, IMAGES, CLASSES, form))

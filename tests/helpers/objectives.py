@@ -16,9 +16,12 @@ from layerprobe.settings.alignment import AlignmentSettings
 NO_PAIRS = Pairing((), ())
 
 
-def objective_of(method: str, pairing: Pairing = NO_PAIRS, batch_size: int = 128, **constants: Any) -> Any:
-    """A method's objective; constants replace those of the method."""
-    return METHODS[method].build(ObjectiveContext(pairing, batch_size), **constants)
+def objective_of(
+    method: str, pairing: Pairing = NO_PAIRS, batch_size: int = 128, setting: str = "", **constants: Any
+) -> Any:
+    """A method's objective in a setting, or in its default one; constants replace those of the method."""
+    form = METHODS[method].in_setting(setting or METHODS[method].default_setting)
+    return form.build(ObjectiveContext(pairing, batch_size), **constants)
 
 
 def feature_only(form: AlignmentSettings, pairing: Pairing, classes: int = 10, batch_size: int = 128) -> Any:

@@ -43,6 +43,7 @@ def test_values_and_back(tmp_path: Path) -> None:
     data = DataSettings(name="photos", data_root=Path("root"), image_size=32, mean=(0.5,), std=(0.25,))
     distill = DistillSettings(
         method="fitnets",
+        setting="publication",
         teacher=ModelSettings(name="cifar:resnet56", weights="w.th"),
         student=ModelSettings(name="cifar:resnet20"),
         data=data,

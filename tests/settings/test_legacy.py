@@ -8,7 +8,13 @@ import yaml
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.grid_file import load_grid, parse_grid
-from layerprobe.settings.configuration import read_run_config, read_values, recorded_settings, settings_of
+from layerprobe.settings.configuration import (
+    current_values,
+    read_run_config,
+    read_values,
+    recorded_settings,
+    settings_of,
+)
 from layerprobe.settings.legacy import RENAMED, with_new_keys
 from layerprobe.settings.run import DistillSettings, TrainSettings
 
@@ -143,13 +149,35 @@ def test_keys_are_text(values: dict[Any, Any]) -> None:
 
 
 def test_runs_of_version_0_1_0_have_the_setting_that_they_had(tmp_path: Path) -> None:
-    """simkd fine-tuned the classifier, which is neither the publication's form nor the paper's."""
+    """simkd fine-tuned the classifier, which is neither the publication's form nor the paper's.
+
+    FitNets and kd-std were the paper's.
+    """
     assert recorded_settings(saved(DISTILL, tmp_path)).setting == "fine-tuned"  # type: ignore[union-attr]
     assert read_values(tmp_path / "config.yaml", "distill")["setting"] == "fine-tuned"
-    for method in ("sp", "semckd", "fitnets"):
+    former = dict.fromkeys(("sp", "semckd", "kd", "feature-only"), "publication")
+    for method, setting in {**former, **dict.fromkeys(("fitnets", "fitnets-full", "kd-std"), "paper")}.items():
         other = saved(DISTILL.replace("method: simkd", f"method: {method}"), tmp_path)
-        assert recorded_settings(other).setting == "publication"  # type: ignore[union-attr]
+        assert recorded_settings(other).setting == setting  # type: ignore[union-attr]
+        assert read_values(other, "distill").get("setting", "publication") == setting
     new = saved(DISTILL.replace("method: simkd", "method: simkd\nsetting: publication"), tmp_path)
     assert recorded_settings(new).setting == "publication"  # type: ignore[union-attr]
     written = saved("method: simkd\nteacher: cifar:resnet20\nstudent: cifar:resnet20\ndata: digits\n", tmp_path)
-    assert settings_of(DistillSettings, read_values(written, "distill"), tmp_path).setting == "publication"
+    assert settings_of(DistillSettings, read_values(written, "distill"), tmp_path).chosen_setting == "publication"
+
+
+@pytest.mark.parametrize("method", ["fitnets", "fitnets-full", "fitnets-ce", "kd-std", "sp"])
+def test_what_was_called_the_publications_before_that_was_built_is_the_papers(method: str, tmp_path: Path) -> None:
+    """A run that names the constants of its method is of this version; a file that no run wrote means what it says."""
+    paper = method != "sp"
+    text = DISTILL.replace("method: simkd", f"method: {method}\nsetting: publication")
+    setting = recorded_settings(saved(text, tmp_path)).setting  # type: ignore[union-attr]
+    assert setting == ("paper" if paper else "publication")
+    given = {"method": method, "setting": "publication"}
+    assert current_values(given, "distill", tmp_path, begun=True)["setting"] == setting
+    for new in (f"{text}constants: {{temperature: 3}}\n", text.replace("versions:", "plugins:")):
+        values = read_values(saved(new, tmp_path), "distill")
+        assert values["setting"] == "publication"
+        if method in ("fitnets-full", "fitnets-ce"):
+            with pytest.raises(LayerprobeError, match=f"{method} has no setting publication, but paper; leave setting"):
+                settings_of(DistillSettings, values, tmp_path)

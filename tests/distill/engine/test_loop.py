@@ -1,5 +1,6 @@
 """What the training loop does before and in a step, on networks of a few layers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from layerprobe.data.datasets import open_dataset
+from layerprobe.distill.batches import FeatureBatch
 from layerprobe.distill.engine.checkpoints import LATEST, Checkpoints
 from layerprobe.distill.engine.images import Images, load_images
 from layerprobe.distill.engine.loop import train
@@ -15,6 +17,8 @@ from layerprobe.distill.engine.step import TrainingStep
 from layerprobe.distill.layer_pairs import pair_by_mapping
 from layerprobe.distill.methods.catalogue import METHODS
 from layerprobe.distill.objective_context import ObjectiveContext
+from layerprobe.distill.objectives import FeatureObjective
+from layerprobe.errors import LayerprobeError
 from layerprobe.layers.discovery import discover_layers
 from layerprobe.records import EpochMetrics, Preprocessing
 from layerprobe.runtime.devices import resolve_device
@@ -116,6 +120,53 @@ def test_a_training_that_goes_on_is_the_one_that_was_not_stopped(tmp_path: Path)
     train(setup(rest), images(), recipe, accelerator, saved=checkpoints.load(LATEST))
     expected = whole.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in rest.state_dict().items())
+
+
+class Changing(FeatureObjective):
+    """Its one term has a name and a value for every epoch."""
+
+    classifier_learns = False
+
+    def __init__(self, terms: dict[int, tuple[str, float]]) -> None:
+        super().__init__()
+        self.terms = terms
+        self.told: list[tuple[int, int]] = []
+
+    def start_epoch(self, epoch: int, epochs: int) -> None:
+        self.told.append((epoch, epochs))
+
+    def forward(self, batch: FeatureBatch) -> dict[str, Tensor]:
+        name, value = self.terms[self.told[-1][0]]
+        return {name: value + 0 * batch.student[0].square().mean()}
+
+
+RECIPE = RecipeSettings(epochs=4, lr=0.01, check=False)
+
+
+def test_an_objective_is_told_every_epoch_also_after_a_stop(tmp_path: Path) -> None:
+    terms = {1: ("a", 1e-9), 2: ("b", 1.0), 3: ("b", 2.0), 4: ("a", 1e-9)}
+    checkpoints, accelerator = Checkpoints(tmp_path, {}), make_accelerator(resolve_device("cpu"))
+
+    def stop(metrics: EpochMetrics) -> None:
+        if metrics.epoch == 2:
+            raise KeyboardInterrupt
+
+    first, second = Changing(terms), Changing(terms)
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(setup(network(0)), objective=first), images(), RECIPE, accelerator, stop, checkpoints=checkpoints)
+    saved = checkpoints.load(LATEST)
+    epochs = train(replace(setup(network(0)), objective=second), images(), RECIPE, accelerator, saved=saved)
+    assert (first.told, second.told) == ([(1, 4), (2, 4)], [(3, 4), (4, 4)])
+    assert [next(iter(one.losses.items())) for one in epochs] == [pytest.approx(term) for term in terms.values()]
+
+
+@pytest.mark.parametrize(("last", "since"), [(("b", 101.0), 2), (("a", 2e-7), 1)])
+def test_a_loss_diverges_from_the_first_epoch_with_its_terms(last: tuple[str, float], since: int) -> None:
+    """Terms that come later may have any size."""
+    objective = Changing({1: ("a", 1e-9), 2: ("b", 1.0), 3: ("b", 99.0), 4: last})
+    accelerator = make_accelerator(resolve_device("cpu"))
+    with pytest.raises(LayerprobeError, match=f"in epoch 4 it is over 100 times that of epoch {since} "):
+        train(replace(setup(network(0)), objective=objective), images(), RECIPE, accelerator)
 
 
 @pytest.mark.parametrize("frozen", [["0.weight"], ["7.weight", "7.bias"], None])

@@ -8,6 +8,7 @@ from torch.autograd import gradcheck
 from layerprobe.distill.alignments.projected import FeatureOnly
 from layerprobe.distill.batches import FeatureBatch, LogitBatch
 from layerprobe.distill.losses.feature_loss import load_feature_loss
+from layerprobe.distill.methods.catalogue import PAPER
 from layerprobe.distill.methods.kd import softened_kl
 from layerprobe.distill.methods.scratch import Scratch
 from layerprobe.distill.pairing import Pairing
@@ -92,7 +93,7 @@ def test_feature_only_is_the_mean_over_pairs_of_projected_mse() -> None:
 
 
 def test_fitnets_is_kd_plus_the_features() -> None:
-    objective = objective_of("fitnets", PAIRING)
+    objective = objective_of("fitnets", PAIRING, setting=PAPER)
     features = {"a": torch.randn(6, 2, 4, 4), "b": torch.randn(6, 3, 2, 2)}
     targets = {"x": torch.randn(6, 5, 2, 2), "y": torch.randn(6, 4, 2, 2)}
     ours, theirs = Captured(torch.randn(6, 5), features), Captured(torch.randn(6, 5), targets)
@@ -105,7 +106,7 @@ def test_fitnets_is_kd_plus_the_features() -> None:
     )
 
 
-@pytest.mark.parametrize("objective", [objective_of("kd"), objective_of("fitnets", PAIRING)])
+@pytest.mark.parametrize("objective", [objective_of("kd"), objective_of("fitnets", PAIRING, setting=PAPER)])
 def test_a_missing_teacher_is_a_programming_error(objective: torch.nn.Module) -> None:
     with pytest.raises(ValueError, match="needs a teacher"):
         objective(LogitBatch(Captured(torch.randn(2, 5), {}), None, torch.tensor([0, 1])))

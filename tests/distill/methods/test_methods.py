@@ -13,6 +13,7 @@ from layerprobe.distill.batches import FeatureBatch, IndexedBatch, LogitBatch
 from layerprobe.distill.losses.catalogue import FEATURE_LOSSES
 from layerprobe.distill.losses.feature_loss import load_feature_loss
 from layerprobe.distill.methods.attention_transfer import attention_map
+from layerprobe.distill.methods.catalogue import PAPER, PUBLICATION
 from layerprobe.distill.methods.crd import ContrastiveDistillation, OtherClasses
 from layerprobe.distill.methods.dkd import other_classes_kl, target_class_kl
 from layerprobe.distill.methods.kd_std import standardized
@@ -83,18 +84,22 @@ def test_huber_and_cosine(shape: tuple[int, ...]) -> None:
             loss(a, b[:1])
 
 
-def test_standardized_distillation() -> None:
+@pytest.mark.parametrize(("setting", "t", "weight", "share"), [(PUBLICATION, 2, 36, 0.1), (PAPER, 4, 16, 1)])
+def test_standardized_distillation(setting: str, t: float, weight: float, share: float) -> None:
+    objective = objective_of("kd-std", setting=setting)
     student, teacher, labels = parts()
     z = [
         (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True)
         for x in (student.logits.numpy(), teacher.logits.numpy())
     ]
-    expected = 16 * np.mean([kl(softmax(t / 4), softmax(s / 4)) for s, t in zip(*z, strict=True)])
-    assert float(objective_of("kd-std")(LogitBatch(student, teacher, labels))["kl"]) == pytest.approx(
-        expected, rel=1e-5
-    )
+    expected = weight * np.mean([kl(softmax(theirs / t), softmax(ours / t)) for ours, theirs in zip(*z, strict=True)])
+    terms = objective(LogitBatch(student, teacher, labels))
+    assert float(terms["kl"]) == pytest.approx(expected, rel=1e-5)
+    rows = student.logits.numpy()
+    entropy = -np.mean([np.log(softmax(row)[label]) for row, label in zip(rows, labels, strict=True)])
+    assert float(terms["cross_entropy"]) == pytest.approx(share * entropy, rel=1e-9)
     scaled = Captured(3 * teacher.logits + 7, {})
-    assert float(objective_of("kd-std")(LogitBatch(scaled, teacher, labels))["kl"]) == pytest.approx(0, abs=1e-9)
+    assert float(objective(LogitBatch(scaled, teacher, labels))["kl"]) == pytest.approx(0, abs=1e-9)
     assert gradcheck(standardized, student.logits.requires_grad_())
 
 
@@ -410,9 +415,11 @@ def test_negatives_are_of_other_classes_and_every_one_is_drawn() -> None:
 
 
 OBJECTIVES = [
-    objective_of("kd"), objective_of("kd-std"), objective_of("dkd"), objective_of("fitnets", PAIRING),
-    objective_of("fitnets-full", CROSSED), objective_of("sp", PAIRING), objective_of("attention-transfer", PAIRING),
-    objective_of("rkd", PAIRING), objective_of("semckd", CROSSED, 8),
+    objective_of("kd"), objective_of("kd-std"), objective_of("dkd"),
+    objective_of("fitnets", Pairing(PAIRING.student[:1], PAIRING.teacher[:1])),
+    objective_of("fitnets", PAIRING, setting=PAPER), objective_of("fitnets-full", CROSSED),
+    objective_of("sp", PAIRING), objective_of("attention-transfer", PAIRING), objective_of("rkd", PAIRING),
+    objective_of("semckd", CROSSED, 8),
 ]  # fmt: skip
 
 

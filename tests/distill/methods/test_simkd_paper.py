@@ -177,6 +177,9 @@ def test_what_cannot_be_is_refused_in_one_line(plan: DistillSettings, tmp_path: 
         assert "\n" not in str(error.value)
 
     refuse("dkd has no setting paper, but publication; leave setting out", method="dkd")
+    for method in ("fitnets-full", "fitnets-ce"):
+        only = f"{method} has no setting publication, but paper; leave setting out, or take another method"
+        refuse(only, method=method, setting="publication")
     refuse("sp has no setting fine-tuned, but publication and paper", method="sp", setting="fine-tuned")
     refuse("no setting 'papers'; closest: 'paper'", setting="papers")
     refuse(
