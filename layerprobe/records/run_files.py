@@ -175,7 +175,8 @@ def parse_metrics(
         path: of the file, for messages.
 
     Raises:
-        FileError: if a column is missing, a value is wrong, or there are more or fewer epochs than ``seconds``.
+        FileError: if a column is missing, a value is wrong, an epoch has no loss term, or there are more or fewer
+            epochs than ``seconds``.
     """
     losses = {name.removeprefix("loss_"): values for name, values in columns.items() if name.startswith("loss_")}
     columns = {name: values for name, values in columns.items() if not name.startswith("loss_")}
@@ -186,6 +187,8 @@ def parse_metrics(
     for number, took in enumerate(seconds):
         row = {name: values[number] for name, values in columns.items()} | {"seconds": took}
         row["losses"] = {name: values[number] for name, values in losses.items() if values[number] is not None}
+        if losses and not row["losses"]:
+            raise FileError(f"{path}, row {number + 1}: no loss term has a value; {REMEDY}")
         epochs.append(parse(EpochMetrics, row, f"{path}, row {number + 1}", REMEDY))
         if epochs[-1].epoch != number + 1:
             raise FileError(f"{path}, row {number + 1}: epoch must be {number + 1}, not {epochs[-1].epoch}; {REMEDY}")
