@@ -76,12 +76,10 @@ def pair_middle(settings: DistillSettings, student: Network, teacher: Network) -
     Raises:
         LayerprobeError: if a name isn't there, or several layers are named.
     """
-    sides = (("student_layers", student, settings.student_layers), ("layers", teacher, settings.layers))
-    ours, theirs = (
-        find_choice(network, choice) if choice else (middle_layer(network.layers, network.name),)
-        for _, network, choice in sides
-    )
-    for (option, _, _), chosen in zip(sides, (ours, theirs), strict=True):
+    named = settings.student_layers
+    ours = find_choice(student, named) if named else (middle_layer(student.layers, student.name),)
+    theirs = _teacher_layers(settings, teacher) if settings.layers else (middle_layer(teacher.layers, teacher.name),)
+    for option, chosen in (("student_layers", ours), ("layers", theirs)):
         if len(chosen) > 1:
             raise SettingsError(
                 f"{settings.method} in the setting {settings.chosen_setting} has one hint, but <{option}> names "
