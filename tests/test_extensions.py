@@ -84,7 +84,7 @@ def test_a_statistic_has_a_family_and_a_column(features: Path) -> None:
     assert "no statistics 'lengths'" in refused
 
 
-def test_a_score_has_a_column_an_interval_a_panel_and_rules(features: Path, tmp_path: Path) -> None:
+def test_a_score_has_a_column_an_interval_a_panel_and_rules(features: Path, photos: Path, tmp_path: Path) -> None:
     """It is better when low, and made of others: nothing but its entry says so."""
     with STATISTICS.registered(SHARE):
         command = ("rank", features, "--by", "gap-share", "--top", 2, "--resamples", 8, "--output", tmp_path / "f")
@@ -95,7 +95,7 @@ def test_a_score_has_a_column_an_interval_a_panel_and_rules(features: Path, tmp_
         assert "gap-share" in (tmp_path / "f" / "resnet20.quality.csv").read_text().splitlines()[0]
         assert "S/g" in run(*command[:-2])
         assert RULES["stagewise-gap-share"].score == "gap-share"
-        assert len(_chosen("gap-share:2", tmp_path)) == 2
+        assert len(_chosen("gap-share:2", photos, tmp_path)) == 2
     assert "gap-share" not in RULES
 
 
@@ -106,10 +106,10 @@ def second_and_last(problem: SelectionProblem) -> tuple[str, ...]:
     return problem.blocks[1].name, problem.blocks[-1].name
 
 
-def test_a_rule_chooses_the_layers_of_a_distillation(tmp_path: Path) -> None:
+def test_a_rule_chooses_the_layers_of_a_distillation(photos: Path, tmp_path: Path) -> None:
     with RULES.registered(Rule("second-and-last", "second and last", "two blocks", f"{HERE}:second_and_last")):
-        assert _chosen("second-and-last:2", tmp_path) == ["layer1.1", "layer3.2"]
-    message = run(*_distillation("second-and-last:2", tmp_path / "other"), code=2)
+        assert _chosen("second-and-last:2", photos, tmp_path) == ["layer1.1", "layer3.2"]
+    message = run(*_distillation("second-and-last:2", photos, tmp_path / "other"), code=2)
     assert "no rule 'second-and-last'" in message
 
 
@@ -230,8 +230,8 @@ def test_a_statistic_of_ones_own_may_be_undefined(features: Path, own: Path) -> 
     assert all(math.isnan(float(row["mine.py:unknown"])) for row in found)
 
 
-def test_a_rule_of_ones_own(own: Path, tmp_path: Path) -> None:
-    assert _chosen("mine.py:last_two:2", tmp_path) == ["layer3.1", "layer3.2"]
+def test_a_rule_of_ones_own(own: Path, photos: Path, tmp_path: Path) -> None:
+    assert _chosen("mine.py:last_two:2", photos, tmp_path) == ["layer3.1", "layer3.2"]
     for rule, message in (
         ("backwards:2", "mine.py:backwards gave layer3.2, layer3.1; a rule gives each layer once, in order of depth"),
         ("too_few:2", "mine.py:too_few gave ['layer1.0']; a rule gives the names of 2 of the teacher's layers"),
@@ -242,7 +242,7 @@ def test_a_rule_of_ones_own(own: Path, tmp_path: Path) -> None:
         ("nowhere:2", "mine.py has no function 'nowhere'"),
         ("last_two:x", "mine.py:last_two:K chooses K layers, K a number from 1; not 'x'"),
     ):
-        error = run(*_distillation(f"mine.py:{rule}", tmp_path / "other"), code=2)
+        error = run(*_distillation(f"mine.py:{rule}", photos, tmp_path / "other"), code=2)
         assert message in error
     assert not (tmp_path / "other").exists()
 
@@ -270,16 +270,16 @@ def test_a_rule_and_a_score_of_ones_own_in_a_grid(own: Path, tmp_path: Path) -> 
     assert {row["score"]: row["better"] for row in rows}.items() >= {("gap-share", "low"), ("spread", "high")}
 
 
-def _distillation(rule: str, folder: Path) -> tuple[object, ...]:
+def _distillation(rule: str, photos: Path, folder: Path) -> tuple[object, ...]:
     return (
         "distill", "--teacher", "cifar:resnet20", "--teacher-weights", "random", "--student", "cifar:resnet20",
-        "--data", "digits", "--layers", rule, "--output", folder, "--epochs", 1, "--batch-size", 20,
-        "--train-samples", 40, "--test-samples", 20, "--device", "cpu",
+        "--data", photos, "--image-size", 8, "--layers", rule, "--output", folder, "--epochs", 1, "--batch-size", 20,
+        "--device", "cpu",
     )  # fmt: skip
 
 
-def _chosen(rule: str, folder: Path) -> list[str]:
+def _chosen(rule: str, photos: Path, folder: Path) -> list[str]:
     """The teacher layers of a run, as its configuration says."""
-    run(*_distillation(rule, folder / "run"), "--format", "json")
+    run(*_distillation(rule, photos, folder / "run"), "--format", "json")
     layers: str = yaml.safe_load((folder / "run" / "config.yaml").read_text())["layers"]
     return layers.split(",")
