@@ -7,7 +7,7 @@ import yaml
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.cell_settings import (
-    as_it_was_run,
+    as_it_was_begun,
     differing_settings,
     find_differences,
     settings_file,
@@ -82,7 +82,7 @@ def test_runs_whose_settings_were_not_kept_are_compared_by_their_configuration()
 
     def found(planned: PlannedCell) -> str:
         config = dict(finished[planned.cell.path].run.config)
-        return differing_settings(as_it_was_run(planned, config), None, config, STUDY)
+        return differing_settings(as_it_was_begun(planned, config), None, config, STUDY)
 
     assert {found(planned) for planned in grid.cells} == {""}
     for edit, differs in (
