@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from layerprobe.records.weights_header import parse_weights_header
 from layerprobe.settings.base import SettingsError
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.model import AS_BUILT, DRAWN, PRETRAINED, RANDOM, ModelSettings
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,9 @@ def load_network(
     digest = hash_weights(module)
     _check_hash(digest, spec, source, seed)
     found = discover(module, preprocessing.image_size, prefix_tokens=spec.prefix_tokens)
+    outputs = _outputs(found) if spec.num_classes != 0 else 0
+    if spec.num_classes not in (None, outputs):
+        _log.warning("%s has %d outputs, not the %d that were asked for", spec.name, outputs, spec.num_classes)
     return Network(
         name=spec.name,
         module=module,
@@ -107,7 +113,7 @@ def load_network(
         weights_sha256=digest,
         preprocessing=preprocessing,
         layers=found.layers,
-        outputs=_outputs(found) if spec.num_classes != 0 else 0,
+        outputs=outputs,
     )
 
 

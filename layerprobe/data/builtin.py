@@ -106,7 +106,9 @@ def _load(name: str, root: Path, download: bool, arguments: Mapping[str, Any]) -
     except _UNREADABLE as error:
         if download:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise LayerprobeError(f"{name} could not be downloaded to {root}: {reason}") from None
+            raise LayerprobeError(
+                f"can't fetch {name} into {root}: {reason}; put its files there, or name their folder with --data-root"
+            ) from None
         raise LayerprobeError(
             f"{name} is not in {root}/ (or is damaged); --download fetches it, --data-root DIR points elsewhere"
         ) from None

@@ -19,7 +19,8 @@ def build_from_file(path: Path, function: str, num_classes: int | None, image_si
     Args:
         path: the file; it is run anew, with its folder on the import path.
         function: name of a function or class in it.
-        num_classes: passed as ``num_classes=`` if it is not None and the function takes it.
+        num_classes: passed as ``num_classes=`` if it is not None and the function takes it; one that doesn't can't
+            leave the classifier out, which 0 asks for.
         image_size: passed as ``image_size=``, likewise.
 
     Raises:
@@ -29,6 +30,11 @@ def build_from_file(path: Path, function: str, num_classes: int | None, image_si
     build = load_function(what)
     wanted = {"num_classes": num_classes, "image_size": image_size}
     arguments = {key: value for key, value in wanted.items() if value is not None and _takes(build, key)}
+    if num_classes == 0 and "num_classes" not in arguments:
+        raise LayerprobeError(
+            f"{what} takes no num_classes, and so builds no network without its classifier; add num_classes to its "
+            "parameters, or leave the 0 out"
+        )
     with importing_from(path.absolute().parent):
         try:
             model = build(**arguments)

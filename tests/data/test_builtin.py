@@ -180,7 +180,7 @@ def test_every_failed_download_is_one_line(error: Exception, tmp_path: Path, mon
         raise error
 
     monkeypatch.setattr(torchvision.datasets.EuroSAT, "download", refuse)
-    with pytest.raises(LayerprobeError, match=r"^EuroSAT could not be downloaded to \S+: \S.*$"):
+    with pytest.raises(LayerprobeError, match=r"^can.t fetch EuroSAT into \S+: \S.*$"):
         open_dataset("EuroSAT", root=tmp_path, download=True)
 
 
@@ -189,5 +189,5 @@ def test_a_failed_download_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError("no route\nto host")
 
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "download", refuse)
-    with pytest.raises(LayerprobeError, match=r"CIFAR10 could not be downloaded to .*: no route$"):
+    with pytest.raises(LayerprobeError, match=r"can.t fetch CIFAR10 into .*: no route; put its files there"):
         open_dataset("CIFAR10", root=tmp_path, download=True)

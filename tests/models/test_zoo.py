@@ -178,6 +178,12 @@ def test_user_file_gets_the_arguments_that_it_takes(user_file: Path) -> None:
     assert build_model(f"{user_file}:anything", 4).options == {"num_classes": 4}
 
 
+def test_a_classifier_that_a_user_file_does_not_leave_out(user_file: Path) -> None:
+    with pytest.raises(LayerprobeError, match=r"mine.py:fixed takes no num_classes, and so .*; add num_classes to its"):
+        build_model(f"{user_file}:fixed", 0)
+    assert build_model(f"{user_file}:anything", 0).options == {"num_classes": 0}
+
+
 def test_user_file_by_relative_path(user_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(user_file.parent)
     assert isinstance(build_model("mine.py:fixed"), nn.Linear)

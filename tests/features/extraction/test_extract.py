@@ -1,5 +1,7 @@
 """Extraction: every row is the right image's, in every layer."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -134,3 +136,13 @@ def test_batches_of_large_images_are_smaller_on_a_cpu(config: ExtractSettings) -
     large = default.replaced(data=default.data.replaced(image_size=224))
     sizes = [prepare(one, device).batch_size for one in (config, default, large) for device in (cpu, cuda)]
     assert sizes == [4, 4, 128, 128, 32, 128]
+
+
+def test_another_number_of_outputs_than_was_asked_for_is_told(
+    config: ExtractSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layers = "nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5)"
+    (tmp_path / "fixed.py").write_text(f"from torch import nn\n\ndef net():\n    return nn.Sequential({layers})\n")
+    model = ModelSettings(name=f"{tmp_path / 'fixed.py'}:net", num_classes=7)
+    assert load_network(model, config.data, open_dataset(config.data.name)).outputs == 5
+    assert caplog.messages == [f"{model.name} has 5 outputs, not the 7 that were asked for"]
