@@ -174,7 +174,7 @@ def merge(values: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
         else:
             merged[key] = new
     _forget_drawn(merged, values)
-    mapping = (over.get("alignment") or {}).get("mapping")
+    mapping = _within(over, "alignment", "mapping")
     if mapping is not None and Pairs.parse(mapping).table:
         for key in {"layers", "student_layers"} - set(over):
             merged.pop(key, None)
@@ -184,13 +184,19 @@ def merge(values: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
 def _forget_drawn(merged: Values, before: Mapping[str, Any]) -> None:
     """Take away the hashes of weights that are drawn anew: for other images, or of a trained network, another seed."""
     others = merged.get("data") != before.get("data")
-    seeds = [(values.get("training") or {}).get("seed") for values in (merged, before)]
+    seeds = [_within(values, "training", "seed") for values in (merged, before)]
     for network in ("model", "student", "teacher"):
         part = merged.get(network)
         if not isinstance(part, Mapping) or part.get("weights") not in (None, *DRAWN):
             continue
         if others or (network != "teacher" and seeds[0] != seeds[1]):
             merged[network] = {name: value for name, value in part.items() if name != _HASH}
+
+
+def _within(values: Mapping[str, Any], group: str, key: str) -> Any:
+    """A value of a group, before the group is known to be one."""
+    found = values.get(group)
+    return found.get(key) if isinstance(found, Mapping) else None
 
 
 def _as_part(key: str, value: Any) -> Any:

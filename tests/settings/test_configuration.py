@@ -211,6 +211,13 @@ def test_what_is_laid_over_values() -> None:
     assert merge(values, {"alignment": {"mapping": "full"}})["layers"] == "1"
 
 
+@pytest.mark.parametrize("value", ["x", 1.5, ["a"], None])
+def test_groups_that_are_none_are_laid_over_each_other(value: object) -> None:
+    """What they must be is told where the whole is checked."""
+    for key in ("training", "alignment", "data", "teacher"):
+        assert key in merge({key: {"seed": 1}}, {key: value}) and key in merge({key: value}, {key: {"seed": 1}})
+
+
 def test_files_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
 
