@@ -1,6 +1,6 @@
 """Commands that are stopped at random moments and run again: they must leave what an undisturbed run leaves.
 
-    python benchmarks/kills.py --tries 25 --output /tmp/kills
+    python benchmarks/kills.py --tries 25 --output ../kills
 
 Each try is a command on scikit-learn's handwritten digits in a folder of its own, a signal to it after a random part
 of the time that it takes, and the same command again. The second run must end well and leave the same content as a run

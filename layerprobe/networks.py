@@ -14,6 +14,7 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.layers.discovery import BATCH, Discovery, discover, discover_layers
 from layerprobe.models.classifier import head_classes
 from layerprobe.models.fit import fit_weights
+from layerprobe.models.inputs import ModelInput
 from layerprobe.models.lazy import initialize_lazy_modules
 from layerprobe.models.weights import hash_weights, load_weights
 from layerprobe.models.weights_file import Weights, read_weights
@@ -79,17 +80,7 @@ def load_network(
         classes = (head_classes(weights.state) if weights else None) or len(dataset.classes)
     module = build_model(spec.name, num_classes=classes, image_size=size, pretrained=pretrained, seed=seed)
     wish = stored or model_input(spec.name, module, pretrained)
-    preprocessing = choose_preprocessing(
-        dataset,
-        image_size=wish.image_size or ((size, size) if size else None),
-        mean=wish.mean,
-        std=wish.std,
-        resize=wish.resize,
-        interpolation=wish.interpolation,
-        upright=stored.upright if stored else None,
-        source=wish.source,
-        asked=data,
-    )
+    preprocessing = _choose_preprocessing(wish, stored, size, data, dataset)
     initialize_lazy_modules(module, preprocessing.image_size, seed)
     if weights:
         what = f"{source} for {spec.name}"
@@ -114,6 +105,27 @@ def load_network(
         preprocessing=preprocessing,
         layers=found.layers,
         outputs=outputs,
+    )
+
+
+def _choose_preprocessing(
+    wish: Preprocessing | ModelInput,
+    stored: Preprocessing | None,
+    size: int | None,
+    data: DataSettings,
+    dataset: ImageDataset,
+) -> Preprocessing:
+    """How images are prepared: as the user asks, else as the network wishes, else by the images."""
+    return choose_preprocessing(
+        dataset,
+        image_size=wish.image_size or ((size, size) if size else None),
+        mean=wish.mean,
+        std=wish.std,
+        resize=wish.resize,
+        interpolation=wish.interpolation,
+        upright=stored.upright if stored else None,
+        source=wish.source,
+        asked=data,
     )
 
 
