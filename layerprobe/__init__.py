@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from layerprobe.ranking.grams import extract_grams, gram_of
     from layerprobe.ranking.rank import rank
     from layerprobe.records import EpochMetrics, Gram, Layer, LayerGeometry, Preprocessing, Ranking, Run, StoredLayer
+    from layerprobe.runtime.progress import ProgressLines
     from layerprobe.settings.alignment import AlignmentSettings
     from layerprobe.settings.data import DataSettings
     from layerprobe.settings.extract import ExtractSettings
@@ -47,6 +48,7 @@ _HOMES = {
     "ModelSettings": "settings.model",
     "TrainSettings": "settings.run",
     "TrainingSettings": "settings.recipe",
+    "ProgressLines": "runtime.progress",
     "discover_layers": "layers.discovery",
     "distill_student": "distill.run",
     "extract": "features.extraction.extract",
@@ -75,6 +77,7 @@ __all__ = [
     "LayerprobeError",
     "ModelSettings",
     "Preprocessing",
+    "ProgressLines",
     "Ranking",
     "Run",
     "StoredLayer",

@@ -5,32 +5,29 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import time
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from layerprobe.errors import LayerprobeError, of_system
+from layerprobe.runtime.progress import ProgressLines
 from layerprobe.settings.display import DisplaySettings, TableSettings
 from layerprobe.text import printable, printable_lines
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
+    from layerprobe.cli.bars import Bars
     from layerprobe.records import EpochMetrics
     from layerprobe.report.tables.table import Table
-
-SILENCE = 30
-"""Seconds after which a command says how far it is, where it shows no bar."""
 
 
 class Reporter:
     """What a running command tells the person in front of it.
 
-    On a terminal, long work shows a bar with rate and time left; elsewhere there are plain lines, of long work one
-    every half minute. Library messages arrive through ``logging``.
+    On a terminal, long work shows a bar with rate and time left; elsewhere there are plain lines, at least one every
+    half minute. Library messages arrive through ``logging``.
 
     Args:
         display: how much the user wants to hear, and the format of tables.
@@ -42,9 +39,9 @@ class Reporter:
         self._quiet = display.quiet or not speaks
         self._level = logging.WARNING if self._quiet else logging.DEBUG if display.verbose else usual
         self._format = display.format if isinstance(display, TableSettings) else "table"
-        self._bars: Progress | None = None
-        self._said = time.monotonic()
-        self._tasks: dict[str, TaskID] = {}
+        self._bars: Bars | None = None
+        self._lines: ProgressLines | None = None
+        self._stack = ExitStack()
         self._handler = _Handler(self)
         self._level_before = logging.NOTSET
         self._show_before = warnings.showwarning
@@ -55,9 +52,12 @@ class Reporter:
         logger.setLevel(self._level)
         logger.addHandler(self._handler)
         self._show_before, warnings.showwarning = warnings.showwarning, _log_warning  # type: ignore[assignment]
-        if sys.stderr.isatty() and not self._quiet:
-            self._bars = _bars()
-            self._bars.start()
+        if not self._quiet and sys.stderr.isatty():
+            from layerprobe.cli.bars import Bars
+
+            self._bars = self._stack.enter_context(Bars())
+        elif not self._quiet:
+            self._lines = self._stack.enter_context(ProgressLines(write_message))
         return self
 
     def __exit__(
@@ -67,9 +67,7 @@ class Reporter:
         logger.removeHandler(self._handler)
         logger.setLevel(self._level_before)
         warnings.showwarning = self._show_before
-        self._clear_bars()
-        if self._bars:
-            self._bars.stop()
+        self._stack.__exit__(kind, error, trace)
 
     def say(self, message: str) -> None:
         """One line on stderr, above the bars if there are any."""
@@ -77,23 +75,18 @@ class Reporter:
 
     def _write(self, message: str) -> None:
         if self._bars:
-            self._bars.console.print(message, markup=False, highlight=False, soft_wrap=True)
+            self._bars.say(message)
         else:
             write_message(message)
-        self._said = time.monotonic()
+        if self._lines:
+            self._lines.restart()
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Move the bar of one piece of work; where there are no bars, say how far it is if all was quiet for long."""
-        if not self._bars:
-            if self._level <= logging.INFO and time.monotonic() - self._said >= SILENCE:
-                self.say(f"{what}: {done} of {total}")
-            return
-        if what not in self._tasks:
-            self._clear_bars()
-            self._tasks[what] = self._bars.add_task(printable(what), total=total)
-        self._bars.update(self._tasks[what], completed=done, total=total)
-        if done >= total:
-            self._clear_bars()
+        if self._bars:
+            self._bars(what, done, total)
+        elif self._lines:
+            self._lines(printable(what), done, total)
 
     def epoch(self, metrics: EpochMetrics, epochs: int) -> None:
         """One line per epoch."""
@@ -111,7 +104,8 @@ class Reporter:
         """The result, on stdout."""
         from layerprobe.report.tables.table import Table, render_all
 
-        self._clear_bars()
+        if self._bars:
+            self._bars.clear()
         tables = [table] if isinstance(table, Table) else table
         _write_results(render_all(tables, self._format, colour=sys.stdout.isatty()).rstrip("\n") + "\n")
 
@@ -132,12 +126,6 @@ class Reporter:
             self.say(f"wrote {folder / names[0]}" if len(names) == 1 else f"wrote {folder}/: {', '.join(names)}")
         if following:
             self.say(f"next: {following}")
-
-    def _clear_bars(self) -> None:
-        if self._bars:
-            for task in self._tasks.values():
-                self._bars.remove_task(task)
-        self._tasks.clear()
 
 
 def _log_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
@@ -193,33 +181,3 @@ class _Handler(logging.Handler):
             self._reporter.say(message)
         if once:
             self._said.add(message)
-
-
-def _bars() -> Progress:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        """Units per second."""
-
-        def render(self, task: Task) -> Text:
-            return Text("" if task.speed is None else f"{task.speed:.1f}/s")
-
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )

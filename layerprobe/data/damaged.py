@@ -44,7 +44,7 @@ def leave_out_damaged(
     errors: list[LayerprobeError | None] = []
     for found in batch_loader(_Errors(dataset, rows), EpochBatches(len(rows), _BATCH), workers):
         errors += found
-        progress("check images", len(errors), len(rows))
+        progress("images checked", len(errors), len(rows))
     other = next((error for error in errors if error and not isinstance(error, UnreadableImageError)), None)
     if other is not None:
         raise other

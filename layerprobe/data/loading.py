@@ -206,7 +206,11 @@ def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
 
 
 def decoded(
-    pixels: Pixels, workers: int = 0, limit_bytes: int = 2 * 2**30, progress: Progress = silent, what: str = "read"
+    pixels: Pixels,
+    workers: int = 0,
+    limit_bytes: int = 2 * 2**30,
+    progress: Progress = silent,
+    what: str = "images read",
 ) -> Pixels:
     """Decode every image once into memory, where that takes no more than ``limit_bytes``; else change nothing.
 

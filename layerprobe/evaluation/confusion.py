@@ -36,5 +36,5 @@ def confusion(
         nearest = logits.topk(min(top, classes), dim=1).indices
         among += int((nearest == batch.labels[:, None]).any(dim=1).sum())
         done += len(batch.labels)
-        progress("evaluate", done, len(loader.dataset))  # type: ignore[arg-type]
+        progress("images evaluated", done, len(loader.dataset))  # type: ignore[arg-type]
     return matrix, among

@@ -150,14 +150,14 @@ def measure_layers(
     found = []
     with cache or StatisticsCache(None) as kept:
         for done, stored in enumerate(measured):
-            progress("rank", done, len(measured))
+            progress("layers measured", done, len(measured))
             place = _place(source, stored)
             try:
                 found.append(_geometry(stored.layer, place | _measured(source, stored, tasks, kept, device)))
             except UndefinedLayerError as error:
                 _log.warning("%s, and is ranked as undefined", error)
                 found.append(_undefined(stored, place, tasks, error.reason))
-        progress("rank", len(measured), len(measured))
+        progress("layers measured", len(measured), len(measured))
     return tuple(found)
 
 

@@ -148,7 +148,7 @@ def test_only_class_blocks_are_computed_and_kept(digits: ExtractSettings, monkey
 
 def stop_at(classes: int) -> Progress:
     def progress(what: str, done: int, total: int) -> None:
-        if what == "spectra" and done >= classes:
+        if what == "spectra of classes" and done >= classes:
             raise KeyboardInterrupt
 
     return progress

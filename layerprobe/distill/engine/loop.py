@@ -32,6 +32,9 @@ from layerprobe.settings.recipe import RecipeSettings
 DIVERGENCE = 100
 """A loss this many times that of the first epoch with the same terms has diverged."""
 
+TRAINING_STEPS = "training steps"
+"""What progress counts."""
+
 _LOOK_EVERY = 50
 """Steps after which the losses are looked at: looking makes a GPU wait."""
 
@@ -160,7 +163,7 @@ class _Trainer:
                 self._on_first_step = None
             if step % _LOOK_EVERY == 0:
                 self._check(means.of(self._processes), epoch)
-            progress("train", (epoch - 1) * self._steps_per_epoch + step, total)
+            progress(TRAINING_STEPS, (epoch - 1) * self._steps_per_epoch + step, total)
         losses = means.of(self._processes)
         self._check(losses, epoch)
         self._processes.average_buffers(self._student, self._objective)

@@ -14,6 +14,7 @@ import torch
 
 from layerprobe.data.datasets import open_split
 from layerprobe.data.image_dataset import ImageDataset
+from layerprobe.distill.engine.loop import TRAINING_STEPS
 from layerprobe.distill.run import distill_student
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell
 from layerprobe.experiments.grid.launchers import share_of_cores
@@ -51,14 +52,14 @@ def estimate_seconds(
         groups.setdefault((cell.pair, cell.data, cell.method, cell.choice), []).append((planned, result))
     seconds: dict[str, float] = {}
     for number, members in enumerate(groups.values()):
-        progress("time the methods", number, len(groups))
+        progress("methods timed", number, len(groups))
         waiting = [planned for planned, result in members if result.run is None]
         if waiting:
             took = [result.run.total_seconds for _, result in members if result.run]
             with _sharing_cores(jobs):
                 each = statistics.median(took) if took else _timed(waiting[0])
             seconds |= {planned.cell.path: each for planned in waiting}
-    progress("time the methods", len(groups), len(groups))
+    progress("methods timed", len(groups), len(groups))
     return seconds
 
 
@@ -92,7 +93,7 @@ def _timed(planned: PlannedCell) -> float:
         moments = [time.perf_counter()]
         distill_student(
             whole.replaced(layers=_without_ranking(whole.layers), training=some, resume=False),
-            progress=lambda what, done, total: moments.append(time.perf_counter()) if what == "train" else None,
+            progress=lambda what, done, total: moments.append(time.perf_counter()) if what == TRAINING_STEPS else None,
         )
         steps = moments[1:] if moments[2:] else moments  # a first step warms up, where there is another
         each = (steps[-1] - steps[0]) / (len(steps) - 1) / step

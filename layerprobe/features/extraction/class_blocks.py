@@ -49,11 +49,13 @@ def class_blocks(
         return
     memory = features_memory(config) / processes.count
     lacking = np.flatnonzero(missing.any(axis=1))
-    progress("spectra", len(missing) - len(lacking), len(missing))
+    progress("spectra of classes", len(missing) - len(lacking), len(missing))
     for done, number in enumerate(map(int, lacking[processes.index :: processes.count]), 1):
         layers = [stored for stored, lacks in zip(job.plan.layers, missing[number], strict=True) if lacks]
         yield from _blocks_of(_of_class(job, job.plan.spectra, number), number, layers, memory, config.workers)
-        progress("spectra", min(len(missing) - len(lacking) + done * processes.count, len(missing)), len(missing))
+        progress(
+            "spectra of classes", min(len(missing) - len(lacking) + done * processes.count, len(missing)), len(missing)
+        )
 
 
 def _of_class(job: Job, sample: SecondSample, number: int) -> Job:

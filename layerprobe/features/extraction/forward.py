@@ -50,7 +50,7 @@ def write_rows(job: Job, rows: npt.NDArray[np.int64], sink: RowSink, workers: in
     images = Pixels(job.images.dataset, job.images.rows[rows], job.images.preprocessing)
     loader = make_loader(images, job.batch_size, workers=workers, pin_memory=job.device.type == "cuda")
     store = RowStore(sink, job.layers, job.plan.dtype, job.precision != torch.float32)
-    progress("extract", sink.rows_done, len(job.plan.labels))
+    progress("images extracted", sink.rows_done, len(job.plan.labels))
     with _captures(job, store) as captures:
 
         def pass_through(batch: Batch) -> None:
@@ -63,7 +63,7 @@ def write_rows(job: Job, rows: npt.NDArray[np.int64], sink: RowSink, workers: in
 
         with closing(in_threads(pass_through, batches(loader), captures.batches)) as passed:
             for _ in passed:
-                progress("extract", sink.rows_done, len(job.plan.labels))
+                progress("images extracted", sink.rows_done, len(job.plan.labels))
 
 
 @contextmanager

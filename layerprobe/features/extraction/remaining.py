@@ -165,4 +165,4 @@ def _copy(
             if len(run):
                 features = [old.rows(stored.layer.index, block[run]).numpy() for stored in old.layers]
                 writer.write(start + int(run[0]), features)
-        progress("copy rows", min(start + _ROWS, len(rows)), len(rows))
+        progress("rows copied", min(start + _ROWS, len(rows)), len(rows))

@@ -184,7 +184,7 @@ class FeatureFile(DescribedFile):
             if written[block].any():
                 sums = np.stack([row_checksums(self._file[name][block]) for name in names], axis=1)
                 wrong[block] = (sums != stored_sums[block][:, columns]) & written[block, None]
-            progress("verify", min(start + rows, len(written)), len(written))
+            progress("rows verified", min(start + rows, len(written)), len(written))
         return torch.from_numpy(wrong)
 
     def damaged_layers(self, progress: Progress = silent) -> dict[str, int]:

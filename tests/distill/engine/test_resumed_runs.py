@@ -25,7 +25,7 @@ def kill(): os.kill(os.getpid(), signal.SIGKILL)
 def on_epoch(metrics):
     if moment == "epoch" and metrics.epoch == number: kill()
 def progress(what, done, total):
-    if moment == "step" and what == "train" and done == number: kill()
+    if moment == "step" and what == "training steps" and done == number: kill()
 renamed = []
 rename = Path.rename
 def killing_rename(self, target):

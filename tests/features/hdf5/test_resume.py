@@ -56,7 +56,7 @@ def contents(path: Path) -> dict[str, bytes]:
 
 def stop_after(rows: int) -> Progress:
     def progress(what: str, done: int, total: int) -> None:
-        if what == "extract" and done >= rows:
+        if what == "images extracted" and done >= rows:
             raise KeyboardInterrupt
 
     return progress
@@ -114,12 +114,12 @@ def test_a_file_is_not_replaced_while_its_rows_are_checked(config: ExtractSettin
 
     def start_another(what: str, done: int, total: int) -> None:
         seen.append(what)
-        if what == "verify":
+        if what == "rows verified":
             with pytest.raises(LayerprobeError, match="f.h5 is being written by another process"):
                 extract(config.replaced(overwrite=True))
 
     extract(config, start_another).close()
-    assert "verify" in seen and file_is_complete(config.output)
+    assert "rows verified" in seen and file_is_complete(config.output)
 
 
 class _Alone(Processes):
