@@ -20,7 +20,7 @@ from layerprobe.ranking.catalogue import NAMED_RULES, RULES
 from layerprobe.report.figures.catalogue import FIGURES
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 _BLOCK = re.compile(r"<!-- catalogue: ([\w-]+) -->\n.*?<!-- end of catalogue -->", re.DOTALL)
 _PAIRS = {"": "none", PENULTIMATE: "what enters the classifiers", LAST_MAPS: "the last maps"}

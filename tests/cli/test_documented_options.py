@@ -16,7 +16,7 @@ COMMANDS = [load_command(name) for name in NAMES]
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "docs/statistics/*.md", "examples/**/*.md", "examples/*.py", "benchmarks/*.py")
+    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", "examples/*.py", "benchmarks/*.py")
     for path in ROOT.glob(pattern)
     if path.name != "CHANGELOG.md"
 )
