@@ -17,7 +17,8 @@ class LayerprobeError(Exception):
     """What the user asked for can't be done.
 
     The message is one line: the invariant, what came instead, and the remedy. The command line
-    prints it without a traceback and exits with code 2. What is too long for a line lacks its middle.
+    prints it without a traceback and exits with code 2. A message that is too long for a
+    line loses its middle.
     """
 
     def __str__(self) -> str:

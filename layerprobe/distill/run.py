@@ -15,7 +15,7 @@ def train_model(settings: TrainSettings, on_epoch: OnEpoch | None = None, progre
     """Train a network with cross entropy; its weights go to ``model.safetensors`` in the run folder.
 
     Raises:
-        LayerprobeError: if the input is wrong, the run folder exists, or the loss is lost.
+        LayerprobeError: if the input is wrong, the run folder exists, or the loss diverges.
     """
     session = RunSession(settings)
     if finished := session.read_finished_run():
@@ -31,7 +31,7 @@ def distill_student(settings: DistillSettings, on_epoch: OnEpoch | None = None, 
 
     Raises:
         LayerprobeError: if the input is wrong, the method can't use such a teacher, the run folder exists, or the loss
-            is lost.
+            diverges.
     """
     session = RunSession(settings)
     if finished := session.read_finished_run():

@@ -1,4 +1,4 @@
-"""A trained network out of its run folder, as an ordinary module."""
+"""Loads a trained network from its run folder, as an ordinary module."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ _WHICH = (LAST, "best", "latest")
 
 
 def load_student(run: Run | Path | str, which: str = LAST, allow_code: bool = False) -> nn.Module:
-    """The network that a run trained, on the CPU and in evaluation mode.
+    """Load the network that a run trained, on the CPU and in evaluation mode.
 
     It takes (batch, 3, height, width) float32 images, normalized as the run's ``preprocessing`` says, and gives logits.
-    A model of the user's own gives what it returns; ``layers.logits.classify`` takes the logits out of it.
+    A model from the user's own file returns what it always returns, and ``layers.logits.classify`` takes the logits out
+    of that.
 
     Args:
         run: a run, or its folder.

@@ -18,7 +18,7 @@ from layerprobe.features.hdf5.reader import FeatureFile
 class FeatureDataset(Dataset[dict[str, Tensor]]):
     """Rows of a feature file: for each image a dictionary with its features by layer name, and its ``label``.
 
-    The file is opened when the first row is read, anew in every process: an HDF5 handle must not cross a fork
+    Every process opens the file when it reads its first row, because an HDF5 handle must not cross a fork
     (PyTorch issue 11929).
 
     Args:

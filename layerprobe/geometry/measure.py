@@ -92,7 +92,7 @@ def as_number(value: float | Tensor) -> Tensor:
 
 
 def measure(gram: Gram, family: str = ALWAYS) -> dict[str, float]:
-    """Statistics of one layer, by name. NaN where a value is undefined.
+    """Measure one layer: its statistics by name, NaN where a value is undefined.
 
     Args:
         gram: of the layer.

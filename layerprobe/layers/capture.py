@@ -1,4 +1,4 @@
-"""The outputs of chosen layers in a forward pass, exactly as each layer left them."""
+"""Captures the outputs of chosen layers in a forward pass, exactly as each layer returned them."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Capture:
     """Runs a network and keeps what the named layers put out, with one row per image.
 
     A module that is called several times gives each call its own layer. A tensor that a later in-place operation
-    overwrites is copied first: the first pass copies every layer's output and notes which copies were needed; that of
-    the network in training mode apart from that in evaluation mode, where an in-place dropout overwrites nothing.
+    overwrites is copied first. The first pass copies every layer's output and notes which copies were needed. It
+    does so once in training mode and once in evaluation mode, where an in-place dropout overwrites nothing.
 
     With ``keep``, each tensor is reduced or converted at once, and the network's own can be freed. With ``gate``, the
     network goes on from a detached copy of that layer's output: whatever is computed from the logits then sends no
@@ -51,8 +51,8 @@ class Capture:
 
     Args:
         model: the network.
-        layers: the layers that ``discover_layers`` found. Names do, too, of layers whose output has the images first;
-            where tokens come first, as in ``nn.TransformerEncoder`` by default, a name doesn't tell.
+        layers: the layers that ``discover_layers`` found. Their names are enough if their outputs have the images
+            first. They are not enough where tokens come first, as in ``nn.TransformerEncoder`` by default.
         gate: name of a layer, see above.
         keep: see above.
 

@@ -55,10 +55,10 @@ def discover_layers(
     """Find the generalized layers of a classification network with a forward pass of two random images.
 
     A residual block is a module that adds two tensors of the same shape in its own ``forward`` and has a non-linearity
-    inside, or another instance of the same class (``find_blocks`` has the whole rule). Of blocks inside blocks the
+    inside, or another instance of the same class (``find_blocks`` has the whole rule). If blocks are nested, the
     outermost counts. A non-linearity is a module, or a function such as ``F.relu`` that a ``forward`` calls.
 
-    Where that pass doesn't tell along which axis of an output the images lie, a second one of three images does.
+    If that pass doesn't show along which axis of an output the images lie, a second pass with three images does.
 
     Args:
         model: any image classifier; it is run in evaluation mode and left as it was.

@@ -5,7 +5,7 @@ A model may return features and logits, a dictionary, a named tuple or a datacla
 1. the one whose entry or field is called ``logits`` is taken;
 2. else the only one that is (batch, columns);
 3. else the one that the classifier gave, as a forward pass shows: it is what a linear layer put out, and every other
-   (batch, columns) tensor was made on the way to that layer. Where more than one could be meant, none is taken.
+   (batch, columns) tensor was made on the way to that layer. If more than one could be meant, none is taken.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class UndefinedLayerError(LayerprobeError):
-    """A layer has no statistics, since its features are not finite; the other layers of the file may have theirs.
+    """A layer has no statistics, because its features are not finite. Other layers of the file can have some.
 
     Attributes:
         reason: what its features hold.
@@ -95,8 +95,8 @@ def _gram_of_features(source: FeatureFile, stored: StoredLayer, device: torch.de
 def extract_grams(config: ExtractSettings, memory: float | None = None, progress: Progress = silent) -> GramFile:
     """Compute the Gram matrix of every layer in a forward pass, and write no features.
 
-    The features of all images must be at hand for their products. They are kept in memory, as many layers at a time as
-    fit; the network runs once for each such group.
+    The products need the features of all images at once. So these are kept in memory, of as many layers at a time as
+    fit, and the network runs once for each such group of layers.
 
     Args:
         config: what to extract.

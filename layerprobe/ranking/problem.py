@@ -23,8 +23,8 @@ class SelectionProblem:
         student: the student's layers, in execution order.
         student_layers: those of them that learn, in order of depth.
         generator: for a rule that draws.
-        similarity: linear CKA of the teacher's layers with ``student_layers`` of the untrained student, for a rule that
-            says that it looks at it; else None.
+        similarity: linear CKA of the teacher's layers with ``student_layers`` of the untrained student, if the rule
+            declares that it looks at it, and else None.
         score: name of the statistic that the rule looks at, which ``apply_rule`` fills in.
     """
 
@@ -57,7 +57,7 @@ class SelectionProblem:
 
     @property
     def values(self) -> dict[str, float]:
-        """The score of every teacher layer by name, the better, the higher: of NC1, say, with a minus."""
+        """The score of every teacher layer by name, higher for better layers: NC1, for example, has a minus."""
         sign = self.statistic.sign
         return {one.layer.name: sign * one.statistics[self.score] for one in self.ranking.geometries}
 

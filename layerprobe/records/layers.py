@@ -28,13 +28,14 @@ class Layer:
         name: dotted module path, e.g. ``layer3.6``; a later call of the same module is ``relu@2``, and
             the vector that enters the classifier ``fc`` is ``fc.input``.
         kind: ``block``, ``activation`` or ``feature`` (the flattened vector that enters the classifier).
-        shape: output shape for one image, without the batch dimension; of a network at hand a ``Shape``, which knows
+        shape: output shape for one image, without the batch dimension; for a network in memory a ``Shape``, which knows
             the features' ``layout``.
         parameters: number of parameters used so far, this layer's included.
         folded: whether the layer sees the parts of an image as if they were images, like MobileViT's blocks; the first
-            axis of ``shape`` is then the part. Known of a network at hand, not of a stored layer.
+            axis of ``shape`` is then the part. This is known for a network in memory, and not for a stored layer.
         batch_axis: along which axis of the network's own tensor the images lie: 1 where tokens come first, as in
-            ``nn.TransformerEncoder`` by default. ``shape`` lacks that axis. Known of a network at hand, likewise.
+            ``nn.TransformerEncoder`` by default. ``shape`` lacks that axis. This, too, is known
+            only for a network in memory.
     """
 
     index: Count
@@ -68,11 +69,11 @@ def as_layer(entry: Layer) -> Layer:
 
 @dataclass(frozen=True)
 class StoredLayer:
-    """A layer as it lies in a feature file.
+    """A layer as it is stored in a feature file.
 
     Attributes:
         layer: which layer, with the shape the network gave it.
-        shape: stored shape of one image's features; other than ``layer.shape`` where they were reduced.
+        shape: stored shape of one image's features, which differs from ``layer.shape`` if they were reduced.
         reduction: what was done to the features, e.g. ``avg:64x64``; empty: nothing.
     """
 

@@ -37,7 +37,8 @@ class Preprocessing:
         resize: the shorter side is resized to this many pixels before the centre crop; None: images that
             aren't ``image_size`` are resized to it directly, others are left exactly as they are.
         interpolation: name of a PIL filter, such as ``bilinear`` or ``bicubic``.
-        upright: whether images are turned first as their EXIF orientation says; versions that didn't say so did not.
+        upright: whether images are turned first as their EXIF orientation says. Files of earlier versions, which do not
+            say, were made without.
         source: why these values were chosen, for people.
     """
 

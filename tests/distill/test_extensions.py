@@ -166,9 +166,9 @@ def test_a_dummy_of_each_kind_runs_from_the_command_line_to_the_table(kind: str,
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The example of docs/methods.md, as a file in the working folder."""
     text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"(    # mine\.py\n(?:    .*\n|\n)+)", text)
+    block, *_ = re.findall(r"```python\n(# mine\.py\n.*?)```", text, re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.py").write_text("\n".join(line[4:] for line in block.splitlines()) + FAULTS)
+    (tmp_path / "mine.py").write_text(block + FAULTS)
     return tmp_path / "mine.py"
 
 

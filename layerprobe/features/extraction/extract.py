@@ -33,14 +33,15 @@ _log = logging.getLogger(__name__)
 def extract(config: ExtractSettings, progress: Progress = silent) -> FeatureFile:
     """Run a class-balanced sample of images through a model and write the features of its layers.
 
-    An unfinished file of the same extraction is gone on with, a complete one is left as it is. Under
+    If the output is an unfinished file of the same extraction, the extraction goes on with it. A complete file of the
+    same extraction is left as it is. Under
     ``accelerate launch`` or ``torchrun`` the images are divided among the processes.
 
     Returns:
         The finished file, open for reading.
 
     Raises:
-        LayerprobeError: if the input is wrong, something else lies at the output, the disk is too small or full, or a
+        LayerprobeError: if the input is wrong, another file is at the output, the disk is too small or full, or a
             value doesn't fit float16. Rows that were written by then stay in the file.
     """
     _check_output(config)

@@ -40,7 +40,8 @@ class FeatureFile(DescribedFile):
 
     Args:
         path: the HDF5 file that ``layerprobe extract`` wrote.
-        unfinished: also open a file that lacks rows. ``written`` says which rows it has; the others hold anything.
+        unfinished: also open a file that lacks rows. ``written`` says which rows it has; the others
+            hold arbitrary values.
 
     Raises:
         LayerprobeError: if there is no such file, it isn't a feature file of this version, or it is unfinished.
