@@ -12,6 +12,8 @@ the statistics of the digits, and a classifier of zeros, as torchvision's transf
 
 CRD contrasts images with a memory that starts random and takes half of every new embedding: its steps are counted from
 the sixth on, where the memory holds the images, and there are 100 of them, since it stays at chance for the first ones.
+FitNets as published has two stages, of 18 and 43 steps, and its loss is looked at in both. The weight of the teacher's
+logits falls in the second one: the loss before and after is taken at the weight of the last step.
 
 A method is left out where its objective isn't defined for the pair, with the reason. Progress goes to stderr, and at
 the end a table to stdout; the exit code is 1 where a loss didn't fall. With ``--kept`` what is measured is kept in a
@@ -26,6 +28,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -99,37 +102,49 @@ CASES = {
     **{f"feature-only, {name}": Case("feature-only", PUBLICATION, form) for name, form in FORMS.items()},
 }
 STEPS = 20
-LONGER = {"crd": 100}
+STAGED = "fitnets, publication"
+LONGER = {"crd": 100, STAGED: 60}
 """Steps where it takes more."""
 FILLED = {"crd": 5}
 """Steps before those that count."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A method's own loss before and after the steps; ``reason`` where it isn't defined."""
+class Fall:
+    """A loss before the first step that counts and after the last one."""
 
-    before: float = 0.0
-    after: float = 0.0
-    seconds: float = 0.0
-    reason: str = ""
+    before: float
+    after: float
 
     @property
     def falls(self) -> bool:
         return self.after < self.before
 
     def __str__(self) -> str:
+        change = f"{self.before:.3g}, {100 * (self.after / self.before - 1):+.3g} %"
+        return change if self.falls else f"**{change}**"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a method's own loss changed in every stage; ``reason`` where it isn't defined for the pair."""
+
+    stages: list[Fall] = field(default_factory=list)
+    seconds: float = 0.0
+    reason: str = ""
+
+    @property
+    def falls(self) -> bool:
+        return all(stage.falls for stage in self.stages)
+
+    def __str__(self) -> str:
         if self.reason:
             return f"left out: {self.reason}"
-        verdict = "falls" if self.falls else "DOES NOT FALL"
-        return f"{self.before:.6g} to {self.after:.6g}, {verdict}, {self.seconds:.0f} s"
+        return f"{self.cell}, {'falls' if self.falls else 'DOES NOT FALL'}, {self.seconds:.0f} s"
 
     @property
     def cell(self) -> str:
-        if self.reason:
-            return "-"
-        change = f"{self.before:.3g}, {100 * (self.after / self.before - 1):+.3g} %"
-        return change if self.falls else f"**{change}**"
+        return "-" if self.reason else "; ".join(map(str, self.stages))
 
 
 def write_teacher(pair: Pair, path: Path) -> None:
@@ -150,11 +165,12 @@ def write_teacher(pair: Pair, path: Path) -> None:
     save_weights(teacher, path, {})
 
 
-def attempt(case: Case, pair: Pair, teacher: Path, batch: int) -> Outcome:
+def attempt(name: str, pair: Pair, teacher: Path, batch: int) -> Outcome:
     """Train on one batch, and look at its loss before the first step that counts and after the last."""
     started = time.perf_counter()
-    first = FILLED.get(case.method, 0)
-    last = first + LONGER.get(case.method, STEPS)
+    case = CASES[name]
+    first = FILLED.get(name, 0)
+    last = first + LONGER.get(name, STEPS)
     with tempfile.TemporaryDirectory() as folder:
         config = DistillSettings(
             method=case.method,
@@ -181,8 +197,15 @@ def attempt(case: Case, pair: Pair, teacher: Path, batch: int) -> Outcome:
             run = distill_student(config)
         except LayerprobeError as error:
             return Outcome(reason=str(error))
-    sums = [sum(value for name, value in one.losses.items() if name != HEAD_TERM) for one in run.epochs]
-    return Outcome(sums[first], sums[last], time.perf_counter() - started)
+    losses = [
+        {term: value for term, value in one.losses.items() if term != HEAD_TERM} for one in run.epochs[first : last + 1]
+    ]
+    stages = [list(stage) for _, stage in groupby(losses, key=lambda terms: terms.keys())]
+    if name == STAGED:
+        weights = METHODS["fitnets"].constants
+        stages[1][0]["soft_cross_entropy"] *= weights["last_weight"] / weights["first_weight"]
+    falls = [Fall(sum(stage[0].values()), sum(stage[-1].values())) for stage in stages]
+    return Outcome(falls, time.perf_counter() - started)
 
 
 def table(cases: list[str], pairs: list[Pair], outcomes: dict[tuple[str, Pair], Outcome]) -> str:
@@ -200,7 +223,8 @@ class Kept:
         self._path = path
         self.outcomes: dict[str, Outcome] = {}
         if path and path.exists():
-            self.outcomes = {name: Outcome(**one) for name, one in json.loads(path.read_text()).items()}
+            for name, one in json.loads(path.read_text()).items():
+                self.outcomes[name] = Outcome(**one | {"stages": [Fall(**stage) for stage in one["stages"]]})
 
     def add(self, name: str, outcome: Outcome) -> None:
         self.outcomes[name] = outcome
@@ -224,7 +248,7 @@ def main() -> None:
             for case in arguments.cases:
                 name = f"{case}: {pair}"
                 if name not in kept.outcomes:
-                    kept.add(name, attempt(CASES[case], pair, teacher, arguments.batch_size))
+                    kept.add(name, attempt(case, pair, teacher, arguments.batch_size))
                 print(f"    {case}: {kept.outcomes[name]}", file=sys.stderr, flush=True)
     outcomes = {(case, pair): kept.outcomes[f"{case}: {pair}"] for case in arguments.cases for pair in pairs}
     print(table(arguments.cases, pairs, outcomes))
