@@ -9,6 +9,8 @@ from types import ModuleType
 
 import pytest
 
+import layerprobe
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted((DOCS / "statistics").glob("*.md"))
@@ -28,6 +30,21 @@ def test_examples_print_what_they_say(page: Path) -> None:
             printed = [float(number) for number in NUMBER.findall(line)]
             for value, text in zip(printed, numbers, strict=True):
                 assert value == pytest.approx(float(text), abs=0.6 * 10 ** -len(text.partition(".")[2])), page
+
+
+def test_python_pages_have_the_public_names_and_those_of_the_examples() -> None:
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in (DOCS / "api").glob("*.md"))
+    documented = {*re.findall(r"^::: (\S+)", pages, re.MULTILINE)}
+    public = {getattr(layerprobe, name).__module__ for name in layerprobe.__all__ if not name.startswith("__")}
+    code = "\n".join(page.read_text(encoding="utf-8") for page in DOCS.rglob("*.md"))
+    used = {*re.findall(r"^(?:from|import) (layerprobe\.[\w.]+)", code, re.MULTILINE)}
+    assert {module for module in public | used if module not in documented} == set()
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
+    assert {*re.findall(r"([\w/-]+\.md)\b", text)} == pages
 
 
 def test_every_page_of_a_statistic_is_linked() -> None:
