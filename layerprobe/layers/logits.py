@@ -34,7 +34,7 @@ def classify(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def pick_logits(model: nn.Module, images: Tensor, output: object) -> Tensor:
-    """The logits in what a model returned.
+    """Find the logits in what a model returned.
 
     Args:
         model: the model. Where its output alone doesn't tell, it is run once more to see which module gives what; the

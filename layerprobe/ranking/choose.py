@@ -61,7 +61,7 @@ def check_count(choice: Choice, layers: int) -> None:
 
 
 def choose(measured: Sequence[LayerGeometry], choice: Choice, provenance: Mapping[str, Any]) -> Ranking:
-    """The layers of best score, with intervals where the scores were resampled.
+    """Choose the layers of best score, with intervals if the scores were resampled.
 
     Args:
         measured: every layer, in execution order.
@@ -115,7 +115,7 @@ def _evenly_spread(measured: Sequence[LayerGeometry], count: int) -> tuple[str, 
 
 
 def select(geometries: Sequence[LayerGeometry], top: int, score: Statistic) -> tuple[str, ...]:
-    """Names of the ``top`` layers of best score, in order of depth. Layers whose score is NaN don't count.
+    """Name the ``top`` layers of best score, in order of depth. Layers whose score is NaN don't count.
 
     Raises:
         LayerprobeError: if fewer than ``top`` layers have a score.

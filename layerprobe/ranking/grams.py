@@ -65,7 +65,7 @@ def open_source(path: Path) -> FeatureFile | GramFile:
 
 
 def gram_of(source: FeatureFile | GramFile, stored: StoredLayer, device: torch.device | None = None) -> Gram:
-    """The Gram matrix of one layer of a file, with the class blocks of the second sample where it has one.
+    """Get the Gram matrix of one layer of a file, with the class blocks of the second sample if it has one.
 
     Args:
         source: the file.

@@ -63,7 +63,7 @@ class SelectionProblem:
 
 
 def apply_rule(rule: Rule, problem: SelectionProblem) -> tuple[str, ...]:
-    """Names of the teacher's layers that a rule chooses, one for each student layer that learns, in order of depth.
+    """Name the teacher's layers that a rule chooses, one for each student layer that learns, in order of depth.
 
     Raises:
         LayerprobeError: if the rule can't choose so many, or a user's own fails or gives anything else.

@@ -30,7 +30,7 @@ def layer_similarity(
     layers: Sequence[StoredLayer] | None = None,
     undefined: Collection[str] = (),
 ) -> Similarity:
-    """Linear CKA between the layers of two files, or of one file with each other.
+    """Compute linear CKA between the layers of two files, or of one file with each other.
 
     Takes 4 n^2 / 2 bytes of memory per layer: 50 MB for 5,000 images.
 

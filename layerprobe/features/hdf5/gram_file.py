@@ -68,7 +68,7 @@ class GramFile(DescribedFile):
         return self._fingerprint(*(group[part][:] for group in groups for part in ("squared_norms", "mean_products")))
 
     def gram(self, stored: StoredLayer) -> Gram:
-        """The Gram matrix of a layer; products of two images are float32 in the file.
+        """Read the Gram matrix of a layer; products of two images are float32 in the file.
 
         Raises:
             NotFiniteError: if the layer has none, since its features were not finite.

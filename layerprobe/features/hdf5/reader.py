@@ -101,7 +101,7 @@ class FeatureFile(DescribedFile):
         return self._fingerprint(self._file[CHECKSUM][:])
 
     def layer(self, layer: int | str) -> StoredLayer:
-        """The stored layer of that name or index.
+        """Return the stored layer of that name or index.
 
         Raises:
             LayerprobeError: if the file doesn't hold it.
@@ -115,27 +115,27 @@ class FeatureFile(DescribedFile):
         raise LayerprobeError(f"no layer {layer!r} in {self.path}; {hint}")
 
     def features(self, layer: int | str, start: int = 0, stop: int | None = None) -> Tensor:
-        """Rows ``start`` to ``stop`` of a layer, (rows, ...), in the stored type."""
+        """Read rows ``start`` to ``stop`` of a layer, (rows, ...), in the stored type."""
         return torch.from_numpy(self._dataset(layer)[start:stop])
 
     def rows(self, layer: int | str, rows: npt.NDArray[np.int64]) -> Tensor:
-        """Chosen rows of a layer, (len(rows), ...), in the stored type; in any order, repeats allowed."""
+        """Read chosen rows of a layer, (len(rows), ...), in the stored type; any order, also with repeats."""
         unique, position = np.unique(rows, return_inverse=True)
         return torch.from_numpy(self._dataset(layer)[unique][position])
 
     def mapped(self, layer: int | str) -> npt.NDArray[np.generic]:
-        """A layer (rows, ...) in the stored type, mapped into memory: what is read is what is indexed."""
+        """Map a layer (rows, ...) into memory, in the stored type: only what is indexed is read."""
         dataset = self._dataset(layer)
         return np.memmap(self.path, dataset.dtype, "r", find_place(dataset).offset, dataset.shape)
 
     def blocks(self, layer: int | str, rows: int = 1024) -> Iterator[Tensor]:
-        """A layer in blocks of ``rows`` rows, in order, each (rows, ...) in the stored type."""
+        """Read a layer in blocks of ``rows`` rows, in order, each (rows, ...) in the stored type."""
         dataset = self._dataset(layer)
         for start in range(0, len(dataset), rows):
             yield torch.from_numpy(dataset[start : start + rows])
 
     def columns(self, layer: int | str, width: int = 4096) -> Iterator[Tensor]:
-        """A layer's n x D feature matrix in blocks of about ``width`` columns, each (n, d) float32."""
+        """Read a layer's n x D feature matrix in blocks of about ``width`` columns, each (n, d) float32."""
         dataset = self._dataset(layer)
         for place in _blocks_of(dataset.shape[1:], width):
             block = dataset[(slice(None),) + place]  # noqa: RUF005 (Python 3.10)
@@ -155,7 +155,7 @@ class FeatureFile(DescribedFile):
             )
 
     def class_blocks(self, layer: int | str) -> tuple[Tensor, ...] | None:
-        """Of each class the products of a layer's features in the second sample; None: the file has none.
+        """Read the products of a layer's features in the second sample, class by class; None: the file has none.
 
         Raises:
             LayerprobeError: if a block is not what was written.
@@ -189,7 +189,7 @@ class FeatureFile(DescribedFile):
         return torch.from_numpy(wrong)
 
     def damaged_layers(self, progress: Progress = silent) -> dict[str, int]:
-        """How many rows and class blocks of a layer are not what was written, by name, for layers that have such."""
+        """How many rows and class blocks of a layer are not what was written, by name, for layers that have any."""
         counts = self.damaged(progress).sum(dim=0).numpy()
         if self.spectra:
             counts = counts + self.spectra.damaged().sum(axis=0)
