@@ -18,8 +18,8 @@ layerprobe demo --output digits/ --seeds 5
 def demo(settings: DemoSettings, display: DisplaySettings) -> None:
     """Run the main job on real digits, offline.
 
-    Trains a teacher on scikit-learn's handwritten digits, extracts its features, ranks its layers, draws figures, and
-    distils students with three methods.
+    The demo trains a teacher on scikit-learn's handwritten digits, extracts its features, ranks its layers, draws
+    figures, and distils students from a hundred of the digits with three methods.
     """
     from layerprobe.experiments.demo import run_demo, verdict
     from layerprobe.report.tables.ranking import ranking_table

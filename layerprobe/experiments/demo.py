@@ -10,11 +10,11 @@ from statistics import mean
 
 from layerprobe.distill.run import distill_student, train_model
 from layerprobe.errors import LayerprobeError
+from layerprobe.experiments.resolve_rules import resolve_rules
 from layerprobe.features.extraction.extract import extract
 from layerprobe.ranking.file import check_replaceable_ranking, ranking_path, save_ranking
 from layerprobe.ranking.rank import rank
 from layerprobe.records import Cell, CellResult, GridResults, Progress, Ranking, Run, silent
-from layerprobe.report.figures.curves import curves_figure
 from layerprobe.report.figures.learning_curves import learning_curves_figure
 from layerprobe.report.figures.quality import quality_figure
 from layerprobe.report.figures.style import save_figure
@@ -23,16 +23,22 @@ from layerprobe.settings.data import DataSettings
 from layerprobe.settings.demo import DemoSettings
 from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.flags import command_line
-from layerprobe.settings.layer_choice import LayerChoice
+from layerprobe.settings.layer_choice import LayerChoice, RuleChoice
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.rank import RankSettings
 from layerprobe.settings.recipe import TrainingSettings
 from layerprobe.settings.run import DistillSettings, TrainSettings
 
-TEACHER, STUDENT = "cifar:resnet18", "cifar:resnet20"
-DIGITS = DataSettings(name="digits")
+TEACHER = STUDENT = "cifar:resnet20"
+DIGITS = DataSettings(name="digits", image_size=16)
+SAMPLES = 600
+"""Images whose features are ranked."""
+RULE = RuleChoice("even-information", 4)
+"""How feature-only chooses its layers."""
 METHODS = ("feature-only", "scratch", "kd")
-TEACHER_EPOCHS, STUDENT_EPOCHS = 6, 8
+TEACHER_TRAINING = TrainingSettings(epochs=8)
+STUDENT_TRAINING = TrainingSettings(epochs=20, batch_size=10, train_samples=100, test_samples=300, cache_teacher=True)
+"""Students see ten images of every digit: few enough that it matters what they learn from."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +74,12 @@ def run_demo(
         raise LayerprobeError(f"{out} exists and is not empty; --overwrite replaces it, --output DIR writes elsewhere")
     teacher = _teach(config, say, progress)
     ranking = _rank(config, teacher, say, progress)
-    runs = _distil(config, teacher, say, progress)
+    runs = _distil(config, teacher, ranking, say, progress)
     figures = out / "figures"
     drawn = [
         *save_figure(partial(quality_figure, ranking), figures, "teacher.quality", overwrite=True),
         *save_figure(partial(learning_curves_figure, _as_grid(runs, out)), figures, "learning-curves", overwrite=True),
     ]
-    for run in (teacher, *runs):
-        drawn += save_figure(partial(curves_figure, run), run.folder, "curves", overwrite=True)
     features = _features(config)
     written = [path for run in (teacher, *runs) for path in run.files]
     return Demo(ranking, tuple(runs), (features, ranking_path(features), *sorted([*drawn, *written])))
@@ -109,7 +113,7 @@ def _teach(config: DemoSettings, say: Callable[[str], None], progress: Progress)
         model=ModelSettings(name=TEACHER),
         data=DIGITS,
         output=config.output / "teacher",
-        training=TrainingSettings(epochs=TEACHER_EPOCHS, device=config.device),
+        training=TEACHER_TRAINING.replaced(device=config.device),
         overwrite=config.overwrite,
     )
     say(f"$ {command_line('train', training)}")
@@ -125,6 +129,7 @@ def _rank(config: DemoSettings, teacher: Run, say: Callable[[str], None], progre
         model=spec,
         data=DIGITS,
         output=features,
+        samples=SAMPLES,
         device=config.device,
         spectrum_samples=config.spectrum_samples,
         overwrite=config.overwrite,
@@ -136,18 +141,22 @@ def _rank(config: DemoSettings, teacher: Run, say: Callable[[str], None], progre
         ranking = rank(file, top=choice.top, device=resolve_device(config.device), progress=progress)
     check_replaceable_ranking(ranking_path(features))
     save_ranking(ranking, ranking_path(features))
-    say(f"  chosen: {', '.join(ranking.selected)}")
+    say(f"  highest quality: {', '.join(ranking.selected)}")
     return ranking
 
 
-def _distil(config: DemoSettings, teacher: Run, say: Callable[[str], None], progress: Progress) -> list[Run]:
+def _distil(
+    config: DemoSettings, teacher: Run, ranking: Ranking, say: Callable[[str], None], progress: Progress
+) -> list[Run]:
     runs = []
+    network = ModelSettings(name=TEACHER, weights=str(teacher.weights))
     for method in METHODS:
         for seed in range(config.seeds):
-            distillation = _distillation(
-                config, method, seed, ModelSettings(name=TEACHER, weights=str(teacher.weights))
-            )
-            say(f"$ {command_line('distill', distillation)}")
+            distillation = resolve_rules(_distillation(config, method, seed, network), ranking)
+            if seed == 0:
+                if distillation.layers:
+                    say(f"  layers by {RULE}: {', '.join(distillation.layers.names)}")
+                say(f"$ {command_line('distill', distillation)}")
             runs.append(distill_student(distillation, progress=progress))
             say(f"  {method}, seed {seed}: top-1 {runs[-1].last_accuracy:.2f} %")
     return runs
@@ -160,8 +169,8 @@ def _distillation(config: DemoSettings, method: str, seed: int, teacher: ModelSe
         student=ModelSettings(name=STUDENT),
         data=DIGITS,
         output=config.output / "runs" / f"{method}-{seed}",
-        layers=LayerChoice(ranking=ranking_path(_features(config))) if method == "feature-only" else None,
-        training=TrainingSettings(epochs=STUDENT_EPOCHS, seed=seed, device=config.device),
+        layers=LayerChoice(rule=RULE) if method == "feature-only" else None,
+        training=STUDENT_TRAINING.replaced(seed=seed, device=config.device),
         overwrite=config.overwrite,
     )
 
@@ -174,6 +183,7 @@ def verdict(runs: Sequence[Run]) -> str:
     first, second = order[0], order[1]
     seeds = len(runs) // len(methods)
     return (
-        f"{first} came out ahead of {second} by {means[first] - means[second]:.2f} points "
+        f"of students that learn from {STUDENT_TRAINING.train_samples} images, {first} came out ahead of {second} "
+        f"by {means[first] - means[second]:.2f} points "
         f"({', '.join(f'{method} {means[method]:.2f} %' for method in order)}; {seeds} seeds each, last epoch)"
     )

@@ -13,19 +13,19 @@ from layerprobe.settings.demo import DemoSettings
 
 def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "TEACHER", "cifar:resnet20")
-    monkeypatch.setattr(demo, "TEACHER_EPOCHS", 1)
-    monkeypatch.setattr(demo, "STUDENT_EPOCHS", 1)
+    monkeypatch.setattr(demo, "TEACHER_TRAINING", demo.TEACHER_TRAINING.replaced(epochs=1))
+    monkeypatch.setattr(demo, "STUDENT_TRAINING", demo.STUDENT_TRAINING.replaced(epochs=1))
     said: list[str] = []
     result = run_demo(DemoSettings(output=tmp_path / "demo", seeds=2), say=said.append)
     assert [run.method for run in result.runs] == ["feature-only"] * 2 + ["scratch"] * 2 + ["kd"] * 2
     assert all(path.is_file() for path in result.files)
     there = {path for path in (tmp_path / "demo").rglob("*") if path.is_file()}
     assert set(result.files) == {path for path in there if "checkpoints" not in path.parts}
-    assert sum(line.startswith("$ layerprobe ") for line in said) == 9
+    assert sum(line.startswith("$ layerprobe ") for line in said) == 6
     with pytest.raises(LayerprobeError, match="demo exists and is not empty; --overwrite replaces it"):
         run_demo(DemoSettings(output=tmp_path / "demo"))
     winners = [
         replace(run, epochs=(replace(run.epochs[0], test_accuracy=90.0 if run.method == "kd" else 80.0),))
         for run in result.runs
     ]
-    assert verdict(winners).startswith("kd came out ahead of feature-only by 10.00 points")
+    assert "100 images, kd came out ahead of feature-only by 10.00 points" in verdict(winners)

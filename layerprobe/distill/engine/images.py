@@ -20,6 +20,9 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.records import Preprocessing, Progress, silent
 from layerprobe.settings.recipe import TrainingSettings
 
+TEST_BATCH = 64
+"""The least number of images that are tested at once: without gradients they take little memory."""
+
 
 @dataclass(frozen=True)
 class Images:
@@ -128,7 +131,8 @@ def load_images(
     def loader(dataset: ImageDataset, rows: npt.NDArray[np.int64], what: str, learn: bool = False) -> DataLoader[Batch]:
         pixels = decoded(Pixels(dataset, rows, preprocessing), training.workers, progress=progress, what=what)
         seed = training.seed if learn else None
-        order = EpochBatches(len(rows), training.batch_size, seed, share, drop_small=learn)
+        batch_size = training.batch_size if learn else max(training.batch_size, TEST_BATCH)
+        order = EpochBatches(len(rows), batch_size, seed, share, drop_small=learn)
         if learn and training.augment != NONE:
             pixels = AugmentedPixels(pixels, training.augment, training.seed)
         idle = pixels.in_memory and not isinstance(pixels, AugmentedPixels)
@@ -136,9 +140,9 @@ def load_images(
 
     held_out = train_rows[split.holdout]
     return Images(
-        train=loader(train, train_rows[split.train], "read training images", learn=True),
-        test=loader(test, rows_of(test, training.test_samples), "read test images"),
-        holdout=loader(train, held_out, "read held-out images") if len(held_out) else None,
+        train=loader(train, train_rows[split.train], "training images read", learn=True),
+        test=loader(test, rows_of(test, training.test_samples), "test images read"),
+        holdout=loader(train, held_out, "held-out images read") if len(held_out) else None,
         preprocessing=preprocessing,
     )
 
