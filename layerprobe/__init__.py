@@ -14,6 +14,7 @@ from layerprobe.version import __version__
 if TYPE_CHECKING:
     from layerprobe.distill.run import distill_student, train_model
     from layerprobe.distill.students import load_student
+    from layerprobe.experiments.reports import report_on
     from layerprobe.features.dataset import FeatureDataset
     from layerprobe.features.extraction.extract import extract
     from layerprobe.features.hdf5.gram_file import GramFile
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from layerprobe.settings.extract import ExtractSettings
     from layerprobe.settings.model import ModelSettings
     from layerprobe.settings.recipe import TrainingSettings
+    from layerprobe.settings.report import ReportSettings
     from layerprobe.settings.run import DistillSettings, TrainSettings
 
 
@@ -46,6 +48,7 @@ _HOMES = {
     "FeatureFile": "features.hdf5.reader",
     "GramFile": "features.hdf5.gram_file",
     "ModelSettings": "settings.model",
+    "ReportSettings": "settings.report",
     "TrainSettings": "settings.run",
     "TrainingSettings": "settings.recipe",
     "ProgressLines": "runtime.progress",
@@ -58,6 +61,7 @@ _HOMES = {
     "load_student": "distill.students",
     "measure": "geometry.measure",
     "rank": "ranking.rank",
+    "report_on": "experiments.reports",
     "train_model": "distill.run",
 }
 
@@ -79,6 +83,7 @@ __all__ = [
     "Preprocessing",
     "ProgressLines",
     "Ranking",
+    "ReportSettings",
     "Run",
     "StoredLayer",
     "TrainSettings",
@@ -93,6 +98,7 @@ __all__ = [
     "load_student",
     "measure",
     "rank",
+    "report_on",
     "train_model",
 ]
 

@@ -33,6 +33,9 @@ from layerprobe.report.figures.similarity import similarity_figure
 from layerprobe.report.figures.style import Drawing, save_figure
 from layerprobe.report.figures.validation import validation_figure
 from layerprobe.report.html.page import Page, Section, html_page
+from layerprobe.report.pages.networks import networks_page
+from layerprobe.report.pages.run import run_page
+from layerprobe.report.pages.teacher import teacher_page
 from layerprobe.report.tables.columns import Column
 from layerprobe.report.tables.table import Table, render, render_all
 from layerprobe.settings.display import DisplaySettings
@@ -41,7 +44,9 @@ from layerprobe.settings.rank import RankSettings
 from layerprobe.settings.report import ReportSettings
 from layerprobe.text import printable, printable_lines
 from tests.helpers.grid_records import grid, validation
+from tests.helpers.pages import read_page
 from tests.helpers.records import measured_ranking, run
+from tests.report.pages.test_pages import about, distillation
 
 NAMES = (
     "$zq_$10", "_zq", "zq$", "\\zq$\\alpha$", "zq\x1b[31mred\x1b]0;title\x07", "zq\nerror: forged",
@@ -78,7 +83,7 @@ def test_messages_on_stderr(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
         for name in NAMES:
             logging.getLogger("layerprobe.zq").warning("%s is odd", name)
             logging.getLogger("layerprobe.zq").warning("%s is odd", name)
-        reporter.wrote([Path("a\x1b.h5")], command_line("report", ReportSettings(grid=Path("a b;\x1b'\n"))))
+        reporter.wrote([Path("a\x1b.h5")], command_line("report", ReportSettings(sources=(Path("a b;\x1b'\n"),))))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [*(f"warning: {name} is odd" for name in SEEN), "wrote a\\x1b.h5", lines[-1]]
     assert lines[-1] == "next: layerprobe report 'a b;\\x1b'\"'\"'\\n'"
@@ -175,6 +180,49 @@ def test_html() -> None:
     assert printable(text.replace("\n", "")) == text.replace("\n", "")
     cells = [cell.strip() for cell in page.cells]
     assert all(printable_lines(name).strip() in cells for name in NAMES)
+
+
+HOSTILE = "</script><img src=x onerror=zq()>$zq_$\x1b\u202e"
+
+
+def page_of_a_hostile_run() -> Page:
+    settings = distillation(
+        layers=["zq<script>", "zq$"], student_layers=["zq'\"><b>", "zq&lt;"], data={"name": HOSTILE}
+    )
+    found = Evaluation(HOSTILE, HOSTILE, HOSTILE, (HOSTILE, "zq"), torch.eye(2, dtype=torch.int64), None)
+    hostile = run(f"feature-only {HOSTILE}")
+    epochs = tuple(replace(one, losses={HOSTILE: 1.0}) for one in hostile.epochs)
+    environment = {"device": HOSTILE, "versions": {HOSTILE: HOSTILE}}
+    hostile = replace(hostile, epochs=epochs, folder=Path(f"{HOSTILE}"), environment=environment)
+    return run_page(hostile, settings, about(), HOSTILE, HOSTILE, {HOSTILE: found}, HOSTILE)
+
+
+def page_of_a_hostile_network() -> Page:
+    hostile = hostile_ranking()
+    source = {"weights": HOSTILE, "sample": {"how": HOSTILE, "per_class": 20}, "plugins": {HOSTILE: HOSTILE}}
+    return teacher_page(replace(hostile, provenance={**hostile.provenance, **source}), HOSTILE, HOSTILE, HOSTILE)
+
+
+PAGES: dict[str, Callable[[], Page]] = {
+    "a network": page_of_a_hostile_network,
+    "networks": lambda: networks_page({HOSTILE: hostile_ranking(), NAMES[8]: hostile_ranking()}, HOSTILE),
+    "a run": page_of_a_hostile_run,
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_names_in_pages_are_text(name: str) -> None:
+    text = html_page(PAGES[name]())
+    page = read_page(text)
+    assert len(page.all("script")) == 1 and "zq" not in page.all("script")[0].text
+    assert not {"img", "b"} & {element.tag for element in page.elements}
+    for element in page.elements:
+        assert not any(attribute.startswith("on") for attribute in element.attributes)
+        assert element.attributes.get("href", "#").startswith(("#", "data:"))
+    assert printable(text.replace("\n", "")) == text.replace("\n", "")
+    assert any(printable(HOSTILE) in element.text for element in page.elements)
+    ids = [element.attributes["id"] for element in page.elements if "id" in element.attributes]
+    assert len(ids) == len(set(ids))
 
 
 def hostile_ranking() -> Ranking:

@@ -61,7 +61,7 @@ def compare(settings: CompareSettings, plan: PlanSettings, display: TableSetting
 
 def report_line(folder: Path, allow_code: bool = False) -> str:
     """The command that reports on a grid, with leave to run the file of its teacher where it must."""
-    return command_line("report", ReportSettings(grid=folder, allow_code=allow_code))
+    return command_line("report", ReportSettings(sources=(folder,), allow_code=allow_code))
 
 
 def grid_reporter(display: DisplaySettings, plan: PlanSettings) -> Reporter:

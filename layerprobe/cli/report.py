@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
-from layerprobe.errors import LayerprobeError
 from layerprobe.settings.display import TableSettings
 from layerprobe.settings.report import ReportSettings
 
 EXAMPLES = """
-layerprobe report grid/
+layerprobe report r56.h5
+layerprobe report r56.h5 vgg19.h5 --output pages/
+layerprobe report run/
 layerprobe report grid/ --output paper/figures --width column \\
     --format latex > table.tex
 layerprobe report grid/ --study results/my-study
@@ -17,31 +18,19 @@ layerprobe report grid/ --study results/my-study
 
 
 def report(settings: ReportSettings, display: TableSettings) -> None:
-    """Write tables, figures and one HTML page of a grid of distillations, finished or not.
+    """Write one HTML page about a teacher, a run, several networks or a grid.
 
-    A report that is there already is replaced; other files in its folder stay. A study, which --study makes, is read
-    like the grid's folder that it was made of.
+    The page of a feature file or a ranking shows every layer's numbers, every figure whose results `layerprobe rank`
+    has kept, how to read them, and how sure they are; several files are compared. The report of a grid, finished or
+    not, has its tables and figures as files, too. A page that is there already is replaced; other files stay. A study,
+    which --study makes, is read like the grid's folder that it was made of.
     """
-    from layerprobe.experiments.grid.results import read_grid
-    from layerprobe.experiments.publish import check_study, publish_study
-    from layerprobe.experiments.validation.results import read_validation
-    from layerprobe.report.figures.style import WIDTHS
-    from layerprobe.report.grid.report import check_report, write_report
-    from layerprobe.report.grid.tables import grid_table
+    from layerprobe.experiments.reports import report_on
 
-    grid, folder, study = settings.grid, settings.output or settings.grid / "report", settings.study
-    if settings.output is None and folder.is_symlink():
-        raise LayerprobeError(f"{folder} is a link, which may lead anywhere; name a folder with --output")
-    check_report(folder)
-    if study:
-        check_study(grid, study)
-    results = read_grid(grid)
     with Reporter(display) as reporter:
-        files = write_report(
-            results, folder, read_validation(grid, settings.allow_code), WIDTHS[settings.width], settings.style
-        )
-        reporter.show(grid_table(results))
-        reporter.wrote([*files, *(publish_study(grid, study) if study else ())])
+        written = report_on(settings, reporter.progress)
+        reporter.show(written.tables)
+        reporter.wrote(written.files)
 
 
 COMMAND = Command("report", report, EXAMPLES)

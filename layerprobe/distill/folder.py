@@ -38,6 +38,8 @@ from layerprobe.settings.configuration import complete_config, differences, read
 from layerprobe.settings.run import DistillSettings, TrainSettings
 
 CONFIG, METRICS, RESULT, CHECKPOINTS = "config.yaml", "metrics.csv", "result.json", "checkpoints"
+PAGE = "report.html"
+"""The page of `layerprobe report`."""
 EVENTS = "tensorboard"
 """Folder of TensorBoard's event files."""
 _DRAWN = tuple(
@@ -45,7 +47,7 @@ _DRAWN = tuple(
 )
 WEIGHTS = {"distill": "student.safetensors", "train": "model.safetensors"}
 """The weights file of a run, by its command."""
-_REPLACED = (RESULT, METRICS, *WEIGHTS.values(), *_DRAWN)
+_REPLACED = (RESULT, METRICS, *WEIGHTS.values(), *_DRAWN, PAGE)
 """What a new run deletes of an older one."""
 
 

@@ -56,6 +56,7 @@ class Statistic(Quantity):
             chosen by it.
         figures: names of the figures that show it.
         range: which values it takes, for the documentation.
+        reading: a short paragraph for people who see it for the first time: what it says, and what to beware of.
         page: of the documentation that defines it; empty: that of what it is a part of.
     """
 
@@ -67,6 +68,7 @@ class Statistic(Quantity):
     shown: bool = True
     figures: tuple[str, ...] = ()
     range: str = ""
+    reading: str = ""
     page: str = ""
 
     @property
@@ -101,24 +103,47 @@ STATISTICS = Catalogue(
             f"{_GEOMETRY}.quality:separation", takes=("intra-cosine", "inter-cosine"),
             symbol="S", direction="high", interval=True, figures=("quality", "sizes"),
             range="-1 to 1", page="separation",
+            reading=(
+                "How much more alike a layer sees two images of one class than images of two classes: the mean "
+                "absolute cosine within classes, less that between them. It is 1 where every class has a direction "
+                "of its own, and 0 where classes are not told apart. After a ReLU all cosines are large, and S is "
+                "small."
+            ),
         ),
         Statistic(
             "information", "information", "how widely the features of each class spread",
             f"{_GEOMETRY}.quality:information", takes=("min-intra-cosine", "spectral-entropy"),
             symbol="I", direction="high", interval=True, figures=("quality", "sizes"),
             range="0 to ln(min(n_c - 1, D)) / ln 5", page="information",
+            reading=(
+                "How much of the difference between images of one class a layer keeps: how unlike the two least "
+                "similar images of a class are, times the entropy of the directions that the class fills. It is "
+                "near 0 where every class has collapsed to a point. It grows with the number of images per class, "
+                "so compare it between samples of one size alone."
+            ),
         ),
         Statistic(
             "efficiency", "efficiency", "how far the classes are apart, relative to the length of the features",
             f"{_GEOMETRY}.quality:efficiency", takes=("class-gap", "feature-norm", "population", "components"),
             symbol="E", direction="high", interval=True, figures=("quality", "sizes"),
             range="0 to 4 (N / π)^(1/r)", page="efficiency",
+            reading=(
+                "How far each class stands from the nearest image of another class, relative to the length of the "
+                "features. It is 0 where every class has an image that coincides with one of another class. The "
+                "distance is a minimum, so a single mislabelled image decides that of its class, and it falls as "
+                "the sample grows."
+            ),
         ),
         Statistic(
             "quality", "knowledge quality", "S + sqrt(I E)",
             f"{_GEOMETRY}.quality:quality", takes=("separation", "information", "efficiency"),
             symbol="Q", direction="high", interval=True, figures=("quality", "sizes"),
             range="from -1", page="quality",
+            reading=(
+                "S + sqrt(I E) in one number: high where classes are apart and images of one class still differ. It "
+                "says where knowledge is densest, not what a given student can use. Neighbouring layers often have "
+                "nearly the same Q, so look at the intervals, and compare the choice with evenly spread layers."
+            ),
         ),
         Statistic(
             "information-normalised", "normalised information", "I relative to the largest value that it can take",

@@ -59,6 +59,10 @@ class StatisticsCache:
         """A result; None where it isn't there."""
         return self._results.get((layer, task))
 
+    def tasks(self, layer: str) -> tuple[str, ...]:
+        """The tasks whose results are kept of a layer."""
+        return tuple(task for name, task in self._results if name == layer)
+
     def put(self, layer: str, task: str, values: Mapping[str, torch.Tensor]) -> None:
         """Keep a result."""
         self._results[layer, task] = dict(values)

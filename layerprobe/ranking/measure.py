@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -73,8 +74,23 @@ class Measurements:
             found[f"{self.resamples} resamples, seed {self.seed}"] = _resampled("deviations", deviations)
         if self.sizes:
             at_sizes = partial(scores_at_sizes, sizes=self.sizes, seed=self.seed)
-            found[f"sizes {','.join(map(str, self.sizes))}, seed {self.seed}"] = _resampled("at sizes", at_sizes)
+            found[_sizes_task(self.sizes, self.seed)] = _resampled("at sizes", at_sizes)
         return found
+
+
+def _sizes_task(sizes: tuple[int, ...], seed: int) -> str:
+    return f"sizes {','.join(map(str, sizes))}, seed {seed}"
+
+
+def sizes_of(task: str) -> tuple[int, ...]:
+    """The images per class of the smaller samples that a task scores; none where it does something else.
+
+    Examples:
+        >>> sizes_of("sizes 10,25, seed 0"), sizes_of("view plane")
+        ((10, 25), ())
+    """
+    found = re.fullmatch(r"sizes (\d+(?:,\d+)*), seed \d+", task)
+    return tuple(map(int, found[1].split(","))) if found else ()
 
 
 class Computation(NamedTuple):

@@ -110,6 +110,7 @@ def rank_source(
         ranking,
         labels=source.labels,
         classes=source.classes,
+        views=measurements.views,
         sizes=measurements.sizes,
         similarity=cka() if similarity else None,
     )

@@ -11,6 +11,7 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.geometry.alignment import CentredKernel, centred_kernel, cka_matrix, undefined_kernel
+from layerprobe.geometry.measure import Values
 from layerprobe.ranking.cache import StatisticsCache
 from layerprobe.ranking.grams import UndefinedLayerError, gram_of
 from layerprobe.records import Progress, Similarity, StoredLayer, silent
@@ -19,6 +20,7 @@ _log = logging.getLogger(__name__)
 
 _ALL = ""
 """Stands for all layers together where results are kept by layer."""
+_TASK = "cka"
 
 
 def layer_similarity(
@@ -54,21 +56,37 @@ def layer_similarity(
     ours = first.layers if layers is None else tuple(layers)
     theirs = second.layers if second else ours
     kept = cache if second is None and ours == first.layers else None
-    known = kept.get(_ALL, "cka") if kept else None
+    known = kept.get(_ALL, _TASK) if kept else None
     if known is None:
         rows = _kernels(first, ours, undefined, device, progress)
         columns = _kernels(second, theirs, undefined, device, progress) if second else rows
         known = {"cka": cka_matrix(rows, columns), "debiased": cka_matrix(rows, columns, debiased=True)}
         if kept:
-            kept.put(_ALL, "cka", known)
+            kept.put(_ALL, _TASK, known)
             kept.save()
+    return _similarity((first, other), (ours, theirs), known)
+
+
+def kept_similarity(source: FeatureFile | GramFile, cache: StatisticsCache) -> Similarity | None:
+    """How alike the layers of a file are, from results of earlier runs; None: it is not kept."""
+    known = cache.get(_ALL, _TASK)
+    return _similarity((source, source), (source.layers, source.layers), known) if known else None
+
+
+def _similarity(
+    sources: tuple[FeatureFile | GramFile, FeatureFile | GramFile],
+    layers: tuple[Sequence[StoredLayer], Sequence[StoredLayer]],
+    known: Values,
+) -> Similarity:
+    first, second = (tuple(stored.layer for stored in part) for part in layers)
+    source = sources[0].provenance
     return Similarity(
-        first=tuple(stored.layer for stored in ours),
-        second=tuple(stored.layer for stored in theirs),
-        names=(str(first.provenance["model"]), str(other.provenance["model"])),
+        first=first,
+        second=second,
+        names=(str(source["model"]), str(sources[1].provenance["model"])),
         cka=known["cka"],
         debiased=known["debiased"],
-        provenance={key: first.provenance.get(key) for key in ("dataset", "split", "population", "rows", "sample")},
+        provenance={key: source.get(key) for key in ("dataset", "split", "population", "rows", "sample")},
     )
 
 

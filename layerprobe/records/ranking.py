@@ -32,6 +32,7 @@ class Ranking:
             there are fewer blocks.
         labels: (n,) class labels of the images; None where the ranking was read from a file, as all that follows.
         classes: class names.
+        views: names of the views that the layers' arrays hold, see ``layerprobe.geometry.catalogue.VIEWS``.
         sizes: images per class that the layers' ``at sizes`` arrays stand for.
         similarity: of the layers with each other; None: not computed.
     """
@@ -44,6 +45,7 @@ class Ranking:
     evenly_spread: tuple[str, ...] = ()
     labels: torch.Tensor | None = field(default=None, compare=False, repr=False)
     classes: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    views: tuple[str, ...] = field(default=(), compare=False, repr=False)
     sizes: tuple[int, ...] = field(default=(), compare=False, repr=False)
     similarity: Similarity | None = field(default=None, compare=False, repr=False)
 

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from layerprobe.settings.base import AnyPath
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from layerprobe.settings.base import AnyPath, Listed, RefusedError
 from layerprobe.settings.code import CodeSettings
 from layerprobe.settings.display import FigureSettings, FigureWidth
 from layerprobe.settings.flags import Flag
 
 
 class ReportSettings(FigureSettings, CodeSettings):
-    """Which grid is reported on, and where the report goes."""
+    """What is reported on, and where the report goes."""
 
-    grid: Annotated[AnyPath, Flag(argument=True, metavar="GRID")]
-    """The folder of a grid of `layerprobe compare` or `validate`."""
-    output: Annotated[
-        AnyPath | None, Flag(short="-o", panel="Output", metavar="DIR", default="report/ in the grid's")
-    ] = None
+    sources: Annotated[tuple[AnyPath, ...], Listed, Field(min_length=1), Flag(argument=True, metavar="FILE|FOLDER...")]
+    """A feature file or a ranking; several of them, to compare networks; the folder of a run; or that of a grid of
+    `layerprobe compare` or `validate`."""
+    output: Annotated[AnyPath | None, Flag(short="-o", panel="Output", metavar="DIR", default="beside the source")] = (
+        None
+    )
     """The folder for the report."""
+    overwrite: Annotated[bool, Flag(panel="Output", alone=True)] = False
+    """Replace the page of another network or run."""
     study: Annotated[AnyPath | None, Flag(panel="Output", metavar="DIR")] = None
-    """Also pack the grid into this folder: its file, one table of all runs, and its rankings."""
+    """Of a grid: also pack it into this folder: its file, one table of all runs, and its rankings."""
     width: Annotated[FigureWidth, Flag(panel="Figures")] = "page"
-    """Their width: a column (3.4 in) or a page (7 in) of a paper."""
+    """Of a grid: the width of the figures' files, a column (3.4 in) or a page (7 in) of a paper."""
+
+    @model_validator(mode="after")
+    def _study_is_of_one_grid(self) -> Self:
+        if self.study and len(self.sources) > 1:
+            raise RefusedError(f"<study> packs one grid, not {len(self.sources)} files; leave it out, or name one grid")
+        return self

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from layerprobe.catalogue import Catalogue, Entry
-from layerprobe.geometry.catalogue import ALWAYS, UNMEASURED, shown_in
+from layerprobe.geometry.catalogue import ALWAYS, UNMEASURED, members, shown_in
+from layerprobe.records import Ranking
 
 _HERE = "layerprobe.report.figures"
 ALL = "all"
@@ -22,18 +23,31 @@ class Figure(Entry):
         views: that it shows, names in ``layerprobe.geometry.catalogue.VIEWS``.
         similarity: whether it shows how alike the layers are.
         sizes: whether it shows scores of smaller samples.
+        over_depth: whether its panels have the layers' indices as their horizontal axis.
     """
 
     families: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
     similarity: bool = False
     sizes: bool = False
+    over_depth: bool = False
 
     @property
     def statistics(self) -> tuple[str, ...]:
         """The families of all statistics that it shows, beside what is always measured."""
         families = dict.fromkeys((*self.families, *(entry.family for entry in shown_in(self.name))))
         return tuple(family for family in families if family not in (ALWAYS, UNMEASURED))
+
+    def can_show(self, ranking: Ranking) -> bool:
+        """Whether a ranking holds all that the figure shows; one that was read from its file holds numbers alone."""
+        names = {entry.name for family in self.families for entry in members(family)}
+        names |= {entry.name for entry in shown_in(self.name)}
+        return (
+            all(names <= one.statistics.keys() for one in ranking.geometries)
+            and set(self.views) <= set(ranking.views)
+            and (not self.similarity or ranking.similarity is not None)
+            and (not self.sizes or bool(ranking.sizes))
+        )
 
 
 FIGURES = Catalogue(
@@ -43,15 +57,15 @@ FIGURES = Catalogue(
             "quality", "scores",
             "Q, S, I and E, and the score that layers were chosen by, against depth, with intervals; the chosen layers "
             "and, for contrast, the evenly spread ones",
-            f"{_HERE}.quality:quality_figure",
+            f"{_HERE}.quality:quality_figure", over_depth=True,
         ),
         Figure(
             "spectra", "spectra", "share of variance of every principal component, as a heat map over depth",
-            f"{_HERE}.spectra:spectra_figure", views=("spectrum",),
+            f"{_HERE}.spectra:spectra_figure", views=("spectrum",), over_depth=True,
         ),
         Figure(
             "dimensions", "dimensions", "estimates of intrinsic and linear dimension against depth",
-            f"{_HERE}.dimensions:dimensions_figure",
+            f"{_HERE}.dimensions:dimensions_figure", over_depth=True,
         ),
         Figure(
             "cka", "similarity", "similarity of the layers with each other: linear CKA",

@@ -9,17 +9,27 @@ from matplotlib.ticker import MaxNLocator
 
 from layerprobe.records import Run
 from layerprobe.report.figures.log_axis import label_plainly
-from layerprobe.report.figures.style import COLOURS, LINES, MARKERS, PAGE_WIDTH, Drawing, as_written, new_figure
+from layerprobe.report.figures.style import (
+    COLOURS,
+    LINES,
+    MARKERS,
+    PAGE_WIDTH,
+    Drawing,
+    as_written,
+    is_narrow,
+    new_figure,
+)
 from layerprobe.report.tables.table import data_table
 
 
-def curves_figure(run: Run) -> Drawing:
-    """Loss terms on the left, top-1 on the right, with the teacher's as a line across."""
-    figure = new_figure(PAGE_WIDTH, 2.5)
-    left, right = figure.subplots(1, 2)
-    _losses(left, run)
-    _accuracies(right, run)
-    for axis in (left, right):
+def curves_figure(run: Run, width: float = PAGE_WIDTH) -> Drawing:
+    """Loss terms on the left, or above, and top-1 beside or below, with the teacher's as a line across."""
+    narrow = is_narrow(width)
+    figure = new_figure(width, 4.2 if narrow else 2.5)
+    losses, accuracies = figure.subplots(2, 1) if narrow else figure.subplots(1, 2)
+    _losses(losses, run)
+    _accuracies(accuracies, run)
+    for axis in (losses, accuracies):
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     names = _terms(run)

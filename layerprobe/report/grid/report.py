@@ -20,12 +20,12 @@ from layerprobe.report.grid.groups import method_labels
 from layerprobe.report.grid.notes import count_states
 from layerprobe.report.grid.pairs import pairs_table
 from layerprobe.report.grid.tables import details_table, grid_table, states_table
-from layerprobe.report.html.page import Figure, Page, Section, html_page
+from layerprobe.report.html.page import GENERATOR, Figure, Page, Section, html_page
+from layerprobe.report.html.pictures import draw_pictures
 from layerprobe.report.tables.table import Table, render
 from layerprobe.report.tables.validation import candidates_table, correlations_table
 
 INDEX = "index.html"
-_GENERATOR = '<meta name="generator" content="layerprobe report">'
 MOST_CURVES = 14
 """Methods above which curves and points can't be told apart, and are not drawn."""
 _TABLES = ("table", "pairs", "details", "states", "correlations", "candidates")
@@ -35,11 +35,11 @@ _ENDINGS = {"md": "markdown", "tex": "latex", "csv": "csv", "json": "json"}
 
 @dataclass(frozen=True)
 class _FigureToDraw:
-    """A figure to draw: its name, what it shows, and how."""
+    """A figure to draw: its name, what it shows, and how, of a width in inches."""
 
     name: str
     caption: str
-    draw: Callable[[], Drawing]
+    draw: Callable[[float], Drawing]
 
 
 def write_report(
@@ -81,11 +81,10 @@ def write_report(
     write_text(page, html_page(_page(results, validation, tables, {})))
     written = [path for name, table in tables.items() for path in _write_table(table, folder, name)]
     figures: dict[str, Figure] = {}
-    for wanted in (*_grid_figures(results, width), *_validation_figures(validation, width)):
-        files = save_figure(wanted.draw, folder, wanted.name, overwrite=True, sheet=style)
-        svg = next(path for path in files if path.suffix == ".svg").read_text(encoding="utf-8")
-        figures[wanted.name] = Figure(wanted.name, wanted.caption, svg)
-        written += files
+    for wanted in (*_grid_figures(results), *_validation_figures(validation)):
+        written += save_figure(partial(wanted.draw, width), folder, wanted.name, overwrite=True, sheet=style)
+        lies = f"{wanted.name}.pdf, .svg, .png; its numbers: {wanted.name}.csv"
+        figures[wanted.name] = Figure(wanted.caption, draw_pictures(wanted.draw, sheet=style), lies)
     write_text(page, html_page(_page(results, validation, tables, figures)))
     _remove_others(folder, written)
     return [*written, page]
@@ -103,7 +102,7 @@ def check_report(folder: Path, overwrite: bool = True) -> None:
     if not folder.is_dir() or all(is_temporary(path) for path in folder.iterdir()):
         return
     page = folder / INDEX
-    if not page.is_file() or _GENERATOR not in page.read_text(encoding="utf-8", errors="replace"):
+    if not page.is_file() or GENERATOR not in page.read_text(encoding="utf-8", errors="replace"):
         raise LayerprobeError(f"{folder} is not empty and holds no report; name another --output")
     if not overwrite:
         raise LayerprobeError(f"{page} exists; name another --output")
@@ -125,31 +124,31 @@ def _remove_others(folder: Path, written: Sequence[Path]) -> None:
             path.unlink()
 
 
-def _grid_figures(results: GridResults, width: float) -> Iterator[_FigureToDraw]:
+def _grid_figures(results: GridResults) -> Iterator[_FigureToDraw]:
     if not any(result.run for result in results.results):
         return
     yield _FigureToDraw(
         "grid-bars",
         "Top-1 of the last epoch: mean and sample standard deviation over seeds, every seed as a dot. Hatched bars: "
         "methods by which labels reach the student's backbone.",
-        partial(grid_bars_figure, results, width),
+        partial(grid_bars_figure, results),
     )
     if len(method_labels(results)) > MOST_CURVES:
         return
     yield _FigureToDraw(
         "learning-curves",
         "Top-1 on the test images against epochs: mean over seeds, with a band of one sample standard deviation.",
-        partial(learning_curves_figure, results, width),
+        partial(learning_curves_figure, results),
     )
     yield _FigureToDraw(
         "cost",
         "Top-1 of the last epoch against the seconds that a run took: means over seeds, bars of one sample standard "
         "deviation.",
-        partial(cost_figure, results, width),
+        partial(cost_figure, results),
     )
 
 
-def _validation_figures(validation: Validation | None, width: float) -> Iterator[_FigureToDraw]:
+def _validation_figures(validation: Validation | None) -> Iterator[_FigureToDraw]:
     """One figure per pair that has a finished student."""
     candidates = validation.candidates if validation else ()
     pairs = list(dict.fromkeys(one.pair for one in candidates if one.accuracies and one.scores))
@@ -160,7 +159,7 @@ def _validation_figures(validation: Validation | None, width: float) -> Iterator
             name,
             f"{pair}: what students reached against each score of the layers that they learnt from; above each panel "
             "Spearman's rank correlation with its interval.",
-            partial(validation_figure, part, width),
+            partial(validation_figure, part),
         )
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from layerprobe.report.html.inline_svg import inline_svg
+from layerprobe.report.html.inline_svg import Link, inline_svg
+from layerprobe.report.html.pictures import Picture
 from layerprobe.report.tables.columns import Column, is_known, set_minus
 from layerprobe.report.tables.table import MARK, Table
 from layerprobe.text import printable_lines
@@ -26,31 +27,39 @@ class Figure:
     """A figure of a page.
 
     Attributes:
-        name: of its files.
         caption: what it shows.
-        svg: text of its SVG file.
+        pictures: of it: for wide and for narrow screens, or one for all.
+        files: where it and its numbers lie, in words; empty: on the page alone.
     """
 
-    name: str
     caption: str
-    svg: str
+    pictures: tuple[Picture, ...]
+    files: str = ""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page.
+    """A part of a page. What it has stands in the order of the attributes, and what is empty is left out.
 
     Attributes:
         heading: its heading.
         tables: its tables, below the text.
         figures: its figures, below the tables.
-        text: a paragraph; empty: none.
+        text: a paragraph, above all else.
+        facts: texts by what they are of, below that.
+        notes: lines of a list, below these.
+        code: to be copied, below that.
+        folded: whether the reader unfolds it.
     """
 
     heading: str
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
     text: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    code: str = ""
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,9 +69,10 @@ class Page:
     Attributes:
         title: its title.
         lede: the line below it.
-        counts: how many of what there are, for the bar below.
+        counts: how many of what there are, for the bar below; empty: there is none.
         sections: its parts.
         provenance: what it was made from, at the foot; texts of several lines are folded.
+        mark: what tells it from a page of something else; empty: nobody asks.
     """
 
     title: str
@@ -70,28 +80,62 @@ class Page:
     counts: Mapping[str, int]
     sections: tuple[Section, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    mark: str = ""
+
+
+GENERATOR = '<meta name="generator" content="layerprobe report">'
+"""What every page has near its beginning, and a page of somebody else doesn't."""
 
 
 def html_page(page: Page) -> str:
     """The page as text. Everything in it that came from outside is escaped."""
-    numbers = iter(range(1, 1 + sum(len(section.figures) for section in page.sections)))
     environment = Environment(
         loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True, finalize=_harmless,
     )  # fmt: skip
+    ids = _Ids(page)
     return environment.get_template(_TEMPLATE).render(
         page=page,
+        generator=Markup(GENERATOR),
         sections=[
             {
-                "heading": section.heading,
-                "text": section.text,
-                "tables": [_table(table) for table in section.tables],
-                "figures": [_figure(figure, next(numbers)) for figure in section.figures],
+                "part": section,
+                "tables": [_table(table, ids.of_rows(table)) for table in section.tables],
+                "figures": [_figure(figure, ids) for figure in section.figures],
             }
             for section in page.sections
         ],
         facts=[(key, _words(value)) for key, value in page.provenance.items()],
     )
+
+
+class _Ids:
+    """The names by which parts of a page are told apart: no two are alike.
+
+    Args:
+        page: the page.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self._tables = [table for section in page.sections for table in section.tables]
+        pictures = (one for section in page.sections for figure in section.figures for one in figure.pictures)
+        self._linked = [place.table for picture in pictures for place in picture.places]
+        self._pictures = 0
+
+    def next_picture(self) -> str:
+        """What the ids in the next picture begin with."""
+        self._pictures += 1
+        return f"f{self._pictures}"
+
+    def of_rows(self, table: Table) -> str:
+        """What the ids of a table's rows begin with; empty: no figure leads to them."""
+        place = next((number for number, one in enumerate(self._tables, 1) if one is table), 0)
+        return f"t{place}-" if place and any(one is table for one in self._linked) else ""
+
+    def links(self, picture: Picture) -> list[Link]:
+        """The places of a picture whose tables are on the page."""
+        found = ((place, self.of_rows(place.table)) for place in picture.places)
+        return [Link(place, f"{rows}{place.row}") for place, rows in found if rows]
 
 
 def _harmless(value: Any) -> Any:
@@ -103,24 +147,39 @@ def _template(name: str) -> str:
     return (files("layerprobe.report.html") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _figure(figure: Figure, number: int) -> dict[str, Any]:
-    svg = Markup(inline_svg(figure.svg, f"f{number}", figure.caption))
-    return {"name": figure.name, "caption": figure.caption, "svg": svg}
+def _figure(figure: Figure, ids: _Ids) -> dict[str, Any]:
+    """What the template shows of a figure: a picture of two for each kind of screen."""
+    screens = ("wide", "narrow") if len(figure.pictures) > 1 else ("",)
+    return {
+        "caption": figure.caption,
+        "files": figure.files,
+        "pictures": [
+            (
+                screen,
+                Markup(inline_svg(picture.svg, ids.next_picture(), figure.caption, ids.links(picture))),
+            )
+            for screen, picture in zip(screens, figure.pictures, strict=True)
+        ],
+    }
 
 
-def _table(table: Table) -> dict[str, Any]:
-    """What the template shows of a table: texts for people, and values to sort by."""
+def _table(table: Table, ids: str) -> dict[str, Any]:
+    """What the template shows of a table: texts for people, and values to sort by; rows have ids that begin so."""
     columns = table.paper_columns
     best = [table.best_rows(column) for column in columns]
+    key = next((column for column in columns if column.align == "left"), None)
     rows: list[dict[str, Any]] = []
     for number, row in enumerate(table.rows):
-        cells = [_cell(column, row, number in among) for column, among in zip(columns, best, strict=True)]
-        rows.append({"cells": cells, "marked": number in table.marked})
+        cells = [
+            _cell(column, row, number in among, column is key) for column, among in zip(columns, best, strict=True)
+        ]
+        rows.append({"cells": cells, "marked": number in table.marked, "id": f"{ids}{number}" if ids else ""})
     first_apart = min(table.apart, default=len(rows))
     return {
         "title": table.title,
         "headings": [
-            {"title": column.title, "align": column.align, "kind": _kind(column, table.rows)} for column in columns
+            {"title": column.title, "look": _look(column, column is key), "kind": _kind(column, table.rows)}
+            for column in columns
         ],
         "mark": MARK if table.marked else "",
         "rows": rows[:first_apart],
@@ -129,7 +188,11 @@ def _table(table: Table) -> dict[str, Any]:
     }
 
 
-def _cell(column: Column, row: Mapping[str, Any], best: bool) -> dict[str, Any]:
+def _look(column: Column, key: bool) -> str:
+    return f"{column.align} key" if key else column.align
+
+
+def _cell(column: Column, row: Mapping[str, Any], best: bool, key: bool) -> dict[str, Any]:
     value = row.get(column.name)
     text = column.paper_text(row)
     if isinstance(value, (int, float)):
@@ -137,7 +200,7 @@ def _cell(column: Column, row: Mapping[str, Any], best: bool) -> dict[str, Any]:
     return {
         "text": text,
         "value": value if is_known(value) else "",  # a float's text is all of it
-        "look": f"{column.align} long" if len(text) > _LONG else column.align,
+        "look": f"{_look(column, key)} long" if len(text) > _LONG else _look(column, key),
         "best": best,
     }
 

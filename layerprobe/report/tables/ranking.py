@@ -49,7 +49,7 @@ def ranking_table(ranking: Ranking) -> Table:
         notes=(
             describe_sample(ranking),
             f"chosen by {by}: {', '.join(ranking.selected)}",
-            *_describe_end(ranking),
+            *describe_end(ranking),
             *(_describe_uncertainty(ranking) if shared else ()),
             *cautions(ranking),
         ),
@@ -114,7 +114,7 @@ def similarity_table(similarity: Similarity, debiased: bool) -> Table:
     )
 
 
-def _describe_end(ranking: Ranking) -> tuple[str, ...]:
+def describe_end(ranking: Ranking) -> tuple[str, ...]:
     """What the last block has kept; a network without blocks, or a file without them, has activations for them."""
     if math.isnan(kept := ranking.information_kept):
         return ()
@@ -125,11 +125,16 @@ def _describe_end(ranking: Ranking) -> tuple[str, ...]:
 def _describe_uncertainty(ranking: Ranking) -> tuple[str, ...]:
     level, resamples = ranking.provenance["level"], ranking.provenance["resamples"]
     method = f"from, to: {100 * level:g} % interval of {ranking.score} from {resamples} resamples"
+    return (method, *describe_undecided(ranking))
+
+
+def describe_undecided(ranking: Ranking) -> tuple[str, ...]:
+    """Which layers can't be told apart from the chosen ones; empty: none is known."""
     if not ranking.undecided:
-        return (method,)
+        return ()
     sign = described(ranking.score).sign
     lowest = min(ranking.chosen, key=lambda geometry: sign * geometry.statistics[ranking.score])
-    return (method, f"can't be told apart from {lowest.layer.name} at that level: {', '.join(ranking.undecided)}")
+    return (f"can't be told apart from {lowest.layer.name} at that level: {', '.join(ranking.undecided)}",)
 
 
 def describe_sample(ranking: Ranking) -> str:

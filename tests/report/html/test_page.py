@@ -9,6 +9,7 @@ import pytest
 from layerprobe.report.grid.report import write_report
 from layerprobe.report.html.inline_svg import inline_svg
 from layerprobe.report.html.page import Figure, Page, Section, html_page
+from layerprobe.report.html.pictures import Picture
 from layerprobe.report.tables.table import Column, Table
 from tests.helpers.grid_records import REASON, grid, renamed, validation, without_runs
 from tests.helpers.pages import CHROMIUM, browse, read_page
@@ -55,7 +56,7 @@ def test_the_page_needs_nothing_from_outside(report: Path) -> None:
 def test_ids_are_unique_and_every_reference_has_one(report: Path) -> None:
     seen = read_page(report.read_text(encoding="utf-8"))
     ids = [element.attributes["id"] for element in seen.elements if "id" in element.attributes]
-    assert len(ids) == len(set(ids)) and len(seen.all("svg")) == 4
+    assert len(ids) == len(set(ids)) and len(seen.all("svg")) == 8
     wanted = {one.attributes["href"][1:] for one in seen.all("use")}
     for element in seen.elements:
         for value in element.attributes.values():
@@ -105,7 +106,9 @@ def test_a_grid_without_a_finished_run_says_so(tmp_path: Path) -> None:
 
 def test_a_bare_page() -> None:
     table = Table("t", (Column("a", "a", "left"), Column("b", "b")), ({"a": "x", "b": None},))
-    page = Page("title", "lede", {"done": 0}, (Section("one", (table,), (Figure("n", "c", SVG),)), Section("two")))
+    page = Page(
+        "title", "lede", {"done": 0}, (Section("one", (table,), (Figure("c", (Picture(SVG),)),)), Section("two"))
+    )
     seen = read_page(html_page(page))
     assert [cell.text for cell in seen.all("td")] == ["x", "-"]
     assert [one.attributes["data-kind"] for one in seen.all("th")] == ["text", "text"]

@@ -1,0 +1,1 @@
+"""Pages about a ranked network, several of them, and a run."""
