@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,25 +137,25 @@ def _report_networks(settings: ReportSettings, progress: Progress) -> Report:
     path = (settings.output or sources[0].parent) / name
     mark = mark_of("\n".join(map(_described, sources)))
     check_page(path, mark, settings.overwrite)
-    rankings = _named({source: _read_ranking(source, progress) for source in sources})
+    rankings = _named([(_stem(source), _read_ranking(source, progress)) for source in sources])
     write_page(networks_page(rankings, mark, settings.style), path)
     return Report((glance_table(rankings),), (path,))
 
 
-def _named(rankings: Mapping[Path, Ranking]) -> Mapping[str, Ranking]:
+def _named(rankings: Sequence[tuple[str, Ranking]]) -> Mapping[str, Ranking]:
     """Rankings by the names of their networks, with that of the file where two networks have one name.
 
     Raises:
-        LayerprobeError: if a file is named twice, or two of one name are of networks of one name.
+        LayerprobeError: if two files of one name are of networks of one name, or one file is named twice.
     """
-    models = [str(ranking.provenance.get("model", "?")) for ranking in rankings.values()]
+    models = [str(ranking.provenance.get("model", "?")) for _, ranking in rankings]
     names = [
-        model if models.count(model) == 1 else f"{model} ({_stem(path)})"
-        for model, path in zip(models, rankings, strict=True)
+        model if models.count(model) == 1 else f"{model} ({stem})"
+        for model, (stem, _) in zip(models, rankings, strict=True)
     ]
     if twice := [name for name in names if names.count(name) > 1]:
         raise LayerprobeError(f"two of the files are of {twice[0]}, and can't be told apart; rename one")
-    return dict(zip(names, rankings.values(), strict=True))
+    return {name: ranking for name, (_, ranking) in zip(names, rankings, strict=True)}
 
 
 def _is_ranking(path: Path) -> bool:

@@ -51,7 +51,7 @@ def run_page(
         draw_pictures(partial(curves_figure, run), places, style),
     )
     return Page(
-        title=f"{_what(run, settings)}: {run.last_accuracy:.2f} % of the test images",
+        title=f"{_what(settings)}: {run.last_accuracy:.2f} % of the test images",
         lede=f"{run.folder.resolve().name}: {run.label}, {len(run.epochs)} epochs on {settings.data.name}",
         counts={},
         sections=(
@@ -67,25 +67,23 @@ def run_page(
     )
 
 
-def _what(run: Run, settings: TrainSettings | DistillSettings) -> str:
-    if isinstance(settings, TrainSettings):
-        return settings.model.name
-    return (
-        f"{settings.student.name}, taught by {settings.teacher.name}"
-        if _has_teacher(settings)
-        else (settings.student.name)
-    )
+def _what(settings: TrainSettings | DistillSettings) -> str:
+    if isinstance(settings, DistillSettings) and settings.chosen_method.needs_teacher:
+        return f"{settings.student.name}, taught by {settings.teacher.name}"
+    return settings.network.name
 
 
-def _has_teacher(settings: TrainSettings | DistillSettings) -> bool:
-    return isinstance(settings, DistillSettings) and settings.chosen_method.needs_teacher
+def _teacher(run: Run, settings: TrainSettings | DistillSettings) -> str:
+    if not isinstance(settings, DistillSettings) or not settings.chosen_method.needs_teacher:
+        return ""
+    reaches = "" if run.teacher_accuracy is None else f"; top-1 {run.teacher_accuracy:.2f} % of the test images"
+    return f"{_network(settings.teacher)}{reaches}"
 
 
 def _facts(run: Run, settings: TrainSettings | DistillSettings, about: RunDescription) -> Mapping[str, str]:
     training = settings.training
-    teacher = "" if run.teacher_accuracy is None else f"; top-1 {run.teacher_accuracy:.2f} % of the test images"
     facts = {
-        "Teacher": f"{_network(settings.teacher)}{teacher}" if _has_teacher(settings) else "",
+        "Teacher": _teacher(run, settings),
         "Network" if isinstance(settings, TrainSettings) else "Student": _network(settings.network),
         **_method(run, settings),
         "Layers chosen by": about.layers_from,
