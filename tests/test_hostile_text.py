@@ -189,7 +189,7 @@ def page_of_a_hostile_run() -> Page:
     settings = distillation(
         layers=["zq<script>", "zq$"], student_layers=["zq'\"><b>", "zq&lt;"], data={"name": HOSTILE}
     )
-    found = Evaluation(HOSTILE, HOSTILE, HOSTILE, (HOSTILE, "zq"), torch.eye(2, dtype=torch.int64), None)
+    found = Evaluation(HOSTILE, HOSTILE, HOSTILE, ("<b>$zq_$", "zq"), torch.eye(2, dtype=torch.int64), None)
     hostile = run(f"feature-only {HOSTILE}")
     epochs = tuple(replace(one, losses={HOSTILE: 1.0}) for one in hostile.epochs)
     environment = {"device": HOSTILE, "versions": {HOSTILE: HOSTILE}}

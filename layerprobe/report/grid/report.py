@@ -21,7 +21,7 @@ from layerprobe.report.grid.notes import count_states
 from layerprobe.report.grid.pairs import pairs_table
 from layerprobe.report.grid.tables import details_table, grid_table, states_table
 from layerprobe.report.html.page import GENERATOR, Figure, Page, Section, html_page
-from layerprobe.report.html.pictures import draw_pictures
+from layerprobe.report.html.pictures import SCREENS, Picture, draw_pictures
 from layerprobe.report.tables.table import Table, render
 from layerprobe.report.tables.validation import candidates_table, correlations_table
 
@@ -82,12 +82,23 @@ def write_report(
     written = [path for name, table in tables.items() for path in _write_table(table, folder, name)]
     figures: dict[str, Figure] = {}
     for wanted in (*_grid_figures(results), *_validation_figures(validation)):
-        written += save_figure(partial(wanted.draw, width), folder, wanted.name, overwrite=True, sheet=style)
-        lies = f"{wanted.name}.pdf, .svg, .png; its numbers: {wanted.name}.csv"
-        figures[wanted.name] = Figure(wanted.caption, draw_pictures(wanted.draw, sheet=style), lies)
+        files = save_figure(partial(wanted.draw, width), folder, wanted.name, overwrite=True, sheet=style)
+        figures[wanted.name] = _shown(wanted, files, width, style)
+        written += files
     write_text(page, html_page(_page(results, validation, tables, figures)))
     _remove_others(folder, written)
     return [*written, page]
+
+
+def _shown(drawn: _FigureToDraw, files: Sequence[Path], width: float, style: Path | None) -> Figure:
+    """A figure on the page: of the width of its files as it is there, else drawn for it."""
+    svg = next(path for path in files if path.suffix == ".svg").read_text(encoding="utf-8")
+    others = [one for one in SCREENS if one != width]
+    pictures = {width: Picture(svg)} | dict(
+        zip(others, draw_pictures(drawn.draw, sheet=style, widths=others), strict=True)
+    )
+    lies = f"{drawn.name}.pdf, .svg, .png; its numbers: {drawn.name}.csv"
+    return Figure(drawn.caption, tuple(pictures[one] for one in SCREENS), lies)
 
 
 def check_report(folder: Path, overwrite: bool = True) -> None:

@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from layerprobe.report.figures.style import COLUMN_WIDTH, PAGE_WIDTH, Drawing, paper_style
 from layerprobe.report.tables.table import Table
 
+SCREENS = (PAGE_WIDTH, COLUMN_WIDTH)
+"""Inches of a figure on a wide screen, and on a narrow one."""
 _NEAR = 6.0
 """Points around a point of a figure that belong to it."""
 _POINTS = 72
@@ -63,7 +65,7 @@ def draw_pictures(
     draw: Callable[[float], Drawing],
     find_places: FindPlaces | None = None,
     sheet: Path | None = None,
-    widths: Sequence[float] = (PAGE_WIDTH, COLUMN_WIDTH),
+    widths: Sequence[float] = SCREENS,
 ) -> tuple[Picture, ...]:
     """A figure for a wide screen, and for a narrow one, or one for both.
 
