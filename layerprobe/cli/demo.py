@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+import webbrowser
+from pathlib import Path
 
 from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
@@ -19,7 +23,7 @@ def demo(settings: DemoSettings, display: DisplaySettings) -> None:
     """Run the main job on real digits, offline.
 
     The demo trains a teacher on scikit-learn's handwritten digits, extracts its features, ranks its layers, draws
-    figures, and distils students from a hundred of the digits with three methods.
+    figures, distils students from a hundred of the digits with three methods, and shows all of it on a page.
     """
     from layerprobe.experiments.demo import run_demo, verdict
     from layerprobe.report.tables.ranking import ranking_table
@@ -30,7 +34,19 @@ def demo(settings: DemoSettings, display: DisplaySettings) -> None:
         reporter.show(ranking_table(result.ranking))
         reporter.show(runs_table(result.runs))
         reporter.say(verdict(result.runs))
-        reporter.wrote(result.files, "the same with your own network: layerprobe extract --help")
+        opened = settings.browser and sys.stderr.isatty() and _has_screen() and open_page(result.page)
+        look = "" if opened else f"open {result.page} in a browser; "
+        reporter.wrote(result.files, f"{look}the same with your own network: layerprobe extract --help")
+
+
+def _has_screen() -> bool:
+    """Whether a browser would have a window: without one a browser that works in the terminal would take it."""
+    return sys.platform in ("darwin", "win32") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
+
+
+def open_page(page: Path) -> bool:
+    """Show a page in the user's browser; whether there is one."""
+    return webbrowser.open(page.resolve().as_uri())
 
 
 COMMAND = Command("demo", demo, EXAMPLES, interrupted="the same command with --overwrite begins anew")

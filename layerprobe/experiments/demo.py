@@ -18,6 +18,8 @@ from layerprobe.records import Cell, CellResult, GridResults, Progress, Ranking,
 from layerprobe.report.figures.learning_curves import learning_curves_figure
 from layerprobe.report.figures.quality import quality_figure
 from layerprobe.report.figures.style import save_figure
+from layerprobe.report.pages.demo import demo_page
+from layerprobe.report.pages.writing import write_page
 from layerprobe.runtime.devices import resolve_device
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.demo import DemoSettings
@@ -48,11 +50,13 @@ class Demo:
     Attributes:
         ranking: the teacher's layers.
         runs: every student's run.
+        page: that shows them.
         files: everything that was written, the runs' checkpoints aside.
     """
 
     ranking: Ranking
     runs: tuple[Run, ...]
+    page: Path
     files: tuple[Path, ...]
 
 
@@ -75,14 +79,16 @@ def run_demo(
     teacher = _teach(config, say, progress)
     ranking = _rank(config, teacher, say, progress)
     runs = _distil(config, teacher, ranking, say, progress)
-    figures = out / "figures"
+    figures, students, page = out / "figures", _as_grid(runs, out), out / "demo.html"
     drawn = [
         *save_figure(partial(quality_figure, ranking), figures, "teacher.quality", overwrite=True),
-        *save_figure(partial(learning_curves_figure, _as_grid(runs, out)), figures, "learning-curves", overwrite=True),
+        *save_figure(partial(learning_curves_figure, students), figures, "learning-curves", overwrite=True),
     ]
     features = _features(config)
+    more = RankSettings(features=(features,), statistics=("all",), figures=("all",), output=figures)
+    write_page(demo_page(ranking, students, verdict(runs), command_line("rank", more)), page)
     written = [path for run in (teacher, *runs) for path in run.files]
-    return Demo(ranking, tuple(runs), (features, ranking_path(features), *sorted([*drawn, *written])))
+    return Demo(ranking, tuple(runs), page, (features, ranking_path(features), *sorted([*drawn, *written, page])))
 
 
 def _as_grid(runs: Sequence[Run], folder: Path) -> GridResults:

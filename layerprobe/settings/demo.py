@@ -20,5 +20,7 @@ class DemoSettings(DeviceSettings):
     """Students per method."""
     spectrum_samples: SpectrumSamples = None
     """Take the entropy in information from a second sample, up to so many images of every class."""
+    browser: Annotated[bool, Flag(panel="Output")] = True
+    """Open the page that the demo ends with, where there is a screen."""
     overwrite: Annotated[bool, Flag(panel="Output", alone=True)] = False
     """Replace a folder that exists."""

@@ -19,6 +19,8 @@ def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = run_demo(DemoSettings(output=tmp_path / "demo", seeds=2), say=said.append)
     assert [run.method for run in result.runs] == ["feature-only"] * 2 + ["scratch"] * 2 + ["kd"] * 2
     assert all(path.is_file() for path in result.files)
+    page = result.page.read_text()
+    assert verdict(result.runs)[1:] in page and result.ranking.selected[0] in page
     there = {path for path in (tmp_path / "demo").rglob("*") if path.is_file()}
     assert set(result.files) == {path for path in there if "checkpoints" not in path.parts}
     assert sum(line.startswith("$ layerprobe ") for line in said) == 6
