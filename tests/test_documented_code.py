@@ -38,7 +38,7 @@ PAGES = sorted(
 )
 OTHER_PROGRAMS = {"pip", "git", "cp", "cd", "python", "pytest", "ruff", "mypy", "pre-commit", "mkdocs"}
 LANGUAGES = {"bash", "python", "yaml", "math", "text", "bibtex"}
-FEWER = {"1000": "40", "2000": "20", "3000": "20", "6": "1"}
+FEWER = {"1000": "40", "2000": "20", "6": "1"}
 """What the tutorial's numbers become in a test."""
 
 
@@ -91,7 +91,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the documentation names: real digits as images, weights, features, arrays and studies."""
     folder = tmp_path_factory.mktemp("documentation")
     digits, labels = load_digits(return_X_y=True)
-    for split, numbers in (("train", range(6)), ("test", range(6, 8))):
+    for split, numbers in (("train", range(6)), ("test", range(6, 10))):
         for label, name in enumerate(CLASSES):
             (folder / "cifar10" / split / name).mkdir(parents=True)
             for number in numbers:
