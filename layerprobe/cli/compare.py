@@ -27,13 +27,15 @@ layerprobe compare examples/paper/cifar10.yaml --output grid/ \\
     --launcher-option gpus_per_node=1
 layerprobe report grid/
 """
+FIRST = ("--output", "--jobs", "--dry-run", "--launcher", "--launcher-option", "--format")
 
 
 def compare(settings: CompareSettings, plan: PlanSettings, display: TableSettings) -> None:
-    """Run a grid of distillations: pairs x data sets x methods x layer choices x seeds, from one file.
+    """Run a whole grid of distillations from one file.
 
-    Every cell is a run of `layerprobe distill` in its own folder. Finished cells are never run again; the same command
-    goes on with an interrupted grid, and several of them, on any machines that share the folder, divide the cells.
+    The grid file names pairs of networks, data sets, methods, choices of layers and seeds. Every cell is a run of
+    `layerprobe distill` in its own folder. Finished cells are never run again: the same command continues an
+    interrupted grid, and several commands, on any machines that share the folder, divide the cells.
     """
     from layerprobe.experiments.grid.compare import compare as run
     from layerprobe.experiments.grid.compare import plan_grid
@@ -122,4 +124,4 @@ def _words(cell: Cell) -> str:
     return ", ".join(filter(None, (cell.pair, cell.data, cell.label, f"seed {cell.seed}")))
 
 
-COMMAND = Command("compare", compare, EXAMPLES)
+COMMAND = Command("compare", compare, EXAMPLES, FIRST)

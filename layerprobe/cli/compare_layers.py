@@ -8,16 +8,17 @@ from functools import partial
 from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
 from layerprobe.settings.compare_layers import CompareLayersSettings
-from layerprobe.settings.display import TableSettings
+from layerprobe.settings.display import ColumnSettings
 
 EXAMPLES = """
 layerprobe compare-layers teacher.h5 student.h5 --output figures/
 layerprobe compare-layers r56.h5 --debiased --format csv > cka.csv
 """
+FIRST = ("--debiased", "--output", "--format", "--columns", "--device", "--overwrite")
 
 
-def compare_layers(settings: CompareLayersSettings, display: TableSettings) -> None:
-    """Compare the layers of two networks, or of one: linear CKA.
+def compare_layers(settings: CompareLayersSettings, display: ColumnSettings) -> None:
+    """Compare the layers of one or two networks by linear CKA.
 
     Both files must hold features of the same images, as two `layerprobe extract` with the same --data, --samples and
     --seed write them; the networks and their preprocessing may differ.
@@ -26,7 +27,8 @@ def compare_layers(settings: CompareLayersSettings, display: TableSettings) -> N
     from layerprobe.ranking.similarity import layer_similarity
     from layerprobe.report.figures.similarity import similarity_figure
     from layerprobe.report.figures.style import WIDTHS, check_figure, paper_style, save_figure
-    from layerprobe.report.tables.ranking import similarity_table
+    from layerprobe.report.tables.choice import check_columns
+    from layerprobe.report.tables.ranking import similarity_columns, similarity_table
     from layerprobe.runtime.devices import resolve_device
 
     first, second, output, style = settings.first, settings.second, settings.output, settings.style
@@ -40,6 +42,7 @@ def compare_layers(settings: CompareLayersSettings, display: TableSettings) -> N
         one, other = open_source(first), open_source(second) if second else None
         for file in (one, other):
             stack.callback(file.close if file else lambda: None)
+        check_columns(similarity_columns(stored.layer for stored in (other or one).layers), display.columns)
         similarity = layer_similarity(one, other, device=resolve_device(settings.device), progress=reporter.progress)
         reporter.show(similarity_table(similarity, settings.debiased))
         if output:
@@ -47,4 +50,4 @@ def compare_layers(settings: CompareLayersSettings, display: TableSettings) -> N
             reporter.wrote(save_figure(draw, output, name, settings.overwrite, style, shows))
 
 
-COMMAND = Command("compare-layers", compare_layers, EXAMPLES)
+COMMAND = Command("compare-layers", compare_layers, EXAMPLES, FIRST)

@@ -17,6 +17,7 @@ EXAMPLES = """
 layerprobe demo
 layerprobe demo --output digits/ --seeds 5
 """
+FIRST = ("--output", "--seeds", "--device", "--overwrite")
 
 
 def demo(settings: DemoSettings, display: DisplaySettings) -> None:
@@ -49,4 +50,4 @@ def open_page(page: Path) -> bool:
     return webbrowser.open(page.resolve().as_uri())
 
 
-COMMAND = Command("demo", demo, EXAMPLES, interrupted="the same command with --overwrite begins anew")
+COMMAND = Command("demo", demo, EXAMPLES, FIRST, interrupted="the same command with --overwrite begins anew")

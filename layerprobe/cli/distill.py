@@ -13,20 +13,27 @@ from layerprobe.settings.source import SourceSettings
 
 EXAMPLES = """
 layerprobe distill --teacher cifar:resnet56 --teacher-weights r56.th \\
-    --student cifar:resnet20 --data photos/ --layers r56.ranking.json \\
+    --student cifar:resnet20 --data photos/ --layers even-information:4 \\
     --output run/
+layerprobe distill --teacher cifar:resnet56 --teacher-weights r56.th \\
+    --student cifar:resnet20 --data photos/ --layers r56.ranking.json \\
+    --output run-quality/
 layerprobe distill --method kd --teacher timm:resnet34 \\
     --teacher-weights teacher.pt --student cifar:resnet9 --data CIFAR10 \\
     --preset paper-240 --output kd/
 layerprobe distill --config run/config.yaml --seed 1 --output run-1/
 layerprobe distill --resume --output run/
 """
+FIRST = (
+    "--teacher", "--teacher-weights", "--student", "--data", "--output", "--layers", "--method", "--preset",
+    "--epochs", "--device",
+)  # fmt: skip
 
 
 def distill(source: SourceSettings, given: Given[DistillSettings], display: TableSettings) -> None:
-    """Train a student from a teacher's layers.
+    """Train a student network from the layers of a teacher.
 
-    Its backbone learns from the features alone (feature-only), or with a method to compare that with.
+    With the default method, feature-only, its backbone learns from features alone. The other methods are baselines.
     """
     settings = run_settings(given, source)
 
@@ -41,7 +48,13 @@ def distill(source: SourceSettings, given: Given[DistillSettings], display: Tabl
         epochs = settings.training.epochs
         run = distill_student(settings, lambda metrics: reporter.epoch(metrics, epochs), reporter.progress)
         if is_main_process():
-            following = EvaluateSettings(run=run.folder, data=settings.data, allow_code=runs_code(run.folder))
+            following = EvaluateSettings(
+                run=run.folder,
+                data=settings.data,
+                allow_code=runs_code(run.folder),
+                device=settings.training.device,
+                skip_damaged=settings.data.skip_damaged,
+            )
             show_run(run, reporter, command_line("evaluate", following))
 
 
@@ -49,6 +62,7 @@ COMMAND = Command(
     "distill",
     distill,
     EXAMPLES,
+    FIRST,
     renamed={
         "--weights": "--teacher-weights",
         "--cross-entropy-into-backbone": "--cross-entropy",

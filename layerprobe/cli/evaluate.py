@@ -7,23 +7,32 @@ from pathlib import Path
 
 from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
-from layerprobe.settings.display import TableSettings
+from layerprobe.settings.display import ColumnSettings
 from layerprobe.settings.evaluate import EvaluateSettings
 
 EXAMPLES = """
 layerprobe evaluate run/
 layerprobe evaluate run/ --data photos/ --which best --output figures/
 """
+FIRST = (
+    "--data", "--split", "--samples", "--which", "--output", "--format", "--columns", "--batch-size",
+    "--device", "--overwrite",
+)  # fmt: skip
 
 
-def evaluate(settings: EvaluateSettings, display: TableSettings) -> None:
-    """Classify images with a trained network: top-1, top-5, every class, and which are confused."""
+def evaluate(settings: EvaluateSettings, display: ColumnSettings) -> None:
+    """Classify images with a trained network.
+
+    Prints top-1 and top-5 accuracy and the accuracy of every class, and draws the confusion matrix.
+    """
     from layerprobe.evaluation.evaluate import evaluate as run
     from layerprobe.evaluation.evaluate import evaluated
     from layerprobe.report.figures.confusion import confusion_figure
     from layerprobe.report.figures.style import WIDTHS, check_figure, save_figure
-    from layerprobe.report.tables.runs import evaluation_table
+    from layerprobe.report.tables.choice import check_columns
+    from layerprobe.report.tables.runs import EVALUATION_COLUMNS, evaluation_table
 
+    check_columns(EVALUATION_COLUMNS, display.columns)
     folder, name = settings.output or settings.run, _figure_name(settings)
     with Reporter(display) as reporter:
         shows = evaluated(settings)
@@ -45,4 +54,4 @@ def _figure_name(settings: EvaluateSettings) -> str:
     return "-".join(filter(None, ("confusion", data, split, sample, which)))
 
 
-COMMAND = Command("evaluate", evaluate, EXAMPLES)
+COMMAND = Command("evaluate", evaluate, EXAMPLES, FIRST)

@@ -21,13 +21,17 @@ layerprobe extract --model timm:vit_small_patch16_224 --data photos/ \\
 accelerate launch -m layerprobe extract --model timm:resnet50 \\
     --data photos/ --output r50.h5
 """
+FIRST = (
+    "--model", "--weights", "--data", "--output", "--split", "--samples", "--layers", "--batch-size",
+    "--device", "--overwrite",
+)  # fmt: skip
 
 
 def extract(given: Given[ExtractSettings], preset: SamplePresetSettings, display: DisplaySettings) -> None:
-    """Write every layer's features to one HDF5 file.
+    """Write the features of every layer to one HDF5 file.
 
-    One forward pass over a class-balanced sample of images, with labels and provenance. Stopped at any moment, the same
-    command goes on from there.
+    This takes one forward pass over a class-balanced sample of images. The file also holds the labels, and where the
+    features come from. After an interruption the same command continues.
     """
     from layerprobe.features.extraction.extract import extract as run
     from layerprobe.ranking.grams import extract_grams
@@ -40,7 +44,9 @@ def extract(given: Given[ExtractSettings], preset: SamplePresetSettings, display
             extract_grams(settings, progress=reporter.progress).close()
         else:
             run(settings, progress=reporter.progress).close()
-        reporter.wrote([settings.output], command_line("rank", RankSettings(features=(settings.output,))))
+        reporter.wrote(
+            [settings.output], command_line("rank", RankSettings(features=(settings.output,), device=settings.device))
+        )
 
 
-COMMAND = Command("extract", extract, EXAMPLES)
+COMMAND = Command("extract", extract, EXAMPLES, FIRST)

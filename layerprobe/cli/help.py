@@ -12,8 +12,11 @@ from layerprobe.settings.describe import Description, describe
 from layerprobe.settings.flags import Option
 
 ARGUMENTS = "Arguments"
+FIRST = "Main options"
+"""The panel of the options that most people need, which each command names."""
 PANELS = (
-    ARGUMENTS, "Model", "Data", "Layers", "Method", "Statistics", "Recipe", "Options", "Figures", "Machine", "Output",
+    ARGUMENTS, FIRST, "Model", "Data", "Layers", "Method", "Statistics", "Recipe", "Options", "Figures", "Machine",
+    "Output",
 )  # fmt: skip
 """The panels, in the order in which they are shown."""
 
@@ -26,11 +29,13 @@ class Row:
         panel: one of ``PANELS``.
         names: such as ``-o, --output DIR``.
         what: everything that is known of it.
+        place: in its panel, before those of a higher number.
     """
 
     panel: str
     names: str
     what: Description
+    place: int = 0
 
     @property
     def text(self) -> str:
@@ -38,16 +43,21 @@ class Row:
         return f"{self.what.text}  [{self.what.facts}]" if self.what.facts else self.what.text
 
 
-def row_of(option: Option) -> Row:
-    """The row of one option."""
+def row_of(option: Option, first: Sequence[str] = ()) -> Row:
+    """The row of one option.
+
+    Args:
+        option: the option.
+        first: the flags of the panel ``FIRST``.
+    """
     what = describe(option)
-    panel = ARGUMENTS if option.extra.argument else option.panel
+    panel = ARGUMENTS if option.extra.argument else FIRST if option.flag in first else option.panel
     names = ", ".join(filter(None, (option.extra.short, option.flag)))
     if what.kind is bool:
         names += "" if option.extra.alone else f" / {option.opposite}"
     elif not option.extra.argument:
         names += f" {what.metavar}"
-    return Row(panel, names, what)
+    return Row(panel, names, what, first.index(option.flag) if option.flag in first else 0)
 
 
 def by_panel(rows: Iterable[Row]) -> Mapping[str, list[Row]]:
@@ -55,7 +65,7 @@ def by_panel(rows: Iterable[Row]) -> Mapping[str, list[Row]]:
     panels: dict[str, list[Row]] = {panel: [] for panel in PANELS}
     for row in rows:
         panels[row.panel].append(row)
-    return {panel: rows for panel, rows in panels.items() if rows}
+    return {panel: sorted(rows, key=lambda row: row.place) for panel, rows in panels.items() if rows}
 
 
 def usage_of(rows: Sequence[Row]) -> list[str]:

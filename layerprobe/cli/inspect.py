@@ -5,20 +5,21 @@ from __future__ import annotations
 from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
 from layerprobe.errors import LayerprobeError
-from layerprobe.settings.display import TableSettings
+from layerprobe.settings.display import ColumnSettings
 from layerprobe.settings.inspect import InspectSettings
 
 EXAMPLES = """
 layerprobe inspect r56.h5
 layerprobe inspect r56.h5 --verify --format json
 """
+FIRST = ("--verify", "--format", "--columns")
 
 
-def inspect(settings: InspectSettings, display: TableSettings) -> None:
-    """Print what is in a feature file, finished or not.
+def inspect(settings: InspectSettings, display: ColumnSettings) -> None:
+    """Show what is in a feature file, finished or not.
 
-    Its layers, where they came from, how far it got, and with --verify whether every row is what was written. Of a
-    file of Gram matrices its layers, and where they came from.
+    Prints the layers, where the features come from and how much of the file is there. With --verify it also checks that
+    every row is what was written. Files of Gram matrices are shown likewise.
     """
     from layerprobe.ranking.grams import is_gram_file
 
@@ -34,7 +35,7 @@ def _show_grams(settings: InspectSettings, reporter: Reporter) -> None:
     from layerprobe.report.tables.layers import gram_table
 
     if settings.verify:
-        raise LayerprobeError(f"{settings.features} holds Gram matrices, without checksums; leave --verify out")
+        raise LayerprobeError(f"{settings.features} holds Gram matrices, which have no checksums; leave --verify out")
     with open_source(settings.features) as grams:
         reporter.show(gram_table(settings.features, grams.layers, grams.provenance))
 
@@ -58,4 +59,4 @@ def _show_features(settings: InspectSettings, reporter: Reporter) -> None:
             )
 
 
-COMMAND = Command("inspect", inspect, EXAMPLES)
+COMMAND = Command("inspect", inspect, EXAMPLES, FIRST)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
-from layerprobe.settings.display import TableSettings
+from layerprobe.settings.display import ColumnSettings
 from layerprobe.settings.extract import LayersSettings
 
 EXAMPLES = """
@@ -13,12 +13,14 @@ layerprobe layers --model timm:vit_tiny_patch16_224 --layers every:4,-1 \\
     --tokens cls --samples 50000
 layerprobe layers --model timm:resnet50 --format json
 """
+FIRST = ("--model", "--layers", "--image-size", "--format", "--columns")
 
 
-def layers(settings: LayersSettings, display: TableSettings) -> None:
-    """Print the layers of a model in execution order.
+def layers(settings: LayersSettings, display: ColumnSettings) -> None:
+    """List the layers of a network in the order they are run.
 
-    With the choice and the reductions of `layerprobe extract`: which layers these select, and the bytes they will take.
+    Takes the choice of layers and the reductions of `layerprobe extract` too, and shows which layers they select and
+    how large the feature file would be.
     """
     from layerprobe.features.extraction.reduce import Reduction, plan_reduction
     from layerprobe.layers.selection import find_layers
@@ -34,4 +36,4 @@ def layers(settings: LayersSettings, display: TableSettings) -> None:
         reporter.show(layers_table(tuple(stored), model, settings.dtype, settings.samples))
 
 
-COMMAND = Command("layers", layers, EXAMPLES)
+COMMAND = Command("layers", layers, EXAMPLES, FIRST)

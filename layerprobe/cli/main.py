@@ -103,8 +103,12 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: it starts in half the time, and reads well in a narrow terminal
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Find the layers of a trained network that are worth learning from, and train a small network from them.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="""Find the layers of a trained network that are worth learning from, and train a small network from them.
+
+    `layerprobe demo` shows all of it. With your own network, go from `extract` over `rank` to `distill`; every command
+    has examples at the end of its help, such as `layerprobe rank --help`.
+    """,
 )
 
 

@@ -46,6 +46,7 @@ class Command:
         name: as it is typed.
         run: does it. Each parameter is a group of settings (or ``Given`` of one), whose fields are the options.
         examples: the last part of its help.
+        first: the flags that most people need, at most ten: the first panel of its help.
         renamed: flags of earlier versions, with what they are called now.
         interrupted: what to do after an interruption.
     """
@@ -53,6 +54,7 @@ class Command:
     name: str
     run: Callable[..., None]
     examples: str = ""
+    first: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
     interrupted: str = GOES_ON
 
@@ -69,7 +71,7 @@ class Command:
     @functools.cached_property
     def rows(self) -> tuple[Row, ...]:
         """The same, as help and documentation show them."""
-        return tuple(row_of(option) for _, option in self.options)
+        return tuple(row_of(option, self.first) for _, option in self.options)
 
     @functools.cached_property
     def _hints(self) -> Mapping[str, Any]:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
-from layerprobe.settings.display import TableSettings
+from layerprobe.geometry.catalogue import ALWAYS, STATISTICS, UNMEASURED, described
+from layerprobe.plugins import split_file_name
+from layerprobe.ranking.catalogue import RECOMMENDED_RULE
+from layerprobe.settings.display import ColumnSettings
 from layerprobe.settings.flags import command_line
 from layerprobe.settings.model import AS_BUILT
 from layerprobe.settings.rank import RankSettings
 from layerprobe.settings.run import DistillSettings
+
+if TYPE_CHECKING:
+    from layerprobe.records import Ranking
 
 EXAMPLES = """
 layerprobe rank r56.h5 --output figures/ --top 4
@@ -21,19 +28,24 @@ layerprobe rank r56.h5 --by probe --format latex > table.tex
 layerprobe rank r56.h5 --by my_scores.py:curvature
 layerprobe rank r56.h5 vgg19.h5 vit.h5 --output figures/
 """
+FIRST = (
+    "--top", "--by", "--statistics", "--output", "--figures", "--resamples", "--format", "--columns",
+    "--device", "--overwrite",
+)  # fmt: skip
 
 
-def rank(settings: RankSettings, display: TableSettings) -> None:
-    """Measure every layer and choose the best.
+def rank(settings: RankSettings, display: ColumnSettings) -> None:
+    """Measure every layer of a network and choose the best.
 
-    Separation, information, efficiency and knowledge quality of each layer, with intervals, as a table and figures; the
-    layers of best score go to a ranking file.
+    Prints separation, information, efficiency and knowledge quality of each layer with intervals, draws figures, and
+    writes the layers with the best score to a ranking file.
     """
     from layerprobe.ranking.rank import rank_files, shown_choices, target
     from layerprobe.report.figures.drawing import check_drawings, draw_rankings
     from layerprobe.report.tables.ranking import different_samples, ranking_table
     from layerprobe.runtime.devices import resolve_device
 
+    settings = _measuring(settings, display.columns)
     with Reporter(display) as reporter:
         shows = shown_choices(settings)
         check_drawings(settings, shows)
@@ -44,21 +56,55 @@ def rank(settings: RankSettings, display: TableSettings) -> None:
             reporter.say(f"warning: {warning}")
         first, *others = settings.features
         alone = not others and not found.others
-        following = _next_command(found.rankings[0].provenance, target(settings, first)) if alone else None
-        reporter.wrote([*found.files, *drawn], following)
+        reporter.wrote([*found.files, *drawn])
+        if alone:
+            _go_on(found.rankings[0], settings, target(settings, first), reporter)
 
 
-def _next_command(source: Mapping[str, object], ranking: Path) -> str:
+def _measuring(settings: RankSettings, columns: Sequence[str]) -> RankSettings:
+    """The settings, which measure what is asked for as a column, too.
+
+    Raises:
+        LayerprobeError: if a column is asked for that no ranking has.
+    """
+    from layerprobe.report.tables.choice import check_columns
+    from layerprobe.report.tables.ranking import possible_columns
+
+    named = [one.family for one in STATISTICS.values() if one.name in columns or one.symbol in columns]
+    labels = [described(name).label for name in (settings.by, *settings.families)]
+    own = [name for name in columns if split_file_name(name) and name not in labels]
+    more = [name for name in (*named, *own) if name not in (ALWAYS, UNMEASURED, *settings.statistics)]
+    settings = settings.replaced(statistics=tuple(dict.fromkeys([*settings.statistics, *more])))
+    plugins = [name for name in (settings.by, *settings.families) if split_file_name(name)]
+    check_columns(possible_columns(settings.top, plugins), columns)
+    return settings
+
+
+def _go_on(ranking: Ranking, settings: RankSettings, file: Path, reporter: Reporter) -> None:
+    """Name the next command: by the rule that we recommend, unless the user has a say in the choice of layers."""
+    own = settings.by != RankSettings.model_fields["by"].default or settings.layers is not None
+    own = own or not ranking.evenly_spread  # the network has too few blocks for the rule
+    layers = str(file) if own else f"{RECOMMENDED_RULE}:{settings.top}"
+    reporter.wrote([], _next_command(ranking.provenance, layers, settings.device))
+    if not own:
+        reporter.hint(f"  {layers} is the rule that we recommend; --layers {file} takes the layers marked above")
+
+
+def _next_command(source: Mapping[str, Any], layers: str, device: str) -> str:
+    """The distillation from these layers, with the teacher and the images as the features were made of them."""
     weights = None if source["weights"] == AS_BUILT else source["weights"]
-    others = {key: source[key] for key in ("weights_key", "num_classes") if key in source}
+    second = source.get("spectrum_sample") or {}
+    others = {key: source[key] for key in ("weights_key", "num_classes", "prefix_tokens") if key in source}
     following = {
         "teacher": {"name": source["model"], "weights": weights, **others},
         "student": "...",
-        "data": source["dataset"],
-        "layers": str(ranking),
+        "data": {**(source.get("data_options") or {}), "name": source["dataset"]},
+        "layers": layers,
+        "spectrum_samples": None if layers.endswith(".json") else second.get("requested"),
+        "training": {"device": device},
         "output": "...",
     }
     return command_line("distill", DistillSettings.parse(following))
 
 
-COMMAND = Command("rank", rank, EXAMPLES)
+COMMAND = Command("rank", rank, EXAMPLES, FIRST)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
-from layerprobe.settings.display import TableSettings
+from layerprobe.settings.display import ColumnSettings
 from layerprobe.settings.report import ReportSettings
 
 EXAMPLES = """
@@ -15,10 +15,11 @@ layerprobe report grid/ --output paper/figures --width column \\
     --format latex > table.tex
 layerprobe report grid/ --study results/my-study
 """
+FIRST = ("--output", "--study", "--width", "--format", "--columns", "--overwrite")
 
 
-def report(settings: ReportSettings, display: TableSettings) -> None:
-    """Write one HTML page about a teacher, a run, several networks or a grid.
+def report(settings: ReportSettings, display: ColumnSettings) -> None:
+    """Write an HTML page about a network, a run or a grid.
 
     The page of a feature file or a ranking shows every layer's numbers, every figure whose results `layerprobe rank`
     has kept, how to read them, and how sure they are; several files are compared. The report of a grid, finished or
@@ -33,4 +34,4 @@ def report(settings: ReportSettings, display: TableSettings) -> None:
         reporter.wrote(written.files)
 
 
-COMMAND = Command("report", report, EXAMPLES)
+COMMAND = Command("report", report, EXAMPLES, FIRST)

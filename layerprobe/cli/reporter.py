@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from layerprobe.errors import LayerprobeError, of_system
 from layerprobe.runtime.progress import ProgressLines
-from layerprobe.settings.display import DisplaySettings, TableSettings
+from layerprobe.settings.display import ColumnSettings, DisplaySettings, TableSettings
 from layerprobe.text import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class Reporter:
         self._quiet = display.quiet or not speaks
         self._level = logging.WARNING if self._quiet else logging.DEBUG if display.verbose else usual
         self._format = display.format if isinstance(display, TableSettings) else "table"
+        self._can_choose = isinstance(display, ColumnSettings)
+        self._columns = display.columns if isinstance(display, ColumnSettings) else ()
         self._bars: Bars | None = None
         self._lines: ProgressLines | None = None
         self._stack = ExitStack()
@@ -102,12 +104,18 @@ class Reporter:
 
     def show(self, table: Table | Sequence[Table]) -> None:
         """The result, on stdout."""
+        from layerprobe.report.tables.choice import choose_columns
+        from layerprobe.report.tables.latex import lay_out
         from layerprobe.report.tables.table import Table, render_all
 
         if self._bars:
             self._bars.clear()
-        tables = [table] if isinstance(table, Table) else table
+        tables = [choose_columns(one, self._columns) for one in ([table] if isinstance(table, Table) else table)]
         _write_results(render_all(tables, self._format, colour=sys.stdout.isatty()).rstrip("\n") + "\n")
+        if self._format == "latex" and not self._quiet:
+            choose = "; --columns chooses among its columns" if self._can_choose else ""
+            for remark in dict.fromkeys(filter(None, (lay_out(one).remark for one in tables))):
+                self.say(f"{remark}{choose}")
 
     def hint(self, message: str) -> None:
         """What the user can do now, in one or several lines, unless the user asked for quiet."""

@@ -38,7 +38,7 @@ def run_settings(given: Given[R], source: SourceSettings) -> R:
             raise
         if resumed and not file:
             raise SettingsError(
-                f"{resumed} holds no run to go on with; <output> names its folder, where <resume> does"
+                f"{resumed} holds no run to continue; with <resume>, <output> must name the folder of a run"
             ) from None
         raise SettingsError(f"{error.message}, or <config> FILE") from None
 

@@ -20,10 +20,14 @@ layerprobe train --model timm:resnet34 --weights pretrained \\
     --backbone-lr-factor 0.01 --data photos/ --output teacher/
 layerprobe train --resume --output teacher/
 """
+FIRST = (
+    "--model", "--weights", "--data", "--output", "--preset", "--epochs", "--batch-size", "--augment",
+    "--device", "--resume",
+)  # fmt: skip
 
 
 def train(source: SourceSettings, given: Given[TrainSettings], display: TableSettings) -> None:
-    """Train any model with cross entropy, for instance a teacher."""
+    """Train a network on labels, for instance a teacher."""
     settings = run_settings(given, source)
 
     from layerprobe.distill.run import train_model
@@ -35,8 +39,10 @@ def train(source: SourceSettings, given: Given[TrainSettings], display: TableSet
         run = train_model(settings, lambda metrics: reporter.epoch(metrics, epochs), reporter.progress)
         if is_main_process():
             model = settings.model.replaced(weights=str(run.weights), weights_sha256=None)
-            following = ExtractSettings(model=model, data=settings.data, output=Path("features.h5"))
+            following = ExtractSettings(
+                model=model, data=settings.data, output=Path("features.h5"), device=settings.training.device
+            )
             show_run(run, reporter, command_line("extract", following))
 
 
-COMMAND = Command("train", train, EXAMPLES, interrupted="the same command with --resume goes on")
+COMMAND = Command("train", train, EXAMPLES, FIRST, interrupted="the same command with --resume goes on")

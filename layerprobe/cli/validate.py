@@ -20,13 +20,14 @@ layerprobe validate mine.yaml --score my_scores.py:curvature \\
     --output validation/
 layerprobe report validation/
 """
+FIRST = ("--output", "--score", "--jobs", "--dry-run", "--launcher", "--launcher-option", "--format")
 
 
 def validate(settings: ValidateSettings, plan: PlanSettings, display: TableSettings) -> None:
-    """Test whether scores tell which layers distil well.
+    """Test whether scores predict which layers distil well.
 
-    A student is distilled from each teacher layer alone, and from sets of layers drawn at random; what they reach is
-    correlated with every score that is known before training. The same command goes on where it was interrupted.
+    A student is distilled from each teacher layer alone, and from sets of layers drawn at random. Their accuracies are
+    correlated with every score that is known before training. After an interruption the same command continues.
     """
     from layerprobe.experiments.grid.grid_file import load_grid
     from layerprobe.experiments.grid.results import GRID_FILE
@@ -64,4 +65,4 @@ def validate(settings: ValidateSettings, plan: PlanSettings, display: TableSetti
         raise typer.Exit(1)
 
 
-COMMAND = Command("validate", validate, EXAMPLES)
+COMMAND = Command("validate", validate, EXAMPLES, FIRST)

@@ -42,6 +42,8 @@ def _rules() -> Iterator[Rule]:
             )  # fmt: skip
 
 
+RECOMMENDED_RULE = "even-information"
+"""The rule that docs/methods.md recommends, with the evidence of docs/results.md."""
 NAMED_RULES = (
     Rule("even", "evenly spread", "K blocks spread evenly, ending at the last", f"{_HERE}:evenly_spread"),
     Rule(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
@@ -82,7 +83,7 @@ def read_existing(
     """
     old = load_ranking(target)
     new = ranking_provenance(source.provenance, measurements, choice)
-    layers, draws = [], []
+    layers = []
     if old.provenance.get("created") != new.get("created"):
         layers.append("other features")
     elif [one.layer.name for one in old.geometries] != [stored.layer.name for stored in ranked]:
@@ -92,11 +93,17 @@ def read_existing(
     for name, digest in old.provenance.get("plugins", {}).items():
         if _digest(name) != digest:
             layers.append(f"{name} as its file was before")
-    for key in ("resamples", "level", "seed"):
-        if old.provenance.get(key) != new.get(key):
-            draws.append(f"{key} {old.provenance.get(key, 'none')}")
     statistics = tuple(old.provenance.get("statistics", ()))
-    return Existing(statistics, ", ".join([*layers, *draws]), not layers)
+    draws = _draws(old.provenance, new)
+    return Existing(statistics, ", ".join(filter(None, [*layers, draws])), not layers)
+
+
+def _draws(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """How the intervals of a file were made that is not asked for, in words; empty: as it is asked for."""
+    differ = [key for key in ("resamples", "level", "seed") if old.get(key) != new.get(key)]
+    if differ and "resamples" not in old:
+        return "no intervals"
+    return f"intervals with {', '.join(f'{key} {old.get(key)}' for key in differ)}" if differ else ""
 
 
 def _digest(name: str) -> str:

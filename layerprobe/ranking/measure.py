@@ -219,9 +219,9 @@ def _check_classes(labels: torch.Tensor, sizes: tuple[int, ...]) -> None:
     if sizes and max(sizes) > (least := int(counts.min())):
         raise LayerprobeError(f"--sizes: {max(sizes)} images per class, but a class has {least}; leave it out")
     if len(counts) == 1:
-        _log.warning("there is one class alone: S, E, Q and what compares classes are not defined")
+        _log.warning("there is only one class: S, E, Q and everything else that compares classes are undefined")
     if (alone := int((counts == 1).sum())) > 0:
-        _log.warning("%d of %d classes have one image: S, I and Q are not defined", alone, len(counts))
+        _log.warning("%d of %d classes have only one image: S, I and Q are undefined", alone, len(counts))
 
 
 def _check_spectra(labels: torch.Tensor, sizes: tuple[int, ...]) -> None:
@@ -229,7 +229,7 @@ def _check_spectra(labels: torch.Tensor, sizes: tuple[int, ...]) -> None:
     counts = torch.unique(labels, return_counts=True)[1]
     if (alone := int((counts == 1).sum())) > 0:
         _log.warning(
-            "%d of %d classes have one image in the sample of spectra: I and Q are not defined", alone, len(counts)
+            "%d of %d classes have only one image in the sample of spectra: I and Q are undefined", alone, len(counts)
         )
     if sizes:
         _log.warning("--sizes: smaller samples have the spectra of their own images, not those of the second sample")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +16,7 @@ import torch
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
+from layerprobe.geometry.catalogue import described
 from layerprobe.layers.selection import find_layers
 from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.ranking.cache import StatisticsCache, open_cache
@@ -33,6 +34,7 @@ from layerprobe.settings.layer_choice import LayerChoice
 from layerprobe.settings.rank import RankSettings
 
 _log = logging.getLogger(__name__)
+_UNCHANGED = "%s was not changed, since it holds %s; --overwrite replaces it, and --ranking FILE writes another file"
 
 
 def rank(
@@ -166,6 +168,20 @@ def rank_model(
         return rank(grams, top, by, resamples, statistics=statistics, device=device, progress=progress)
 
 
+def _without(ranking: Ranking, families: Container[str]) -> Ranking:
+    """A ranking without the statistics that its file had before, and that nobody asks for now."""
+    geometries = (
+        replace(
+            one,
+            statistics={
+                name: value for name, value in one.statistics.items() if described(name).family not in families
+            },
+        )
+        for one in ranking.geometries
+    )
+    return replace(ranking, geometries=tuple(geometries))
+
+
 def target(settings: RankSettings, features: Path) -> Path:
     """The ranking file of one of the networks."""
     return settings.ranking or ranking_path(features)
@@ -230,19 +246,16 @@ def rank_files(settings: RankSettings, device: torch.device | None = None, progr
         ]
         rankings, files = [], []
         for source, layers, asked, file, old in zip(sources, chosen, allowed, targets, there, strict=True):
-            known = old.statistics if old and not old.differs else ()
-            measured = replace(asked, statistics=tuple(dict.fromkeys([*asked.statistics, *known])))
+            shown = with_score(asked, choice)
+            known = old.statistics if old and not old.differs and set(shown.statistics) - set(old.statistics) else ()
+            measured = replace(shown, statistics=tuple(dict.fromkeys([*shown.statistics, *known])))
             cache = open_cache(source) if settings.cache else StatisticsCache(None)
             ranking = rank_source(source, choice, measured, similarity, cache, device, progress, layers)
             if old and old.differs:
-                _log.warning(
-                    "%s stays as it is: it holds %s; --overwrite replaces it, --ranking FILE writes elsewhere",
-                    file,
-                    old.differs,
-                )
+                _log.warning(_UNCHANGED, file, old.differs)
             elif old is None or set(ranking.provenance["statistics"]) - set(old.statistics):
                 save_ranking(ranking, file)
                 files.append(file)
-            rankings.append(ranking)
+            rankings.append(_without(ranking, set(measured.statistics) - set(shown.statistics)))
     others = (file for file, old in zip(targets, there, strict=True) if old and not old.same_layers)
     return Ranked(tuple(rankings), tuple(files), tuple(others))

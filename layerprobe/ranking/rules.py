@@ -98,7 +98,7 @@ def stagewise_resolution(problem: SelectionProblem) -> tuple[str, ...]:
     """
     body = problem.blocks
     if not all(_has_map(layer) for layer in (*body, *problem.student_layers)):
-        _log.info("tokens have no resolution: windows of depth in place of windows of resolution")
+        _log.info("tokens have no resolution: layers are chosen within windows of depth instead")
         return stagewise(problem)
     values = problem.values
     areas = [_nearest({_area(block) for block in body}, _area(layer)) for layer in problem.student_layers]

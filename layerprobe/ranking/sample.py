@@ -28,7 +28,7 @@ def permitted(measurements: Measurements, source: FeatureFile | GramFile) -> Mea
     if not measurements.resamples or least >= LEAST_FOR_INTERVALS:
         return measurements
     _log.warning(
-        "no intervals: the smallest class of %s has %d of the %d images that it takes to halve every class",
+        "there are no intervals: the smallest class of %s has %d images, and intervals need %d",
         source.path,
         least,
         LEAST_FOR_INTERVALS,
@@ -45,7 +45,7 @@ def check_score(score: Statistic, source: FeatureFile | GramFile) -> None:
     if not (reason := _lack(score, source)):
         return
     others = [one.name for one in SCORES.values() if not _lack(one, source)]
-    raise LayerprobeError(f"--by {score.name}: {reason}; this sample has {', '.join(others)}")
+    raise LayerprobeError(f"--by {score.name}: {reason}; this sample allows {', '.join(others)}")
 
 
 def _lack(score: Statistic, source: FeatureFile | GramFile) -> str:

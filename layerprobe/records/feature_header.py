@@ -48,7 +48,8 @@ class DrawnImages:
 class FeatureHeader:
     """The attributes of a feature file or a Gram file, as docs/feature-file.md lists them.
 
-    ``spectrum_sample`` is there where the file has a second sample for the spectra of the classes.
+    ``spectrum_sample`` is there where the file has a second sample for the spectra of the classes, ``data_options``
+    where the user said where the images lie or how they become the network's input.
     """
 
     format: Name
@@ -70,6 +71,7 @@ class FeatureHeader:
     precision: Text
     device: Text
     spectrum_sample: Json[DrawnImages] | None = None
+    data_options: Json[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

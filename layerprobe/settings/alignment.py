@@ -20,23 +20,25 @@ class AlignmentSettings(Settings):
     panel: ClassVar[str] = "Method"
 
     name: Annotated[str, OneOf(ALIGNMENTS)] = "projector"
-    """How feature-only brings features together."""
+    """How feature-only compares the student's features with the teacher's."""
     by_class: bool = False
-    """Take the geometry or the moments of each class: labels shape the targets."""
+    """Compare the geometry or the moments of each class apart. Labels shape the targets then."""
     projector: Annotated[str, OneOf(PROJECTORS)] = "one-layer"
-    """What brings the student's features to the teacher's channels, in projector and moments."""
+    """The module that maps the student's features to the teacher's channels, for the alignments projector and
+    moments."""
     feature_loss: Annotated[str, OneOf(FEATURE_LOSSES)] = "mse"
-    """What compares features of one shape; relation has a loss of its own."""
+    """The loss between features of the same shape. The alignment relation has a loss of its own."""
     mapping: Annotated[Pairs, Flag(metavar="TEXT")] = Pairs()
-    """Which student layer learns from which teacher layer: one-to-one; full (every one from every one); attention
-    (likewise, weighted by learned attention); or a table of pairs, the student's layer first:
+    """Which student layer learns from which teacher layer: one-to-one; full, every student layer from every teacher
+    layer; attention, the same with learned weights; or pairs with the student's layer first, such as
     layer1.2=layer3.5,layer3.2=layer3.6."""
     cross_entropy: bool = False
-    """An ablation of feature-only: cross entropy reaches the backbone, too."""
+    """An ablation of feature-only in which cross entropy trains the backbone, too."""
     kl: bool = False
-    """An ablation of feature-only: 16 KL of the logits at temperature 4 reaches the backbone, too."""
+    """An ablation of feature-only in which the KL divergence of the logits, at temperature 4 and with weight 16, trains
+    the backbone, too."""
     feature_weight: Positive = 1.0
-    """What the features' loss is multiplied by, with --cross-entropy or --kl."""
+    """The weight of the features' loss, with --cross-entropy or --kl."""
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:

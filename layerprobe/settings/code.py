@@ -14,7 +14,7 @@ class CodeSettings(Settings):
     """Whether a command that only looks at a folder may run code that it names."""
 
     allow_code: Annotated[bool, Flag(panel="Machine", alone=True)] = False
-    """Run the Python file that the folder names for a network of your own (FILE.py:callable)."""
+    """Allow running the Python file that the folder names for a network of your own (FILE.py:callable)."""
 
 
 def check_code(name: str, folder: Path, allowed: bool) -> None:

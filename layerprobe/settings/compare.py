@@ -28,18 +28,20 @@ class CompareSettings(Settings):
     output: Annotated[AnyPath, Flag(short="-o", panel="Output", metavar="DIR")]
     """The grid's folder."""
     jobs: Annotated[Count, Flag(short="-j")] = 1
-    """Workers that take cells at the same time."""
+    """The number of workers that run cells at the same time."""
     launcher: Literal["local", "slurm"] = "local"
-    """Who starts the workers: local processes, or Slurm."""
+    """How workers are started: as processes on this machine, or as jobs of Slurm."""
     launcher_option: Annotated[
         tuple[Annotated[str, AfterValidator(_check_pair)], ...], Listed, Flag(metavar="KEY=VALUE")
     ] = ()
-    """An option for submitit, such as timeout_min=600; give it again for more."""
+    """An option for submitit, such as timeout_min=600. Give it several times for several options."""
 
     @model_validator(mode="after")
     def _options_have_a_launcher(self) -> Self:
         if self.launcher == "local" and self.launcher_option:
-            raise RefusedError("<launcher_option> is for submitit, and local workers have no options; leave it out")
+            raise RefusedError(
+                "<launcher_option> is for the launcher slurm, and local workers take no options; leave it out"
+            )
         return self
 
     @property
@@ -55,4 +57,4 @@ class PlanSettings(Settings):
     panel: ClassVar[str] = "Machine"
 
     dry_run: Annotated[bool, Flag(alone=True)] = False
-    """Print the cells and how long they will take; run nothing."""
+    """Print the cells and an estimate of how long they take, and run nothing."""

@@ -16,9 +16,9 @@ class CompareLayersSettings(FigureSettings, DeviceSettings):
     first: Annotated[AnyPath, Flag(argument=True, metavar="FIRST")]
     """A file that `layerprobe extract` wrote."""
     second: Annotated[AnyPath | None, Flag(argument=True, metavar="SECOND", default="the first one again")] = None
-    """Another file, with features of the same images."""
+    """A second file, with features of the same images."""
     debiased: Annotated[bool, Flag(alone=True)] = False
-    """Remove the bias of many dimensions for the number of images."""
+    """Use the unbiased estimate of CKA, for layers with many more features than there are images."""
     output: Annotated[AnyPath | None, Flag(short="-o", panel="Output", metavar="DIR", default="no figure")] = None
     """The folder for the figure."""
     overwrite: Annotated[bool, Flag(panel="Output", alone=True)] = False

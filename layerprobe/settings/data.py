@@ -47,34 +47,35 @@ class DataSettings(Settings):
     name: Annotated[str, Field(min_length=1), Flag(metavar="NAME", names=DATASETS, others="a folder")]
     """a data set by its name, or a folder of class folders (with or without train/ and test/)."""
     data_root: Annotated[AnyPath | None, Flag(metavar="DIR", default="data")] = None
-    """Folder of torchvision's data sets."""
+    """The folder that holds torchvision's data sets."""
     download: bool = False
     """Download the data set if it is missing."""
     image_size: Annotated[Pixels | None, Flag(default="the network's")] = None
-    """Height and width of the input in pixels."""
+    """The height and width of the network's input in pixels."""
     mean: Annotated[
         tuple[Number, ...] | None, Separated, AfterValidator(_one_or_three), Flag(default="the network's")
     ] = None
-    """Channel means for images in [0, 1], e.g. 0.5 or 0.485,0.456,0.406; together with --std."""
+    """The channel means of images with values from 0 to 1, such as 0.5 or 0.485,0.456,0.406. Give --std too."""
     std: Annotated[
         tuple[Positive, ...] | None, Separated, AfterValidator(_one_or_three), Flag(default="the network's")
     ] = None
-    """Channel standard deviations, likewise."""
+    """The channel standard deviations of images with values from 0 to 1. Give --mean too."""
     resize: Annotated[Pixels | None, Flag(default="the network's, or that of --crop")] = None
-    """Pixels that the shorter side is resized to before the centre crop of --image-size, which keeps the aspect."""
+    """The length in pixels that the shorter side is resized to, before the centre is cropped to --image-size. The
+    aspect ratio is kept."""
     crop: Annotated[
         Annotated[float | str, AfterValidator(_share)] | None,
         BeforeValidator(_share_or_word),
         Flag(metavar="SHARE|squash", default="the network's; 0.875 for photographs"),
     ] = None
-    """The same as a share: how much of the resized image's shorter side the centre crop shows, such as 0.875 or 1. Or
-    squash: height and width are resized each to those of the input, whatever the aspect."""
+    """The share of the resized image's shorter side that the centre crop shows, such as 0.875 or 1; it takes the place
+    of --resize. With squash, height and width are resized to the input's and the aspect ratio is not kept."""
     interpolation: Annotated[Interpolation | None, Flag(default="the network's; bicubic for photographs")] = None
-    """The filter that images are resized with."""
+    """The filter for resizing images."""
     upright: Annotated[bool | None, Flag(default="on, unless a weights file of layerprobe says otherwise")] = None
-    """Turn images as their EXIF orientation says."""
+    """Turn images upright as their EXIF orientation says."""
     skip_damaged: bool = False
-    """Leave out images that can't be read. Every image that would be used is decoded once more to find them."""
+    """Leave out images that can't be read. Finding them takes one more decoding of every image."""
 
     @model_validator(mode="before")
     @classmethod
@@ -97,6 +98,10 @@ class DataSettings(Settings):
         """Plain values that are compared with those of earlier versions: fields that these lacked only where used."""
         defaults = {name: field.default for name, field in type(self).model_fields.items() if name in _LATER}
         return {key: value for key, value in self.plain().items() if key not in _LATER or value != defaults[key]}
+
+    def options(self) -> dict[str, Any]:
+        """Plain values of all that is not the default, without the name and the download."""
+        return self.model_dump(mode="json", exclude_defaults=True, exclude={"name", "download"})
 
     def seen_as(self, preprocessing: Preprocessing) -> DataSettings:
         """The same images, of which every network sees what one with this preprocessing does."""

@@ -17,7 +17,7 @@ class DemoSettings(DeviceSettings):
     output: Annotated[AnyPath, Flag(short="-o", panel="Output", metavar="DIR")] = Path("layerprobe-demo")
     """The folder to make."""
     seeds: Count = 3
-    """Students per method."""
+    """The number of students per method."""
     spectrum_samples: SpectrumSamples = None
     """Take the entropy in information from a second sample, up to so many images of every class."""
     browser: Annotated[bool, Flag(panel="Output")] = True

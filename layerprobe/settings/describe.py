@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from layerprobe.settings.base import OneOf, Separated
 from layerprobe.settings.flags import Option
 
-_LARGE = 2**63
+_LARGE = 10**8
 """A bound that no one comes near; it is not mentioned."""
 _METAVARS: Mapping[type, str] = {int: "INT", float: "FLOAT", Path: "PATH", str: "TEXT", bool: ""}
 

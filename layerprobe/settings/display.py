@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from layerprobe.settings.base import AnyPath, Settings
+from layerprobe.settings.base import AnyPath, Separated, Settings
 from layerprobe.settings.flags import Flag
 
 TableFormat = Literal["table", "json", "csv", "markdown", "latex"]
@@ -17,9 +17,9 @@ class DisplaySettings(Settings):
     panel: ClassVar[str] = "Output"
 
     quiet: Annotated[bool, Flag(short="-q", alone=True)] = False
-    """Say no more than warnings and results."""
+    """Print only warnings and results."""
     verbose: Annotated[bool, Flag(short="-v", alone=True)] = False
-    """Say more."""
+    """Print more about what is done."""
 
 
 class TableSettings(DisplaySettings):
@@ -29,10 +29,20 @@ class TableSettings(DisplaySettings):
     """The format of the printed table."""
 
 
+class ColumnSettings(TableSettings):
+    """The same, of a command that prints a table of which columns can be chosen."""
+
+    columns: Annotated[
+        tuple[str, ...], Separated, Flag(metavar="NAME,NAME,...", default="all; in LaTeX those that a paper needs")
+    ] = ()
+    """The columns of the printed table, separated by commas: their headings, or their names in the CSV format, such as
+    Q, quality or top1*; all stands for every column. The name of what a row shows comes with them."""
+
+
 class FigureSettings(Settings):
     """How figures look."""
 
     width: Annotated[FigureWidth, Flag(panel="Figures")] = "column"
-    """Their width: a column (3.4 in) or a page (7 in) of a paper."""
+    """The width of figures: a column (3.4 in) or a page (7 in) of a paper."""
     style: Annotated[AnyPath | None, Flag(panel="Figures", metavar="FILE")] = None
-    """A matplotlib style sheet (.mplstyle) that is laid over the figures' own style."""
+    """A matplotlib style sheet (.mplstyle) that changes the style of the figures."""

@@ -25,16 +25,17 @@ class EvaluateSettings(FigureSettings, DeviceSettings, CodeSettings):
     skip_damaged: Annotated[bool, Flag(panel="Data", default="as in the run, for the run's own images")] = False
     """Leave out images that can't be read."""
     split: Annotated[Split, Flag(panel="Data")] = "test"
-    """Which images of the data set."""
+    """The part of the data set to classify."""
     samples: Annotated[ImageCount, Flag(panel="Data", default="all")] = None
-    """Take a class-balanced sample of so many images, or 'all'."""
+    """The number of images in a class-balanced sample, or 'all' for every image."""
     which: Annotated[Literal["last", "best", "latest"], Flag(panel="Model")] = "last"
-    """Which weights: of the last epoch, of the best epoch on held-out images, or the latest of an unfinished run."""
+    """The weights to take: those of the last epoch, of the best epoch on held-out images, or the latest of an
+    unfinished run."""
     output: Annotated[AnyPath | None, Flag(short="-o", panel="Output", metavar="DIR", default="the run's")] = None
     """The folder for the confusion matrix."""
     overwrite: Annotated[bool, Flag(panel="Output", alone=True)] = False
     """Replace a figure that exists."""
     batch_size: Annotated[Count, Flag(panel="Machine")] = 128
-    """Images per forward pass."""
+    """The number of images per forward pass."""
     workers: Workers = 0
-    """Processes that decode images."""
+    """The number of processes that decode images."""

@@ -35,18 +35,19 @@ class StoredFeaturesSettings(Settings):
     panel: ClassVar[str] = "Layers"
 
     layers: Annotated[NamedLayers | None, Flag(default="all")] = None
-    """Which layers, separated by commas: names, globs (layer3.*), indices, ranges (3-7, 3:8, -4:), every:4 or all."""
+    """The layers to keep, separated by commas: names, globs (layer3.*), indices, ranges (3-7, 3:8, -4:), every:4 or
+    all."""
     dtype: Literal["float32", "float16"] = "float32"
-    """The type of the features on disk."""
+    """The number type of the features in the file."""
     pool: Annotated[
         Annotated[str, AfterValidator(_pool)] | None,
         Flag(metavar="avg:H|max:H", default="only maps of more than 262,144 features are averaged"),
     ] = None
-    """Pool maps down to H x H at most."""
+    """Average-pool or max-pool feature maps that are larger than H x H down to that size."""
     tokens: Literal["cls", "mean", "all"] = "all"
-    """Which of a transformer's tokens are kept in the file: the class token, the mean of the patch tokens, or all."""
+    """The tokens of a transformer to keep in the file: the class token, the mean of the patch tokens, or all."""
     project: Annotated[int | None, Field(ge=1), Flag(default="no projection")] = None
-    """Project layers of more features than this to so many, at random."""
+    """Project layers with more features than this number to so many, by a random projection."""
 
 
 class LayersSettings(StoredFeaturesSettings):
@@ -55,15 +56,15 @@ class LayersSettings(StoredFeaturesSettings):
     model: Annotated[str, Field(min_length=1), Flag(panel="Model", metavar="NAME")]
     """The network: timm:NAME, torchvision:NAME, cifar:NAME or FILE.py:callable."""
     num_classes: Annotated[ClassCount | None, Flag(panel="Model", default="the architecture's")] = None
-    """Size of its classifier; 0: it has none."""
+    """The number of classes of the network's classifier. With 0 the network has no classifier."""
     image_size: Annotated[Pixels | None, Flag(panel="Model", default="the network's")] = None
-    """Height and width of the input in pixels."""
+    """The height and width of the network's input in pixels."""
     prefix_tokens: Annotated[
         int | None, Field(ge=0), Flag(panel="Model", default="as many as the network declares")
     ] = None
-    """Tokens before those of the patches: the class token, which comes first, and registers."""
+    """The number of tokens before the patch tokens: the class token, which comes first, and registers."""
     samples: Annotated[Count, Flag(panel="Data")] = 5000
-    """How many images the file would hold."""
+    """The number of images for which the size of the file is given."""
 
 
 class ExtractSettings(StoredFeaturesSettings, DeviceSettings):
@@ -76,29 +77,31 @@ class ExtractSettings(StoredFeaturesSettings, DeviceSettings):
     output: Annotated[AnyPath, Flag(short="-o", panel="Output", metavar="FILE")]
     """The HDF5 file to write."""
     split: Annotated[Split, Flag(panel="Data")] = "train"
-    """Which images of the data set."""
+    """The part of the data set to take images from."""
     samples: Annotated[
-        Count | Literal["all"] | None, BeforeValidator(_counted), Flag(panel="Data", default="5000, or what there is")
+        Count | Literal["all"] | None,
+        BeforeValidator(_counted),
+        Flag(panel="Data", metavar="INT|all", default="5000, or what there is"),
     ] = None
-    """How many images the class-balanced sample has."""
+    """The number of images in the class-balanced sample."""
     spectrum_samples: SpectrumSamples = None
-    """Take the entropy in information from a second sample, up to so many images of every class; the paper's code
-    takes 500."""
+    """Compute the entropy in information from a second sample with up to so many images of every class. The paper's
+    code takes 500."""
     seed: Annotated[Seed, Flag(panel="Data")] = 0
-    """Seed of the samples, and of the random projection."""
+    """The seed of the sampling and of the random projection."""
     stats_only: Annotated[bool, Flag(panel="Output")] = False
-    """Write no features, only the Gram matrices that `layerprobe rank` needs."""
+    """Write no features, but only the Gram matrices that `layerprobe rank` needs, which usually take less space."""
     overwrite: Annotated[bool, Flag(panel="Output", alone=True)] = False
     """Replace a file that exists."""
     amp: Annotated[bool, Flag(panel="Machine")] = False
-    """Compute in 16 bits: bfloat16 on a CPU, float16 on a GPU."""
+    """Compute in 16 bits: in bfloat16 on a CPU and in float16 on a GPU."""
     batch_size: Annotated[
         int | None, Field(ge=1), Flag(panel="Machine", default="128; 32 for images above 64 pixels on a CPU")
     ] = None
-    """Images per forward pass."""
+    """The number of images per forward pass."""
     workers: Workers = 0
-    """Processes that decode images."""
+    """The number of processes that decode images."""
     memory: Annotated[
         Number | None, Field(ge=0.001), Flag(panel="Machine", metavar="GB", default="half of what is free")
     ] = None
-    """With --stats-only or --spectrum-samples: how many GB of memory features may take."""
+    """The memory in GB that features may take with --stats-only or --spectrum-samples."""

@@ -14,4 +14,4 @@ class InspectSettings(Settings):
     features: Annotated[AnyPath, Flag(argument=True, metavar="FILE")]
     """A file that `layerprobe extract` wrote."""
     verify: Annotated[bool, Flag(alone=True)] = False
-    """Read every row and compare it with its checksum; exit code 2 if one differs."""
+    """Read every row and compare it with its checksum. The exit code is 2 if a row differs."""

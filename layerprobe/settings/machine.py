@@ -25,4 +25,4 @@ class DeviceSettings(Settings):
     """Settings of what runs on a device."""
 
     device: Device = "auto"
-    """Where it runs; auto takes a GPU where there is one."""
+    """The device to compute on; auto takes a GPU if there is one."""

@@ -23,15 +23,15 @@ class ModelSettings(Settings):
     name: Annotated[str, Field(min_length=1), Flag(metavar="NAME")]
     """timm:NAME, torchvision:NAME, cifar:NAME or FILE.py:callable."""
     weights: Annotated[str | None, Flag(default="pretrained for timm: and torchvision:")] = None
-    """Weights: a file (.safetensors, or of torch.save: .pt, .pth, .ckpt, .bin, ...), 'pretrained' (from the hub) or
-    'random'."""
+    """The weights: a file (.safetensors, or one that torch.save wrote, such as .pt or .pth), 'pretrained' for those of
+    the model's hub, or 'random'."""
     weights_key: Annotated[str | None, Field(min_length=1), Flag(metavar="KEY", default="what fits the network")] = None
-    """Which part of the weights file is taken, where several fit: a key such as state_dict_ema, or the prefix of the
-    names, such as module.encoder_q."""
+    """The part of the weights file to take if several fit the network: a key such as state_dict_ema, or a prefix of the
+    names such as module.encoder_q."""
     num_classes: Annotated[ClassCount | None, Flag(default="as in the weights, or as the data")] = None
-    """Size of the classifier; 0: the network has none."""
+    """The number of classes of the network's classifier. With 0 the network has no classifier."""
     prefix_tokens: Annotated[int | None, Field(ge=0), Flag(default="as many as the network declares")] = None
-    """Tokens before those of the patches: the class token, which comes first, and registers."""
+    """The number of tokens before the patch tokens: the class token, which comes first, and registers."""
     weights_sha256: Annotated[str | None, Flag(none=True)] = None
     """SHA-256 of the weights that are expected; other weights are refused."""
 

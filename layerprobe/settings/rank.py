@@ -22,53 +22,53 @@ class RankSettings(FigureSettings, DeviceSettings):
     panel: ClassVar[str] = "Layers"
 
     features: Annotated[tuple[AnyPath, ...], Listed, Field(min_length=1), Flag(argument=True, metavar="FILE...")]
-    """Files that `layerprobe extract` wrote, one per network."""
+    """Feature files that `layerprobe extract` wrote, one per network."""
     top: Annotated[Count, Flag(short="-k")] = 4
     """How many layers to choose."""
     by: Annotated[str, OneOf(SCORES)] = "quality"
-    """The score that layers are chosen by; of your own FILE.py:NAME, a function of a layer's Gram matrix."""
+    """The score by which layers are chosen. FILE.py:name is a score of your own, a function of a layer's Gram
+    matrix."""
     layers: Annotated[NamedLayers | None, Flag(default="all")] = None
-    """Which layers are ranked, separated by commas: names, globs (layer3.*), indices, ranges (3-7, 3:8, -4:), every:4
-    or all."""
+    """The layers to rank, separated by commas: names, globs (layer3.*), indices, ranges (3-7, 3:8, -4:), every:4 or
+    all."""
     resamples: Annotated[Whole, Field(ge=0, multiple_of=4), Flag(panel="Statistics")] = 200
-    """How often the sample is drawn again for the intervals; 0: no intervals."""
+    """How often the images are resampled for the intervals. With 0 there are no intervals."""
     level: Annotated[Number, Field(gt=0, lt=1), Flag(panel="Statistics")] = 0.9
-    """Confidence level of the intervals."""
+    """The confidence level of the intervals."""
     seed: Annotated[Seed, Flag(panel="Statistics")] = 0
-    """Seed of all draws."""
+    """The seed of the resampling."""
     statistics: Annotated[
         tuple[Annotated[str, OneOf(FAMILIES, also=(ALL,))], ...], Separated, Flag(panel="Statistics")
     ] = ()
-    """Further statistics, separated by commas; of your own FILE.py:NAME."""
+    """Further statistics to measure, separated by commas. FILE.py:name is a statistic of your own."""
     sizes: Annotated[
         tuple[Annotated[Whole, Field(ge=2)], ...], Separated, Flag(panel="Statistics", metavar="INT,INT,...")
     ] = ()
-    """Also score smaller samples of so many images per class, e.g. 10,25,50, and draw the scores against the size."""
+    """Also score smaller samples with so many images per class, such as 10,25,50, and draw the scores against the
+    size."""
     output: Annotated[AnyPath | None, Flag(short="-o", panel="Output", metavar="DIR", default="no figures")] = None
-    """The folder for the figures."""
+    """The folder for figures."""
     figures: Annotated[
         tuple[Annotated[str, OneOf(FIGURES, also=(ALL,))], ...] | None,
         Separated,
         Flag(panel="Figures", default="quality"),
     ] = None
-    """Which figures to draw, separated by commas."""
+    """The figures to draw, separated by commas."""
     width: Annotated[FigureWidth, Flag(panel="Figures")] = "page"
-    """Their width: a column (3.4 in) or a page (7 in) of a paper."""
+    """The width of figures: a column (3.4 in) or a page (7 in) of a paper."""
     ranking: Annotated[AnyPath | None, Flag(panel="Output", metavar="FILE", default="beside the features")] = None
     """The ranking file to write."""
     cache: Annotated[bool, Flag(panel="Output")] = True
-    """Keep results beside the features for the next time."""
+    """Keep the results beside the feature file, so that the next call is quick."""
     overwrite: Annotated[bool, Flag(panel="Output", alone=True)] = False
-    """Replace rankings and figures of another choice of layers."""
+    """Replace a ranking file and figures that show another choice of layers."""
 
     @model_validator(mode="after")
     def _figures_have_a_folder(self) -> Self:
         if self.output is None and self.figures:
-            raise RefusedError("<figures> need a folder; name it, <output> DIR")
+            raise RefusedError("<figures> need a folder to be written to; give <output> DIR")
         if self.output is None and self.sizes:
-            raise RefusedError(
-                "<sizes> are drawn, and their values stand beside the figure; name a folder, <output> DIR"
-            )
+            raise RefusedError("<sizes> are shown in a figure, which needs a folder; give <output> DIR")
         needing = [name for name in self.figures or () if name != ALL and FIGURES[name].sizes]
         if needing and not self.sizes:
             raise RefusedError(f"<figures> {needing[0]} needs <sizes>, such as 10,25,50; give them")
@@ -85,7 +85,9 @@ class RankSettings(FigureSettings, DeviceSettings):
             raise RefusedError("<ranking> names one file, but there are several networks; leave it out")
         stems = [path.stem for path in self.features]
         if twice := [stem for stem in stems if stems.count(stem) > 1]:
-            raise RefusedError(f"two files are called {twice[0]!r}: their figures would be, too; rename one")
+            raise RefusedError(
+                f"two files are called {twice[0]!r}: their figures would have the same names; rename one of them"
+            )
         return self
 
     @property

@@ -35,42 +35,44 @@ class RecipeSettings(Settings):
     panel: ClassVar[str] = "Recipe"
 
     epochs: Count = 50
-    """Passes over the training images."""
+    """The number of passes over the training images."""
     lr: Annotated[Positive | None, Flag(default="0.0075; VGG 0.005; transformers 0.001")] = None
-    """Peak learning rate: the classifier's, where the backbone has a factor."""
+    """The peak learning rate. With --backbone-lr-factor it is that of the classifier."""
     weight_decay: NotNegative = 0.01
-    """Weight decay of the optimizer."""
+    """The weight decay of the optimizer."""
     seed: Seed = 0
-    """Seed of the initial weights, the order of the images, augmentation and dropout."""
+    """The seed of the initial weights, of the order of the images, and of augmentation and dropout."""
     optimizer: Annotated[str, OneOf(OPTIMIZERS)] = "adamw"
-    """Optimizer."""
+    """The optimizer."""
     momentum: NotNegative = 0.9
-    """Momentum of SGD."""
+    """The momentum of SGD."""
     schedule: Annotated[str, OneOf(SCHEDULES)] = "onecycle"
-    """How the learning rate moves."""
+    """How the learning rate changes during training."""
     milestones: Annotated[tuple[Count, ...] | None, Separated, Flag(default="after 5/8, 3/4 and 7/8 of the epochs")] = (
         None
     )
-    """Epochs after which multi-step lowers the rate, e.g. 150,180,210."""
+    """The epochs after which multi-step lowers the learning rate, such as 150,180,210."""
     decay: NotNegative = 0.1
-    """What multi-step multiplies the rate by."""
+    """The factor by which multi-step multiplies the learning rate."""
     backbone_lr_factor: NotNegative = 1.0
-    """Learning rate of the backbone / that of the classifier: 0 freezes the backbone, 0.01 suits pretrained weights."""
-    clip: Annotated[Positive | None, Flag(default="any")] = None
-    """Largest norm of a step's gradient. Backbone and classifier of a student whose backbone learns from features alone
-    are clipped apart."""
+    """The learning rate of the backbone as a share of the classifier's. 0 freezes the backbone; 0.01 suits pretrained
+    weights."""
+    clip: Annotated[Positive | None, Flag(default="no clipping")] = None
+    """The largest norm of a step's gradient. If the backbone learns from features alone, backbone and classifier are
+    clipped apart."""
     accumulate: Count = 1
-    """Batches per step."""
+    """The number of batches per optimizer step."""
     compile: Annotated[bool, Flag(panel=_MACHINE)] = False
     """Compile the networks with torch.compile."""
     check: Annotated[bool, Flag(panel="Method")] = True
-    """Make sure, before the first step, that no gradient of the classifier's loss reaches the backbone of a student
-    that learns from features alone."""
+    """If the backbone learns from features alone, check before the first step that no gradient of the classifier's loss
+    reaches it."""
     cache_teacher: Annotated[bool, Flag(panel=_MACHINE)] = False
-    """Run the teacher once over the training images, which are not augmented then, and keep its outputs in the memory
-    of the device."""
+    """Run the teacher once over the training images and keep its outputs in the memory of the device. Images can't be
+    augmented then."""
     channels_last: Annotated[bool, Flag(panel=_MACHINE)] = False
-    """Keep maps with their channels last in memory: convolutions are faster, and results differ in their last bits."""
+    """Keep feature maps with their channels last in memory. Convolutions are faster, and results differ in their last
+    bits."""
 
     @model_validator(mode="after")
     def _milestones_fit(self) -> Self:
@@ -105,23 +107,24 @@ class TrainingSettings(RecipeSettings):
     """How to train, whatever the method: the recipe, and what it is applied to and computed with."""
 
     batch_size: Annotated[Whole, Field(ge=2)] = 128
-    """Images per batch, in every process."""
+    """The number of images per batch, in every process."""
     augment: Annotated[str, OneOf(AUGMENTATIONS)] = NONE
-    """What is done to training images before the networks see them; a teacher sees the same changed images."""
+    """The augmentation of training images. A teacher sees the same augmented images as its student."""
     train_samples: Annotated[ImageCount, Flag(panel="Data", default="all")] = None
-    """Train on a class-balanced sample of so many images, or 'all'. The sample does not depend on the seed."""
+    """The number of training images in a class-balanced sample, or 'all' for every image. The sample does not depend on
+    the seed."""
     test_samples: Annotated[ImageCount, Flag(panel="Data", default="all")] = None
-    """Test on a class-balanced sample of so many images, or 'all'."""
+    """The number of test images in a class-balanced sample, or 'all' for every image."""
     holdout: Annotated[Fraction, Flag(panel="Data")] = 0.0
-    """Fraction of the training images that are held out to choose an epoch."""
+    """The fraction of the training images that is held out to choose an epoch."""
     device: Device = "auto"
-    """Where it runs; auto takes a GPU where there is one."""
+    """The device to compute on; auto takes a GPU if there is one."""
     precision: Annotated[Literal["no", "bf16", "fp16"], Flag(panel=_MACHINE)] = "no"
-    """Precision of the networks: no (float32), or bf16 or fp16 autocast."""
+    """The precision of the networks: float32 (no), or autocast to bf16 or fp16."""
     workers: Workers = 0
-    """Processes that decode images."""
+    """The number of processes that decode images."""
     tensorboard: Annotated[bool, Flag(panel="Output")] = False
-    """Write event files for TensorBoard too."""
+    """Also write event files for TensorBoard."""
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ class ReportSettings(FigureSettings, CodeSettings):
     overwrite: Annotated[bool, Flag(panel="Output", alone=True)] = False
     """Replace the page of another network or run."""
     study: Annotated[AnyPath | None, Flag(panel="Output", metavar="DIR")] = None
-    """Of a grid: also pack it into this folder: its file, one table of all runs, and its rankings."""
+    """Also pack the grid into this folder as a study: the grid file, one table of all runs, and the rankings."""
     width: Annotated[FigureWidth, Flag(panel="Figures")] = "page"
-    """Of a grid: the width of the figures' files, a column (3.4 in) or a page (7 in) of a paper."""
+    """The width of the figure files of a grid: a column (3.4 in) or a page (7 in) of a paper."""
 
     @model_validator(mode="after")
     def _study_is_of_one_grid(self) -> Self:

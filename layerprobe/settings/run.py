@@ -30,16 +30,16 @@ class RunSettings(Settings):
     network_part: ClassVar[str]  # the field that names the network to train
 
     output: Annotated[AnyPath, Flag(short="-o", panel="Output", metavar="DIR")]
-    """The run folder to make."""
+    """The folder of the run."""
     overwrite: Annotated[bool, Flag(panel="Output", alone=True)] = False
-    """Replace the run in the folder."""
+    """Replace the run that is in the folder."""
     resume: Annotated[bool, Flag(panel="Output", alone=True)] = False
-    """Go on with the run in the folder, after its last whole epoch."""
+    """Continue the run that is in the folder, after its last complete epoch."""
 
     @model_validator(mode="after")
     def _replaced_or_gone_on_with(self) -> Self:
         if self.overwrite and self.resume:
-            raise RefusedError("<resume> goes on with a run and <overwrite> replaces it; give one of them")
+            raise RefusedError("<resume> continues a run and <overwrite> replaces it; give only one of them")
         return self
 
     def configuration(self) -> dict[str, Any]:
@@ -85,12 +85,12 @@ class DistillSettings(RunSettings):
     panel: ClassVar[str] = "Method"
 
     method: Annotated[str, OneOf(METHODS)] = "feature-only"
-    """How the student learns: from features alone (feature-only), or with a method to compare that with."""
+    """How the student learns: feature-only is from features alone, and the others are baselines to compare it with."""
     setting: Annotated[
         Annotated[str, OneOf(SETTINGS)] | None, Flag(default="publication; of the paper's own variants paper")
     ] = None
-    """Which form and weights a baseline has: those of its publication; those of the paper's comparison, where features
-    weigh 1 in every method; or, of simkd alone, fine-tuned, as version 0.1.0 had it."""
+    """The form and the loss weights of a baseline: those of its publication, or those of the paper's comparison, where
+    features have weight 1 in every method. Of simkd there is fine-tuned too, the form of version 0.1.0."""
     teacher: Annotated[ModelSettings, Part("teacher")]
     """The teacher."""
     student: Annotated[ModelSettings, Part("student", defaults=_RANDOM)]
@@ -100,28 +100,28 @@ class DistillSettings(RunSettings):
     layers: Annotated[
         TeacherLayers, Flag(panel="Layers", default="the paper's, else evenly spread", suggests=rule_words)
     ] = None
-    """The teacher's layers: a ranking file, names or indices separated by commas, or a rule and how many layers it
-    chooses: even:4, quality:4 or another score of rank, stagewise:4; of your own FILE.py:name:4. The method
-    feature-only needs them."""
+    """The teacher's layers to learn from: a ranking file; names or indices separated by commas; or a rule and a number
+    of layers. We recommend the rule even-information:4; others are even:4, stagewise:4, quality:4 or another score of
+    `layerprobe rank`, and FILE.py:name:4 of your own. The method feature-only needs this option."""
     allow_other_ranking: Annotated[bool, Flag(panel="Layers", alone=True)] = False
-    """Take the layers of a ranking of another model, or of other weights, than the teacher's; else it is refused."""
+    """Accept a ranking file of another model, or of other weights, than the teacher's."""
     spectrum_samples: SpectrumSamples = None
-    """Where a rule measures the teacher's layers: take the entropy in information from a second sample, up to so many
-    images of every class."""
+    """If a rule measures the teacher's layers, compute the entropy in information from a second sample with up to so
+    many images of every class."""
     student_layers: Annotated[StudentLayers, Flag(panel="Layers", default="the paper's, else evenly spread")] = None
-    """The student's layers: names or indices separated by commas, or even:K."""
+    """The student's layers that learn: names or indices separated by commas, or even:K for K evenly spread blocks."""
     tokens: Annotated[
         Literal["patches", "cls", "all"] | None,
         Flag(panel="Layers", default="all between layers of one layout, else patches"),
     ] = None
-    """Which tokens of transformers are compared: those of the patches; the class token, with the other layer's or with
-    the mean of its patches; or all. For methods that compare features position by position."""
+    """The tokens of transformers to compare, in methods that compare features position by position: the patch tokens;
+    the class token, with the other network's or with the mean of its patches; or all tokens."""
     alignment: Annotated[AlignmentSettings, Part()] = AlignmentSettings()
     """The form of feature-only."""
     teacher_features: Annotated[
         AnyPath | None, Flag(metavar="FILE", default="the teacher computes them in every step")
     ] = None
-    """A file of `layerprobe extract` with the teacher's features of the training images."""
+    """Take the teacher's features of the training images from this file of `layerprobe extract`."""
     training: Annotated[TrainingSettings, Part()] = TrainingSettings()
     """How to train."""
 
@@ -191,7 +191,7 @@ class DistillSettings(RunSettings):
             )
         if self.tokens and not method.compares_positions(self.alignment.name):
             whole = f"{self.method} {self.alignment.name}" if method.takes_alignment else self.method
-            raise RefusedError(f"{whole} compares no positions of features; leave <tokens> out")
+            raise RefusedError(f"{whole} does not compare features position by position; leave <tokens> out")
         if self.tokens in (CLASS_TOKEN, ALL_TOKENS) and method.maps_only:
             raise RefusedError(f"{self.method} fuses maps, in which <tokens> {self.tokens} has no place; leave it out")
         if self.teacher_features is None:

@@ -60,4 +60,4 @@ class SamplePresetSettings(Settings):
     panel: ClassVar[str] = "Data"
 
     preset: Annotated[Annotated[str, OneOf(SAMPLE_PRESETS)] | None, Flag()] = None
-    """Whole settings of samples and features; other options change them."""
+    """Take the settings of samples and features from a preset. Other options override it."""

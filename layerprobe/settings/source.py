@@ -15,6 +15,6 @@ class SourceSettings(Settings):
     panel: ClassVar[str] = "Recipe"
 
     config: Annotated[AnyPath | None, Flag(metavar="FILE")] = None
-    """Repeat the run of this config.yaml; other options change it."""
+    """Take the settings of the run from this config.yaml, which every run writes. Other options override it."""
     preset: Annotated[str, OneOf(PRESETS)] | None = None
-    """A whole recipe, over what the configuration says; other options change it."""
+    """Take the training recipe from a preset. Other options override it."""

@@ -15,4 +15,4 @@ class ValidateSettings(CompareSettings):
     grid: Annotated[AnyPath, Flag(argument=True, metavar="GRID")]
     """A grid file with a key `validate`."""
     score: Annotated[tuple[str, ...], Listed, Flag(metavar="FILE.py:NAME", panel="Layers")] = ()
-    """A score of your own, a function of a layer's Gram matrix; give it again for more."""
+    """A score of your own, a function of a layer's Gram matrix. Give it several times for several scores."""

@@ -240,7 +240,7 @@ def test_gram_matrices_without_features(tmp_path: Path) -> None:
     result = invoke("extract", *options, "--layers", "layer3.*", "--stats-only", "--output", path)
     assert "Gram matrices of 3 layers of 60 images in 1 pass" in result.stderr
     assert "Gram matrices of 3 layers of 60 images" in invoke("inspect", path).stdout
-    assert "without checksums; leave --verify out" in invoke("inspect", path, "--verify", code=2).stderr
+    assert "which have no checksums; leave --verify out" in invoke("inspect", path, "--verify", code=2).stderr
     assert "chosen by quality" in invoke("rank", path, "--top", "2").stdout
     assert (tmp_path / "g.ranking.json").exists()
 

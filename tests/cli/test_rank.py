@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,10 @@ def test_every_figure_and_statistic_in_one_command(files: tuple[Path, Path], tmp
 def test_a_second_time_with_more_statistics_keeps_the_first_ones(files: tuple[Path, Path], tmp_path: Path) -> None:
     run("rank", files[0], "--top", 2, "--resamples", 8, "--statistics", "collapse")
     first = (tmp_path / "resnet20.ranking.json").read_bytes()
-    run("rank", files[0], "--top", 2, "--resamples", 8)
+    assert "NC1" not in run("rank", files[0], "--top", 2, "--resamples", 8)
     assert (tmp_path / "resnet20.ranking.json").read_bytes() == first
-    assert "NC1" in run("rank", files[0], "--top", 2, "--resamples", 8, "--statistics", "neighbours")
+    table = run("rank", files[0], "--top", 2, "--resamples", 8, "--statistics", "neighbours")
+    assert "TwoNN" in table and "NC1" not in table
     statistics = load_ranking(tmp_path / "resnet20.ranking.json").geometries[0].statistics
     assert {"nc1", "twonn"} <= statistics.keys()
 
@@ -58,19 +60,54 @@ def test_another_table_is_printed_and_the_ranking_stays(files: tuple[Path, Path]
     for change, differs, same_layers in (
         (("--top", 3), "the top 2 by quality", False),
         (("--by", "depth"), "the top 2 by quality", False),
-        (("--level", 0.8), "level 0.9", True),
-        (("--seed", 5), "seed 0", True),
-        (("--resamples", 0), "resamples 8, level 0.9, seed 0", True),
+        (("--level", 0.8), "intervals with level 0.9", True),
+        (("--seed", 5), "intervals with seed 0", True),
+        (("--resamples", 0), "intervals with resamples 8, level 0.9, seed 0", True),
     ):
         options = {"--top": 2, "--resamples": 8, "--format": "latex"} | dict([change])
         result = invoke("rank", files[0], *(part for pair in options.items() for part in pair))
         assert "\\begin{tabular}" in result.stdout and "NC1" not in result.stdout
-        remedy = "--overwrite replaces it, --ranking FILE writes elsewhere"
-        assert f"{ranking} stays as it is: it holds {differs}; {remedy}" in result.stderr
+        remedy = "--overwrite replaces it, and --ranking FILE writes another file"
+        assert f"{ranking} was not changed, since it holds {differs}; {remedy}" in result.stderr
         assert ("next: layerprobe distill" in result.stderr) == same_layers
         assert ranking.read_bytes() == first
-    assert "stays" not in invoke("rank", files[0], "--top", 3, "--resamples", 0, "--overwrite").stderr
+    assert "was not changed" not in invoke("rank", files[0], "--top", 3, "--resamples", 0, "--overwrite").stderr
     assert len(load_ranking(ranking).selected) == 3
+
+
+def test_columns_are_measured_where_they_are_asked_for(files: tuple[Path, Path], tmp_path: Path) -> None:
+    command = ("rank", files[0], "--top", 2, "--resamples", 8, "--format", "csv", "--columns")
+    (tmp_path / "mine.py").write_text("def half(gram):\n    return 0.5\n")
+    own = f"{tmp_path / 'mine.py'}:half"
+    heading = run(*command, f"Q,nc1,quality-normalised,{own}").splitlines()[0]
+    ends = (f"{score}{end}" for score in ("quality", "quality-normalised") for end in ("", "_low", "_high"))
+    assert set(heading.split(",")) == {"name", "nc1", own, "marked", *ends}
+    assert {"nc1", own} <= load_ranking(tmp_path / "resnet20.ranking.json").geometries[0].statistics.keys()
+    message = run(*command, "qualty", code=2)
+    assert "--columns: the table has no column 'qualty'; closest: 'quality'" in message
+    wide = invoke(*command[:-3], "--statistics", "all", "--format", "latex", "--columns", "all")
+    assert "the LaTeX table is about" in wide.stderr and wide.stdout.count("\\begin{tabular}") == 1
+
+
+def test_the_next_command_has_every_option_that_matters(tmp_path: Path) -> None:
+    features, data = tmp_path / "f.h5", ("--mean", "0.5", "--std", "0.25", "--data-root", str(tmp_path / "my data"))
+    extract = ("extract", "--model", "cifar:resnet20", "--weights", "random", "--num-classes", 10, "--data", "digits")
+    said = invoke(*extract, *data, "--samples", 40, "--layers", "1:4", "--device", "cpu", "--output", features).stderr
+    assert said.splitlines()[-1] == f"next: layerprobe rank --device cpu {features}"
+    command = ("rank", features, "--top", 2, "--resamples", 0, "--device", "cpu")
+    *_, following, about = invoke(*command).stderr.splitlines()
+    words = shlex.split(following)
+    assert words[:3] == ["next:", "layerprobe", "distill"]
+    given = dict(zip(words[3::2], words[4::2], strict=True))
+    assert given == {
+        "--output": "...", "--teacher": "cifar:resnet20", "--teacher-weights": "random", "--teacher-num-classes": "10",
+        "--student": "...", "--data": "digits", **dict(zip(data[::2], data[1::2], strict=True)),
+        "--layers": "even-information:2", "--device": "cpu",
+    }  # fmt: skip
+    ranking = tmp_path / "f.ranking.json"
+    assert about.endswith(f"is the rule that we recommend; --layers {ranking} takes the layers marked above")
+    chosen = invoke(*command, "--by", "depth", "--overwrite").stderr.splitlines()[-1]
+    assert f"--layers {ranking}" in chosen and "recommend" not in chosen
 
 
 def test_what_is_asked_for_again_is_drawn_again(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -154,9 +191,9 @@ def test_bad_requests(files: tuple[Path, Path], tmp_path: Path) -> None:
         (("--sizes", "2,99", "--output", out), "--sizes: 99 images per class, but a class has 6"),
         (
             ("--sizes", "2,3"),
-            "--sizes are drawn, and their values stand beside the figure; name a folder, --output DIR",
+            "--sizes are shown in a figure, which needs a folder; give --output DIR",
         ),
-        (("--figures", "cka"), "--figures need a folder; name it, --output DIR"),
+        (("--figures", "cka"), "--figures need a folder to be written to; give --output DIR"),
         (("--statistics", "all,foo"), "no statistics 'foo'; known: 'neighbours', 'dimensions'"),
         (("--by", "mle"), "--by: no score 'mle'; closest: 'logme'"),
         (("--by", "beauty"), "no score 'beauty'; known: 'separation', 'information'"),

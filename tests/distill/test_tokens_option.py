@@ -106,13 +106,16 @@ def test_the_command_names_its_own_options(plan: DistillSettings, tmp_path: Path
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "kd", "layers": None}, "kd compares no positions of features; leave tokens out"),
-        ({"method": "sp"}, "sp compares no positions of features"),
-        ({"method": "rkd"}, "rkd compares no positions of features"),
-        ({"alignment": AlignmentSettings(name="relation")}, "feature-only relation compares no positions"),
+        ({"method": "kd", "layers": None}, "kd does not compare features position by position; leave tokens out"),
+        ({"method": "sp"}, "sp does not compare features position by position"),
+        ({"method": "rkd"}, "rkd does not compare features position by position"),
+        (
+            {"alignment": AlignmentSettings(name="relation")},
+            "feature-only relation does not compare features position by position",
+        ),
         (
             {"alignment": AlignmentSettings(name="geometry-flattened")},
-            "feature-only geometry-flattened compares no positions",
+            "feature-only geometry-flattened does not compare features position by position",
         ),
         ({"method": "reviewkd"}, "reviewkd fuses maps, in which tokens cls has no place"),
     ],

@@ -169,14 +169,14 @@ def test_bad_requests(features: FeatureFile) -> None:
     [
         (
             [0] * 10,
-            "there is one class alone: S, E, Q and what compares classes are not defined",
-            "--by quality: the inter-class cosine needs 2 classes, and the sample has 1; this sample has information",
+            "there is only one class: S, E, Q and everything else that compares classes are undefined",
+            "the inter-class cosine needs 2 classes, and the sample has 1; this sample allows information",
         ),
         (
             [0] * 5 + [1] * 4 + [2],
-            "1 of 3 classes have one image: S, I and Q are not defined",
+            "1 of 3 classes have only one image: S, I and Q are undefined",
             "--by quality: the intra-class cosine needs 2 images of every class, and 1 of 3 classes have fewer; "
-            "extract again with --samples 6 or more; this sample has efficiency",
+            "extract again with --samples 6 or more; this sample allows efficiency",
         ),
     ],
 )

@@ -46,7 +46,7 @@ def test_a_score_that_no_layer_can_have_is_refused_before_the_work(
 ) -> None:
     with gram_file(tmp_path / "g.h5", sizes) as file:
         monkeypatch.setattr(GramFile, "gram", lambda *_: pytest.fail("features were read"))
-        with pytest.raises(LayerprobeError, match=f"--by {by}: {said}.*; this sample has .*depth"):
+        with pytest.raises(LayerprobeError, match=f"--by {by}: {said}.*; this sample allows .*depth"):
             rank(file, 1, by=by)
 
 
@@ -62,11 +62,11 @@ def test_intervals_of_fewer_than_four_images_are_declined(
     gram_file(tmp_path / "g.h5", sizes).close()
     settings = RankSettings(features=(tmp_path / "g.h5",), top=1, resamples=8, cache=False)
     (ranking,) = rank_files(settings).rankings
-    assert caplog.text.count("no intervals: the smallest class of") == said
+    assert caplog.text.count("there are no intervals: the smallest class of") == said
     assert ("resamples" not in ranking.provenance) == said
     assert all(bool(one.intervals) != said and (one.top_share is None) == said for one in ranking.geometries)
     again = rank_files(settings)
-    assert not again.files and not again.others and "stays as it is" not in caplog.text
+    assert not again.files and not again.others and "was not changed" not in caplog.text
 
 
 def test_layers_are_left_out_by_name_and_by_index_in_the_network(

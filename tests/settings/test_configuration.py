@@ -235,7 +235,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert "is of `layerprobe train`; run that" in refused("--config", path)
     assert "--teacher, --student and --data are missing; give them, or --config FILE" in refused()
     assert "--model is missing; give it, or --config FILE" in refused("--data", "digits", command="train")
-    assert "run holds no run to go on with; --output names its folder" in refused("--resume")
+    assert "run holds no run to continue; with --resume, --output must name the folder" in refused("--resume")
     path.write_text('{"format": "layerprobe-ranking"}')
     assert "is a ranking; --layers takes it" in refused("--config", path)
     assert "--epochs is a whole number, not 'many'" in refused("--epochs", "many")

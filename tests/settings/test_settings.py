@@ -132,7 +132,7 @@ def test_trainings_that_can_not_be(training: dict[str, Any], message: str) -> No
         ({"student_layers": "quality:4"}, "--student-layers takes names and indices .*, or even:K; not 'quality:4'"),
         ({"student_layers": "r.ranking.json"}, "--student-layers takes names and indices .*; not 'r.ranking.json'"),
         ({"layers": "qualty:4"}, "--layers: no rule 'qualty' that chooses layers; closest: 'quality', .*"),
-        ({"resume": True, "overwrite": True}, "--resume goes on with a run and --overwrite replaces it; .*"),
+        ({"resume": True, "overwrite": True}, "--resume continues a run and --overwrite replaces it; .*"),
         ({"method": "kd", "alignment": {"kl": True}}, "--alignment, --by-class, .*kd has its own; leave them out"),
         ({"method": "kd", "teacher_features": "f.h5"}, "kd needs more of a teacher than .*--teacher-features holds.*"),
         ({"method": "scratch", "teacher_features": "f.h5"}, "scratch uses no features .*--teacher-features out"),
@@ -241,7 +241,7 @@ def test_flags_come_from_the_fields() -> None:
     ):  # fmt: skip
         assert flag in flags
     assert flags["--teacher"].help.startswith("The teacher: timm:NAME, ")
-    assert flags["--alignment"].help.startswith("How feature-only brings")
+    assert flags["--alignment"].help.startswith("How feature-only compares")
     assert flags["--student-weights"].default == "random"
     train = {option.flag for option in options_of(TrainSettings)}
     assert {"--model", "--weights", "--num-classes", "--lr"} < train and not {"--check", "--cache-teacher"} & train

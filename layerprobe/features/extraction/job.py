@@ -104,6 +104,7 @@ def prepare(
             "device": device.type,
             **({"spectrum_sample": second.description} if second else {}),
             **{key: value for key in _OPTIONS if (value := getattr(config.model, key)) is not None},
+            **({"data_options": options} if (options := config.data.options()) else {}),
         },
         spectra=_second_sample(dataset, second) if second else None,
     )

@@ -59,9 +59,9 @@ def pairs_table(results: GridResults) -> Table | None:
 def method_columns(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
     """Which method, in which setting and from which layers: what differs somewhere has a column."""
     return (
-        Column("method", "method", "left"),
-        *((Column("setting", "setting", "left"),) if any(row["setting"] for row in rows) else ()),
-        *((Column("choice", "layers", "left"),) if any(row["choice"] for row in rows) else ()),
+        Column("method", "method", "left", key=True),
+        *((Column("setting", "setting", "left", key=True),) if any(row["setting"] for row in rows) else ()),
+        *((Column("choice", "layers", "left", key=True),) if any(row["choice"] for row in rows) else ()),
     )
 
 
@@ -81,6 +81,6 @@ def difference_columns(counted: str) -> tuple[Column, ...]:
         Column("difference", "difference", digits=2, interval=True, signed=True),
         Column("difference_low", "from", digits=2, signed=True, paper=False),
         Column("difference_high", "to", digits=2, signed=True, paper=False),
-        Column("difference_pairs", counted),
-        Column("difference_p", "p", digits=3, least=0.001),
+        Column("difference_pairs", counted, joined=True),
+        Column("difference_p", "p", digits=3, least=0.001, joined=True),
     )

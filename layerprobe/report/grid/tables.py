@@ -89,16 +89,19 @@ def _has_reference(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _headline_columns(column: str, rows: Sequence[Mapping[str, Any]], alone: bool) -> Iterator[Column]:
-    """Top-1 of a pair and the difference to its reference; beside one pair there is room for p too."""
+    """Top-1 of a pair and the difference to its reference; beside one pair there is room for p too.
+
+    In LaTeX differences stand beside one pair only: over several pairs, and of each, other tables have them.
+    """
     yield Column(f"top1 {column}", column, digits=2, best="max", spread=True)
     name = f"difference {column}"
     if not _has_reference(column, rows):
         return
-    yield Column(name, "difference", digits=2, interval=True, signed=True)
+    yield Column(name, "difference", digits=2, interval=True, signed=True, joined=True, latex=alone)
     if alone:
         yield Column(f"{name}_low", "from", digits=2, signed=True, paper=False)
         yield Column(f"{name}_high", "to", digits=2, signed=True, paper=False)
-        yield Column(f"{name}_p", "p", digits=3, least=0.001)
+        yield Column(f"{name}_p", "p", digits=3, least=0.001, joined=True)
 
 
 def details_table(results: GridResults) -> Table:
@@ -144,19 +147,19 @@ def _details_columns(rows: Sequence[dict[str, Any]]) -> tuple[Column, ...]:
     def anywhere(name: str) -> bool:
         return any(row.get(name) for row in rows)
 
-    held_out = Column("chosen_on_holdout", "epoch chosen on held-out", digits=2, spread=True)
+    held_out = Column("chosen_on_holdout", "epoch chosen on held-out", digits=2, spread=True, latex=False)
     return (
-        Column("pair", "pair", "left"),
-        *((Column("data", "data", "left"),) if anywhere("data") else ()),
+        Column("pair", "pair", "left", key=True),
+        *((Column("data", "data", "left", key=True),) if anywhere("data") else ()),
         *method_columns(rows),
         Column("labels", "labels", "left"),
-        Column("cells", "cells"),
+        Column("cells", "cells", latex=False),
         Column("top1", "top-1, last epoch", digits=2, best="max", spread=True),
         *(difference_columns("seeds of both") if any("difference" in row for row in rows) else ()),
         *((held_out,) if anywhere("chosen_on_holdout_n") else ()),
-        Column("best_on_test", "best epoch on test", digits=2, spread=True),
-        Column("seconds", "seconds", digits=0, spread=True),
-        *((Column("peak_megabytes", "peak MB", digits=0),) if anywhere("peak_megabytes") else ()),
+        Column("best_on_test", "best epoch on test", digits=2, spread=True, latex=False),
+        Column("seconds", "seconds", digits=0, spread=True, latex=False),
+        *((Column("peak_megabytes", "peak MB", digits=0, latex=False),) if anywhere("peak_megabytes") else ()),
     )
 
 
@@ -193,11 +196,11 @@ def states_table(results: GridResults) -> Table:
     return Table(
         title=f"{results.title}: cells that failed",
         columns=(
-            Column("pair", "pair", "left"),
-            *((Column("data", "data", "left"),) if any(row["data"] for row in rows) else ()),
-            Column("method", "method", "left"),
-            *((Column("choice", "layers", "left"),) if any(row["choice"] for row in rows) else ()),
-            Column("seed", "seed"),
+            Column("pair", "pair", "left", key=True),
+            *((Column("data", "data", "left", key=True),) if any(row["data"] for row in rows) else ()),
+            Column("method", "method", "left", key=True),
+            *((Column("choice", "layers", "left", key=True),) if any(row["choice"] for row in rows) else ()),
+            Column("seed", "seed", key=True),
             Column("path", "run", "left"),
             Column("reason", "reason", "left"),
         ),

@@ -28,6 +28,10 @@ class Column:
         signed: whether numbers above zero get a plus for people.
         least: numbers from zero up to it are shown as ``< least``; 0: none are.
         paper: whether papers and machines get the column; False: it repeats an interval for the terminal.
+        latex: whether it stands in LaTeX unless other columns are asked for.
+        key: whether it says what a row is of: it stands beside all columns that are asked for, and in every part of a
+            table that is too wide for a page.
+        joined: whether it stays beside the column before it where a table is divided.
     """
 
     name: str
@@ -41,6 +45,9 @@ class Column:
     signed: bool = False
     least: float = 0.0
     paper: bool = True
+    latex: bool = True
+    key: bool = False
+    joined: bool = False
 
     def text(self, value: object) -> str:
         """A value for people."""

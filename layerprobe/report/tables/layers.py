@@ -14,7 +14,7 @@ from layerprobe.report.tables.table import Column, Table
 
 LAYER_COLUMNS = (
     Column("index", "#"),
-    Column("name", "layer", "left"),
+    Column("name", "layer", "left", key=True),
     Column("kind", "kind", "left"),
     Column("shape", "shape", "left"),
 )

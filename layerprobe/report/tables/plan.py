@@ -35,13 +35,13 @@ def plan_table(results: GridResults, seconds: Mapping[str, float], jobs: int) ->
     return Table(
         title=results.title,
         columns=(
-            Column("pair", "pair", "left"),
-            *((Column("data", "data", "left"),) if with_data else ()),
-            Column("method", "method", "left"),
-            Column("seed", "seed"),
+            Column("pair", "pair", "left", key=True),
+            *((Column("data", "data", "left", key=True),) if with_data else ()),
+            Column("method", "method", "left", key=True),
+            Column("seed", "seed", key=True),
             Column("state", "state", "left"),
             Column("seconds", "estimated seconds", digits=0),
-            Column("path", "run", "left"),
+            Column("path", "run", "left", latex=False),
         ),
         rows=tuple(rows),
         notes=(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from layerprobe.geometry.catalogue import ALWAYS, STATISTICS, UNMEASURED, Statistic, described
-from layerprobe.records import LayerGeometry, Ranking, Similarity
+from layerprobe.records import Layer, LayerGeometry, Ranking, Similarity
 from layerprobe.records.cautions import cautions
 from layerprobe.report.tables.layers import (
     LAYER_COLUMNS,
@@ -20,6 +21,11 @@ from layerprobe.report.tables.table import Column, Table
 
 _BEST: Mapping[str, Literal["", "max", "min"]] = {"high": "max", "low": "min", "": ""}
 """The best value of a column, by the direction of its statistic."""
+PLACE_COLUMNS = (
+    *(column if column.key else replace(column, latex=False) for column in LAYER_COLUMNS),
+    Column("dimension", "D", thousands=True, latex=False),
+)
+"""Which layer a row is of. A paper needs no more than its name."""
 
 
 def ranking_table(ranking: Ranking) -> Table:
@@ -27,19 +33,15 @@ def ranking_table(ranking: Ranking) -> Table:
     chosen = (number for number, geometry in enumerate(ranking.geometries) if geometry.layer.name in ranking.selected)
     shared = any(geometry.top_share is not None for geometry in ranking.geometries)
     by, top = ranking.score, len(ranking.selected)
-    statistics = _shown(ranking)
+    known = _known(ranking)
+    statistics = [one for one in known if one.shown or one.name == by]
     scores = [one for one in statistics if one.family in (ALWAYS, UNMEASURED)]
     further = [one for one in statistics if one not in scores]
-    uncertainty = (
-        Column(f"{by}_low", "from", digits=3, paper=False),
-        Column(f"{by}_high", "to", digits=3, paper=False),
-        Column("top_share", f"in top {top} (%)", digits=0),
-    )
+    uncertainty = (*_ends(by), Column("top_share", f"in top {top} (%)", digits=0))
     return Table(
         title=f"{ranking.provenance.get('model', 'layers')}: layers by {by}",
         columns=(
-            *LAYER_COLUMNS,
-            Column("dimension", "D", thousands=True),
+            *PLACE_COLUMNS,
             *(_column(one, ranking) for one in scores),
             *(uncertainty if shared else ()),
             *(_column(one, ranking) for one in further),
@@ -53,19 +55,41 @@ def ranking_table(ranking: Ranking) -> Table:
             *(_describe_uncertainty(ranking) if shared else ()),
             *cautions(ranking),
         ),
+        further=(
+            *(_column(one, ranking) for one in known if one not in statistics and one.name != "dimension"),
+            *(end for one in known if one.interval and one.name != by for end in _ends(one.name)),
+        ),
     )
 
 
-def _shown(ranking: Ranking) -> list[Statistic]:
-    """The statistics of a ranking that its table shows, in order; the user's own come last."""
+def possible_columns(top: int, own: Sequence[str]) -> tuple[Column, ...]:
+    """The columns that the table of a ranking may have, whatever is measured.
+
+    Args:
+        top: how many layers are chosen.
+        own: names of the user's own statistics, ``FILE.py:name``.
+    """
+    statistics = [Column(one.name, one.symbol) for one in (*STATISTICS.values(), *map(described, own))]
+    return (*PLACE_COLUMNS, Column("top_share", f"in top {top} (%)"), *statistics)
+
+
+def _ends(score: str) -> tuple[Column, Column]:
+    """The ends of a score's interval, which terminals show in columns of their own."""
+    return (
+        Column(f"{score}_low", "from", digits=3, paper=False),
+        Column(f"{score}_high", "to", digits=3, paper=False),
+    )
+
+
+def _known(ranking: Ranking) -> list[Statistic]:
+    """The statistics of a ranking that all layers have, in order; the user's own come last."""
     names = dict.fromkeys(name for geometry in ranking.geometries for name in geometry.statistics)
     known = [name for name in STATISTICS if name in names]
     own = [name for name in names if name not in STATISTICS]
     return [
         one
         for one in map(described, (*known, *own))
-        if (one.shown or one.name == ranking.score)
-        and all(one.name in geometry.statistics for geometry in ranking.geometries)
+        if all(one.name in geometry.statistics for geometry in ranking.geometries)
     ]
 
 
@@ -97,14 +121,20 @@ def _whole(number: float | None) -> int | None:
     return int(number) if number is not None and math.isfinite(number) else None
 
 
+def similarity_columns(second: Iterable[Layer]) -> tuple[Column, ...]:
+    """The columns of a table of CKA: the row's layer, and the layers of the second network."""
+    layers = (Column(f"cka_{layer.index}", layer.name, digits=3, best="max") for layer in second)
+    return (Column("layer", "layer", "left", key=True), *layers)
+
+
 def similarity_table(similarity: Similarity, debiased: bool) -> Table:
     """Linear CKA of every pair of layers: a row per layer of the first network, a column per layer of the second."""
     values = similarity.debiased if debiased else similarity.cka
-    columns = tuple(Column(f"cka_{layer.index}", layer.name, digits=3, best="max") for layer in similarity.second)
+    first, *columns = similarity_columns(similarity.second)
     source = dict(similarity.provenance)
     return Table(
         title=f"linear CKA{', debiased' if debiased else ''}: {similarity.names[0]} (rows), {similarity.names[1]}",
-        columns=(Column("layer", "layer", "left"), *columns),
+        columns=(first, *columns),
         rows=tuple(
             {"layer": layer.name, **dict(zip((column.name for column in columns), row, strict=True))}
             for layer, row in zip(similarity.first, values.tolist(), strict=True)

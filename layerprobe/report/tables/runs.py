@@ -22,7 +22,7 @@ def run_table(run: Run) -> Table:
     rows.append({"what": f"{name}best epoch on test", "accuracy": run.best_on_test_accuracy})
     return Table(
         title=f"{run.folder}: top-1 on the test images",
-        columns=(Column("what", "", "left"), Column("accuracy", "top-1 (%)", digits=2)),
+        columns=(Column("what", "", "left", key=True), Column("accuracy", "top-1 (%)", digits=2)),
         rows=tuple(rows),
         notes=(HONESTY,),
     )
@@ -39,10 +39,10 @@ def runs_table(runs: Sequence[Run]) -> Table:
     return Table(
         title="Top-1 on the test images (%)",
         columns=(
-            Column("method", "method", "left"),
+            Column("method", "method", "left", key=True),
             Column("seeds", "seeds"),
             Column("mean", "last epoch, mean", digits=2, best="max"),
-            Column("deviation", "std", digits=2),
+            Column("deviation", "std", digits=2, joined=True),
             *((Column("chosen", "epoch chosen on held-out", digits=2),) if with_holdout else ()),
             Column("best", "best epoch on test", digits=2),
             Column("seconds", "seconds", digits=1),
@@ -67,6 +67,14 @@ def _method_row(method: str, runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
+EVALUATION_COLUMNS = (
+    Column("class", "class", "left", key=True),
+    Column("images", "images", thousands=True),
+    Column("accuracy", "top-1 (%)", digits=2),
+)
+"""What the table of an evaluation has."""
+
+
 def evaluation_table(evaluation: Evaluation) -> Table:
     """Top-1 of every class, and of all of them; top-5 and the confusion matrix among the details."""
     counts = evaluation.confusion.sum(dim=1).tolist()
@@ -78,11 +86,7 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     top5 = "" if evaluation.top5 is None else f", top-5 {evaluation.top5:.2f} %"
     return Table(
         title=f"{evaluation.name} on {evaluation.dataset}, {evaluation.split}",
-        columns=(
-            Column("class", "class", "left"),
-            Column("images", "images", thousands=True),
-            Column("accuracy", "top-1 (%)", digits=2),
-        ),
+        columns=EVALUATION_COLUMNS,
         rows=tuple(rows),
         marked=frozenset([len(rows) - 1]),
         notes=(f"top-1 {evaluation.top1:.2f} %{top5} of {evaluation.images:,} images",),

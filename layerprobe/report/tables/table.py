@@ -5,20 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.files import null_for_nan
 from layerprobe.report.tables.columns import Column as Column
-from layerprobe.report.tables.columns import is_known, set_minus
-from layerprobe.report.tables.escaping import (
-    escape_csv,
-    escape_latex,
-    escape_markdown,
-    escape_markdown_paragraph,
-)
+from layerprobe.report.tables.columns import is_known
+from layerprobe.report.tables.escaping import escape_csv, escape_markdown, escape_markdown_paragraph
+from layerprobe.report.tables.latex import latex
 from layerprobe.text import printable
 
 MARK = "*"
@@ -38,6 +34,8 @@ class Table:
         plain: whether it is data alone, without marks: CSV has no column ``marked`` then.
         apart: numbers of the last rows that stand below a rule, like a teacher's below the students': never the best.
         best_within: names of the columns that divide the rows: the best is the best of each part. Empty: of all rows.
+        further: columns that stand there only if they are asked for.
+        chosen: whether the columns were asked for by name: they stand in every format, and no others.
     """
 
     title: str
@@ -49,6 +47,8 @@ class Table:
     plain: bool = False
     apart: frozenset[int] = frozenset()
     best_within: tuple[str, ...] = ()
+    further: tuple[Column, ...] = ()
+    chosen: bool = False
 
     def texts(self, row: Mapping[str, Any]) -> list[str]:
         """A row's values for people."""
@@ -58,6 +58,11 @@ class Table:
     def paper_columns(self) -> tuple[Column, ...]:
         """The columns that a paper and a machine get."""
         return tuple(column for column in self.columns if column.paper)
+
+    @property
+    def latex_columns(self) -> tuple[Column, ...]:
+        """The columns that LaTeX gets."""
+        return tuple(column for column in self.paper_columns if column.latex or self.chosen)
 
     def best_rows(self, column: Column) -> frozenset[int]:
         """Numbers of the rows that have the column's best value, of every part of the rows."""
@@ -165,7 +170,12 @@ def _terminal(table: Table, colour: bool = False) -> str:
 
 
 def _json(table: Table) -> str:
-    rows = [{**row, "marked": number in table.marked} for number, row in enumerate(table.rows)]
+    keys = {key for column in table.paper_columns for key in column.keys}
+    rows = [
+        {key: value for key, value in row.items() if key in keys or not table.chosen}
+        | {"marked": number in table.marked}
+        for number, row in enumerate(table.rows)
+    ]
     content: dict[str, Any] = {"title": table.title, "rows": rows, "notes": list(table.notes)}
     if table.details:
         content["details"] = dict(table.details)
@@ -183,48 +193,23 @@ def _csv(table: Table) -> str:
     return stream.getvalue()
 
 
-def _paper_lines(
-    table: Table, bold: Callable[[str], str], escape: Callable[[str], str], star: str, minus: str = "-"
-) -> tuple[list[str], ...]:
-    """Headings, then a line per row, cell by cell: best values in bold, marked rows with an asterisk in front."""
-    columns = table.paper_columns
-    best = [table.best_rows(column) for column in columns]
-    lines = [[*([""] if table.marked else []), *(escape(column.title) for column in columns)]]
-    for number, row in enumerate(table.rows):
-        texts = ((column, escape(column.paper_text(row))) for column in columns)
-        cells = [
-            set_minus(text, minus) if isinstance(row.get(column.name), (int, float)) else text for column, text in texts
-        ]
-        cells = [bold(cell) if number in rows else cell for cell, rows in zip(cells, best, strict=True)]
-        lines.append([*([star if number in table.marked else ""] if table.marked else []), *cells])
-    return tuple(lines)
-
-
-def _aligned(table: Table) -> list[str]:
-    """``left`` or ``right`` of every column of a paper's table."""
-    return [*(["left"] if table.marked else []), *(column.align for column in table.paper_columns)]
-
-
 def _markdown(table: Table) -> str:
-    rule = [("---:" if align == "right" else ":---") for align in _aligned(table)]
-    heading, *lines = _paper_lines(table, "**{}**".format, escape_markdown, "\\*")
-    body = "\n".join(f"| {' | '.join(line)} |" for line in (heading, rule, *lines))
+    marks = [""] if table.marked else []
+    rule = ["---:" if column.align == "right" else ":---" for column in table.paper_columns]
+    heading = [escape_markdown(column.title) for column in table.paper_columns]
+    lines = [[*marks, *heading], [*([":---"] if marks else []), *rule], *_markdown_rows(table)]
+    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     notes = "".join(f"\n{escape_markdown_paragraph(note)}\n" for note in table.notes)
     return f"**{escape_markdown(table.title)}**\n\n{body}\n{notes}"
 
 
-def _latex(table: Table) -> str:
-    """A booktabs ``tabular``; title and notes are comments."""
-    lines = [f"% {printable(table.title)}", "% needs \\usepackage{booktabs}"]
-    lines.append(f"\\begin{{tabular}}{{{''.join(align[0] for align in _aligned(table))}}}")
-    lines.append("\\toprule")
-    heading, *rows = _paper_lines(table, "\\textbf{{{}}}".format, escape_latex, "$\\ast$", "$-$")
-    lines += [" & ".join(heading) + r" \\", "\\midrule"]
-    for number, row in enumerate(rows):
-        lines += ["\\midrule"] if number in table.apart and number - 1 not in table.apart else []
-        lines.append(" & ".join(row) + r" \\")
-    lines += ["\\bottomrule", "\\end{tabular}", *(f"% {printable(note)}" for note in table.notes)]
-    return "\n".join(lines) + "\n"
+def _markdown_rows(table: Table) -> Iterator[list[str]]:
+    """The cells of every row: best values in bold, marked rows with an asterisk in front."""
+    best = [table.best_rows(column) for column in table.paper_columns]
+    for number, row in enumerate(table.rows):
+        cells = [escape_markdown(column.paper_text(row)) for column in table.paper_columns]
+        cells = [f"**{cell}**" if number in rows else cell for cell, rows in zip(cells, best, strict=True)]
+        yield [*(["\\*" if number in table.marked else ""] if table.marked else []), *cells]
 
 
 TABLE_FORMATS: Mapping[str, Callable[[Table], str]] = {
@@ -232,6 +217,6 @@ TABLE_FORMATS: Mapping[str, Callable[[Table], str]] = {
     "json": _json,
     "csv": _csv,
     "markdown": _markdown,
-    "latex": _latex,
+    "latex": latex,
 }
 """Every format that a table can be rendered in."""

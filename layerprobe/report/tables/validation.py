@@ -43,9 +43,9 @@ def correlations_table(validation: Validation) -> Table:
     return Table(
         title=f"{validation.title}: which score tells",
         columns=(
-            Column("pair", "pair", "left"),
-            Column("group", "candidates", "left"),
-            Column("score", "score", "left"),
+            Column("pair", "pair", "left", key=True),
+            Column("group", "candidates", "left", key=True),
+            Column("score", "score", "left", key=True),
             Column("better", "better", "left"),
             *_columns("spearman", "Spearman", best="max"),
             *_columns("kendall", "Kendall", best="max"),
@@ -106,9 +106,9 @@ def candidates_table(validation: Validation) -> Table:
     return Table(
         title=f"{validation.title}: candidates",
         columns=(
-            Column("pair", "pair", "left"),
-            Column("group", "candidates", "left"),
-            Column("layers", "layers", "left"),
+            Column("pair", "pair", "left", key=True),
+            Column("group", "candidates", "left", key=True),
+            Column("layers", "layers", "left", key=True),
             Column("depth", "depth", digits=2),
             *(Column(f"score {name}", words(name), digits=3) for name in scores),
             Column("top1", "students' top-1 (%)", digits=2, best="max", spread=True),

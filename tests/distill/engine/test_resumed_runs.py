@@ -173,7 +173,7 @@ def test_another_run_is_not_gone_on_with(small: DistillSettings, tmp_path: Path)
 
     refuse("as it was, but .* has training.epochs 2, not 4", training=small.training.replaced(epochs=4))
     refuse("as it was, but .* has method 'feature-only', not 'kd'", method="kd", layers=None)
-    refuse("resume goes on with a run and overwrite replaces it", overwrite=True)
+    refuse("resume continues a run and overwrite replaces it", overwrite=True)
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "mine.txt").write_text("")
     refuse("else holds no run: it has no config.yaml", output=tmp_path / "else")

@@ -54,7 +54,7 @@ def test_csv_reads_back() -> None:
 
 def test_latex_is_booktabs_with_everything_escaped() -> None:
     text = render(TABLE, "latex")
-    assert "\\begin{tabular}{llrr}\n\\toprule\n & the\\_name & value & n \\\\\n\\midrule\n" in text
+    assert "\\begin{tabular}{@{}llrr@{}}\n\\toprule\n & the\\_name & value & n \\\\\n\\midrule\n" in text
     assert "$\\ast$ & 50 \\%|x\\_1 & 0.12 & 1,234,567 \\\\" in text
     assert " & b & - & - \\\\\n\\bottomrule\n\\end{tabular}" in text
     assert all(line.startswith("%") for line in text.splitlines() if "note" in line or "A & B" in line)
@@ -96,7 +96,8 @@ def test_papers_get_intervals_and_the_best_in_bold() -> None:
         "| c | - | - |",
     ]
     latex = render(SCORED, "latex")
-    assert "a & 3.0 & \\textbf{1.23 [1.00, 1.50]} \\\\\nb & \\textbf{2.0} & 0.50 \\\\\n" in latex
+    assert "a & 3.0 & \\textbf{1.23}$_{1.00}^{1.50}$ \\\\\nb & \\textbf{2.0} & 0.50 \\\\\n" in latex
+    assert latex.index("\\begingroup") < latex.index("\\renewcommand{\\arraystretch}") < latex.index("\\endgroup")
     heading = render(SCORED, "table").splitlines()[1]
     assert heading.split() == ["name", "loss", "score", "from"]
     (row, *_) = csv.DictReader(io.StringIO(render(SCORED, "csv")))
