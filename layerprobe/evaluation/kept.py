@@ -43,7 +43,7 @@ def read_evaluations(folder: Path) -> Mapping[str, Evaluation]:
             _log.warning("%s is left out: it is larger than %d MB", path, _LARGEST // 1_000_000)
             continue
         what = path.stem.removeprefix("confusion").removeprefix("-")
-        name = what or "on the run's test images"
+        name = what or "on all test images"
         found[name] = Evaluation(name, "", "", *_matrix(path), top5=None)
     return found
 

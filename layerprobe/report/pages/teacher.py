@@ -173,4 +173,5 @@ def _further(ranking: Ranking, figures: tuple[Figure, ...], remedy: str, command
 
 def _others(source: Mapping[str, object]) -> Mapping[str, object]:
     """What a ranking says of its making and no other part of the page does."""
-    return {key: source[key] for key in ("resamples", "level", "seed", "statistics", "plugins") if source.get(key)}
+    found = {key: source[key] for key in ("resamples", "level", "seed", "statistics", "plugins") if source.get(key)}
+    return {key: ", ".join(fact) if isinstance(fact, (list, tuple)) else fact for key, fact in found.items()}
