@@ -83,7 +83,7 @@ def glance_table(rankings: Mapping[str, Ranking]) -> Table:
             }
         )
     columns = (
-        Column("network", "network", "left"),
+        Column("network", "network", "left", key=True),
         Column("layers", "layers"),
         Column("best", "best layer", "left"),
         Column(score.name, f"its {score.symbol}", digits=score.digits, interval=True),
