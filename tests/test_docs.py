@@ -47,6 +47,13 @@ def test_every_page_is_in_the_navigation() -> None:
     assert {*re.findall(r"([\w/-]+\.md)\b", text)} == pages
 
 
+def test_the_version_is_that_of_the_changelog_and_the_citation() -> None:
+    release, *_ = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    (cited,) = re.findall(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
+    assert release in (layerprobe.__version__, "Unreleased")
+    assert cited == layerprobe.__version__
+
+
 def test_every_page_of_a_statistic_is_linked() -> None:
     overview = (PAGES[0].parents[1] / "statistics.md").read_text(encoding="utf-8")
     assert [page.name for page in PAGES if f"statistics/{page.name}" not in overview] == []
