@@ -6,11 +6,15 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from layerprobe.records import Evaluation
-from layerprobe.report.figures.style import COLUMN_WIDTH, MAP, Drawing, as_written, new_figure
+from layerprobe.report.figures.labels import fitted, text_width
+from layerprobe.report.figures.looks import MAP
+from layerprobe.report.figures.style import COLUMN_WIDTH, Drawing, new_figure
 from layerprobe.report.tables.table import data_table
 
-_NAMED = 30
-"""Up to so many classes are named, and up to half as many have their numbers in the cells."""
+_SMALL = 6.0
+"""Points: the names of classes, and the numbers in the cells."""
+_NARROWEST, _LOWEST = 0.19, 0.09
+"""Inches of a cell that has room for its number, and of a row that has room for its name."""
 
 
 def confusion_figure(evaluation: Evaluation, width: float = COLUMN_WIDTH) -> Drawing:
@@ -18,35 +22,34 @@ def confusion_figure(evaluation: Evaluation, width: float = COLUMN_WIDTH) -> Dra
     counts = evaluation.confusion.numpy()
     totals = counts.sum(axis=1, keepdims=True)
     shares = 100 * counts / np.maximum(totals, 1)
+    names = [fitted(name, 0.25 * width, _SMALL, lines=1) for name in evaluation.classes]
     figure = new_figure(width, 0.86 * width)
     axis = figure.subplots()
     image = axis.imshow(shares, vmin=0, vmax=100, cmap=MAP)
-    _name_classes(axis, evaluation.classes)
-    if len(counts) <= _NAMED // 2:
+    side = 0.78 * width - max(text_width(name, _SMALL) for name in names)
+    if side / len(counts) >= _LOWEST:
+        axis.set_xticks(range(len(names)), names, rotation=90, fontsize=_SMALL)
+        axis.set_yticks(range(len(names)), names, fontsize=_SMALL)
+    if side / len(counts) >= _NARROWEST:
         _write_shares(axis, shares)
     axis.grid(visible=False)
-    axis.set_xlabel("taken for")
-    axis.set_ylabel("class")
-    axis.set_title(f"top-1 {evaluation.top1:.2f} %, {evaluation.images:,} images", loc="left")
+    axis.set_xlabel("class that it is taken for")
+    axis.set_ylabel("class of an image")
     figure.colorbar(image, ax=axis, label="share of the class (%)", pad=0.02)
     rows = (
         (name, other, int(counts[i, j]), float(shares[i, j]))
         for i, name in enumerate(evaluation.classes)
         for j, other in enumerate(evaluation.classes)
     )
-    return Drawing(figure, data_table("confusion", ("class", "taken_for", "images", "percent"), rows))
-
-
-def _name_classes(axis: Axes, classes: tuple[str, ...]) -> None:
-    if len(classes) > _NAMED:
-        return
-    places, names = range(len(classes)), [as_written(name) for name in classes]
-    axis.set_xticks(places, names, rotation=90)
-    axis.set_yticks(places, names)
+    caption = (
+        f"How often images of a class (row) are taken for each class (column): top-1 {evaluation.top1:.2f} %, "
+        f"{evaluation.images:,} images."
+    )
+    return Drawing(figure, data_table("confusion", ("class", "taken_for", "images", "percent"), rows), caption)
 
 
 def _write_shares(axis: Axes, shares: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:
     for (row, column), share in np.ndenumerate(shares):
         if round(share) > 0:
             colour = "black" if share > 60 else "white"
-            axis.text(column, row, f"{share:.0f}", ha="center", va="center", color=colour, fontsize=5)
+            axis.text(column, row, f"{share:.0f}", ha="center", va="center", color=colour, fontsize=_SMALL)

@@ -9,9 +9,11 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from layerprobe.records import GridResults
+from layerprobe.report.figures.labels import fitted
 from layerprobe.report.figures.log_axis import label_plainly
-from layerprobe.report.figures.panels import panels
-from layerprobe.report.figures.style import PAGE_WIDTH, Drawing, Look, as_written, is_narrow, look
+from layerprobe.report.figures.looks import Look, method_looks
+from layerprobe.report.figures.panels import add_legend, panels
+from layerprobe.report.figures.style import PAGE_WIDTH, Drawing, is_narrow
 from layerprobe.report.grid.groups import Group, column_groups, group_cells, method_labels
 from layerprobe.report.tables.table import data_table
 
@@ -26,24 +28,29 @@ def cost_figure(results: GridResults, width: float = PAGE_WIDTH) -> Drawing:
         for column, groups in column_groups(results).items()
         if (done := [group for group in groups if group.runs])
     }
-    looks = {label: look(number) for number, label in enumerate(method_labels(results))}
-    page = panels(len(columns), width, 2.1 if is_narrow(width) else 2.4)
+    looks = method_looks(method_labels(results))
+    page = panels(len(columns), width, 1.9 if is_narrow(width) else 2.2)
     entries: dict[str, Artist] = {}
     for axis, (column, groups) in zip(page.axes, columns.items(), strict=True):
         for group in groups:
             entries.setdefault(group.label, _point(axis, group, looks[group.label]))
         _scale(axis, groups)
-        axis.set_title(as_written(column), loc="left")
+        axis.set_title(fitted(column, page.width, "medium"), loc="left")
         axis.grid(axis="x")
     for axis in page.left:
-        axis.set_ylabel("top-1, last epoch (%)")
+        axis.set_ylabel("top-1 of the last epoch (%)")
     for axis in page.lowest:
-        axis.set_xlabel("seconds per run")
-    page.add_legend(entries)
+        axis.set_xlabel("seconds of training")
+    add_legend(page.figure, entries)
     titles = (
         "pair", "data", "method", "choice", "seconds", "seconds_std", "seconds_n", "top1", "top1_std", "top1_n",
     )  # fmt: skip
-    return Drawing(page.figure, data_table("top-1 against seconds", titles, _data(results)))
+    data = data_table("top-1 against seconds", titles, _data(results))
+    return Drawing(
+        page.figure, data,
+        "Top-1 of the last epoch against the seconds that a run took: means over seeds, bars of one sample standard "
+        "deviation.",
+    )  # fmt: skip
 
 
 def _point(axis: Axes, group: Group, shape: Look) -> Artist:

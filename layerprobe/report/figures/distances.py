@@ -7,7 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from layerprobe.records import LayerGeometry, Ranking
-from layerprobe.report.figures.style import COLOURS, PAGE_WIDTH, Drawing, as_written, is_narrow, new_figure
+from layerprobe.report.figures.labels import fitted
+from layerprobe.report.figures.looks import COLOURS
+from layerprobe.report.figures.panels import add_legend, panels
+from layerprobe.report.figures.style import PAGE_WIDTH, Drawing
+from layerprobe.report.tables.ranking import describe_sample, network_name
 from layerprobe.report.tables.table import data_table
 
 LONGEST = 2.0
@@ -17,32 +21,32 @@ LONGEST = 2.0
 def distances_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
     """A panel per chosen layer: the less the two histograms overlap, the further the classes are apart."""
     chosen = ranking.chosen
-    across = min(len(chosen), 2 if is_narrow(width) else 4)
-    down = -(-len(chosen) // across)
-    figure = new_figure(width, 1.55 * down + 0.4)
-    axes = figure.subplots(down, across, sharex=True, squeeze=False).flatten()
+    page = panels(len(chosen), width, 1.55, across=4, narrow_across=2)
     rows: list[tuple[object, ...]] = []
-    for axis, one in zip(axes, chosen, strict=False):
+    for axis, one in zip(page.axes, chosen, strict=True):
         within, between = (one.arrays[f"{kind}_classes"].numpy() for kind in ("within", "between"))
         edges = np.linspace(0, LONGEST, len(within) + 1)
-        axis.stairs(within, edges, fill=True, color=COLOURS[1], alpha=0.45, label="same class")
+        filled = axis.stairs(within, edges, fill=True, color=COLOURS[1], alpha=0.45, label="same class")
         axis.stairs(within, edges, color=COLOURS[1])
-        axis.stairs(between, edges, color=COLOURS[0], linestyle="--", linewidth=1.2, label="different classes")
-        axis.set_title(as_written(one.layer.name), loc="left")
+        line = axis.stairs(between, edges, color=COLOURS[0], linestyle="--", linewidth=1.2, label="different classes")
+        axis.set_title(fitted(one.layer.name, page.width, "medium"), loc="left")
         axis.set_yticks([])
         axis.set_xlim(*_span(chosen))
+        axis.set_xlabel("feature distance of two\nimages / r.m.s. distance")
         rows += [
             (one.layer.name, float(left), float(right), float(same), float(other))
             for left, right, same, other in zip(edges, edges[1:], within, between, strict=False)
         ]
-    for axis in axes[len(chosen) :]:
-        axis.set_visible(False)
-    for axis in axes[: len(chosen)][-across:]:
-        axis.set_xlabel("distance / r.m.s.")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2)
+    for axis in page.left:
+        axis.set_ylabel("share of pairs")
+    add_legend(page.figure, {"two images of the same class": filled, "of different classes": line})
     columns = ("layer", "from", "to", "within_classes", "between_classes")
-    return Drawing(figure, data_table("shares of pairs by distance", columns, rows))
+    caption = (
+        f"Distances between the features of two images in the chosen layers of {network_name(ranking)}, in units of "
+        "their root mean square: shares of all pairs of one class, and of all pairs of different classes. "
+        f"{describe_sample(ranking)}."
+    )
+    return Drawing(page.figure, data_table("shares of pairs by distance", columns, rows), caption)
 
 
 def _span(layers: Sequence[LayerGeometry]) -> tuple[float, float]:

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Polygon
 from matplotlib.ticker import MaxNLocator
 
 from layerprobe.records import GridResults
-from layerprobe.report.figures.panels import Panels, panels
-from layerprobe.report.figures.style import COLOURS, PAGE_WIDTH, Drawing, as_written, is_narrow
+from layerprobe.report.figures.labels import fitted
+from layerprobe.report.figures.panels import add_legend, panels
+from layerprobe.report.figures.style import PAGE_WIDTH, Drawing, is_narrow
 from layerprobe.report.grid.groups import Group, column_groups, group_cells, method_labels, reference_labels
 from layerprobe.report.grid.notes import teacher_accuracy
 from layerprobe.report.tables.table import data_table
 
-_FREE: dict[str, Any] = {"facecolor": COLOURS[5]}
-_LABELLED: dict[str, Any] = {"facecolor": COLOURS[4], "hatch": "////", "edgecolor": "white"}
+_FREE: dict[str, Any] = {"facecolor": "#3B8FC4", "edgecolor": "#1D5F8A", "linewidth": 0.6}
+_LABELLED: dict[str, Any] = {"facecolor": "#F7DFB0", "hatch": "//////", "edgecolor": "#8A5A00", "linewidth": 0.6}
+_SEED: dict[str, Any] = {
+    "color": "white", "marker": "o", "markersize": 2.6, "markeredgecolor": "black", "markeredgewidth": 0.6,
+    "linestyle": "none",
+}  # fmt: skip
 _TALL, _GAP, _LINE = 0.13, 0.06, 0.1
 """Inches: height of a bar, space to the next one, a line of a label."""
 
@@ -31,21 +36,29 @@ _TALL, _GAP, _LINE = 0.13, 0.06, 0.1
 def grid_bars_figure(results: GridResults, width: float = PAGE_WIDTH) -> Drawing:
     """A panel per pair and data set, a bar per method: the mean over seeds, with one sample standard deviation.
 
-    Where all accuracies are alike the axis doesn't begin at zero; it says so, and the bars have a cut.
+    Where all accuracies are alike the axis doesn't begin at zero; it says so, and its bars are torn.
     """
     columns = column_groups(results)
     labels = method_labels(results)
-    wrapped = ["\n".join(map(as_written, textwrap.wrap(label, 26 if is_narrow(width) else 34))) for label in labels]
+    marked = reference_labels(results)
+    room = 1.2 if is_narrow(width) else 1.6
+    wrapped = [fitted(f"{'* ' if label in marked else ''}{label}", room, "small", lines=4) for label in labels]
     places = _places(wrapped)
-    page = panels(len(columns), width, places.height + 0.62)
+    page = panels(len(columns), width, places.height + 0.6)
     for axis, groups in zip(page.axes, columns.values(), strict=True):
         _panel(axis, {group.label: group for group in groups}, dict(zip(labels, places.middles, strict=True)))
         _finish(axis, places)
-        axis.set_title(as_written(groups[0].column), loc="left")
-    _name_methods(page, results, labels, dict(zip(places.middles, wrapped, strict=True)))
-    page.add_legend(_entries(results))
+        axis.set_title(fitted(groups[0].column, page.width - room / page.across, "medium"), loc="left")
+    for axis in page.axes:
+        axis.set_yticks(places.middles, wrapped if axis in page.left else [""] * len(wrapped))
+    add_legend(page.figure, _entries(results))
     titles = ("pair", "data", "method", "choice", "top1", "top1_std", "top1_n", "seed", "top1_of_seed", "labels")
-    return Drawing(page.figure, data_table("top-1 of the last epoch (%)", titles, _data(results)))
+    data = data_table("top-1 of the last epoch (%)", titles, _data(results))
+    return Drawing(
+        page.figure, data,
+        "Top-1 of the last epoch: means and sample standard deviations over seeds, every seed as a dot. Hatched bars: "
+        "methods by which labels reach the student's backbone.",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,8 @@ def _panel(axis: Axes, groups: Mapping[str, Group], places: Mapping[str, float])
     if teacher is not None:
         axis.axvline(teacher, color="0.35", linestyle="--", linewidth=0.9, label="teacher")
     axis.set_xlim(left=begin)
+    if begin > 0:
+        _tear(axis, max(places.values()))
     axis.set_xlabel("top-1 (%)" if begin == 0 else f"top-1 (%); the axis begins at {begin:g}")
 
 
@@ -95,29 +110,28 @@ def _finish(axis: Axes, places: _Places) -> None:
 def _bar(axis: Axes, group: Group, place: float, begin: float) -> None:
     top1 = group.accuracy
     look = _LABELLED if group.labels_reach_backbone else _FREE
-    axis.barh(place, top1.mean - begin, _TALL, left=begin, linewidth=0, label=group.label, **look)
+    axis.barh(place, top1.mean - begin, _TALL, left=begin, label=group.label, **look)
     seeds = sorted(group.accuracies)
     offsets = [_TALL * ((number + 1) / (len(seeds) + 1) - 0.5) for number in range(len(seeds))]
-    axis.plot(
-        [group.accuracies[seed] for seed in seeds], [place + offset for offset in offsets], color="black", marker="o",
-        markersize=2.2, markeredgecolor="white", markeredgewidth=0.3, linestyle="none", zorder=4,
-    )  # fmt: skip
+    axis.plot([group.accuracies[seed] for seed in seeds], [place + offset for offset in offsets], zorder=4, **_SEED)
     if not math.isnan(top1.deviation):
         axis.errorbar(top1.mean, place, xerr=top1.deviation, color="black", elinewidth=0.8, capsize=1.8, zorder=3)
     axis.text(
         1.01, place, f"{top1.mean:.2f}", transform=axis.get_yaxis_transform(), va="center", fontsize=6,
     )  # fmt: skip
-    if begin > 0:
-        _cut(axis, place)
 
 
-def _cut(axis: Axes, place: float) -> None:
-    """Two white strokes through the foot of a bar: it doesn't begin where the axis does."""
-    for where in (0.02, 0.035):
-        axis.plot(
-            [where - 0.006, where + 0.006], [place + _TALL / 2, place - _TALL / 2], color="white", linewidth=1.1,
-            transform=axis.get_yaxis_transform(), solid_capstyle="butt", zorder=3,
-        )  # fmt: skip
+def _tear(axis: Axes, height: float) -> None:
+    """A torn strip down the feet of all bars and through the axis: bars don't begin where the axis does."""
+    teeth = max(2, round(height / 0.06))
+    up = np.linspace(-0.02, 1, teeth + 1)
+    edge = 0.02 + 0.006 * (np.arange(teeth + 1) % 2)
+    style = {"transform": axis.transAxes, "clip_on": False, "zorder": 3.5}
+    axis.add_patch(
+        Polygon(np.r_[np.c_[edge, up], np.c_[edge + 0.014, up][::-1]], facecolor="white", linewidth=0, **style)
+    )
+    for offset in (0, 0.014):
+        axis.plot(edge + offset, up, color="0.25", linewidth=0.6, label="_tear", **style)
 
 
 def _begin(groups: Sequence[Group], teacher: float | None) -> float:
@@ -135,24 +149,15 @@ def _begin(groups: Sequence[Group], teacher: float | None) -> float:
     return max(0.0, step * math.floor((low - max(span / 2, step)) / step))
 
 
-def _name_methods(page: Panels, results: GridResults, labels: Sequence[str], places: Mapping[float, str]) -> None:
-    """Methods at the left edge, the reference with an asterisk."""
-    marked = reference_labels(results)
-    texts = places.values()
-    names = [f"* {text}" if label in marked else text for label, text in zip(labels, texts, strict=True)]
-    for axis in page.axes:
-        axis.set_yticks(list(places), names if axis in page.left else [""] * len(names))
-
-
 def _entries(results: GridResults) -> dict[str, Artist]:
     reached = {group.labels_reach_backbone for group in group_cells(results) if group.runs}
     entries: dict[str, Artist] = {}
     if False in reached:
-        entries["no labels in the backbone"] = Patch(linewidth=0, **_FREE)
+        entries["no labels in the backbone"] = Patch(**_FREE)
     if True in reached:
-        entries["labels reach the backbone"] = Patch(linewidth=0, **_LABELLED)
-    entries["one seed"] = Line2D([], [], color="black", marker="o", markersize=2.5, linestyle="none")
-    entries["mean ± std"] = Line2D([], [], color="black", linewidth=0.8, marker="|", markersize=4)
+        entries["labels reach the backbone"] = Patch(**_LABELLED)
+    entries["one seed"] = Line2D([], [], **_SEED)
+    entries["mean ± standard deviation"] = Line2D([], [], color="black", linewidth=0.8, marker="|", markersize=4)
     if any(teacher_accuracy(groups) is not None for groups in column_groups(results).values()):
         entries["teacher"] = Line2D([], [], color="0.35", linestyle="--", linewidth=0.9)
     if reference_labels(results):

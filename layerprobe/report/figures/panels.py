@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from matplotlib.artist import Artist
+import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from layerprobe.report.figures.style import as_written, is_narrow, new_figure
+from layerprobe.report.figures.labels import fitted, text_width
+from layerprobe.report.figures.style import is_narrow, new_figure
 
-_HANDLE, _LETTER, _LINE = 0.5, 0.052, 0.14
-"""Inches of a legend: the sample of a line with the space around it, a letter, and a line of text."""
+_HANDLE, _LINE, _EDGE = 0.42, 0.15, 0.1
+"""Inches of a legend: the sample of a line with the space around it, a line of text, and the space around all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,15 +43,10 @@ class Panels:
         """The panels with none below them."""
         return self.axes[-self.across :]
 
-    def add_legend(self, entries: Mapping[str, Artist]) -> None:
-        """One legend for all panels, below them; the figure grows by its height."""
-        width, height = self.figure.get_size_inches()
-        columns = _legend_columns(list(entries), width)
-        self.figure.set_size_inches(width, height + _LINE * math.ceil(len(entries) / columns) + 0.1)
-        self.figure.legend(
-            list(entries.values()), list(map(as_written, entries)), loc="outside lower center", ncols=columns,
-            handlelength=2.4, columnspacing=1.2,
-        )  # fmt: skip
+    @property
+    def width(self) -> float:
+        """Inches for the text of a panel, about."""
+        return float(self.figure.get_size_inches()[0]) / self.across - 0.45
 
 
 def panels(count: int, width: float, height: float, across: int = 2, narrow_across: int = 1) -> Panels:
@@ -68,8 +66,33 @@ def panels(count: int, width: float, height: float, across: int = 2, narrow_acro
     return Panels(figure, axes, columns)
 
 
-def _legend_columns(labels: Sequence[str], width: float) -> int:
-    """How many columns of a legend with these labels fit into a width in inches, as even as can be."""
-    longest = max(map(len, labels))
-    most = max(1, min(len(labels), math.floor(width / (_HANDLE + _LETTER * longest))))
-    return math.ceil(len(labels) / math.ceil(len(labels) / most))
+def add_legend(figure: Figure, entries: Mapping[str, Any]) -> None:
+    """One legend for all panels, below them and over no data; the figure grows by its height.
+
+    Args:
+        figure: the figure.
+        entries: what stands for each label: an artist, or a container of some.
+    """
+    width, height = figure.get_size_inches()
+    size = matplotlib.rcParams["legend.fontsize"]
+    texts = [fitted(text, width - _HANDLE - 2 * _EDGE, size) for text in entries]
+    columns = _legend_columns([max(text_width(line, size) for line in text.split("\n")) for text in texts], width)
+    lines = max(sum(text.count("\n") + 1 for text in column) for column in _columns(texts, columns))
+    figure.set_size_inches(width, height + _LINE * lines + _EDGE)
+    figure.legend(
+        list(entries.values()), texts, loc="outside lower center", ncols=columns, handlelength=2.4, columnspacing=1.2,
+        borderpad=0.2,
+    )  # fmt: skip
+
+
+def _legend_columns(widths: Sequence[float], width: float) -> int:
+    """How many columns of a legend with labels of these widths fit into a width, all in inches, as even as can be."""
+    for columns in range(len(widths), 1, -1):
+        if sum(_HANDLE + max(column) for column in _columns(widths, columns)) <= width - 2 * _EDGE:
+            return math.ceil(len(widths) / math.ceil(len(widths) / columns))
+    return 1
+
+
+def _columns(entries: Sequence[Any], count: int) -> list[list[Any]]:
+    """The entries of every column, as matplotlib divides them."""
+    return [[entries[place] for place in part] for part in np.array_split(np.arange(len(entries)), count)]

@@ -11,15 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from layerprobe.records import LayerGeometry, Ranking
-from layerprobe.report.figures.style import (
-    CLASS_COLOURS,
-    MARKERS,
-    PAGE_WIDTH,
-    Drawing,
-    as_written,
-    is_narrow,
-    new_figure,
-)
+from layerprobe.report.figures.labels import fitted
+from layerprobe.report.figures.looks import CLASS_COLOURS, MARKERS
+from layerprobe.report.figures.panels import add_legend, panels
+from layerprobe.report.figures.style import PAGE_WIDTH, Drawing, is_narrow
+from layerprobe.report.tables.ranking import describe_sample, network_name
 from layerprobe.report.tables.table import data_table
 
 Labels: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -35,30 +31,27 @@ _ROUNDS = 10
 def plane_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
     """A panel per chosen layer: images along the first two principal components, one colour and marker per class."""
     chosen, labels = ranking.chosen, _labels(ranking)
-    across = min(len(chosen), 2 if is_narrow(width) else 4)
-    down = -(-len(chosen) // across)
-    side = width / across
-    figure = new_figure(width, side * down + 0.6)
-    axes = figure.subplots(down, across, squeeze=False).flatten()
-    for axis, one in zip(axes, chosen, strict=False):
+    narrow = is_narrow(width)
+    page = panels(len(chosen), width, width / min(len(chosen), 2 if narrow else 4), across=4, narrow_across=2)
+    for axis, one in zip(page.axes, chosen, strict=True):
         _scatter(axis, one, labels)
-    for axis in axes[len(chosen) :]:
-        axis.set_visible(False)
+        axis.set_title(fitted(one.layer.name, page.width, "medium"), loc="left")
     classes = np.unique(labels)
-    if len(classes) <= MOST_NAMED:
-        handles = [
-            Line2D(
-                [],
-                [],
-                linestyle="none",
-                **_look(number, len(classes)) | {"markersize": 4},
-                label=as_written(ranking.classes[label]),
-            )
-            for number, label in enumerate(classes)
-        ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=5 if is_narrow(width) else 10, handletextpad=0)
+    few = len(classes) <= MOST_NAMED
+    if few:
+        entries: dict[str, Any] = {}
+        for number, label in enumerate(classes):
+            name = ranking.classes[label]
+            name = f"{name} ({label})" if name in entries else name
+            entries[name] = Line2D([], [], linestyle="none", **_look(number, len(classes)) | {"markersize": 4})
+        add_legend(page.figure, entries)
     columns = ("layer", "row", "class", "component_1", "component_2")
-    return Drawing(figure, data_table("principal planes", columns, _data(ranking)))
+    colours = "" if few else f" Colours run through {len(classes)} classes."
+    caption = (
+        f"Images in the plane of the first two principal components of the chosen layers of {network_name(ranking)}, "
+        f"with their shares of the variance.{colours} {describe_sample(ranking)}."
+    )
+    return Drawing(page.figure, data_table("principal planes", columns, _data(ranking)), caption)
 
 
 def _labels(ranking: Ranking) -> Labels:
@@ -79,7 +72,6 @@ def _scatter(axis: Axes, one: LayerGeometry, labels: Labels) -> None:
             rows = points[(labels == label) & shown & (place == turn)]
             axis.plot(*rows.T, linestyle="none", alpha=0.6, rasterized=True, **_look(number, len(classes)))
     first, second = (100 * one.arrays["plane_shares"]).tolist()
-    axis.set_title(as_written(one.layer.name), loc="left")
     axis.set_xlabel(f"PC 1 ({first:.0f} %)")
     axis.set_ylabel(f"PC 2 ({second:.0f} %)")
     axis.set_xticks([])
@@ -90,7 +82,7 @@ def _scatter(axis: Axes, one: LayerGeometry, labels: Labels) -> None:
 def _look(number: int, classes: int) -> dict[str, Any]:
     """Of a few classes each has its own pair of colour and marker; of many the colours run through a map."""
     if classes > MOST_NAMED:
-        colour = matplotlib.colormaps["viridis"](number / (classes - 1))
+        colour = matplotlib.colormaps["viridis"](0.9 * number / (classes - 1))  # its end is pale
         return {"color": colour, "marker": "o", "markersize": 1.6, "markeredgewidth": 0}
     marker = MARKERS[(number + number // len(CLASS_COLOURS)) % len(MARKERS)]
     return {

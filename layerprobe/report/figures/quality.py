@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from layerprobe.geometry.catalogue import UNMEASURED, Statistic, described, shown_in
 from layerprobe.records import Ranking
-from layerprobe.report.figures.layer_axis import name_layers
-from layerprobe.report.figures.style import PAGE_WIDTH, SELECTED, Drawing, Look, as_written, is_narrow, look, new_figure
-from layerprobe.report.tables.ranking import describe_sample
+from layerprobe.report.figures.labels import fitted
+from layerprobe.report.figures.layer_axis import name_layers, names_room
+from layerprobe.report.figures.looks import SELECTED, Look, statistic_look
+from layerprobe.report.figures.panels import add_legend
+from layerprobe.report.figures.style import PAGE_WIDTH, Drawing, is_narrow, new_figure
+from layerprobe.report.tables.ranking import describe_sample, network_name
 from layerprobe.report.tables.table import data_table
 
 
@@ -33,80 +39,98 @@ def quality_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
     The chosen layers have a bar through every panel and a filled marker, the evenly spread ones a triangle below the
     curve; intervals are a band around it. A value that is NaN leaves a gap.
     """
-    depths = [geometry.layer.index for geometry in ranking.geometries]
-    chosen = [geometry.layer.index for geometry in ranking.geometries if geometry.layer.name in ranking.selected]
+    layers = [geometry.layer for geometry in ranking.geometries]
+    chosen = [layer.index for layer in layers if layer.name in ranking.selected]
     scores = panel_scores(ranking)
-    figure, axes = _panels(width, len(scores))
-    for number, (axis, score) in enumerate(zip(axes, scores, strict=True)):
-        values = [geometry.statistics[score.name] for geometry in ranking.geometries]
-        shape = look(number)
-        _draw(axis, depths, values, chosen, shape)
-        _band(axis, ranking, score.name, shape.colour)
-        axis.set_title(as_written(score.title), loc="left")
     narrow = is_narrow(width)
-    name_layers(axes[-1 if narrow else 0], [geometry.layer for geometry in ranking.geometries], ranking.selected)
+    figure, axes = _panels(width, len(scores), names_room(layers))
+    entries: dict[str, Any] = {}
+    for axis, score in zip(axes, scores, strict=True):
+        values = [geometry.statistics[score.name] for geometry in ranking.geometries]
+        shape = statistic_look(score.name)
+        entries |= _draw(axis, [layer.index for layer in layers], values, chosen, shape, _chosen_words(ranking))
+        entries |= _band(axis, ranking, score.name, shape.colour)
+        axis.set_ylabel(fitted(score.title, 1.4 if axis is axes[0] else 1.05, "medium", lines=2))
+    words = name_layers(axes[-1 if narrow else 0], layers, ranking.selected, width - 0.6)
+    axes[-1 if narrow else 0].set_xlabel(words)
     for axis in [] if narrow else axes[1:]:
         axis.set_xlabel("layer index")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    legend = _mark_evenly_spread(axes[0], ranking)
-    parts = [as_written(str(ranking.provenance.get("model", ""))), as_written(describe_sample(ranking))]
-    if "resamples" in ranking.provenance:
-        parts.append(f"bands: {100 * ranking.provenance['level']:g} % intervals")
-    if narrow:
-        parts.append(legend)
-    else:
-        axes[0].set_title(legend, loc="right", fontsize="small")
-    figure.suptitle(("\n" if narrow else ", ").join(filter(None, parts)), x=0.01, ha="left")
+    entries |= _mark_evenly_spread(axes[0], ranking)
+    add_legend(figure, entries)
+    figure.align_ylabels(axes if narrow else [axes[0], axes[1]])
     ends = ("", "_low", "_high")
     columns = ("index", "layer", *(f"{score.name}{end}" for score in scores for end in ends), "chosen")
-    return Drawing(figure, data_table("scores against depth", columns, _data(ranking, scores)))
+    data = data_table("scores against depth", columns, _data(ranking, scores))
+    return Drawing(figure, data, _caption(ranking, scores))
 
 
-def _panels(width: float, count: int) -> tuple[Figure, list[Axes]]:
+def _panels(width: float, count: int, room: float) -> tuple[Figure, list[Axes]]:
     """The first over the whole width; the others side by side, or one below the other in a column."""
     below = count - 1
     if is_narrow(width):
-        figure = new_figure(width, 2.0 + 1.4 * below)
-        return figure, list(figure.subplots(count, 1, sharex=True, height_ratios=(1.5, *[1] * below)))
-    figure = new_figure(width, 4.4)
-    grid = figure.add_gridspec(2, below, height_ratios=(1.5, 1))
+        figure = new_figure(width, 1.5 + 1.1 * below + room)
+        return figure, list(figure.subplots(count, 1, sharex=True, height_ratios=(1.4, *[1] * below)))
+    figure = new_figure(width, 3.2 + room)
+    grid = figure.add_gridspec(2, below, height_ratios=(1.4, 1))
     return figure, [figure.add_subplot(grid[0, :]), *(figure.add_subplot(grid[1, column]) for column in range(below))]
 
 
-def _draw(axis: Axes, depths: Sequence[int], values: Sequence[float], chosen: Sequence[int], shape: Look) -> None:
-    for depth in chosen:
-        axis.axvspan(depth - 0.5, depth + 0.5, color=SELECTED, alpha=0.25, linewidth=0)
+def _draw(
+    axis: Axes, depths: Sequence[int], values: Sequence[float], chosen: Sequence[int], shape: Look, words: str
+) -> dict[str, Any]:
+    bars = [axis.axvspan(depth - 0.5, depth + 0.5, color=SELECTED, linewidth=0, zorder=0) for depth in chosen]
     axis.plot(depths, values, color=shape.colour, marker=shape.marker, markerfacecolor="white", label="layers")
     marked = [value if depth in chosen else math.nan for depth, value in zip(depths, values, strict=True)]
     axis.plot(
         depths, marked, color=shape.colour, marker=shape.marker, linestyle="none", markersize=4.5, label="chosen"
     )  # fmt: skip
     axis.margins(x=0.015)
+    mark = Line2D([], [], color="0.35", marker="o", markersize=4.5, linestyle="none")
+    return {words: (bars[0], mark)} if bars else {}
 
 
-def _band(axis: Axes, ranking: Ranking, score: str, colour: str) -> None:
+def _band(axis: Axes, ranking: Ranking, score: str, colour: str) -> dict[str, Any]:
     """The intervals of the layers that have one."""
     ends = [(g.layer.index, g.intervals[score]) for g in ranking.geometries if score in g.intervals]
-    if ends:
-        depths, intervals = zip(*ends, strict=True)
-        lows, highs = [one.low for one in intervals], [one.high for one in intervals]
-        axis.fill_between(depths, lows, highs, color=colour, alpha=0.18, linewidth=0, label="interval")
+    if not ends:
+        return {}
+    depths, intervals = zip(*ends, strict=True)
+    lows, highs = [one.low for one in intervals], [one.high for one in intervals]
+    axis.fill_between(depths, lows, highs, color=colour, alpha=0.25, linewidth=0, label="interval")
+    level = ranking.provenance.get("level")
+    return {f"{100 * level:g} % interval" if level else "interval": Patch(color="0.35", alpha=0.3, linewidth=0)}
 
 
-def _mark_evenly_spread(axis: Axes, ranking: Ranking) -> str:
-    """Triangles at the lower edge.
-
-    Returns:
-        What bars and triangles mean.
-    """
+def _mark_evenly_spread(axis: Axes, ranking: Ranking) -> dict[str, Any]:
+    """Triangles at the lower edge."""
     even = [geometry.layer.index for geometry in ranking.geometries if geometry.layer.name in ranking.evenly_spread]
+    if not even:
+        return {}
+    edge = axis.get_xaxis_transform()
+    (marks,) = axis.plot(
+        even, [0.04] * len(even), transform=edge, color="0.35", marker="^", linestyle="none", label="even"
+    )  # fmt: skip
+    return {"evenly spread layers, for contrast": marks}
+
+
+def _chosen_words(ranking: Ranking) -> str:
     score = described(ranking.score)
-    text = f"bars: {'lowest' if score.direction == 'low' else 'highest'} {as_written(score.name)}"
-    if even:
-        edge = axis.get_xaxis_transform()
-        axis.plot(even, [0.04] * len(even), transform=edge, color="0.35", marker="^", linestyle="none", label="even")
-        text += "; triangles: evenly spread"
-    return text
+    count = len(ranking.selected)
+    layers = f"{count} layers" if count > 1 else "layer"
+    return f"the {layers} of {'lowest' if score.direction == 'low' else 'highest'} {score.name}"
+
+
+def _caption(ranking: Ranking, scores: Sequence[Statistic]) -> str:
+    titles = [score.title for score in scores]
+    bands = (
+        f" Bands are {100 * ranking.provenance['level']:g} % intervals." if "resamples" in ranking.provenance else ""
+    )
+    even = " Triangles: as many evenly spread layers." if ranking.evenly_spread else ""
+    return (
+        f"{', '.join(titles[:-1])} and {titles[-1]} of every layer of {network_name(ranking)}. Shaded, with filled "
+        f"markers: {_chosen_words(ranking)}.{bands}{even} {describe_sample(ranking)}."
+    )
 
 
 def _data(ranking: Ranking, scores: Sequence[Statistic]) -> Iterator[tuple[object, ...]]:

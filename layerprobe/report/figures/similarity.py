@@ -3,46 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from layerprobe.records import Layer, Ranking, Similarity
-from layerprobe.report.figures.layer_axis import name_layers
-from layerprobe.report.figures.style import COLUMN_WIDTH, MAP, PAGE_WIDTH, Drawing, as_written, new_figure
+from layerprobe.records import Ranking, Similarity
+from layerprobe.report.figures.labels import fitted
+from layerprobe.report.figures.layer_axis import FONT, ROOM, name_layers, names_fit, names_room
+from layerprobe.report.figures.looks import MAP
+from layerprobe.report.figures.style import COLUMN_WIDTH, PAGE_WIDTH, Drawing, new_figure
+from layerprobe.report.tables.layers import describe_images
 from layerprobe.report.tables.table import data_table
 
-
-def _placed(layers: Sequence[Layer]) -> list[Layer]:
-    """Layers at their places in the matrix: a file may hold some of a network's layers."""
-    return [replace(layer, index=number) for number, layer in enumerate(layers)]
+_TALLEST = 8.5
+"""Inches: no page has more."""
 
 
 def similarity_figure(
     similarity: Similarity, width: float = COLUMN_WIDTH, debiased: bool = False, selected: Sequence[str] = ()
 ) -> Drawing:
-    """CKA from 0 (dark) to 1 (light), the first layers at the lower left; selected layers have bold names."""
+    """CKA from 0 (dark) to 1 (light), the first layers at the lower left; selected layers have bold names.
+
+    The matrix lies down: the network with more layers goes along x.
+    """
     values = (similarity.debiased if debiased else similarity.cka).numpy()
+    down, along = (similarity.first, similarity.names[0]), (similarity.second, similarity.names[1])
+    if len(down[0]) > len(along[0]):
+        down, along, values = along, down, values.T
     rows, columns = values.shape
-    figure = new_figure(width, min(0.9 * width * rows / columns, 8.5) + 0.3)
+    room = ROOM if names_fit(down[0], 0.3 * width) and names_fit(along[0]) else 0.0
+    across = width - 0.95 - (names_room(down[0]) if room else 0.2)
+    tall = min(max(across * rows / columns, 1.25 * rows * FONT / 72), _TALLEST)
+    figure = new_figure(width, tall + 0.3 + (names_room(along[0]) if room else 0.2))
     axis = figure.subplots()
     image = axis.imshow(np.clip(values, 0, 1), origin="lower", vmin=0, vmax=1, cmap=MAP, aspect="auto")
-    name_layers(axis, _placed(similarity.second), selected, "x")
-    name_layers(axis, _placed(similarity.first), selected, "y")
+    words = name_layers(axis, along[0], selected, across, "x", range(columns), room)
+    name_layers(axis, down[0], selected, tall, "y", range(rows), room)
     axis.grid(visible=False)
-    first, second = map(as_written, similarity.names)
-    if first == second:
-        axis.set_title(first, loc="left")
-    else:
-        axis.set_ylabel(first)
-        axis.set_xlabel(second)
-    figure.colorbar(image, ax=axis, label=f"linear CKA{', debiased' if debiased else ''}", pad=0.02)
+    axis.set_xlabel(fitted(f"{words}, {along[1]}", across, "medium", lines=2))
+    axis.set_ylabel(fitted(f"{words}, {down[1]}", max(tall, 0.8), "medium", lines=2))
+    kind = f"linear CKA{', debiased' if debiased else ''}"
+    figure.colorbar(image, ax=axis, label=kind, pad=0.02)
     data = (
         (one.name, other.name, float(similarity.cka[i, j]), float(similarity.debiased[i, j]))
         for i, one in enumerate(similarity.first)
         for j, other in enumerate(similarity.second)
     )
-    return Drawing(figure, data_table("linear CKA", ("first", "second", "cka", "debiased_cka"), data))
+    between = " and ".join(dict.fromkeys(similarity.names))
+    bold = " Bold: the chosen layers." if selected else ""
+    caption = f"Similarity of layers of {between}: {kind}, on {describe_images(dict(similarity.provenance))}.{bold}"
+    return Drawing(figure, data_table("linear CKA", ("first", "second", "cka", "debiased_cka"), data), caption)
 
 
 def own_similarity_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:

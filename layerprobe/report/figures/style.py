@@ -1,4 +1,4 @@
-"""One look for every figure: headless, fonts as text, safe for the colour-blind and in grey."""
+"""The style of every figure, at the size it is printed in, and its files: headless, with fonts as text."""
 
 from __future__ import annotations
 
@@ -17,40 +17,28 @@ import matplotlib
 import matplotlib.style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.files import check_replaceable, short_name, write_together
-from layerprobe.report.tables.escaping import escape_latex
+from layerprobe.report.figures.labels import fitted
 from layerprobe.report.tables.table import Table, render
 from layerprobe.text import printable
 
 _log = logging.getLogger(__name__)
 
-COLUMN_WIDTH, PAGE_WIDTH = 3.4, 7.0
+COLUMN_WIDTH, PAGE_WIDTH = 3.25, 6.75
 """Inches: one column, and the whole page, of a two-column paper."""
 WIDTHS = {"column": COLUMN_WIDTH, "page": PAGE_WIDTH}
 
-# Okabe and Ito's palette; line styles and markers keep the lines apart without it.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-# Paul Tol's muted palette and black: for classes, of which there are more than lines.
-CLASS_COLOURS = (
-    "#332288", "#CC6677", "#44AA99", "#DDCC77", "#882255", "#88CCEE", "#117733", "#AA4499", "#999933", "#000000",
-)  # fmt: skip
-SELECTED = "#E69F00"
-
 FORMATS = ("pdf", "svg", "png")
-MAP = "cividis"
-"""Colours of heat maps: even steps of lightness, the same to the colour-blind."""
-
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 7.5,
-    "figure.titlesize": 7.5,
-    "axes.titlesize": 8.5,
-    "axes.labelsize": 7.5,
+    "font.size": 7.0,
+    "figure.titlesize": 7.0,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7.0,
     "xtick.labelsize": 6.5,
     "ytick.labelsize": 6.5,
     "legend.fontsize": 6.5,
@@ -75,28 +63,6 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Look:
-    """What tells a line, or a point, from the others.
-
-    Attributes:
-        colour: of the palette.
-        line: its style.
-        marker: its shape.
-    """
-
-    colour: str
-    line: Any
-    marker: str
-
-
-def look(number: int) -> Look:
-    """The look of the n-th of several lines; 49 are apart from each other."""
-    turn, place = divmod(number, len(COLOURS))
-    shape = (place + 3 * turn) % len(MARKERS)
-    return Look(COLOURS[place], LINES[shape], MARKERS[shape])
-
-
 @dataclass(frozen=True, eq=False)
 class Drawing:
     """A figure and the numbers that it shows.
@@ -104,10 +70,12 @@ class Drawing:
     Attributes:
         figure: drawn.
         data: every point of it, as a table.
+        caption: what it shows, of which images, and what its signs mean: whole sentences, not in the figure itself.
     """
 
     figure: Figure
     data: Table
+    caption: str = ""
 
 
 @contextmanager
@@ -162,19 +130,6 @@ def _read_sheet(sheet: Path) -> Any:
     if not values:
         raise LayerprobeError(f"{sheet} sets nothing that matplotlib knows; --style names a .mplstyle file")
     return values
-
-
-def as_written(text: str) -> str:
-    r"""Text that came from outside as a figure's label: no formula, no LaTeX, and a line in front hides nothing.
-
-    Examples:
-        >>> as_written("_5$")
-        ' _5\\$'
-    """
-    shown = printable(text)
-    if matplotlib.rcParams["text.usetex"]:  # a style sheet may ask for it
-        return escape_latex(shown)
-    return f"{' ' if shown.startswith('_') else ''}{shown}".replace("$", r"\$")
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -236,10 +191,26 @@ def _mark(shows: str) -> str:
     return f"layerprobe-{hashlib.sha256(shows.encode()).hexdigest()[:16]}"
 
 
-def _metadata(ending: str, shows: str) -> dict[str, Any]:
+def _metadata(ending: str, shows: str, caption: str) -> dict[str, Any]:
     """The keywords of a picture bear its mark; without a date, the same figure is the same file."""
-    marks: dict[str, Any] = {"Keywords": [_mark(shows)] if ending == "svg" else _mark(shows)} if shows else {}
-    return marks | {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(ending, {})
+    mark = _mark(shows) if shows else ""
+    fields: Mapping[str, dict[str, Any]] = {
+        "pdf": {"Keywords": mark, "Subject": caption},
+        "svg": {"Keywords": [mark] if mark else "", "Description": caption},
+        "png": {"Keywords": mark, "Description": caption},
+    }
+    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    return {key: value for key, value in fields[ending].items() if value} | undated.get(ending, {})
+
+
+def write_caption(drawing: Drawing) -> None:
+    """Write the caption above a figure, which grows by its height."""
+    width, height = drawing.figure.get_size_inches()
+    size = matplotlib.rcParams["figure.titlesize"]
+    text = fitted(printable(drawing.caption), width - 0.12, size, lines=12)
+    points = FontProperties(size=size).get_size_in_points()
+    drawing.figure.set_size_inches(width, height + (text.count("\n") + 1) * 1.25 * points / 72 + 0.05)
+    drawing.figure.suptitle(text, x=0.06 / width, ha="left", fontsize=size)
 
 
 def save_figure(
@@ -249,8 +220,11 @@ def save_figure(
     overwrite: bool,
     sheet: Path | None = None,
     shows: str = "",
+    caption: bool = False,
 ) -> list[Path]:
     """Draw a figure and write it as PDF, SVG and PNG, with its data as CSV.
+
+    The pictures' metadata hold the caption.
 
     Args:
         draw: makes the figure; called in the house style.
@@ -259,6 +233,7 @@ def save_figure(
         overwrite: whether existing files may be replaced.
         sheet: a matplotlib style sheet that is laid over the house style.
         shows: what the figure is of, in any words; its form doesn't count. Empty: nobody asks.
+        caption: whether the caption stands in the figure, above it.
 
     Raises:
         LayerprobeError: if one of the files exists and may not be replaced; none is written then.
@@ -266,16 +241,25 @@ def save_figure(
     check_figure(folder, name, overwrite, shows)
     with paper_style(sheet):
         drawing = draw()
+        if caption and drawing.caption:
+            write_caption(drawing)
         *pictures, data = figure_paths(folder, name)
-        contents = {path: _picture(drawing.figure, path.suffix[1:], shows) for path in pictures}
+        contents = {path: picture(drawing, path.suffix[1:], shows) for path in pictures}
     contents[data] = render(drawing.data, "csv").encode()
     folder.mkdir(parents=True, exist_ok=True)
     write_together(contents)
     return [*contents]
 
 
-def _picture(figure: Figure, ending: str, shows: str) -> bytes:
-    """The content of a picture's file: matplotlib doesn't say it well where it can't write one."""
+def picture(drawing: Drawing, ending: str, shows: str = "") -> bytes:
+    """The content of a picture's file: matplotlib doesn't say it well where it can't write one.
+
+    Args:
+        drawing: what is in the picture, drawn in the house style.
+        ending: its format, one of ``FORMATS``.
+        shows: as ``save_figure`` has it.
+    """
     content = io.BytesIO()
-    figure.savefig(content, format=ending, metadata=_metadata(ending, shows))
+    metadata = _metadata(ending, shows, printable(drawing.caption))
+    drawing.figure.savefig(content, format=ending, metadata=metadata)
     return content.getvalue()

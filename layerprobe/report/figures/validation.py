@@ -12,12 +12,16 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.lines import Line2D
 
 from layerprobe.records import Candidate, Correlation, Validation
-from layerprobe.report.figures.panels import panels
-from layerprobe.report.figures.style import MAP, PAGE_WIDTH, Drawing, as_written, is_narrow
+from layerprobe.report.figures.labels import as_written, fitted
+from layerprobe.report.figures.looks import MAP
+from layerprobe.report.figures.panels import add_legend, panels
+from layerprobe.report.figures.style import PAGE_WIDTH, Drawing, is_narrow
 from layerprobe.report.grid.spread import spread
 from layerprobe.report.tables.table import Column, data_table
 from layerprobe.report.tables.validation import score_names, words
 
+_SMALL = 6.0
+"""Points: the correlations above a panel."""
 RHO = "\N{GREEK SMALL LETTER RHO}"
 SHAPES = {"o": "●", "^": "▲", "s": "■", "D": "◆", "v": "▼"}
 """Markers of the groups of candidates, and the same as letters."""
@@ -40,23 +44,28 @@ def validation_figure(validation: Validation, width: float = PAGE_WIDTH) -> Draw
         candidates = [one for one in validation.candidates if one.pair == pair]
         _points(axis, candidates, score, shapes)
         told = [one for one in validation.correlations if (one.pair, one.score) == (pair, score)]
-        _titles(axis, pair if len(pairs) > 1 else "", told, shapes)
+        pair_lines = fitted(pair, page.width, _SMALL) if len(pairs) > 1 else ""
+        _titles(axis, pair_lines, told, shapes)
         better = " (low is better)" if score in validation.low_is_better else ""
-        axis.set_xlabel(as_written(words(score)) + better)
+        axis.set_xlabel(fitted(words(score) + better, page.width, "medium", lines=2))
     for axis in page.left:
         axis.set_ylabel("students' top-1 (%)")
     entries: dict[str, Artist] = {
         group: Line2D([], [], color="0.35", marker=marker, markersize=4, linestyle="none")
         for group, marker in shapes.items()
     }
-    page.add_legend(entries)
+    add_legend(page.figure, entries)
     bar = page.figure.colorbar(
         ScalarMappable(cmap=MAP), ax=page.axes, location="bottom", aspect=40, fraction=0.05, pad=0.02,
         shrink=0.9 if is_narrow(width) else 0.5,
     )  # fmt: skip
     bar.set_label("relative depth: 0 is the first layer, 1 the last")
     columns = ("pair", "group", "layers", "depth", "score", "value", "top1", "top1_std", "top1_n")
-    return Drawing(page.figure, data_table(validation.title, columns, _data(validation)))
+    caption = (
+        f"{', '.join(pairs)}: what students reached against each score of the layers that they learnt from; above each "
+        "panel Spearman's rank correlation with its interval. Bars: one sample standard deviation over seeds."
+    )
+    return Drawing(page.figure, data_table(validation.title, columns, _data(validation)), caption)
 
 
 def _points(axis: Axes, candidates: Sequence[Candidate], score: str, shapes: Mapping[str, str]) -> None:
@@ -67,7 +76,7 @@ def _points(axis: Axes, candidates: Sequence[Candidate], score: str, shapes: Map
         if math.isnan(value) or not top1.count:
             continue
         if top1.count > 1:
-            axis.errorbar(value, top1.mean, yerr=top1.deviation, color="0.75", elinewidth=0.6, zorder=1)
+            axis.errorbar(value, top1.mean, yerr=top1.deviation, color="0.6", elinewidth=0.6, zorder=1)
         axis.plot(
             value, top1.mean, color=colours(candidate.depth), marker=shapes[candidate.group], markersize=3.8,
             markeredgecolor="0.2", markeredgewidth=0.3, linestyle="none", label=", ".join(candidate.layers),
@@ -78,7 +87,7 @@ def _titles(axis: Axes, pair: str, correlations: Sequence[Correlation], shapes: 
     """The pair, and below it in small letters how well the score orders each group."""
     signs = [SHAPES.get(shapes.get(one.group, ""), as_written(one.group)) for one in correlations]
     told = [f"{sign} {RHO} {_interval(one)}" for sign, one in zip(signs, correlations, strict=True)]
-    axis.set_title("\n".join([*([as_written(pair)] if pair else []), *told]), loc="left", fontsize=5.5)
+    axis.set_title("\n".join(filter(None, [pair, *told])), loc="left", fontsize=_SMALL)
 
 
 _SPEARMAN = Column("spearman", "Spearman", digits=2, interval=True)

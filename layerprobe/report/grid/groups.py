@@ -89,9 +89,9 @@ def column_groups(results: GridResults) -> Mapping[str, tuple[Group, ...]]:
     return {column: tuple(groups) for column, groups in found.items()}
 
 
-def method_labels(results: GridResults) -> tuple[str, ...]:
-    """Every method with its choice of layers, in the order of the grid file."""
-    return tuple(dict.fromkeys(result.cell.label for result in results.results))
+def method_labels(results: GridResults) -> Mapping[str, str]:
+    """Every method with its choice of layers, in the order of the grid file, and the method's own name."""
+    return {result.cell.label: result.cell.method for result in results.results}
 
 
 def is_reference(group: Group, results: GridResults) -> bool:

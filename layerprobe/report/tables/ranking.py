@@ -167,6 +167,11 @@ def describe_undecided(ranking: Ranking) -> tuple[str, ...]:
     return (f"can't be told apart from {lowest.layer.name} at that level: {', '.join(ranking.undecided)}",)
 
 
+def network_name(ranking: Ranking) -> str:
+    """The network that was ranked, as the user named it."""
+    return str(ranking.provenance.get("model", "the network"))
+
+
 def describe_sample(ranking: Ranking) -> str:
     """Which images the scores come from: scores of samples of different size can't be compared."""
     return "; ".join(filter(None, (describe_images(ranking.provenance), describe_spectra(ranking.provenance))))

@@ -1,0 +1,86 @@
+"""Text in a figure: shown as it is written, and fitted to its place, measured in the font that it is set in."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+
+import matplotlib
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+
+from layerprobe.report.tables.escaping import escape_latex
+from layerprobe.text import printable
+
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+"""Stands for the middle of a text that is too long for its place."""
+_BREAKS = re.compile(r"(?<=[\s./:_-])")
+"""Where a line may end: behind a space, or behind a sign that joins the parts of a name."""
+
+
+def as_written(text: str) -> str:
+    r"""Text that came from outside as a figure's label: no formula, no LaTeX, and a line in front hides nothing.
+
+    Examples:
+        >>> as_written("_5$")
+        ' _5\\$'
+    """
+    shown = printable(text)
+    if matplotlib.rcParams["text.usetex"]:  # a style sheet may ask for it
+        return escape_latex(shown)
+    return f"{' ' if shown.startswith('_') else ''}{shown}".replace("$", r"\$")
+
+
+def text_width(text: str, size: float | str, bold: bool = False) -> float:
+    """The width of a line of text in inches.
+
+    Args:
+        text: the line.
+        size: of the font in points, or matplotlib's word for it.
+        bold: whether it is set in bold.
+    """
+    font = FontProperties(size=size, weight="bold" if bold else "normal")
+    width, _, _ = text_to_path.get_text_width_height_descent(printable(text), font, ismath=False)
+    return float(width) / 72
+
+
+def fitted(text: str, width: float, size: float | str, lines: int = 3) -> str:
+    """A label in lines that fit a width, as ``as_written`` shows it.
+
+    Text that needs more lines than there may be loses its middle, and an ellipsis says so.
+
+    Args:
+        text: of the label.
+        width: in inches.
+        size: of the font, as ``text_width`` has it.
+        lines: how many there may be.
+    """
+    shown = printable(text)
+    wrapped = _wrap(shown, width, size)
+    if len(wrapped) > lines:
+        kept = bisect_left(
+            range(len(shown)), True, key=lambda kept: len(_wrap(_elide(shown, kept), width, size)) > lines
+        )
+        wrapped = _wrap(_elide(shown, max(0, kept - 1)), width, size)
+    return "\n".join(map(as_written, wrapped))
+
+
+def _elide(text: str, kept: int) -> str:
+    end = kept // 2
+    return f"{text[: kept - end]}{ELLIPSIS}{text[len(text) - end :]}"
+
+
+def _wrap(text: str, width: float, size: float | str) -> list[str]:
+    """Lines of a text that are no wider; a part of it that is too wide for a line is broken anywhere."""
+    lines = [""]
+    for part in _BREAKS.split(text):
+        if text_width((lines[-1] + part).rstrip(), size) <= width:
+            lines[-1] += part
+            continue
+        if lines[-1]:
+            lines.append("")
+        for letter in part:
+            if lines[-1] and text_width((lines[-1] + letter).rstrip(), size) > width:
+                lines.append("")
+            lines[-1] += letter
+    return [line.rstrip() for line in lines]
