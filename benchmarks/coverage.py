@@ -32,7 +32,9 @@ from layerprobe import FeatureFile, Gram, gram_matrix, measure
 from layerprobe.geometry.catalogue import resampled
 from layerprobe.geometry.resampling import interval, score_deviations
 from layerprobe.records import Interval
-from layerprobe.report.figures.style import COLOURS, COLUMN_WIDTH, MARKERS, Drawing, new_figure, save_figure
+from layerprobe.report.figures.looks import statistic_look
+from layerprobe.report.figures.panels import add_legend
+from layerprobe.report.figures.style import COLUMN_WIDTH, Drawing, new_figure, save_figure
 from layerprobe.report.tables.table import data_table
 
 DIVISIONS = 3
@@ -154,21 +156,23 @@ def study_layer(path: Path, index: int, per_class: int, resamples: int) -> Cover
 
 
 def draw(found: list[Coverage], per_class: int) -> Drawing:
-    figure = new_figure(COLUMN_WIDTH, 2.6)
+    figure = new_figure(COLUMN_WIDTH, 2.4)
     axis = figure.add_subplot()
     axis.axhspan(85, 95, color="#DDDDDD", linewidth=0)
     axis.axhline(90, color="black", linewidth=0.6)
+    entries = {}
     for number, score in enumerate(("quality", "separation", "information", "efficiency")):
         places = [place + 0.16 * (number - 1.5) for place in range(len(found))]
         shown = [100 * one.covered[score] for one in found]
-        axis.plot(places, shown, MARKERS[number], color=COLOURS[number], label=score)
+        shape = statistic_look(score)
+        (entries[score],) = axis.plot(places, shown, shape.marker, color=shape.colour)
     axis.set_xticks(range(len(found)), [one.source for one in found], rotation=45, ha="right")
     axis.set_ylim(75, 101)
     axis.set_ylabel("intervals that hold\nthe expected score (%)")
-    axis.set_title(f"nominal 90 %, {found[0].samples} samples of {per_class} per class", loc="left", fontsize=7.5)
-    axis.legend(ncols=4, loc="lower center", columnspacing=0.8, handletextpad=0.1)
+    add_legend(figure, entries)
     rows = ((one.source, one.samples, *one.covered.values()) for one in found)
-    return Drawing(figure, data_table("coverage", ("layer", "samples", *found[0].covered), rows))
+    caption = f"Intervals of nominally 90 % from {found[0].samples} samples of {per_class} images per class."
+    return Drawing(figure, data_table("coverage", ("layer", "samples", *found[0].covered), rows), caption)
 
 
 def start(pool: ProcessPoolExecutor, arguments: argparse.Namespace) -> list[Future[Coverage]]:

@@ -47,7 +47,7 @@ def compare_layers(settings: CompareLayersSettings, display: ColumnSettings) -> 
         reporter.show(similarity_table(similarity, settings.debiased))
         if output:
             draw = partial(similarity_figure, similarity, width, settings.debiased)
-            reporter.wrote(save_figure(draw, output, name, settings.overwrite, style, shows))
+            reporter.wrote(save_figure(draw, output, name, settings.overwrite, style, shows, settings.caption))
 
 
 COMMAND = Command("compare-layers", compare_layers, EXAMPLES, FIRST)

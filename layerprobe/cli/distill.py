@@ -5,8 +5,8 @@ from __future__ import annotations
 from layerprobe.cli.options import Command, Given
 from layerprobe.cli.reporter import Reporter
 from layerprobe.cli.run_settings import run_settings
-from layerprobe.cli.runs import show_run
-from layerprobe.settings.display import TableSettings
+from layerprobe.cli.runs import check_style, show_run
+from layerprobe.settings.display import PageFigureSettings, TableSettings
 from layerprobe.settings.flags import command_line
 from layerprobe.settings.run import DistillSettings
 from layerprobe.settings.source import SourceSettings
@@ -30,12 +30,15 @@ FIRST = (
 )  # fmt: skip
 
 
-def distill(source: SourceSettings, given: Given[DistillSettings], display: TableSettings) -> None:
+def distill(
+    source: SourceSettings, given: Given[DistillSettings], display: TableSettings, figures: PageFigureSettings
+) -> None:
     """Train a student network from the layers of a teacher.
 
     With the default method, feature-only, its backbone learns from features alone. The other methods are baselines.
     """
     settings = run_settings(given, source)
+    check_style(figures)
 
     from layerprobe.distill.run import distill_student
     from layerprobe.distill.students import runs_code
@@ -55,7 +58,7 @@ def distill(source: SourceSettings, given: Given[DistillSettings], display: Tabl
                 device=settings.training.device,
                 skip_damaged=settings.data.skip_damaged,
             )
-            show_run(run, reporter, command_line("evaluate", following))
+            show_run(run, reporter, figures, command_line("evaluate", following))
 
 
 COMMAND = Command(

@@ -39,7 +39,7 @@ def evaluate(settings: EvaluateSettings, display: ColumnSettings) -> None:
         check_figure(folder, name, settings.overwrite, shows)
         evaluation = run(settings, reporter.progress)
         draw = partial(confusion_figure, evaluation, WIDTHS[settings.width])
-        files = save_figure(draw, folder, name, settings.overwrite, settings.style, shows)
+        files = save_figure(draw, folder, name, settings.overwrite, settings.style, shows, settings.caption)
         reporter.show(evaluation_table(evaluation))
         reporter.wrote(files)
 

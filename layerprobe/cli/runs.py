@@ -8,16 +8,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from layerprobe.cli.reporter import Reporter
     from layerprobe.records import Run
+    from layerprobe.settings.display import FigureSettings
 
 
-def show_run(run: Run, reporter: Reporter, following: str | None = None) -> None:
+def check_style(figures: FigureSettings) -> None:
+    """Read the style sheet before a run begins, not at its end.
+
+    Raises:
+        LayerprobeError: if there is none, or it is none.
+    """
+    if figures.style is None:
+        return
+    from layerprobe.report.figures.style import paper_style
+
+    with paper_style(figures.style):
+        pass
+
+
+def show_run(run: Run, reporter: Reporter, figures: FigureSettings, following: str | None = None) -> None:
     """The accuracies on stdout; the curves into the run folder, the files by name, and how to load the network."""
     from layerprobe.distill.students import snippet
     from layerprobe.report.figures.curves import curves_figure
-    from layerprobe.report.figures.style import save_figure
+    from layerprobe.report.figures.style import WIDTHS, save_figure
     from layerprobe.report.tables.runs import run_table
 
-    curves = save_figure(partial(curves_figure, run), run.folder, "curves", overwrite=True)
+    draw = partial(curves_figure, run, WIDTHS[figures.width])
+    curves = save_figure(draw, run.folder, "curves", overwrite=True, sheet=figures.style, caption=figures.caption)
     reporter.show(run_table(run))
     reporter.wrote([*run.files, *curves])
     reporter.hint("in Python:\n  " + snippet(run).replace("\n", "\n  "))

@@ -7,8 +7,8 @@ from pathlib import Path
 from layerprobe.cli.options import Command, Given
 from layerprobe.cli.reporter import Reporter
 from layerprobe.cli.run_settings import run_settings
-from layerprobe.cli.runs import show_run
-from layerprobe.settings.display import TableSettings
+from layerprobe.cli.runs import check_style, show_run
+from layerprobe.settings.display import PageFigureSettings, TableSettings
 from layerprobe.settings.flags import command_line
 from layerprobe.settings.run import TrainSettings
 from layerprobe.settings.source import SourceSettings
@@ -26,9 +26,12 @@ FIRST = (
 )  # fmt: skip
 
 
-def train(source: SourceSettings, given: Given[TrainSettings], display: TableSettings) -> None:
+def train(
+    source: SourceSettings, given: Given[TrainSettings], display: TableSettings, figures: PageFigureSettings
+) -> None:
     """Train a network on labels, for instance a teacher."""
     settings = run_settings(given, source)
+    check_style(figures)
 
     from layerprobe.distill.run import train_model
     from layerprobe.runtime.devices import is_main_process
@@ -42,7 +45,7 @@ def train(source: SourceSettings, given: Given[TrainSettings], display: TableSet
             following = ExtractSettings(
                 model=model, data=settings.data, output=Path("features.h5"), device=settings.training.device
             )
-            show_run(run, reporter, command_line("extract", following))
+            show_run(run, reporter, figures, command_line("extract", following))
 
 
 COMMAND = Command("train", train, EXAMPLES, FIRST, interrupted="the same command with --resume goes on")

@@ -100,7 +100,7 @@ def _report_grid(settings: ReportSettings, progress: Progress) -> Report:
         check_study(grid, study)
     results = read_grid(grid)
     validation = read_validation(grid, settings.allow_code)
-    files = write_report(results, folder, validation, WIDTHS[settings.width], settings.style)
+    files = write_report(results, folder, validation, WIDTHS[settings.width], settings.style, caption=settings.caption)
     return Report((grid_table(results),), (*files, *(publish_study(grid, study) if study else ())))
 
 

@@ -43,6 +43,15 @@ class FigureSettings(Settings):
     """How figures look."""
 
     width: Annotated[FigureWidth, Flag(panel="Figures")] = "column"
-    """The width of figures: a column (3.4 in) or a page (7 in) of a paper."""
+    """The width of figures: a column (3.25 in) or a page (6.75 in) of a paper."""
     style: Annotated[AnyPath | None, Flag(panel="Figures", metavar="FILE")] = None
     """A matplotlib style sheet (.mplstyle) that changes the style of the figures."""
+    caption: Annotated[bool, Flag(panel="Figures", alone=True)] = False
+    """Write a caption above each figure. Without it the caption is only in the metadata of the files."""
+
+
+class PageFigureSettings(FigureSettings):
+    """How figures look that are as wide as a page unless the user says otherwise."""
+
+    width: Annotated[FigureWidth, Flag(panel="Figures")] = "page"
+    """The width of figures: a column (3.25 in) or a page (6.75 in) of a paper."""

@@ -10,13 +10,13 @@ from typing_extensions import Self
 from layerprobe.geometry.catalogue import FAMILIES, SCORES
 from layerprobe.report.figures.catalogue import ALL, FIGURES, Figure, chosen_figures
 from layerprobe.settings.base import AnyPath, Count, Listed, Number, OneOf, RefusedError, Seed, Separated, Whole
-from layerprobe.settings.display import FigureSettings, FigureWidth
+from layerprobe.settings.display import PageFigureSettings
 from layerprobe.settings.flags import Flag
 from layerprobe.settings.layer_choice import NamedLayers
 from layerprobe.settings.machine import DeviceSettings
 
 
-class RankSettings(FigureSettings, DeviceSettings):
+class RankSettings(PageFigureSettings, DeviceSettings):
     """What is measured, how many layers are chosen by it, and what is drawn."""
 
     panel: ClassVar[str] = "Layers"
@@ -54,8 +54,6 @@ class RankSettings(FigureSettings, DeviceSettings):
         Flag(panel="Figures", default="quality"),
     ] = None
     """The figures to draw, separated by commas."""
-    width: Annotated[FigureWidth, Flag(panel="Figures")] = "page"
-    """The width of figures: a column (3.4 in) or a page (7 in) of a paper."""
     ranking: Annotated[AnyPath | None, Flag(panel="Output", metavar="FILE", default="beside the features")] = None
     """The ranking file to write."""
     cache: Annotated[bool, Flag(panel="Output")] = True

@@ -28,7 +28,9 @@ class ReportSettings(FigureSettings, CodeSettings):
     study: Annotated[AnyPath | None, Flag(panel="Output", metavar="DIR")] = None
     """Also pack the grid into this folder as a study: the grid file, one table of all runs, and the rankings."""
     width: Annotated[FigureWidth, Flag(panel="Figures")] = "page"
-    """The width of the figure files of a grid: a column (3.4 in) or a page (7 in) of a paper."""
+    """The width of the figure files of a grid: a column (3.25 in) or a page (6.75 in) of a paper."""
+    caption: Annotated[bool, Flag(panel="Figures", alone=True)] = False
+    """Write a caption above each figure of a grid. The page has the captions in any case."""
 
     @model_validator(mode="after")
     def _study_is_of_one_grid(self) -> Self:

@@ -58,7 +58,7 @@ def _point(axis: Axes, group: Group, shape: Look) -> Artist:
     across, up = (0.0 if math.isnan(one.deviation) else one.deviation for one in (seconds, top1))
     drawn = axis.errorbar(
         seconds.mean, top1.mean, xerr=across, yerr=up, color=shape.colour, marker=shape.marker, linestyle="none",
-        markersize=5, markeredgecolor="white", markeredgewidth=0.3, elinewidth=0.8, label=group.label,
+        markersize=5, markerfacecolor=shape.face, markeredgewidth=0.8, elinewidth=0.8, label=group.label,
     )  # fmt: skip
     return drawn.lines[0]
 

@@ -48,7 +48,7 @@ def _losses(axis: Axes, run: Run) -> dict[str, Any]:
         values = [metrics.losses.get(name, math.nan) for metrics in run.epochs]
         shape = look(number)
         (entries[f"loss: {name.replace('_', ' ')}"],) = axis.plot(
-            epochs, values, color=shape.colour, linestyle=shape.line, marker=shape.marker
+            epochs, values, color=shape.colour, linestyle=shape.line, marker=shape.marker, markerfacecolor=shape.face
         )
     if all(value > 0 for metrics in run.epochs for value in metrics.losses.values()):
         axis.set_yscale("log")
@@ -67,9 +67,14 @@ def _accuracies(axis: Axes, run: Run) -> dict[str, Any]:
     for number, (name, values) in enumerate(curves.items()):
         shape = look(6 - number)
         (entries[f"top-1: {name}"],) = axis.plot(
-            epochs, values, color=shape.colour, linestyle="--" if number else "-", marker=shape.marker
+            epochs,
+            values,
+            color=shape.colour,
+            linestyle="--" if number else "-",
+            marker=shape.marker,
+            markerfacecolor=shape.face,
         )
     if run.teacher_accuracy is not None:
-        entries["top-1: teacher, test images"] = axis.axhline(run.teacher_accuracy, color="0.35", linestyle=":")
+        entries["top-1: teacher"] = axis.axhline(run.teacher_accuracy, color="0.35", linestyle=":")
     axis.set_ylabel("top-1 (%)")
     return entries

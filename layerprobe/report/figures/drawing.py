@@ -61,5 +61,5 @@ def draw_rankings(settings: RankSettings, rankings: Sequence[Ranking], shows: Se
         drawings.append((DEPTHS, partial(relative_depth_figure, rankings, width), "\n".join(shows)))
     files: list[Path] = []
     for name, draw, shown in drawings:
-        files += save_figure(draw, settings.output, name, settings.overwrite, settings.style, shown)
+        files += save_figure(draw, settings.output, name, settings.overwrite, settings.style, shown, settings.caption)
     return files

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections.abc import Iterator
 
 import matplotlib
 from matplotlib.font_manager import FontProperties
@@ -14,8 +15,8 @@ from layerprobe.text import printable
 
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 """Stands for the middle of a text that is too long for its place."""
-_BREAKS = re.compile(r"(?<=[\s./:_-])")
-"""Where a line may end: behind a space, or behind a sign that joins the parts of a name."""
+_WORDS, _SIGNS = re.compile(r"(?<=\s)"), re.compile(r"(?<=[./:_-])")
+"""Where a line may end: behind a space; in a long word behind a sign that joins the parts of a name."""
 
 
 def as_written(text: str) -> str:
@@ -71,16 +72,18 @@ def _elide(text: str, kept: int) -> str:
 
 
 def _wrap(text: str, width: float, size: float | str) -> list[str]:
-    """Lines of a text that are no wider; a part of it that is too wide for a line is broken anywhere."""
+    """Lines of a text that are no wider."""
     lines = [""]
-    for part in _BREAKS.split(text):
-        if text_width((lines[-1] + part).rstrip(), size) <= width:
-            lines[-1] += part
-            continue
-        if lines[-1]:
+    for part in _parts(text, width, size):
+        if lines[-1] and text_width((lines[-1] + part).rstrip(), size) > width:
             lines.append("")
-        for letter in part:
-            if lines[-1] and text_width((lines[-1] + letter).rstrip(), size) > width:
-                lines.append("")
-            lines[-1] += letter
+        lines[-1] += part
     return [line.rstrip() for line in lines]
+
+
+def _parts(text: str, width: float, size: float | str) -> Iterator[str]:
+    """What stays together in a line: words, or parts of those that are wider than a line."""
+    for word in _WORDS.split(text):
+        fits = text_width(word.rstrip(), size) <= width
+        for part in [word] if fits else _SIGNS.split(word):
+            yield from [part] if fits or text_width(part.rstrip(), size) <= width else part

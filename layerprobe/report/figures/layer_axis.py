@@ -58,7 +58,7 @@ def name_layers(
     """
     places = [layer.index for layer in layers] if places is None else places
     texts = _texts(layers, room)
-    step = max(1, math.ceil(len(layers) * _SPACE / length))
+    step = max(1, math.ceil(len(layers) * _SPACE / length - 1e-6))
     kept = {number for number, layer in enumerate(layers) if layer.name in keep}
     near = {number + offset for number in kept for offset in range(1 - step, step)}
     shown = [n for n in range(len(layers)) if n in kept or (n % step == 0 and n not in near)]
@@ -81,18 +81,18 @@ def _texts(layers: Sequence[Layer], room: float) -> list[str]:
 
 def _keep_apart(ticks: Sequence[Tick], places: Sequence[float], which: Literal["x", "y"]) -> None:
     """Move labels that would cover each other; their ticks stay at the layers."""
-    for tick, place, apart in zip(ticks, places, spread_out(places, _CLOSEST), strict=True):
+    for tick, place, apart in zip(ticks, places, push_apart(places, _CLOSEST), strict=True):
         if abs(apart - place) > 1e-3:
             offset = (apart - place, 0.0) if which == "x" else (0.0, apart - place)
             scale = tick.label1.figure.dpi_scale_trans  # type: ignore[union-attr]
             tick.label1.set_transform(tick.label1.get_transform() + ScaledTranslation(*offset, scale))
 
 
-def spread_out(places: Sequence[float], apart: float) -> list[float]:
+def push_apart(places: Sequence[float], apart: float) -> list[float]:
     """Ascending places moved by the least squares to be so far apart: isotonic regression, by pooling neighbours.
 
     Examples:
-        >>> spread_out([0.0, 1.0, 1.0, 9.0], 2.0)
+        >>> push_apart([0.0, 1.0, 1.0, 9.0], 2.0)
         [-1.333..., 0.666..., 2.666..., 9.0]
     """
     pools: list[tuple[float, int]] = []  # sum and number of places that moved together, less what keeps them apart

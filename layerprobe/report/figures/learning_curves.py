@@ -71,8 +71,8 @@ def _curve(axis: Axes, group: Group, shape: Look, number: int, many: bool) -> Ar
     step = max(1, round(len(epochs) / MARKS))
     marked = slice(number % step, None, step)
     (line,) = axis.plot(
-        epochs, means, color=shape.colour, linestyle=shape.line, marker=shape.marker, label=group.label,
-        markevery=marked, linewidth=0.9 if many else 1.2,
+        epochs, means, color=shape.colour, linestyle=shape.line, marker=shape.marker, markerfacecolor=shape.face,
+        markevery=marked, linewidth=0.9 if many else 1.2, label=group.label,
     )  # fmt: skip
     if many and not np.isnan(deviations[marked]).all():
         axis.errorbar(

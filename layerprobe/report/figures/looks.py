@@ -32,18 +32,25 @@ class Look:
         colour: of the palette.
         line: its style.
         marker: its shape.
+        hollow: whether the marker is white inside.
     """
 
     colour: str
     line: Any
     marker: str
+    hollow: bool = False
+
+    @property
+    def face(self) -> str:
+        """The colour inside the marker."""
+        return "white" if self.hollow else self.colour
 
 
 def look(number: int) -> Look:
-    """The look of the n-th of several lines; 49 are apart from each other."""
+    """The look of the n-th of several lines: 49 are apart in colour, and in grey by line and marker; 14 by marker."""
     turn, place = divmod(number, len(COLOURS))
-    shape = (place + 3 * turn) % len(MARKERS)
-    return Look(COLOURS[place], LINES[shape], MARKERS[shape])
+    marker, line = (place + 3 * turn) % len(MARKERS), (place + turn) % len(LINES)
+    return Look(COLOURS[place], LINES[line], MARKERS[marker], hollow=turn % 2 == 1)
 
 
 def statistic_look(name: str) -> Look:

@@ -75,9 +75,13 @@ def add_legend(figure: Figure, entries: Mapping[str, Any]) -> None:
     """
     width, height = figure.get_size_inches()
     size = matplotlib.rcParams["legend.fontsize"]
-    texts = [fitted(text, width - _HANDLE - 2 * _EDGE, size) for text in entries]
-    columns = _legend_columns([max(text_width(line, size) for line in text.split("\n")) for text in texts], width)
-    lines = max(sum(text.count("\n") + 1 for text in column) for column in _columns(texts, columns))
+    layouts = []
+    for share in (1, 2):  # labels as wide as the figure, or in two columns where that is lower
+        texts = [fitted(text, (width - 2 * _EDGE) / share - _HANDLE, size) for text in entries]
+        columns = _legend_columns([max(text_width(line, size) for line in text.split("\n")) for text in texts], width)
+        lines = max(sum(text.count("\n") + 1 for text in column) for column in _columns(texts, columns))
+        layouts.append((lines, columns, texts))
+    lines, columns, texts = min(layouts, key=lambda layout: layout[0])
     figure.set_size_inches(width, height + _LINE * lines + _EDGE)
     figure.legend(
         list(entries.values()), texts, loc="outside lower center", ncols=columns, handlelength=2.4, columnspacing=1.2,

@@ -17,6 +17,7 @@ from layerprobe.report.figures.looks import MAP
 from layerprobe.report.figures.panels import add_legend, panels
 from layerprobe.report.figures.style import PAGE_WIDTH, Drawing, is_narrow
 from layerprobe.report.grid.spread import spread
+from layerprobe.report.tables.columns import set_minus
 from layerprobe.report.tables.table import Column, data_table
 from layerprobe.report.tables.validation import score_names, words
 
@@ -95,7 +96,8 @@ _SPEARMAN = Column("spearman", "Spearman", digits=2, interval=True)
 
 def _interval(one: Correlation) -> str:
     ends = one.spearman_interval
-    return _SPEARMAN.paper_text({"spearman": one.spearman, "spearman_low": ends.low, "spearman_high": ends.high})
+    text = _SPEARMAN.paper_text({"spearman": one.spearman, "spearman_low": ends.low, "spearman_high": ends.high})
+    return text if math.isnan(one.spearman) else set_minus(text, "\N{MINUS SIGN}")
 
 
 def _data(validation: Validation) -> Iterator[tuple[object, ...]]:

@@ -35,10 +35,9 @@ _ENDINGS = {"md": "markdown", "tex": "latex", "csv": "csv", "json": "json"}
 
 @dataclass(frozen=True)
 class _FigureToDraw:
-    """A figure to draw: its name, what it shows, and how, of a width in inches."""
+    """A figure to draw: its name, and how, of a width in inches."""
 
     name: str
-    caption: str
     draw: Callable[[float], Drawing]
 
 
@@ -49,6 +48,7 @@ def write_report(
     width: float = PAGE_WIDTH,
     style: Path | None = None,
     overwrite: bool = True,
+    caption: bool = False,
 ) -> list[Path]:
     """Write tables, figures and one HTML page that shows them all.
 
@@ -61,6 +61,7 @@ def write_report(
         width: of the figures in inches.
         style: a matplotlib style sheet that is laid over the house style.
         overwrite: whether a report that lies there may be replaced.
+        caption: whether the figures' captions stand in the figures, too; the page has them in any case.
 
     Returns:
         Every file, the page last.
@@ -82,15 +83,17 @@ def write_report(
     written = [path for name, table in tables.items() for path in _write_table(table, folder, name)]
     figures: dict[str, Figure] = {}
     for wanted in (*_grid_figures(results), *_validation_figures(validation)):
-        files = save_figure(partial(wanted.draw, width), folder, wanted.name, overwrite=True, sheet=style)
-        figures[wanted.name] = _shown(wanted, files, width, style)
+        with paper_style(style):
+            drawing = wanted.draw(width)
+        files = save_figure(lambda: drawing, folder, wanted.name, overwrite=True, sheet=style, caption=caption)  # noqa: B023
+        figures[wanted.name] = _shown(wanted, drawing.caption, files, width, style)
         written += files
     write_text(page, html_page(_page(results, validation, tables, figures)))
     _remove_others(folder, written)
     return [*written, page]
 
 
-def _shown(drawn: _FigureToDraw, files: Sequence[Path], width: float, style: Path | None) -> Figure:
+def _shown(drawn: _FigureToDraw, caption: str, files: Sequence[Path], width: float, style: Path | None) -> Figure:
     """A figure on the page: of the width of its files as it is there, else drawn for it."""
     svg = next(path for path in files if path.suffix == ".svg").read_text(encoding="utf-8")
     others = [one for one in SCREENS if one != width]
@@ -98,7 +101,7 @@ def _shown(drawn: _FigureToDraw, files: Sequence[Path], width: float, style: Pat
         zip(others, draw_pictures(drawn.draw, sheet=style, widths=others), strict=True)
     )
     lies = f"{drawn.name}.pdf, .svg, .png; its numbers: {drawn.name}.csv"
-    return Figure(drawn.caption, tuple(pictures[one] for one in SCREENS), lies)
+    return Figure(caption, tuple(pictures[one] for one in SCREENS), lies)
 
 
 def check_report(folder: Path, overwrite: bool = True) -> None:
@@ -140,21 +143,16 @@ def _grid_figures(results: GridResults) -> Iterator[_FigureToDraw]:
         return
     yield _FigureToDraw(
         "grid-bars",
-        "Top-1 of the last epoch: mean and sample standard deviation over seeds, every seed as a dot. Hatched bars: "
-        "methods by which labels reach the student's backbone.",
         partial(grid_bars_figure, results),
     )
     if len(method_labels(results)) > MOST_CURVES:
         return
     yield _FigureToDraw(
         "learning-curves",
-        "Top-1 on the test images against epochs: mean over seeds, with a band of one sample standard deviation.",
         partial(learning_curves_figure, results),
     )
     yield _FigureToDraw(
         "cost",
-        "Top-1 of the last epoch against the seconds that a run took: means over seeds, bars of one sample standard "
-        "deviation.",
         partial(cost_figure, results),
     )
 
@@ -166,12 +164,7 @@ def _validation_figures(validation: Validation | None) -> Iterator[_FigureToDraw
     for pair, name in zip(pairs, _file_names(pairs), strict=True):
         assert validation is not None
         part = replace(validation, candidates=tuple(one for one in candidates if one.pair == pair))
-        yield _FigureToDraw(
-            name,
-            f"{pair}: what students reached against each score of the layers that they learnt from; above each panel "
-            "Spearman's rank correlation with its interval.",
-            partial(validation_figure, part),
-        )
+        yield _FigureToDraw(name, partial(validation_figure, part))
 
 
 def _file_names(pairs: Sequence[str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -44,8 +45,27 @@ def test_quality_figure_draws_every_score_and_marks_the_chosen_layers() -> None:
         corners = band.get_paths()[0].vertices
         interval = RANKING.geometries[1].intervals[score]
         assert {interval.low, interval.high} <= {y for x, y in corners if x == 1}
-    assert "60 images (20 per class) of 900" in axes[0].figure.get_suptitle()
-    assert "bands: 90 % intervals" in axes[0].figure.get_suptitle()
+        assert axis.get_ylabel()
+    legend = [text.get_text() for text in axes[0].figure.legends[0].get_texts()]
+    assert legend == ["the 2 layers of highest quality", "90 % interval", "evenly spread layers, for contrast"]
+
+
+def test_captions_are_apart_from_the_figure_unless_asked_for(tmp_path: Path) -> None:
+    caption = quality_figure(RANKING).caption
+    assert "of every layer of net. Shaded, with filled markers: the 2 layers of highest quality." in caption
+    assert "60 images (20 per class) of 900" in caption and "Bands are 90 % intervals." in caption
+    plain = save_figure(draw, tmp_path / "plain", "f", overwrite=False)
+    captioned = save_figure(draw, tmp_path / "captioned", "f", overwrite=False, caption=True)
+    in_figure = [
+        "".join(text.itertext())
+        for path in (plain[1], captioned[1])
+        for text in ElementTree.parse(path).getroot().iter("{http://www.w3.org/2000/svg}g")
+        if str(text.get("id")).startswith("text_") and "Shaded" in "".join(text.itertext())
+    ]
+    assert len(in_figure) == 1 and in_figure[0].split() == caption.split()
+    with Image.open(plain[2]) as one, Image.open(captioned[2]) as other:
+        assert one.text["Description"] == caption  # in the metadata in any case
+        assert one.width == other.width and one.height < other.height
 
 
 def test_of_many_layers_some_are_named_and_the_chosen_always() -> None:
@@ -60,6 +80,7 @@ def test_of_many_layers_some_are_named_and_the_chosen_always() -> None:
 
 def test_curves_figure() -> None:
     left, right = curves_figure(run("kd", [40.0, 60.0], holdout=[41.0, 59.0])).figure.axes
+    assert (left.get_ylabel(), right.get_ylabel()) == ("training loss", "top-1 (%)")
     assert [list(line.get_ydata()) for line in left.lines] == [[1.0, 0.5], [2.0, 1.0]]
     assert left.get_yscale() == "log"
     test, holdout, teacher = (list(line.get_ydata()) for line in right.lines)
@@ -122,6 +143,22 @@ def test_dimensions_curves() -> None:
     curves = {line.get_label(): list(line.get_ydata()) for line in axis.lines}
     assert curves["TwoNN"] == [one.statistics["twonn"] for one in MEASURED.geometries]
     assert curves["PCA, 95 %"] == [one.statistics["pca-95"] for one in MEASURED.geometries]
+    assert set(curves["limit"]) == {60 - 1}  # of 60 images
+    few = replace(MEASURED.geometries[4], statistics=MEASURED.geometries[4].statistics | {"dimension": 8.0})
+    ranking = replace(MEASURED, geometries=(*MEASURED.geometries[:4], few))
+    drawing = FIGURES["dimensions"].load()(ranking, 7)
+    (limit,) = (line for line in drawing.figure.axes[0].lines if line.get_label() == "limit")
+    assert list(limit.get_xydata()[-2:].flatten()) == [3.5, 8, 4.5, 8]
+    assert "limit: n \N{MINUS SIGN} 1 = 59, or D" in [text.get_text() for text in drawing.figure.legends[0].get_texts()]
+    assert [row["limit"] for row in drawing.data.rows] == [59, 59, 59, 59, 8]
+
+
+def test_the_colours_of_spectra_reach_as_far_as_their_shares() -> None:
+    axis, bar = FIGURES["spectra"].load()(MEASURED, 7).figure.axes
+    shares = torch.cat([one.arrays["spectrum"] for one in MEASURED.geometries])
+    assert axis.collections[0].get_clim() == (shares.min(), shares.max())
+    ticks = [label.get_text() for label in bar.get_yticklabels() if label.get_text()]
+    assert ticks and not any("$" in text or "e" in text for text in ticks)
 
 
 def test_the_matrix_of_two_networks_names_both() -> None:
@@ -129,9 +166,13 @@ def test_the_matrix_of_two_networks_names_both() -> None:
     similarity = Similarity(LAYERS, LAYERS[3:], ("one", "other"), values, values / 2)
     drawing = similarity_figure(similarity, debiased=True)
     axis = drawing.figure.axes[0]
-    assert (axis.get_ylabel(), axis.get_xlabel()) == ("one", "other")
-    assert [label.get_text() for label in axis.get_xticklabels()] == ["layer3", "layer4"]
-    assert np.array_equal(axis.images[0].get_array(), values / 2)
+    assert (axis.get_ylabel(), axis.get_xlabel()) == ("layer of other", "layer of one")  # it lies down
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["layer3", "layer4"]
+    assert np.array_equal(axis.images[0].get_array(), values.T / 2)
+    lying = replace(similarity, first=LAYERS[3:], second=LAYERS, names=("other", "one"), cka=values.T)
+    axis = similarity_figure(lying).figure.axes[0]
+    assert (axis.get_ylabel(), axis.get_xlabel()) == ("layer of other", "layer of one")
+    assert np.array_equal(axis.images[0].get_array(), values.T)
     first = drawing.data.rows[0]
     assert (first["first"], first["second"], first["cka"]) == ("layer0", "layer3", float(values[0, 0]))
 
@@ -156,7 +197,7 @@ def test_the_plane_of_many_classes_has_no_legend() -> None:
 
 def test_sizes_and_distances_hold_the_values() -> None:
     axes = FIGURES["sizes"].load()(MEASURED, 7).figure.axes
-    (axis,) = (axis for axis in axes if axis.get_title("left") == "knowledge quality Q")
+    (axis,) = (axis for axis in axes if axis.get_ylabel() == "knowledge quality Q")
     mean = MEASURED.geometries[1].arrays["at sizes quality"].mean(dim=1)
     assert any(np.allclose(line.get_ydata(), mean) for line in axis.lines)
     rows = FIGURES["distances"].load()(MEASURED, 7).data.rows
@@ -203,7 +244,7 @@ def test_confusion_shows_shares_of_every_class() -> None:
     assert np.array_equal(axis.images[0].get_array(), [[75, 25, 0], [0, 100, 0], [0, 0, 0]])
     assert [text.get_text() for text in axis.texts] == ["75", "25", "100"]
     assert [label.get_text() for label in axis.get_xticklabels()] == ["ant", "bee", "cat"]
-    assert axis.get_title("left") == "top-1 88.89 %, 9 images"
+    assert drawing.caption.endswith("top-1 88.89 %, 9 images.")
     rows = {(row["class"], row["taken_for"]): (row["images"], row["percent"]) for row in drawing.data.rows}
     assert len(rows) == 9 and rows["ant", "bee"] == (1, 25)
     many = replace(evaluation, classes=tuple(map(str, range(40))), confusion=torch.eye(40, dtype=torch.int64))
