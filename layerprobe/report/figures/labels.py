@@ -15,6 +15,8 @@ from layerprobe.text import printable
 
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 """Stands for the middle of a text that is too long for its place."""
+_HINTED = 1.04
+"""Letters on a grid of pixels, as in PNG files, are wider by up to so much than those of a PDF file."""
 _WORDS, _SIGNS = re.compile(r"(?<=\s)"), re.compile(r"(?<=[./:_-])")
 """Where a line may end: behind a space; in a long word behind a sign that joins the parts of a name."""
 
@@ -32,6 +34,11 @@ def as_written(text: str) -> str:
     return f"{' ' if shown.startswith('_') else ''}{shown}".replace("$", r"\$")
 
 
+def begin_sentence(text: str) -> str:
+    """A text with a capital letter at its beginning; the others stay."""
+    return text[:1].upper() + text[1:]
+
+
 def text_width(text: str, size: float | str, bold: bool = False) -> float:
     """The width of a line of text in inches.
 
@@ -42,7 +49,7 @@ def text_width(text: str, size: float | str, bold: bool = False) -> float:
     """
     font = FontProperties(size=size, weight="bold" if bold else "normal")
     width, _, _ = text_to_path.get_text_width_height_descent(printable(text), font, ismath=False)
-    return float(width) / 72
+    return _HINTED * float(width) / 72
 
 
 def fitted(text: str, width: float, size: float | str, lines: int = 3) -> str:

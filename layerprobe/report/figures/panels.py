@@ -17,6 +17,8 @@ from layerprobe.report.figures.style import is_narrow, new_figure
 
 _HANDLE, _LINE, _EDGE = 0.42, 0.15, 0.1
 """Inches of a legend: the sample of a line with the space around it, a line of text, and the space around all."""
+_LOWER = 0.7
+"""How much lower a legend must become for its labels to be broken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +78,12 @@ def add_legend(figure: Figure, entries: Mapping[str, Any]) -> None:
     width, height = figure.get_size_inches()
     size = matplotlib.rcParams["legend.fontsize"]
     layouts = []
-    for share in (1, 2):  # labels as wide as the figure, or in two columns where that is lower
+    for share in (1, 2):  # labels as wide as the figure, or in two columns where that is much lower
         texts = [fitted(text, (width - 2 * _EDGE) / share - _HANDLE, size) for text in entries]
         columns = _legend_columns([max(text_width(line, size) for line in text.split("\n")) for text in texts], width)
         lines = max(sum(text.count("\n") + 1 for text in column) for column in _columns(texts, columns))
         layouts.append((lines, columns, texts))
-    lines, columns, texts = min(layouts, key=lambda layout: layout[0])
+    lines, columns, texts = layouts[layouts[1][0] <= _LOWER * layouts[0][0]]
     figure.set_size_inches(width, height + _LINE * lines + _EDGE)
     figure.legend(
         list(entries.values()), texts, loc="outside lower center", ncols=columns, handlelength=2.4, columnspacing=1.2,

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from layerprobe.geometry.catalogue import UNMEASURED, Statistic, described, shown_in
 from layerprobe.records import Ranking
-from layerprobe.report.figures.labels import fitted
+from layerprobe.report.figures.labels import begin_sentence, fitted
 from layerprobe.report.figures.layer_axis import name_layers, names_room
 from layerprobe.report.figures.looks import SELECTED, Look, statistic_look
 from layerprobe.report.figures.panels import add_legend
@@ -123,12 +123,13 @@ def _chosen_words(ranking: Ranking) -> str:
 
 def _caption(ranking: Ranking, scores: Sequence[Statistic]) -> str:
     titles = [score.title for score in scores]
+    shown = f"{', '.join(titles[:-1])} and {titles[-1]}"
     bands = (
         f" Bands are {100 * ranking.provenance['level']:g} % intervals." if "resamples" in ranking.provenance else ""
     )
     even = " Triangles: as many evenly spread layers." if ranking.evenly_spread else ""
     return (
-        f"{', '.join(titles[:-1])} and {titles[-1]} of every layer of {network_name(ranking)}. Shaded, with filled "
+        f"{begin_sentence(shown)} of every layer of {network_name(ranking)}. Shaded, with filled "
         f"markers: {_chosen_words(ranking)}.{bands}{even} {describe_sample(ranking)}."
     )
 

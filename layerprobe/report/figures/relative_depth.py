@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from layerprobe.geometry.catalogue import UNMEASURED, described, shown_in
 from layerprobe.records import Ranking
-from layerprobe.report.figures.labels import fitted
+from layerprobe.report.figures.labels import begin_sentence, fitted
 from layerprobe.report.figures.looks import Look, look
 from layerprobe.report.figures.panels import add_legend
 from layerprobe.report.figures.style import PAGE_WIDTH, Drawing, new_figure
@@ -65,8 +65,8 @@ def _caption(rankings: Sequence[Ranking], title: str) -> str:
     levels = {ranking.provenance["level"] for ranking in rankings if "resamples" in ranking.provenance}
     bands = f" Bands are {100 * levels.pop():g} % intervals." if len(levels) == 1 else ""
     return (
-        f"{title} of the layers of {len(rankings)} networks, from the first to the last. Filled markers: the chosen "
-        f"layers.{bands} Images: {'; '.join(samples)}."
+        f"{begin_sentence(title)} of the layers of {len(rankings)} networks, from the first to the last. "
+        f"Filled markers: the chosen layers.{bands} Images: {'; '.join(samples)}."
     )
 
 
