@@ -35,7 +35,7 @@ def cost_figure(results: GridResults, width: float = PAGE_WIDTH) -> Drawing:
         for group in groups:
             entries.setdefault(group.label, _point(axis, group, looks[group.label]))
         _scale(axis, groups)
-        axis.set_title(fitted(column, page.width, "medium"), loc="left")
+        axis.set_title(fitted(column, page.width, "axes.titlesize"), loc="left")
         axis.grid(axis="x")
     for axis in page.left:
         axis.set_ylabel("top-1 of the last epoch (%)")

@@ -29,7 +29,7 @@ def distances_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
         filled = axis.stairs(within, edges, fill=True, color=COLOURS[1], alpha=0.45, label="same class")
         axis.stairs(within, edges, color=COLOURS[1])
         line = axis.stairs(between, edges, color=COLOURS[0], linestyle="--", linewidth=1.2, label="different classes")
-        axis.set_title(fitted(one.layer.name, page.width, "medium"), loc="left")
+        axis.set_title(fitted(one.layer.name, page.width, "axes.titlesize"), loc="left")
         axis.set_yticks([])
         axis.set_xlim(*_span(chosen))
         axis.set_xlabel("feature distance of two\nimages / r.m.s. distance")

@@ -29,7 +29,7 @@ _SEED: dict[str, Any] = {
     "color": "white", "marker": "o", "markersize": 2.6, "markeredgecolor": "black", "markeredgewidth": 0.6,
     "linestyle": "none",
 }  # fmt: skip
-_TALL, _GAP, _LINE = 0.13, 0.06, 0.1
+_TALL, _GAP, _LINE = 0.13, 0.06, 0.115
 """Inches: height of a bar, space to the next one, a line of a label."""
 
 
@@ -42,13 +42,15 @@ def grid_bars_figure(results: GridResults, width: float = PAGE_WIDTH) -> Drawing
     labels = method_labels(results)
     marked = reference_labels(results)
     room = 1.2 if is_narrow(width) else 1.6
-    wrapped = [fitted(f"{'* ' if label in marked else ''}{label}", room, "small", lines=4) for label in labels]
+    wrapped = [
+        fitted(f"{'* ' if label in marked else ''}{label}", room, "ytick.labelsize", lines=4) for label in labels
+    ]
     places = _places(wrapped)
     page = panels(len(columns), width, places.height + 0.6)
     for axis, groups in zip(page.axes, columns.values(), strict=True):
         _panel(axis, {group.label: group for group in groups}, dict(zip(labels, places.middles, strict=True)))
         _finish(axis, places)
-        axis.set_title(fitted(groups[0].column, page.width - room / page.across, "medium"), loc="left")
+        axis.set_title(fitted(groups[0].column, page.width - room / page.across, "axes.titlesize"), loc="left")
     for axis in page.axes:
         axis.set_yticks(places.middles, wrapped if axis in page.left else [""] * len(wrapped))
     add_legend(page.figure, _entries(results))
@@ -126,7 +128,7 @@ def _tear(axis: Axes, height: float) -> None:
     teeth = max(2, round(height / 0.06))
     up = np.linspace(-0.02, 1, teeth + 1)
     edge = 0.02 + 0.006 * (np.arange(teeth + 1) % 2)
-    style = {"transform": axis.transAxes, "clip_on": False, "zorder": 3.5}
+    style: dict[str, Any] = {"transform": axis.transAxes, "clip_on": False, "zorder": 3.5}
     axis.add_patch(
         Polygon(np.r_[np.c_[edge, up], np.c_[edge + 0.014, up][::-1]], facecolor="white", linewidth=0, **style)
     )

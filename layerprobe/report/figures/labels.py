@@ -44,10 +44,11 @@ def text_width(text: str, size: float | str, bold: bool = False) -> float:
 
     Args:
         text: the line.
-        size: of the font in points, or matplotlib's word for it.
+        size: of the font in points, or the name of matplotlib's parameter that says it, such as ``axes.titlesize``.
         bold: whether it is set in bold.
     """
-    font = FontProperties(size=size, weight="bold" if bold else "normal")
+    points = matplotlib.rcParams[size] if isinstance(size, str) else size
+    font = FontProperties(size=points, weight="bold" if bold else "normal")
     width, _, _ = text_to_path.get_text_width_height_descent(printable(text), font, ismath=False)
     return _HINTED * float(width) / 72
 

@@ -64,13 +64,13 @@ def name_layers(
     shown = [n for n in range(len(layers)) if n in kept or (n % step == 0 and n not in near)]
     side = axis.xaxis if which == "x" else axis.yaxis
     side.set_ticks([places[n] for n in shown], [as_written(texts[n]) for n in shown])
-    if which == "x":
+    unit = length / (max(places) - min(places) + 1)
+    if which == "x" and max(text_width(text, FONT, bold=True) for text in texts) + 0.04 > unit:
         axis.tick_params(axis="x", labelrotation=90)
     ticks = side.get_major_ticks()[: len(shown)]
     for tick, number in zip(ticks, shown, strict=True):
         tick.label1.set_fontweight("bold" if number in kept else "normal")
         tick.label1.set_fontsize(FONT)
-    unit = length / (max(places) - min(places) + 1)
     _keep_apart(ticks, [unit * places[n] for n in shown], which)
     return "layer" if names_fit(layers, room) else "layer index"
 
@@ -84,7 +84,7 @@ def _keep_apart(ticks: Sequence[Tick], places: Sequence[float], which: Literal["
     for tick, place, apart in zip(ticks, places, push_apart(places, _CLOSEST), strict=True):
         if abs(apart - place) > 1e-3:
             offset = (apart - place, 0.0) if which == "x" else (0.0, apart - place)
-            scale = tick.label1.figure.dpi_scale_trans  # type: ignore[union-attr]
+            scale = tick.label1.figure.dpi_scale_trans
             tick.label1.set_transform(tick.label1.get_transform() + ScaledTranslation(*offset, scale))
 
 

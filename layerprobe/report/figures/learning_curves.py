@@ -43,7 +43,7 @@ def learning_curves_figure(results: GridResults, width: float = PAGE_WIDTH) -> D
         teacher = teacher_accuracy(groups)
         if teacher is not None:
             entries["teacher"] = axis.axhline(teacher, color="0.35", linestyle=":", label="teacher")
-        axis.set_title(fitted(column, page.width, "medium"), loc="left")
+        axis.set_title(fitted(column, page.width, "axes.titlesize"), loc="left")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     for axis in page.left:
         axis.set_ylabel("top-1 on the test images (%)")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.axis import Axis
 from matplotlib.ticker import LogFormatter, LogFormatterMathtext, LogLocator, MaxNLocator
 
@@ -26,12 +25,12 @@ def label_plainly(axis: Axis) -> None:
 
 
 class _Locator(LogLocator):
-    def tick_values(self, vmin: float, vmax: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
         low, high = sorted((vmin, vmax))
         if low <= 0 or high >= _DECADE * low:
-            return np.asarray(super().tick_values(vmin, vmax))
-        ticks = np.asarray(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(low, high))
-        return ticks[(ticks >= low) & (ticks <= high)]
+            return super().tick_values(vmin, vmax)
+        ticks = MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(low, high)
+        return [tick for tick in ticks if low <= tick <= high]
 
 
 class _Major(LogFormatterMathtext):
@@ -43,6 +42,6 @@ class _Major(LogFormatterMathtext):
 
 class _Minor(LogFormatter):
     def __call__(self, x: float, pos: int | None = None) -> str:
-        low, high = sorted(self.axis.get_view_interval()) if self.axis else (0, 0)  # type: ignore[union-attr]
+        low, high = sorted(self.axis.get_view_interval()) if self.axis else (0, 0)
         plain = high >= _DECADE * low and low >= _LEAST and high < _MOST
         return f"{x:g}" if plain and super().__call__(x, pos) else ""

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -76,7 +75,7 @@ def add_legend(figure: Figure, entries: Mapping[str, Any]) -> None:
         entries: what stands for each label: an artist, or a container of some.
     """
     width, height = figure.get_size_inches()
-    size = matplotlib.rcParams["legend.fontsize"]
+    size = "legend.fontsize"
     layouts = []
     for share in (1, 2):  # labels as wide as the figure, or in two columns where that is much lower
         texts = [fitted(text, (width - 2 * _EDGE) / share - _HANDLE, size) for text in entries]

@@ -35,7 +35,7 @@ def plane_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
     page = panels(len(chosen), width, width / min(len(chosen), 2 if narrow else 4), across=4, narrow_across=2)
     for axis, one in zip(page.axes, chosen, strict=True):
         _scatter(axis, one, labels)
-        axis.set_title(fitted(one.layer.name, page.width, "medium"), loc="left")
+        axis.set_title(fitted(one.layer.name, page.width, "axes.titlesize"), loc="left")
     classes = np.unique(labels)
     few = len(classes) <= MOST_NAMED
     if few:

@@ -50,7 +50,7 @@ def quality_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
         shape = statistic_look(score.name)
         entries |= _draw(axis, [layer.index for layer in layers], values, chosen, shape, _chosen_words(ranking))
         entries |= _band(axis, ranking, score.name, shape.colour)
-        axis.set_ylabel(fitted(score.title, 1.4 if axis is axes[0] else 1.05, "medium", lines=2))
+        axis.set_ylabel(fitted(score.title, 1.4 if axis is axes[0] else 1.05, "axes.labelsize", lines=2))
     words = name_layers(axes[-1 if narrow else 0], layers, ranking.selected, width - 0.6)
     axes[-1 if narrow else 0].set_xlabel(words)
     for axis in [] if narrow else axes[1:]:

@@ -39,7 +39,7 @@ def relative_depth_figure(rankings: Sequence[Ranking], width: float = PAGE_WIDTH
     grey = {"color": "0.35", "marker": "o", "linestyle": "none"}
     entries |= {"chosen layer": Line2D([], [], markersize=4.5, **grey)}  # type: ignore[arg-type]
     axis.set_xlabel("relative depth: 0 is the first layer, 1 the last")
-    axis.set_ylabel(fitted(score.title, 1.5, "medium", lines=2))
+    axis.set_ylabel(fitted(score.title, 1.5, "axes.labelsize", lines=2))
     add_legend(figure, entries)
     columns = ("model", "layer", "relative_depth", score.name, "chosen")
     data = data_table("scores against relative depth", columns, _data(rankings, score.name))

@@ -39,8 +39,8 @@ def similarity_figure(
     words = name_layers(axis, along[0], selected, across, "x", range(columns), room)
     name_layers(axis, down[0], selected, tall, "y", range(rows), room)
     axis.grid(visible=False)
-    axis.set_xlabel(fitted(f"{words} of {along[1]}", across, "medium", lines=2))
-    axis.set_ylabel(fitted(f"{words} of {down[1]}", max(tall, 0.8), "medium", lines=2))
+    axis.set_xlabel(fitted(f"{words} of {along[1]}", across, "axes.labelsize", lines=2))
+    axis.set_ylabel(fitted(f"{words} of {down[1]}", max(tall, 0.8), "axes.labelsize", lines=2))
     kind = f"linear CKA{', debiased' if debiased else ''}"
     figure.colorbar(image, ax=axis, label=kind, pad=0.02)
     data = (

@@ -28,7 +28,7 @@ def sizes_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
     entries: dict[str, Any] = {}
     for axis, score in zip(page.axes, scores, strict=True):
         entries |= _panel(axis, ranking, f"at sizes {score.name}")
-        axis.set_ylabel(fitted(score.title, 1.15, "medium", lines=2))
+        axis.set_ylabel(fitted(score.title, 1.15, "axes.labelsize", lines=2))
     for axis in page.axes[-page.across :]:
         axis.set_xlabel("images per class")
     add_legend(page.figure, entries)

@@ -207,7 +207,7 @@ def write_caption(drawing: Drawing) -> None:
     """Write the caption above a figure, which grows by its height."""
     width, height = drawing.figure.get_size_inches()
     size = matplotlib.rcParams["figure.titlesize"]
-    text = fitted(printable(drawing.caption), width - 0.12, size, lines=12)
+    text = fitted(printable(drawing.caption), width - 0.12, "figure.titlesize", lines=12)
     points = FontProperties(size=size).get_size_in_points()
     drawing.figure.set_size_inches(width, height + (text.count("\n") + 1) * 1.25 * points / 72 + 0.05)
     drawing.figure.suptitle(text, x=0.06 / width, ha="left", fontsize=size)

@@ -48,7 +48,7 @@ def validation_figure(validation: Validation, width: float = PAGE_WIDTH) -> Draw
         pair_lines = fitted(pair, page.width, _SMALL) if len(pairs) > 1 else ""
         _titles(axis, pair_lines, told, shapes)
         better = " (low is better)" if score in validation.low_is_better else ""
-        axis.set_xlabel(fitted(words(score) + better, page.width, "medium", lines=2))
+        axis.set_xlabel(fitted(words(score) + better, page.width, "axes.labelsize", lines=2))
     for axis in page.left:
         axis.set_ylabel("students' top-1 (%)")
     entries: dict[str, Artist] = {
