@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
+from typing import Literal, TypeAlias
 
 import matplotlib
 from matplotlib.font_manager import FontProperties
@@ -13,6 +14,10 @@ from matplotlib.textpath import text_to_path
 from layerprobe.report.tables.escaping import escape_latex
 from layerprobe.text import printable
 
+FontSize: TypeAlias = (
+    float | Literal["axes.titlesize", "axes.labelsize", "ytick.labelsize", "legend.fontsize", "figure.titlesize"]
+)
+"""Points, or the name of matplotlib's parameter that says how many."""
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 """Stands for the middle of a text that is too long for its place."""
 _HINTED = 1.04
@@ -39,12 +44,12 @@ def begin_sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def text_width(text: str, size: float | str, bold: bool = False) -> float:
+def text_width(text: str, size: FontSize, bold: bool = False) -> float:
     """The width of a line of text in inches.
 
     Args:
         text: the line.
-        size: of the font in points, or the name of matplotlib's parameter that says it, such as ``axes.titlesize``.
+        size: of the font.
         bold: whether it is set in bold.
     """
     points = matplotlib.rcParams[size] if isinstance(size, str) else size
@@ -53,7 +58,7 @@ def text_width(text: str, size: float | str, bold: bool = False) -> float:
     return _HINTED * float(width) / 72
 
 
-def fitted(text: str, width: float, size: float | str, lines: int = 3) -> str:
+def fitted(text: str, width: float, size: FontSize, lines: int = 3) -> str:
     """A label in lines that fit a width, as ``as_written`` shows it.
 
     Text that needs more lines than there may be loses its middle, and an ellipsis says so.
@@ -61,7 +66,7 @@ def fitted(text: str, width: float, size: float | str, lines: int = 3) -> str:
     Args:
         text: of the label.
         width: in inches.
-        size: of the font, as ``text_width`` has it.
+        size: of the font.
         lines: how many there may be.
     """
     shown = printable(text)
@@ -79,7 +84,7 @@ def _elide(text: str, kept: int) -> str:
     return f"{text[: kept - end]}{ELLIPSIS}{text[len(text) - end :]}"
 
 
-def _wrap(text: str, width: float, size: float | str) -> list[str]:
+def _wrap(text: str, width: float, size: FontSize) -> list[str]:
     """Lines of a text that are no wider."""
     lines = [""]
     for part in _parts(text, width, size):
@@ -89,7 +94,7 @@ def _wrap(text: str, width: float, size: float | str) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def _parts(text: str, width: float, size: float | str) -> Iterator[str]:
+def _parts(text: str, width: float, size: FontSize) -> Iterator[str]:
     """What stays together in a line: words, or parts of those that are wider than a line."""
     for word in _WORDS.split(text):
         fits = text_width(word.rstrip(), size) <= width

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from layerprobe.report.figures.labels import fitted, text_width
+from layerprobe.report.figures.labels import FontSize, fitted, text_width
 from layerprobe.report.figures.style import is_narrow, new_figure
 
 _HANDLE, _LINE, _EDGE = 0.42, 0.15, 0.1
@@ -75,7 +75,7 @@ def add_legend(figure: Figure, entries: Mapping[str, Any]) -> None:
         entries: what stands for each label: an artist, or a container of some.
     """
     width, height = figure.get_size_inches()
-    size = "legend.fontsize"
+    size: FontSize = "legend.fontsize"
     layouts = []
     for share in (1, 2):  # labels as wide as the figure, or in two columns where that is much lower
         texts = [fitted(text, (width - 2 * _EDGE) / share - _HANDLE, size) for text in entries]

@@ -172,7 +172,9 @@ def test_the_matrix_of_two_networks_names_both() -> None:
     assert (axis.get_ylabel(), axis.get_xlabel()) == ("layer of other", "layer of one")  # it lies down
     assert [label.get_text() for label in axis.get_yticklabels()] == ["layer3", "layer4"]
     assert np.array_equal(axis.images[0].get_array(), values.T / 2)
-    lying = replace(similarity, first=LAYERS[3:], second=LAYERS, names=("other", "one"), cka=values.T)
+    lying = replace(
+        similarity, first=LAYERS[3:], second=LAYERS, names=("other", "one"), cka=values.T, debiased=values.T
+    )
     axis = similarity_figure(lying).figure.axes[0]
     assert (axis.get_ylabel(), axis.get_xlabel()) == ("layer of other", "layer of one")
     assert np.array_equal(axis.images[0].get_array(), values.T)
