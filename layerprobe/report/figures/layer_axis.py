@@ -76,7 +76,8 @@ def name_layers(
 
 
 def _texts(layers: Sequence[Layer], room: float) -> list[str]:
-    return [layer.name if names_fit(layers, room) else str(layer.index) for layer in layers]
+    named = names_fit(layers, room)
+    return [layer.name if named else str(layer.index) for layer in layers]
 
 
 def _keep_apart(ticks: Sequence[Tick], places: Sequence[float], which: Literal["x", "y"]) -> None:
@@ -92,8 +93,8 @@ def push_apart(places: Sequence[float], apart: float) -> list[float]:
     """Ascending places moved by the least squares to be so far apart: isotonic regression, by pooling neighbours.
 
     Examples:
-        >>> push_apart([0.0, 1.0, 1.0, 9.0], 2.0)
-        [-1.333..., 0.666..., 2.666..., 9.0]
+        >>> push_apart([0.0, 1.0, 9.0], 2.0)
+        [-0.5, 1.5, 9.0]
     """
     pools: list[tuple[float, int]] = []  # sum and number of places that moved together, less what keeps them apart
     for number, place in enumerate(places):

@@ -32,6 +32,7 @@ COLUMN_WIDTH, PAGE_WIDTH = 3.25, 6.75
 WIDTHS = {"column": COLUMN_WIDTH, "page": PAGE_WIDTH}
 
 FORMATS = ("pdf", "svg", "png")
+
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],

@@ -18,12 +18,14 @@ from layerprobe.records import Evaluation, Layer, Ranking, Similarity
 from layerprobe.report.figures.catalogue import FIGURES
 from layerprobe.report.figures.confusion import confusion_figure
 from layerprobe.report.figures.curves import curves_figure
+from layerprobe.report.figures.drawing import draw_rankings
 from layerprobe.report.figures.quality import panel_scores, quality_figure
 from layerprobe.report.figures.relative_depth import relative_depth_figure
 from layerprobe.report.figures.similarity import similarity_figure
 from layerprobe.report.figures.style import WIDTHS, paper_style, save_figure
 from layerprobe.report.tables.table import render
 from layerprobe.settings.display import FigureSettings
+from layerprobe.settings.rank import RankSettings
 from tests.helpers.records import LAYERS, RANKING, geometry, measured_ranking, run
 
 draw = partial(quality_figure, RANKING)
@@ -69,6 +71,14 @@ def test_captions_are_apart_from_the_figure_unless_asked_for(tmp_path: Path) -> 
     with Image.open(plain[2]) as one, Image.open(captioned[2]) as other:
         assert one.text["Description"] == caption  # in the metadata in any case
         assert one.width == other.width and one.height < other.height
+
+
+def test_the_option_writes_captions(tmp_path: Path) -> None:
+    for folder, options in (("plain", {}), ("captioned", {"caption": True})):
+        settings = RankSettings(features=(Path("a.h5"),), output=tmp_path / folder, **options)
+        files = draw_rankings(settings, [RANKING], ["the same"])
+        drawn = "".join(ElementTree.parse(files[1]).getroot().itertext())
+        assert drawn.count("efficiency E of every layer") == 1 + len(options)  # in the metadata in any case
 
 
 def test_of_many_layers_some_are_named_and_the_chosen_always() -> None:
