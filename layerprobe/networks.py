@@ -18,12 +18,13 @@ from layerprobe.models.inputs import ModelInput
 from layerprobe.models.lazy import initialize_lazy_modules
 from layerprobe.models.weights import hash_weights, load_weights
 from layerprobe.models.weights_file import Weights, read_weights
-from layerprobe.models.zoo import build_model, model_input
+from layerprobe.models.zoo import build_model, model_input, published_weights
 from layerprobe.records import Layer, Preprocessing
+from layerprobe.records.adaptation import Adaptation
 from layerprobe.records.weights_header import parse_weights_header
 from layerprobe.settings.base import SettingsError
 from layerprobe.settings.data import DataSettings
-from layerprobe.settings.model import AS_BUILT, DRAWN, PRETRAINED, RANDOM, ModelSettings
+from layerprobe.settings.model import AS_BUILT, DRAWN, PRETRAINED, ModelSettings
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Network:
         preprocessing: how images become its input.
         layers: its generalized layers, in execution order.
         outputs: number of logits; 0: it has no classifier.
+        adapted: what of its weights isn't in their file, or not so.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Network:
     preprocessing: Preprocessing
     layers: tuple[Layer, ...]
     outputs: int
+    adapted: tuple[Adaptation, ...] = ()
 
 
 def load_network(
@@ -69,12 +72,10 @@ def load_network(
             images.
     """
     source = _weights_source(spec)
-    weights = read_weights(Path(source)) if source not in (PRETRAINED, RANDOM, AS_BUILT) else None
-    if spec.weights_key and weights is None:
-        raise SettingsError(f"<weights_key> is of a weights file, and the weights are {source}; leave it out")
+    weights = _read_weights(spec, source, trained)
     stored = _stored_preprocessing(weights, Path(source))
     size = data.image_size or _own_size(spec.name, stored, dataset)
-    pretrained = source == PRETRAINED
+    pretrained = source == PRETRAINED and weights is None
     classes = spec.num_classes
     if classes is None and not pretrained:
         classes = (head_classes(weights.state) if weights else None) or len(dataset.classes)
@@ -82,6 +83,7 @@ def load_network(
     wish = stored or model_input(spec.name, module, pretrained)
     preprocessing = _choose_preprocessing(wish, stored, size, data, dataset)
     initialize_lazy_modules(module, preprocessing.image_size, seed)
+    adapted: tuple[Adaptation, ...] = ()
     if weights:
         what = f"{source} for {spec.name}"
         fitting = fit_weights(module, weights, what, spec.weights_key)
@@ -89,7 +91,7 @@ def load_network(
             module = build_model(spec.name, num_classes=fitting.chosen.classes, image_size=size, seed=seed)
             initialize_lazy_modules(module, preprocessing.image_size, seed)
             fitting = fit_weights(module, weights, what, spec.weights_key)
-        load_weights(module, weights, what, fitting=fitting, new_classifier=trained)
+        adapted = load_weights(module, weights, what, fitting=fitting, trained=trained, adapt=spec.adapt)
     module.eval()
     digest = hash_weights(module)
     _check_hash(digest, spec, source, seed)
@@ -105,7 +107,23 @@ def load_network(
         preprocessing=preprocessing,
         layers=found.layers,
         outputs=outputs,
+        adapted=adapted,
     )
+
+
+def _read_weights(spec: ModelSettings, source: str, trained: bool) -> Weights | None:
+    """The weights to load into a network as it is built; None: it is built with its weights."""
+    weights = None
+    if spec.adapt and (source in DRAWN or not trained):
+        where = "weights from a file or the hub" if trained else "a network that is trained"
+        raise SettingsError(f"<adapt> is for {where}; leave it out")
+    if spec.adapt and source == PRETRAINED:
+        weights = published_weights(spec.name)
+    elif source not in (PRETRAINED, *DRAWN):
+        weights = read_weights(Path(source))
+    if spec.weights_key and weights is None:
+        raise SettingsError(f"<weights_key> is of a weights file, and the weights are {source}; leave it out")
+    return weights
 
 
 def _choose_preprocessing(

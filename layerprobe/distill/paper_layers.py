@@ -50,19 +50,30 @@ _MOBILENET_V2 = _blocks(3, 6, 13, 17)
 _VIT_SMALL = _blocks(1, 3, 5, 7)
 _VIT_B = _blocks(2, 4, 8, 10)
 
+_VGG11 = _activations(2, 4, 6, 8)
+_RESNET9 = _blocks(1, 2, 3, 4)
+
 STUDENTS: Mapping[str, tuple[Place, ...]] = {
-    "resnet9": _blocks(1, 2, 3, 4),
-    "vgg11": _activations(2, 4, 6, 8),
+    "resnet9": _RESNET9,
+    "resnet9-paper": _RESNET9,
+    "vgg11": _VGG11,
+    "vgg11-paper": _VGG11,
     "mobilenetv2": _MOBILENET_V2,
+    "mobilenetv2-paper": _MOBILENET_V2,
     "mobilenet_v2": _MOBILENET_V2,
     "vit-small": _VIT_SMALL,
     "vit-small-mean": _VIT_SMALL,
 }
 """The layers of the paper's students that learn, by the architecture's name."""
 
+_VGG19_EVEN = _activations(4, 8, 12, 16)
+_RESNET34_EVEN = _blocks(3, 7, 13, 16)
+
 BASELINE_TEACHERS: Mapping[str, tuple[Place, ...]] = {
-    "vgg19": _activations(4, 8, 12, 16),
-    "resnet34": _blocks(3, 7, 13, 16),
+    "vgg19": _VGG19_EVEN,
+    "vgg19-paper": _VGG19_EVEN,
+    "resnet34": _RESNET34_EVEN,
+    "resnet34-paper": _RESNET34_EVEN,
     "vit-base": _VIT_B,
     "vit-base-mean": _VIT_B,
     "vit_b_16": _VIT_B,
@@ -70,7 +81,12 @@ BASELINE_TEACHERS: Mapping[str, tuple[Place, ...]] = {
 """The layers of the paper's teachers that teach in the baselines, by the architecture's name."""
 
 _VGG19 = _activations(12, 13, 14, 16)
-_RESNET34 = _blocks(12, 13, 14, 15)
+_VGG19_BY_QUALITY = {
+    "CIFAR10": _VGG19,
+    "CIFAR100": _VGG19,
+    "TinyImageNet": (*_activations(12, 13, 14), Place("feature", 1)),
+}
+_RESNET34_BY_QUALITY = dict.fromkeys(("CIFAR10", "CIFAR100", "TinyImageNet"), _blocks(12, 13, 14, 15))
 
 _VIT_B_BY_QUALITY = {
     "CIFAR10": _blocks(9, 10, 11, 12),
@@ -79,12 +95,10 @@ _VIT_B_BY_QUALITY = {
 }
 
 QUALITY_TEACHERS: Mapping[str, Mapping[str, tuple[Place, ...]]] = {
-    "vgg19": {
-        "CIFAR10": _VGG19,
-        "CIFAR100": _VGG19,
-        "TinyImageNet": (*_activations(12, 13, 14), Place("feature", 1)),
-    },
-    "resnet34": dict.fromkeys(("CIFAR10", "CIFAR100", "TinyImageNet"), _RESNET34),
+    "vgg19": _VGG19_BY_QUALITY,
+    "vgg19-paper": _VGG19_BY_QUALITY,
+    "resnet34": _RESNET34_BY_QUALITY,
+    "resnet34-paper": _RESNET34_BY_QUALITY,
     "vit-base": _VIT_B_BY_QUALITY,
     "vit-base-mean": _VIT_B_BY_QUALITY,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from layerprobe.distill.pairing import NO_PAIRS, Pairing
 from layerprobe.distill.session import RunSession
 from layerprobe.errors import LayerprobeError
 from layerprobe.networks import Network, load_network
+from layerprobe.records.adaptation import ADAPTED
 from layerprobe.records.run_files import CONSTANTS
 from layerprobe.settings.base import errors_of_part
 from layerprobe.settings.model import ModelSettings
@@ -69,7 +70,7 @@ def prepare_training(session: RunSession, settings: TrainSettings) -> PreparedRu
         _seeded_objective(scratch, ObjectiveContext(NO_PAIRS), settings.training.seed),
         NO_PAIRS,
         teacher=None,
-        new_modules=(find_head(network.module, network.layers),),
+        new_modules=find_head(network.module, network.layers),
     )
     return PreparedRun(
         method=scratch.label,
@@ -78,7 +79,7 @@ def prepare_training(session: RunSession, settings: TrainSettings) -> PreparedRu
         setup=setup,
         student=network,
         teacher=None,
-        resolved={"model": _describe(settings.model, network)},
+        resolved={"model": _describe(settings.model, network), **_describe_adapted(network)},
     )
 
 
@@ -100,7 +101,7 @@ def prepare_distillation(session: RunSession, settings: DistillSettings) -> Prep
         changed = method.load_change()(student, teacher, chosen, seed)
     else:
         head = find_head(student.module, student.layers)
-        changed = ChangedStudent(student.module, chosen, chosen, {}, (head,))
+        changed = ChangedStudent(student.module, chosen, chosen, {}, head)
     pairing = choose_tokens(settings, changed.pairing)
     log_pairs(method, settings, changed.chosen)
     log_left_out(method, settings, pairing)
@@ -121,6 +122,7 @@ def prepare_distillation(session: RunSession, settings: DistillSettings) -> Prep
         teacher=teacher,
         resolved={
             **resolved,
+            **_describe_adapted(student),
             **_describe_pairs(method, settings, changed.chosen),
             **changed.description,
             CONSTANTS: dict(method.constants),
@@ -165,7 +167,13 @@ def _describe(spec: ModelSettings, network: Network) -> dict[str, Any]:
         "name": network.name,
         "weights": network.weights,
         "weights_key": spec.weights_key,
+        "adapt": spec.adapt,
         "num_classes": spec.num_classes,
         "prefix_tokens": spec.prefix_tokens,
         "weights_sha256": network.weights_sha256,
     }
+
+
+def _describe_adapted(network: Network) -> dict[str, Any]:
+    """What of the trained network's weights isn't in their file, or not so, as its configuration says it."""
+    return {ADAPTED: [asdict(one) for one in network.adapted]} if network.adapted else {}

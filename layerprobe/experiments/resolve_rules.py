@@ -151,7 +151,7 @@ def student_similarity(
     data = sample.data.seen_as(teacher.header.preprocessing)
     with tempfile.TemporaryDirectory() as folder:
         config = sample.replaced(
-            model=student.replaced(weights=RANDOM),
+            model=student.replaced(weights=RANDOM, adapt=None),
             data=data,
             output=Path(folder) / "student.h5",
             layers=LayerChoice.of(layers),
@@ -170,7 +170,8 @@ def _load_teacher(plan: DistillSettings) -> Network:
 def untrained_student(plan: DistillSettings) -> Network:
     """The student of a distillation, with random weights."""
     dataset = open_split(plan.data, "train")
-    spec = plan.student.replaced(weights=RANDOM, num_classes=plan.student.num_classes or len(dataset.classes))
+    classes = plan.student.num_classes or len(dataset.classes)
+    spec = plan.student.replaced(weights=RANDOM, adapt=None, num_classes=classes)
     return load_network(spec, plan.data, dataset)
 
 

@@ -61,6 +61,16 @@ def _is_head(name: str, value: Tensor) -> bool:
     return matrix and name.endswith(".weight") and bool(_USUAL.match(name))
 
 
+def is_in_classifier(name: str) -> bool:
+    """Whether an entry belongs to a part of a network that has a classifier's usual name, such as VGG's ``classifier``.
+
+    Examples:
+        >>> is_in_classifier("classifier.0.weight"), is_in_classifier("features.0.weight")
+        (True, False)
+    """
+    return bool(_USUAL.match(name))
+
+
 def removed_classifiers(model: nn.Module) -> tuple[str, ...]:
     """Dotted paths of what stands in the place of the classifiers that a network is built without."""
     return tuple(

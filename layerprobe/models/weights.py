@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.files import write_bytes
+from layerprobe.models.adapt import POSITIONS, Kernels, adapt_weights, new_classifier, shape_of
 from layerprobe.models.classifier import classifier_names
 from layerprobe.models.fit import Fit, Fitting, fit_weights
 from layerprobe.models.weights_file import Weights
+from layerprobe.records.adaptation import Adaptation
 from layerprobe.settings.base import SettingsError
 
 _log = logging.getLogger(__name__)
-_POSITIONS = ("pos_embed", "pos_embedding")
 
 
 def load_weights(
@@ -29,8 +30,9 @@ def load_weights(
     what: str,
     key: str | None = None,
     fitting: Fitting | None = None,
-    new_classifier: bool = False,
-) -> None:
+    trained: bool = False,
+    adapt: Kernels | None = None,
+) -> tuple[Adaptation, ...]:
     """Put weights into a model: all of them, or none and an error. What isn't loaded as it stands there is logged.
 
     Batch-normalization counters (``num_batches_tracked``) may be missing: old files lack them.
@@ -41,33 +43,51 @@ def load_weights(
         what: the file's name, which messages start with.
         key: of the part of the file that is to be taken; None: what fits best.
         fitting: what ``fit_weights`` found for this model; None: that is done here.
-        new_classifier: whether the classifier may keep its initial weights where the file has none, or one of another
-            number of classes; that is logged.
+        trained: whether the model will be trained: then the classifier may keep its initial weights where the file has
+            none, or one of another number of classes.
+        adapt: how weights of another form are brought to the model's, see ``adapt_weights``; None: they are refused.
+
+    Returns:
+        What of the model's weights isn't in the file as it is in the model.
 
     Raises:
         LayerprobeError: if a tensor is missing, unexpected, of another shape, or no dense tensor of real numbers.
     """
     fitting = fitting or fit_weights(model, weights, what, key)
     fit, own = fitting.chosen, model.state_dict()
-    head = classifier_names(own)
-    other = head.intersection({*fit.missing, *fit.shapes}) if new_classifier else set()
-    _check_fit(fit, own, what, other)
-    for name, value in fit.state.items():
-        if found := _unusual(value):
-            raise LayerprobeError(
-                f"{what}: {name!r} is {found}, and weights are dense tensors of real numbers; save it as one"
-            )
+    adapted: tuple[Adaptation, ...] = ()
+    if adapt and fit.state:
+        _check_usual(fit, what)
+        fit, adapted = adapt_weights(model, fit, adapt, what)
+    other = classifier_names(own).intersection({*fit.missing, *fit.shapes}) if trained else set()
+    if (complaint := _complaint(fit, own, what, other)) is not None:
+        brought = trained and not adapt and fit.state and _is_adaptable(model, fit, what)
+        raise SettingsError(complaint + ("; <adapt> brings them to the model's form" if brought else ""))
+    _check_usual(fit, what)
     _check_kinds(fit, own, what)
     model.load_state_dict({name: value for name, value in fit.state.items() if name not in other}, strict=False)
     if said := str(fitting):
         _log.info("%s: %s", what, said, extra={"once": True})
+    for one in adapted:
+        _log.info("%s: %s", what, one)
     if other:
         found = f"has {fit.classes} classes in the file" if other - {*fit.missing} else "is not in the file"
         _log.info("%s: the classifier (%s) %s; it starts from random weights", what, first_of(sorted(other)), found)
+        return (new_classifier(other, fit.state, own),)
+    return adapted
 
 
-def _check_fit(fit: Fit, own: dict[str, Tensor], what: str, exempt: set[str]) -> None:
-    """Refuse weights that aren't those of the model.
+def _is_adaptable(model: nn.Module, fit: Fit, what: str) -> bool:
+    """Whether ``adapt_weights`` brings weights to a model's form."""
+    try:
+        _check_usual(fit, what)
+        return adapt_weights(model, fit, "resample", what)[0].is_whole
+    except LayerprobeError:
+        return False
+
+
+def _complaint(fit: Fit, own: dict[str, Tensor], what: str, exempt: set[str]) -> str | None:
+    """What is wrong with weights that aren't those of the model; None: nothing.
 
     Args:
         fit: what the file has in common with the model.
@@ -78,26 +98,26 @@ def _check_fit(fit: Fit, own: dict[str, Tensor], what: str, exempt: set[str]) ->
     missing = [name for name in fit.missing if name not in exempt]
     shapes = [name for name in fit.shapes if name not in exempt]
     if not (missing or shapes or fit.unexpected):
-        return
+        return None
     if not fit.state:
         names = first_of(fit.unexpected or fit.left_out)
-        raise SettingsError(
+        return (
             f"{what}: none of the names in the file ({names}) is one of the model's ({first_of(list(own))}); <name> "
             "must be the model that the weights are of"
         )
     head = classifier_names(own)
     if not shapes and not fit.unexpected and head.issuperset(missing):
         verb = "are" if missing[1:] else "is"
-        raise SettingsError(
+        return (
             f"{what}: the file has no classifier: of the model's tensors only {' and '.join(missing)} {verb} missing"
             f"{_beside(fit)}; give <num_classes> 0 to take the network without it"
         )
-    described = [f"{n} is {_shape(fit.state[n])} in the file, {_shape(own[n])} in the model" for n in shapes]
+    described = [f"{n} is {shape_of(fit.state[n])} in the file, {shape_of(own[n])} in the model" for n in shapes]
     problems = [f"missing in the file: {_some(missing)}"] if missing else []
     problems += [f"not in the model: {_some(fit.unexpected)}"] if fit.unexpected else []
     problems += [_some(described, "; ")] if shapes else []
     remedy = _remedy(fit, set(missing), set(shapes), head)
-    raise SettingsError(
+    return (
         f"{what}: the weights don't fit the model: {fit.common} of its {len(own)} tensors do; "
         f"{'; '.join(problems)}; {remedy}"
     )
@@ -117,7 +137,7 @@ def _remedy(fit: Fit, missing: set[str], shapes: set[str], head: set[str]) -> st
         shapes: names of tensors that have other shapes there.
         head: names of the model's classifier.
     """
-    positions = {name for name in shapes if name.rpartition(".")[2] in _POSITIONS}
+    positions = {name for name in shapes if name.rpartition(".")[2] in POSITIONS}
     other = shapes & head
     if fit.unexpected or missing - head or shapes - head - positions or (other and not fit.classes):
         return "<name> must be the model that the weights are of"
@@ -144,6 +164,14 @@ def _kind(tensor: Tensor) -> tuple[bool, bool]:
     return tensor.is_floating_point(), tensor.dtype == torch.bool
 
 
+def _check_usual(fit: Fit, what: str) -> None:
+    for name, value in fit.state.items():
+        if found := _unusual(value):
+            raise LayerprobeError(
+                f"{what}: {name!r} is {found}, and weights are dense tensors of real numbers; save it as one"
+            )
+
+
 def _unusual(tensor: Tensor) -> str:
     """What makes a tensor no dense one of real numbers, in words; empty: it is one."""
     kinds = {
@@ -159,10 +187,6 @@ def _unusual(tensor: Tensor) -> str:
 def _some(items: Sequence[str], separator: str = ", ") -> str:
     more = f"{separator}and {len(items) - 3} more" if len(items) > 3 else ""
     return separator.join(items[:3]) + more
-
-
-def _shape(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "a single number"
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

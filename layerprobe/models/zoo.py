@@ -17,6 +17,7 @@ from layerprobe.models.classifier import find_classifier, remove_classifier, rep
 from layerprobe.models.inputs import ModelInput, model_input
 from layerprobe.models.published import fetching_weights
 from layerprobe.models.user_file import build_from_file
+from layerprobe.models.weights_file import Weights
 from layerprobe.plugins import split_file_name
 from layerprobe.settings.base import SettingsError
 
@@ -90,6 +91,22 @@ def build_model(
         build = _build_timm if source == "timm" else _build_torchvision
         with fetching_weights(name) if pretrained else nullcontext():
             return build(short, num_classes, image_size, pretrained)
+
+
+def published_weights(name: str) -> Weights:
+    """The weights that timm or torchvision publish of a network, or of the one that it is a form of for small images.
+
+    Args:
+        name: ``timm:NAME``, ``torchvision:NAME`` or ``cifar:NAME``.
+
+    Raises:
+        LayerprobeError: if there are none, or they can't be had.
+    """
+    from layerprobe.models.cifar import PUBLISHED
+
+    source, _, short = name.partition(":")
+    whole = PUBLISHED.get(short, name) if source == "cifar" else name
+    return Weights({"": build_model(whole, pretrained=True).state_dict()})
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.errors import FileError, shown
+from layerprobe.records.adaptation import Adaptation
 from layerprobe.records.fields import Count, Flag, From0, Name, Number, Percent, Positive, Text
 from layerprobe.records.layout import Layout
 from layerprobe.records.parsing import parse
@@ -71,6 +72,7 @@ class RunInformation:
         reused_end: how a student ends that reuses the teacher's network from a layer on.
         plugins: SHA-256 of the files that plug-ins came from, by the plug-in's name.
         constants: weights, temperatures and sizes of the method, by name; None in runs of earlier versions.
+        adapted: what of the trained network's first weights isn't in their file, or not so.
     """
 
     preprocessing: Preprocessing | None = None
@@ -84,6 +86,7 @@ class RunInformation:
     reused_end: ReusedEnd | None = None
     plugins: Mapping[Text, Text] = field(default_factory=dict)
     constants: Mapping[Text, Number] | None = None
+    adapted: tuple[Adaptation, ...] = ()
 
 
 CONSTANTS = "constants"

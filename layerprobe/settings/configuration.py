@@ -26,7 +26,7 @@ COMMANDS: Mapping[str, type[TrainSettings] | type[DistillSettings]] = {
 }
 
 _HASH = "weights_sha256"
-_OF_WEIGHTS = {"name", "weights", "weights_key", "num_classes"}
+_OF_WEIGHTS = {"name", "weights", "weights_key", "num_classes", "adapt"}
 """What a network's weights depend on."""
 _NAMED = ("model", "teacher", "student", "data")
 """Parts that a name may stand for."""

@@ -70,7 +70,7 @@ class LayersSettings(StoredFeaturesSettings):
 class ExtractSettings(StoredFeaturesSettings, DeviceSettings):
     """What is extracted, and to where."""
 
-    model: Annotated[ModelSettings, Part()]
+    model: Annotated[ModelSettings, Part(without=("adapt",))]
     """The network."""
     data: Annotated[DataSettings, Part()]
     """The images."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,10 @@ class ModelSettings(Settings):
     weights_key: Annotated[str | None, Field(min_length=1), Flag(metavar="KEY", default="what fits the network")] = None
     """The part of the weights file to take if several fit the network: a key such as state_dict_ema, or a prefix of the
     names such as module.encoder_q."""
+    adapt: Literal["resample", "average"] | None = None
+    """Bring weights of another form of the network to this one, if the network is trained: parts of the classifier and
+    the stem that have another shape start from random weights, and position embeddings are interpolated to the
+    network's grid. The kernels of patches are resampled, or averaged as in the paper."""
     num_classes: Annotated[ClassCount | None, Flag(default="as in the weights, or as the data")] = None
     """The number of classes of the network's classifier. With 0 the network has no classifier."""
     prefix_tokens: Annotated[int | None, Field(ge=0), Flag(default="as many as the network declares")] = None

@@ -91,7 +91,7 @@ class DistillSettings(RunSettings):
     ] = None
     """The form and the loss weights of a baseline: those of its publication, or those of the paper's comparison, where
     features have weight 1 in every method. Of simkd there is fine-tuned too, the form of version 0.1.0."""
-    teacher: Annotated[ModelSettings, Part("teacher")]
+    teacher: Annotated[ModelSettings, Part("teacher", without=("adapt",))]
     """The teacher."""
     student: Annotated[ModelSettings, Part("student", defaults=_RANDOM)]
     """The student."""

@@ -13,27 +13,35 @@ from layerprobe.records import Layer
 
 # Indices as the released configurations have them, and whether those are of a vision transformer.
 RELEASED_STUDENTS = {
-    "resnet9": (1, 2, 3, 4),
-    "vgg11": (1, 3, 5, 7),
-    "mobilenetv2": (3, 6, 13, 17),
+    **dict.fromkeys(("resnet9", "resnet9-paper"), (1, 2, 3, 4)),
+    **dict.fromkeys(("vgg11", "vgg11-paper"), (1, 3, 5, 7)),
+    **dict.fromkeys(("mobilenetv2", "mobilenetv2-paper"), (3, 6, 13, 17)),
     "mobilenet_v2": (3, 6, 13, 17),
     "vit-small": (1, 3, 5, 7),
     "vit-small-mean": (1, 3, 5, 7),
 }
 RELEASED_BASELINE_TEACHERS = {
-    "vgg19": (3, 7, 11, 15),
-    "resnet34": (3, 7, 13, 16),
+    **dict.fromkeys(("vgg19", "vgg19-paper"), (3, 7, 11, 15)),
+    **dict.fromkeys(("resnet34", "resnet34-paper"), (3, 7, 13, 16)),
     "vit-base": (2, 4, 8, 10),
     "vit-base-mean": (2, 4, 8, 10),
     "vit_b_16": (2, 4, 8, 10),
 }
 RELEASED_QUALITY_TEACHERS = {
-    ("vgg19", "CIFAR10"): (11, 12, 13, 15),
-    ("vgg19", "CIFAR100"): (11, 12, 13, 15),
-    ("vgg19", "TinyImageNet"): (11, 12, 13, 16),
-    ("resnet34", "CIFAR10"): (12, 13, 14, 15),
-    ("resnet34", "CIFAR100"): (12, 13, 14, 15),
-    ("resnet34", "TinyImageNet"): (12, 13, 14, 15),
+    **{
+        (name, data): released
+        for name in ("vgg19", "vgg19-paper")
+        for data, released in (
+            ("CIFAR10", (11, 12, 13, 15)),
+            ("CIFAR100", (11, 12, 13, 15)),
+            ("TinyImageNet", (11, 12, 13, 16)),
+        )
+    },
+    **{
+        (name, data): (12, 13, 14, 15)
+        for name in ("resnet34", "resnet34-paper")
+        for data in ("CIFAR10", "CIFAR100", "TinyImageNet")
+    },
     **{
         (name, data): released
         for name in ("vit-base", "vit-base-mean")
@@ -56,6 +64,7 @@ SOURCES = {
     "vit-base": ["cifar:vit-base"],
     "vit-base-mean": ["cifar:vit-base-mean"],
     "vit_b_16": ["torchvision:vit_b_16"],
+    **{f"{name}-paper": [f"cifar:{name}-paper"] for name in ("resnet9", "vgg11", "mobilenetv2", "vgg19", "resnet34")},
 }
 ENTRIES = [
     *((name, STUDENTS[name], released) for name, released in RELEASED_STUDENTS.items()),

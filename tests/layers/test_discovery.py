@@ -47,10 +47,20 @@ def test_vgg19_order() -> None:
         ("cifar:vit-small", 9),
         ("cifar:vit-small-mean", 9),
         ("cifar:vit-base", 13),
+        ("cifar:resnet9-paper", 6),
+        ("cifar:resnet34-paper", 18),
+        ("cifar:vgg11-paper", 11),
+        ("cifar:vgg19-paper", 19),
+        ("cifar:mobilenetv2-paper", 20),
     ],
 )
 def test_cifar_layers(name: str, count: int) -> None:
     assert len(discover_layers(build_model(name, num_classes=10, image_size=32, seed=0), (32, 32))) == count
+
+
+@pytest.mark.parametrize(("name", "count"), [("resnet9-paper", 6), ("vgg11-paper", 11), ("mobilenetv2-paper", 20)])
+def test_networks_of_the_paper_have_the_same_layers_at_64_pixels(name: str, count: int) -> None:
+    assert len(discover_layers(build_model(f"cifar:{name}", num_classes=10, image_size=64, seed=0), (64, 64))) == count
 
 
 def test_resnet56_names_shapes_and_parameters() -> None:

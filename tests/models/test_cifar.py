@@ -31,10 +31,11 @@ OTHER_PARAMETERS = {
     "vgg11": 132_868_840 - VGG_CLASSIFIER + SMALL_VGG_CLASSIFIER,
     "vgg19": 143_678_248 - VGG_CLASSIFIER + SMALL_VGG_CLASSIFIER,
     "mobilenetv2": 3_504_872 - 1281 * 990,
-    # ViT-B/16: 4x4 patches, not 16x16, and 64 of them, not 196.
-    **dict.fromkeys(
-        ("vit-base", "vit-base-mean"), 86_567_656 - 769 * 990 - 768 * 3 * (16 * 16 - 4 * 4) - 768 * (196 - 64)
-    ),
+    **dict.fromkeys(("vit-base", "vit-base-mean"), VIT_BASE),
+    "resnet34-paper": 21_797_672 - STEM - 513 * 990,
+    "vgg11-paper": 132_868_840 - (25088 - 512) * 4096 - 4097 * 990,
+    "vgg19-paper": 143_678_248 - (25088 - 512) * 4096 - 4097 * 990,
+    "mobilenetv2-paper": 3_504_872 - 1281 * 990,
 }
 
 
@@ -71,7 +72,7 @@ def test_vit_small_has_the_sizes_of_the_paper() -> None:
 
 @pytest.mark.parametrize("image_size", [32, 64])
 @pytest.mark.parametrize(
-    "name", [name for name in CIFAR_MODELS if name not in ("resnet110", "vit-base", "vit-base-mean")]
+    "name", [name for name in CIFAR_MODELS if name not in ("resnet110", "vit-base", "vit-base-mean", "vgg19-paper")]
 )
 def test_images_of_both_sizes_become_logits(name: str, image_size: int) -> None:
     model = CIFAR_MODELS[name](7, image_size).eval()
@@ -92,21 +93,31 @@ def test_vit_refuses_sizes_that_patches_do_not_tile() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "module", "shape"),
+    ("name", "size", "module", "shape"),
     [
-        ("resnet20", "layer3", (64, 8, 8)),
-        ("resnet9", "layer1", (64, 32, 32)),
-        ("resnet34", "layer4", (512, 4, 4)),
-        ("mobilenetv2", "features.18", (1280, 4, 4)),
-        ("vgg11", "avgpool", (512, 1, 1)),
+        ("resnet20", 32, "layer3", (64, 8, 8)),
+        ("resnet9", 32, "layer1", (64, 32, 32)),
+        ("resnet9", 64, "layer1", (64, 64, 64)),
+        ("resnet34", 32, "layer4", (512, 4, 4)),
+        ("mobilenetv2", 32, "features.18", (1280, 4, 4)),
+        ("vgg11", 32, "avgpool", (512, 1, 1)),
+        ("resnet9-paper", 32, "layer1", (64, 32, 32)),
+        ("resnet9-paper", 64, "layer1", (64, 32, 32)),
+        ("mobilenetv2-paper", 32, "features.0", (32, 32, 32)),
+        ("mobilenetv2-paper", 32, "features.2", (24, 16, 16)),
+        ("mobilenetv2-paper", 32, "features.18", (1280, 2, 2)),
+        ("mobilenetv2-paper", 64, "features.18", (1280, 2, 2)),
+        ("vgg11-paper", 64, "avgpool", (512, 1, 1)),
     ],
 )
-def test_maps_keep_the_resolution_that_the_paper_gives(name: str, module: str, shape: tuple[int, ...]) -> None:
-    model = CIFAR_MODELS[name](10, 32).eval()
+def test_maps_keep_the_resolution_that_the_paper_gives(
+    name: str, size: int, module: str, shape: tuple[int, ...]
+) -> None:
+    model = CIFAR_MODELS[name](10, size).eval()
     seen: list[torch.Size] = []
     model.get_submodule(module).register_forward_hook(lambda module, inputs, output: seen.append(output.shape[1:]))
     with torch.no_grad():
-        model(torch.randn(1, 3, 32, 32))
+        model(torch.randn(1, 3, size, size))
     assert seen == [torch.Size(shape)]
 
 
@@ -125,6 +136,14 @@ def test_vgg_logits_do_not_vanish_at_initialization() -> None:
     model = CIFAR_MODELS["vgg11"](10, 32)
     model.train()
     assert 0.1 < model(torch.randn(16, 3, 32, 32)).std() < 10
+
+
+def test_the_networks_of_the_paper_start_as_its_code_has_them() -> None:
+    resnet, vgg = CIFAR_MODELS["resnet9-paper"](10, 32), CIFAR_MODELS["vgg11-paper"](10, 32)
+    assert not any(resnet.get_submodule(f"layer{stage}.0.bn2").weight.any() for stage in range(1, 5))
+    assert vgg.get_submodule("classifier.0").weight.detach().std().item() == pytest.approx(0.01, rel=0.01)
+    dropout = [module.p for module in CIFAR_MODELS["mobilenetv2-paper"](10, 32).modules() if hasattr(module, "p")]
+    assert dropout == [0.0]
 
 
 def test_shortcut_a_takes_every_second_pixel_and_pads_channels_on_both_sides() -> None:

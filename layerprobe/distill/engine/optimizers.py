@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -52,13 +53,22 @@ def make_optimizer(
     return made(groups, recipe)
 
 
-def find_head(student: nn.Module, layers: Sequence[Layer]) -> str:
-    """Dotted path of a network's classifier: the module that its last feature enters, else the last with parameters."""
-    features = [layer for layer in layers if layer.kind == "feature"]
-    if features:
-        return Tap.of(features[-1].name).module
-    own = (name for name, module in student.named_modules() if next(module.parameters(recurse=False), None) is not None)
-    return str(list(own)[-1])
+def find_head(student: nn.Module, layers: Sequence[Layer]) -> tuple[str, ...]:
+    """Dotted paths of a network's classifier: all that its last feature enters, else the last module with parameters.
+
+    Of several layers it is the part of the network that holds them, such as VGG's ``classifier``; where they stand in
+    none, it is each of the modules with parameters from the first of them on.
+    """
+    own = [name for name, module in student.named_modules() if next(module.parameters(recurse=False), None) is not None]
+    features = [index for index, layer in enumerate(layers) if layer.kind == "feature"]
+    if not features:
+        return (own[-1],)
+    entered, *behind = (Tap.of(layer.name).module for layer in layers[features[-1] :])
+    if not behind:
+        return (entered,)
+    levels = zip(*(name.split(".") for name in (entered, *behind)), strict=False)
+    whole = ".".join(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels))
+    return (whole,) if whole else tuple(own[own.index(entered) :]) if entered in own else (entered,)
 
 
 def peak_rate(recipe: RecipeSettings) -> float:

@@ -8,10 +8,10 @@ from functools import partial
 from torch import nn
 
 from layerprobe.models.cifar.he_resnet import build_he_resnet
-from layerprobe.models.cifar.mobilenet import build_mobilenet_v2
-from layerprobe.models.cifar.vgg import build_vgg
+from layerprobe.models.cifar.mobilenet import build_mobilenet_v2, build_paper_mobilenet_v2
+from layerprobe.models.cifar.vgg import PAPER_WIDTH, build_vgg
 from layerprobe.models.cifar.vit import build_vit
-from layerprobe.models.cifar.wide_resnet import build_wide_resnet
+from layerprobe.models.cifar.wide_resnet import build_paper_resnet, build_wide_resnet
 
 Builder = Callable[[int, int], nn.Module]
 """Called as ``builder(num_classes, image_size)``."""
@@ -35,9 +35,29 @@ CIFAR_MODELS: Mapping[str, Builder] = {
     "vit-base": _build_vit_base,
     "vit-small-mean": partial(_build_small_vit, average_tokens=True),
     "vit-base-mean": partial(_build_vit_base, average_tokens=True),
+    "resnet9-paper": partial(build_paper_resnet, blocks=(1, 1, 1, 1)),
+    "resnet34-paper": partial(build_paper_resnet, blocks=(3, 4, 6, 3)),
+    "vgg11-paper": partial(build_vgg, configuration="A", width=PAPER_WIDTH),
+    "vgg19-paper": partial(build_vgg, configuration="E", width=PAPER_WIDTH),
+    "mobilenetv2-paper": build_paper_mobilenet_v2,
 }
+
+PUBLISHED: Mapping[str, str] = {
+    "resnet18": "torchvision:resnet18",
+    "resnet34": "torchvision:resnet34",
+    "resnet34-paper": "torchvision:resnet34",
+    "vgg11": "torchvision:vgg11_bn",
+    "vgg11-paper": "torchvision:vgg11_bn",
+    "vgg19": "torchvision:vgg19_bn",
+    "vgg19-paper": "torchvision:vgg19_bn",
+    "mobilenetv2": "torchvision:mobilenet_v2",
+    "mobilenetv2-paper": "torchvision:mobilenet_v2",
+    "vit-base": "torchvision:vit_b_16",
+    "vit-base-mean": "torchvision:vit_b_16",
+}
+"""The network whose published weights of ImageNet can be adapted to each of these, which have none of their own."""
 
 HE_RESNETS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
 """The models whose published weights are those of github.com/akamaster/pytorch_resnet_cifar10."""
 
-__all__ = ["CIFAR_MODELS", "HE_RESNETS", "Builder"]
+__all__ = ["CIFAR_MODELS", "HE_RESNETS", "PUBLISHED", "Builder"]

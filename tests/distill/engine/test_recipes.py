@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from layerprobe.distill.engine.catalogue import SCHEDULES
 from layerprobe.distill.engine.optimizers import find_head, make_optimizer
@@ -15,6 +15,7 @@ from layerprobe.distill.prepare import PreparedRun
 from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.discovery import discover_layers
+from layerprobe.models.zoo import build_model
 from layerprobe.settings.presets import PRESETS
 from layerprobe.settings.recipe import RecipeSettings, TrainingSettings
 from layerprobe.settings.run import DistillSettings
@@ -56,18 +57,18 @@ def test_multi_step_falls_after_its_epochs() -> None:
 def test_the_backbone_of_a_pretrained_network_learns_at_its_own_rate(optimizer: str) -> None:
     student = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 2))
     head = find_head(student, discover_layers(student, (2, 2)))
-    assert head == "3"
+    assert head == ("3",)
     objective = nn.Linear(3, 3)
     recipe = RecipeSettings(lr=0.2, optimizer=optimizer, backbone_lr_factor=0.01, weight_decay=0.3, momentum=0.5)
-    groups = make_optimizer(student, objective, (head,), recipe).param_groups
+    groups = make_optimizer(student, objective, head, recipe).param_groups
     assert [group["lr"] for group in groups] == [0.2, pytest.approx(0.002)]
     assert set(groups[0]["params"]) == {*student[3].parameters(), *objective.parameters()}
     assert set(groups[1]["params"]) == set(student[1].parameters())
     assert {group["weight_decay"] for group in groups} == {0.3}
-    one = make_optimizer(student, objective, (head,), recipe.replaced(backbone_lr_factor=1.0)).param_groups
+    one = make_optimizer(student, objective, head, recipe.replaced(backbone_lr_factor=1.0)).param_groups
     assert len(one) == 1 and len(one[0]["params"]) == 6
     recipe = recipe.replaced(schedule="onecycle", epochs=10)
-    two = make_optimizer(student, objective, (head,), recipe)
+    two = make_optimizer(student, objective, head, recipe)
     SCHEDULES["onecycle"].load()(two, recipe, 10)
     assert two.param_groups[0]["lr"] == pytest.approx(100 * two.param_groups[1]["lr"])
 
@@ -87,7 +88,28 @@ def test_a_projector_within_the_student_is_no_backbone(small: DistillSettings, m
 
 
 def test_a_network_without_a_flat_feature_has_its_last_module_as_head() -> None:
-    assert find_head(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1), nn.Flatten()), []) == "1"
+    assert find_head(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1), nn.Flatten()), []) == ("1",)
+
+
+class TwoLayers(nn.Module):
+    """A network whose classifier has a hidden layer and no module of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.pool = nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1)
+        self.first, self.activation, self.last = nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden: Tensor = self.activation(self.first(torch.flatten(self.pool(self.convolution(images).relu()), 1)))
+        logits: Tensor = self.last(hidden)
+        return logits
+
+
+def test_the_head_is_all_layers_of_a_classifier() -> None:
+    vgg = build_model("cifar:vgg11", num_classes=3, seed=0)
+    assert find_head(vgg, discover_layers(vgg, (32, 32))) == ("classifier",)
+    model = TwoLayers()
+    assert find_head(model, discover_layers(model, (4, 4))) == ("first", "last")
 
 
 def test_presets_are_values_of_a_training() -> None:
