@@ -16,6 +16,7 @@ from layerprobe.models.classifier import head_classes
 from layerprobe.models.fit import fit_weights
 from layerprobe.models.inputs import ModelInput
 from layerprobe.models.lazy import initialize_lazy_modules
+from layerprobe.models.variants import split_variant
 from layerprobe.models.weights import hash_weights, load_weights
 from layerprobe.models.weights_file import Weights, read_weights
 from layerprobe.models.zoo import build_model, model_input, published_weights
@@ -80,7 +81,7 @@ def load_network(
     if classes is None and not pretrained:
         classes = (head_classes(weights.state) if weights else None) or len(dataset.classes)
     module = build_model(spec.name, num_classes=classes, image_size=size, pretrained=pretrained, seed=seed)
-    wish = stored or model_input(spec.name, module, pretrained)
+    wish = stored or _wish(spec.name, module, pretrained, size)
     preprocessing = _choose_preprocessing(wish, stored, size, data, dataset)
     initialize_lazy_modules(module, preprocessing.image_size, seed)
     adapted: tuple[Adaptation, ...] = ()
@@ -126,6 +127,14 @@ def _read_weights(spec: ModelSettings, source: str, trained: bool) -> Weights | 
     return weights
 
 
+def _wish(name: str, module: nn.Module, pretrained: bool, size: int | None) -> ModelInput:
+    """The input that a network asks for; a form for small images takes them in the size that it is built for."""
+    wish = model_input(name, module, pretrained)
+    if size is None or not split_variant(name)[1]:
+        return wish
+    return replace(wish, image_size=(size, size), resize=None, interpolation=None)
+
+
 def _choose_preprocessing(
     wish: Preprocessing | ModelInput,
     stored: Preprocessing | None,
@@ -167,13 +176,15 @@ def find_model_layers(
     Args:
         name: the model's name.
         num_classes: size of the classifier; None: the architecture's own.
-        image_size: input size in pixels; None: the model's own, 32 for ``cifar:`` models, else 224.
+        image_size: input size in pixels; None: the model's own, 32 for ``cifar:`` models and forms for small
+            images, else 224.
         prefix_tokens: extra tokens of a transformer; None: as many as it declares.
 
     Raises:
         LayerprobeError: if the name is unknown, or the model can't take such images.
     """
-    size = image_size or (32 if name.startswith("cifar:") else None)
+    small = name.startswith("cifar:") or split_variant(name)[1]
+    size = image_size or (32 if small else None)
     module = build_model(name, num_classes=num_classes, image_size=size, seed=0)
     wish = model_input(name, module).image_size
     pixels = (size, size) if size else wish or (224, 224)
@@ -206,7 +217,8 @@ def _own_size(name: str, stored: Preprocessing | None, dataset: ImageDataset) ->
         return stored.image_size[0]
     if name.startswith("cifar:"):
         return dataset.native_size or 32
-    return None if name.startswith(("timm:", "torchvision:")) else dataset.native_size
+    whole = name.startswith(("timm:", "torchvision:")) and not split_variant(name)[1]
+    return None if whole else dataset.native_size
 
 
 def _outputs(found: Discovery) -> int:

@@ -14,6 +14,7 @@ from layerprobe.distill.spatial import count_left_out
 from layerprobe.errors import LayerprobeError
 from layerprobe.files import read_json
 from layerprobe.layers.selection import even_layers, find_layers, middle_layer
+from layerprobe.models.variants import split_variant
 from layerprobe.networks import Network
 from layerprobe.records import Layer
 from layerprobe.records.layout import ALL_TOKENS, CLASS_TOKEN
@@ -251,6 +252,6 @@ def _find_one(network: Network, wanted: str) -> Layer:
 
 
 def _paper_or_even(network: Network, paper: Mapping[str, tuple[Place, ...]], count: int) -> tuple[Layer, ...]:
-    places = paper.get(network.name.partition(":")[2], ())
+    places = paper.get(split_variant(network.name)[0].partition(":")[2], ())
     found = find_places(network.layers, places) if len(places) == count else None
     return found or even_layers(network.layers, count, network.name)

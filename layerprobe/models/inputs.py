@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from layerprobe.models.variants import split_variant
 from layerprobe.plugins import split_file_name
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -47,7 +48,7 @@ def model_input(name: str, model: nn.Module, pretrained: bool = False) -> ModelI
     own_size = _own_size(model)
     if split_file_name(name):
         return ModelInput(image_size=own_size, source="the model's image_size" if own_size else "")
-    source, _, short = name.partition(":")
+    source, _, short = split_variant(name)[0].partition(":")
     loaded = "" if pretrained else ", for its published weights"
     if source == "timm":
         return _timm_input(model, f"timm data config{loaded}")

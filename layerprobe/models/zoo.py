@@ -1,5 +1,6 @@
 """Models by name: ``timm:NAME``, ``torchvision:NAME``, ``cifar:NAME`` and ``FILE.py:callable``.
 
+Behind timm's and torchvision's names may stand a form for small images: ``+small-stem`` or ``+patch4``.
 timm and torchvision are imported only when a name asks for them, so that a command line starts quickly.
 """
 
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from layerprobe.models.classifier import find_classifier, remove_classifier, rep
 from layerprobe.models.inputs import ModelInput, model_input
 from layerprobe.models.published import fetching_weights
 from layerprobe.models.user_file import build_from_file
+from layerprobe.models.variants import build_variant, split_variant
 from layerprobe.models.weights_file import Weights
 from layerprobe.plugins import split_file_name
 from layerprobe.settings.base import SettingsError
@@ -66,7 +69,8 @@ def build_model(
     """Build a model by name.
 
     Args:
-        name: ``timm:NAME``, ``torchvision:NAME``, ``cifar:NAME`` or ``FILE.py:callable``.
+        name: ``timm:NAME``, ``torchvision:NAME``, ``cifar:NAME`` or ``FILE.py:callable``; of the first two ``+FORM``
+            may stand behind.
         num_classes: rows of the classifier; None keeps the architecture's own (10 for ``cifar:``); 0: none, and
             nothing (``nn.Identity``) stands in the place of its last layer.
         image_size: side of the square images, for the models that are built for one size; others ignore it.
@@ -78,7 +82,13 @@ def build_model(
         LayerprobeError: if there is no such model, it can't be built as asked, or its weights can't be had.
     """
     file = split_file_name(name)
-    source, short = ("", "") if file else _split(name)
+    base, variant = (name, "") if file else split_variant(name)
+    source, short = ("", "") if file else _split(base)
+    if pretrained and variant:
+        raise SettingsError(
+            f"no published weights for {name!r}; give <weights> FILE, or, where it is trained, <adapt> brings those of "
+            f"{base} to it"
+        )
     if pretrained and source not in ("timm", "torchvision"):
         raise SettingsError(f"no published weights for {name!r}; give <weights> FILE")
     if pretrained and source == "timm" and not _has_timm_weights(short):
@@ -89,6 +99,9 @@ def build_model(
         if source == "cifar":
             return _build_cifar(short, num_classes, image_size)
         build = _build_timm if source == "timm" else _build_torchvision
+        if variant:
+            own = partial(build, short, image_size=image_size, pretrained=False)
+            return build_variant(own, name, num_classes, image_size)
         with fetching_weights(name) if pretrained else nullcontext():
             return build(short, num_classes, image_size, pretrained)
 
@@ -105,7 +118,7 @@ def published_weights(name: str) -> Weights:
     from layerprobe.models.cifar import PUBLISHED
 
     source, _, short = name.partition(":")
-    whole = PUBLISHED.get(short, name) if source == "cifar" else name
+    whole = PUBLISHED.get(short, name) if source == "cifar" else split_variant(name)[0]
     return Weights({"": build_model(whole, pretrained=True).state_dict()})
 
 
