@@ -313,7 +313,7 @@ def test_slurm_workers_are_an_array(grid_values: dict[str, object], tmp_path: Pa
 def test_without_slurm_one_line_says_so(tmp_path: Path) -> None:
     with pytest.raises(LayerprobeError, match="Slurm did not take the workers"):
         start_slurm(Launch(tmp_path))
-    with pytest.raises(LayerprobeError, match="local workers have no options"):
+    with pytest.raises(LayerprobeError, match="local workers take no options"):
         CompareSettings(grid=tmp_path / "g.yaml", output=tmp_path, launcher_option=("timeout_min=5",))
 
 
