@@ -23,8 +23,8 @@ def test_long_work_says_how_far_it_is(
             clock[0] += 1
             reporter.progress("images", done, 100)
             if done == 45:
-                reporter.say("something else")  # the next line of progress is due half a minute later
-    lines = ["images: 30 of 100 (30 s)", "something else", "images: 75 of 100 (75 s)"]
+                reporter.say("something else")  # the next line of progress is due 25 s later
+    lines = ["images: 25 of 100 (25 s)", "something else", "images: 70 of 100 (70 s)", "images: 95 of 100 (95 s)"]
     assert capsys.readouterr().err.splitlines() == lines
 
 
