@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
+from layerprobe.errors import LayerprobeError
 from layerprobe.geometry.catalogue import ALWAYS, STATISTICS, UNMEASURED, described
 from layerprobe.plugins import split_file_name
 from layerprobe.ranking.catalogue import RECOMMENDED_RULE
@@ -85,7 +86,12 @@ def _go_on(ranking: Ranking, settings: RankSettings, file: Path, reporter: Repor
     own = settings.by != RankSettings.model_fields["by"].default or settings.layers is not None
     own = own or not ranking.evenly_spread  # the network has too few blocks for the rule
     layers = str(file) if own else f"{RECOMMENDED_RULE}:{settings.top}"
-    reporter.wrote([], _next_command(ranking.provenance, layers, settings.device))
+    try:
+        command = _next_command(ranking.provenance, layers, settings.device)
+    except LayerprobeError as error:  # the results stand: another version, or somebody else, wrote the features
+        reporter.say(f"warning: no next command, since {settings.features[0]} names what distill can't take: {error}")
+        return
+    reporter.wrote([], command)
     if not own:
         reporter.hint(f"  {layers} is the rule that we recommend; --layers {file} takes the layers marked above")
 

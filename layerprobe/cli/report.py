@@ -29,7 +29,7 @@ def report(settings: ReportSettings, display: ColumnSettings) -> None:
     from layerprobe.experiments.reports import report_on
 
     with Reporter(display) as reporter:
-        written = report_on(settings, reporter.progress)
+        written = report_on(settings, reporter.progress, reporter.choose)
         reporter.show(written.tables)
         reporter.wrote(written.files)
 

@@ -102,15 +102,24 @@ class Reporter:
             f"test top-1 {metrics.test_accuracy:.2f} %  {metrics.seconds:.1f} s"
         )
 
+    def choose(self, table: Table) -> Table:
+        """A table with the columns that the user asked for.
+
+        Raises:
+            LayerprobeError: if it has no such column.
+        """
+        from layerprobe.report.tables.choice import choose_columns
+
+        return choose_columns(table, self._columns)
+
     def show(self, table: Table | Sequence[Table]) -> None:
         """The result, on stdout."""
-        from layerprobe.report.tables.choice import choose_columns
         from layerprobe.report.tables.latex import lay_out
         from layerprobe.report.tables.table import Table, render_all
 
         if self._bars:
             self._bars.clear()
-        tables = [choose_columns(one, self._columns) for one in ([table] if isinstance(table, Table) else table)]
+        tables = [self.choose(one) for one in ([table] if isinstance(table, Table) else table)]
         _write_results(render_all(tables, self._format, colour=sys.stdout.isatty()).rstrip("\n") + "\n")
         if self._format == "latex" and not self._quiet:
             choose = "; --columns chooses among its columns" if self._can_choose else ""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from layerprobe.distill.folder import CONFIG, PAGE, read_run
 from layerprobe.distill.students import read_description, runs_code, snippet
@@ -55,12 +56,17 @@ class Report:
     files: tuple[Path, ...]
 
 
-def report_on(settings: ReportSettings, progress: Progress = silent) -> Report:
+Check: TypeAlias = Callable[[Table], object]
+"""Takes the table that says a report in short, and raises an error if it does not serve."""
+
+
+def report_on(settings: ReportSettings, progress: Progress = silent, check: Check = lambda table: None) -> Report:
     """Write the report of what the settings name: a ranked network, several of them, a run or a grid.
 
     Args:
         settings: what, and where the report goes.
         progress: told before every layer that must be measured.
+        check: called with the report's table before anything is drawn or written.
 
     Raises:
         LayerprobeError: if there is nothing to report on, or something else lies where the report is to be written.
@@ -72,16 +78,18 @@ def report_on(settings: ReportSettings, progress: Progress = silent) -> Report:
     if settings.study and kinds[0] is not _GRID:
         raise LayerprobeError(f"--study packs a grid, and {first} is none: it has no {GRID_FILE}; leave --study out")
     if not others:
-        return kinds[0].write(settings, progress)
+        return kinds[0].write(settings, progress, check)
     if folder := next((path for path, kind in zip(settings.sources, kinds, strict=True) if kind is not _NETWORK), None):
         raise LayerprobeError(
             f"{folder} is a folder, and several sources are files, one per network; report on a folder alone"
         )
-    return _report_networks(settings, progress)
+    return _report_networks(settings, progress, check)
 
 
 def _kind_of(path: Path) -> _Kind:
     kind = next((kind for kind in (_GRID, _RUN, _NETWORK) if kind.fits(path)), None)
+    if kind is None and not path.exists():
+        raise LayerprobeError(f"there is no file or folder {path}; name a feature file, a ranking, a run or a grid")
     if kind is None:
         raise LayerprobeError(
             f"{path} holds no grid: it has no {GRID_FILE}; and no run: it has no {CONFIG}; `layerprobe report` takes "
@@ -90,7 +98,7 @@ def _kind_of(path: Path) -> _Kind:
     return kind
 
 
-def _report_grid(settings: ReportSettings, progress: Progress) -> Report:
+def _report_grid(settings: ReportSettings, progress: Progress, check: Check) -> Report:
     grid, study = settings.sources[0], settings.study
     folder = settings.output or grid / "report"
     if settings.output is None and folder.is_symlink():
@@ -99,16 +107,20 @@ def _report_grid(settings: ReportSettings, progress: Progress) -> Report:
     if study:
         check_study(grid, study)
     results = read_grid(grid)
+    table = grid_table(results)
+    check(table)
     validation = read_validation(grid, settings.allow_code)
     files = write_report(results, folder, validation, WIDTHS[settings.width], settings.style, caption=settings.caption)
-    return Report((grid_table(results),), (*files, *(publish_study(grid, study) if study else ())))
+    return Report((table,), (*files, *(publish_study(grid, study) if study else ())))
 
 
-def _report_run(settings: ReportSettings, progress: Progress) -> Report:
+def _report_run(settings: ReportSettings, progress: Progress, check: Check) -> Report:
     folder = settings.sources[0]
     name = folder.resolve().name
     path = settings.output / f"{name}{ENDING}" if settings.output else folder / PAGE
     run = read_run(folder)
+    table = run_table(run)
+    check(table)
     told, about = read_description(folder)
     mark = mark_of(sha256(folder / CONFIG))
     check_page(path, mark, settings.overwrite)
@@ -118,28 +130,32 @@ def _report_run(settings: ReportSettings, progress: Progress) -> Report:
         settings.style,
     )  # fmt: skip
     write_page(page, path)
-    return Report((run_table(run),), (path,))
+    return Report((table,), (path,))
 
 
-def _report_network(settings: ReportSettings, progress: Progress) -> Report:
+def _report_network(settings: ReportSettings, progress: Progress, check: Check) -> Report:
     source = settings.sources[0]
     path = (settings.output or source.parent) / f"{_stem(source)}{ENDING}"
     mark = mark_of(_described(source))
     check_page(path, mark, settings.overwrite)
     ranking = _read_ranking(source, progress)
+    table = ranking_table(ranking)
+    check(table)
     write_page(teacher_page(ranking, *_remedy(source, ranking), mark, settings.style), path)
-    return Report((ranking_table(ranking),), (path,))
+    return Report((table,), (path,))
 
 
-def _report_networks(settings: ReportSettings, progress: Progress) -> Report:
+def _report_networks(settings: ReportSettings, progress: Progress, check: Check) -> Report:
     sources = settings.sources
     name = short_name(f"{'.'.join(map(_stem, sources))}{ENDING}", 250)
     path = (settings.output or sources[0].parent) / name
     mark = mark_of("\n".join(map(_described, sources)))
     check_page(path, mark, settings.overwrite)
     rankings = _named([(_stem(source), _read_ranking(source, progress)) for source in sources])
+    table = glance_table(rankings)
+    check(table)
     write_page(networks_page(rankings, mark, settings.style), path)
-    return Report((glance_table(rankings),), (path,))
+    return Report((table,), (path,))
 
 
 def _named(rankings: Sequence[tuple[str, Ranking]]) -> Mapping[str, Ranking]:
@@ -154,7 +170,7 @@ def _named(rankings: Sequence[tuple[str, Ranking]]) -> Mapping[str, Ranking]:
         for model, (stem, _) in zip(models, rankings, strict=True)
     ]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise LayerprobeError(f"two of the files are of {twice[0]}, and can't be told apart; rename one")
+        raise LayerprobeError(f"two of the files are of {twice[0]}; name each network once, or rename one")
     return {name: ranking for name, (_, ranking) in zip(names, rankings, strict=True)}
 
 
@@ -212,7 +228,7 @@ class _Kind:
     """
 
     fits: Callable[[Path], bool]
-    write: Callable[[ReportSettings, Progress], Report]
+    write: Callable[[ReportSettings, Progress, Check], Report]
 
 
 _GRID = _Kind(lambda path: (path / GRID_FILE).exists(), _report_grid)

@@ -50,6 +50,8 @@ def test_a_grid_from_dry_run_to_report(grid: Path, tmp_path: Path) -> None:
     again = invoke("compare", grid, "--output", folder, "--quiet", "--format", "json")
     assert again.stdout == done.stdout and again.stderr == ""
 
+    assert "no column 'nonsense'" in refused("report", folder, "--columns", "nonsense")
+    assert not (folder / "report").exists()
     said = invoke("report", folder, "--format", "json")
     assert json.loads(said.stdout) == json.loads(done.stdout)
     names = {path.name for path in (folder / "report").iterdir()}

@@ -6,6 +6,7 @@ import json
 import shlex
 from pathlib import Path
 
+import h5py
 import pytest
 from typer.testing import CliRunner
 
@@ -83,6 +84,8 @@ def test_columns_are_measured_where_they_are_asked_for(files: tuple[Path, Path],
     ends = (f"{score}{end}" for score in ("quality", "quality-normalised") for end in ("", "_low", "_high"))
     assert set(heading.split(",")) == {"name", "nc1", own, "marked", *ends}
     assert {"nc1", own} <= load_ranking(tmp_path / "resnet20.ranking.json").geometries[0].statistics.keys()
+    shares = run("rank", files[0], "--top", 2, "--resamples", 0, "--format", "csv", "--columns", "top_share")
+    assert shares.splitlines()[:2] == ["name,top_share,marked", "layer1.0,,1"]
     message = run(*command, "qualty", code=2)
     assert "--columns: the table has no column 'qualty'; closest: 'quality'" in message
     wide = invoke(*command[:-3], "--statistics", "all", "--format", "latex", "--columns", "all")
@@ -108,6 +111,15 @@ def test_the_next_command_has_every_option_that_matters(tmp_path: Path) -> None:
     assert about.endswith(f"is the rule that we recommend; --layers {ranking} takes the layers marked above")
     chosen = invoke(*command, "--by", "depth", "--overwrite").stderr.splitlines()[-1]
     assert f"--layers {ranking}" in chosen and "recommend" not in chosen
+
+
+def test_features_with_options_that_distill_lacks_are_ranked(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """As a later version may write them: the results are there, without a next command."""
+    with h5py.File(files[0], "a") as file:
+        file.attrs["data_options"] = json.dumps({"colours": 1, "<b>": 2})
+    result = invoke("rank", files[0], "--top", 2, "--resamples", 0)
+    assert result.stdout and (tmp_path / "resnet20.ranking.json").exists() and "next:" not in result.stderr
+    assert "warning: no next command, since" in result.stderr and "'data.colours'" in result.stderr
 
 
 def test_what_is_asked_for_again_is_drawn_again(files: tuple[Path, Path], tmp_path: Path) -> None:

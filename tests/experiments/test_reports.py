@@ -81,7 +81,18 @@ def test_networks_are_compared(folder: Path) -> None:
     sources = (folder / "features.ranking.json", folder / "b.ranking.json")
     said = invoke("report", *sources, "--output", folder / "pages")
     assert f"wrote {folder}/pages/features.b.report.html" in said.stderr and "other" in said.stdout
-    assert "can't be told apart; rename one" in run("report", sources[1], sources[1], code=2)
+    assert "name each network once, or rename one" in run("report", sources[1], sources[1], code=2)
+
+
+def test_a_column_that_no_table_has_is_refused_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.ranking.json"
+    values = json.loads((folder / "features.ranking.json").read_text())
+    values["provenance"]["model"] = "other"
+    other.write_text(json.dumps(values))
+    for sources in ((other,), (folder / "features.ranking.json", other), (folder / "student",)):
+        said = run("report", *sources, "--columns", "nonsense", "--output", tmp_path / "out", code=2)
+        assert "--columns: the table has no column 'nonsense'" in said
+        assert not (tmp_path / "out").exists()
 
 
 def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -105,6 +116,7 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
     assert "is a file; --output names a folder" in run("report", ranking, "--output", other, code=2)
     assert "no feature file at" in run("report", tmp_path / "nothing.h5", code=2)
     assert "holds no grid" in run("report", tmp_path, code=2)
+    assert "there is no file or folder" in run("report", tmp_path / "nothing", code=2)
     assert "is a folder, and several sources are files" in run("report", ranking, folder / "student", code=2)
     assert "--study packs a grid" in run("report", ranking, "--study", tmp_path / "s", code=2)
     assert "--study packs one grid, not 2 files" in run("report", ranking, other, "--study", tmp_path / "s", code=2)

@@ -51,7 +51,7 @@ def run_page(
         draw_pictures(partial(curves_figure, run), places, style),
     )
     return Page(
-        title=f"{_what(settings)}: {run.last_accuracy:.2f} % of the test images",
+        title=f"{_what(settings)}: right on {run.last_accuracy:.2f} % of the test images",
         lede=f"{run.folder.resolve().name}: {run.label}, {len(run.epochs)} epochs on {settings.data.name}",
         counts={},
         sections=(

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from layerprobe.geometry.catalogue import Statistic, described
+from layerprobe.ranking.catalogue import RECOMMENDED_RULE
 from layerprobe.records import Ranking
 from layerprobe.records.cautions import cautions
 from layerprobe.report.figures.catalogue import FIGURES
@@ -75,7 +76,7 @@ def _figure(entry: FigureEntry, ranking: Ranking, table: Table, style: Path | No
 
 
 def _choice(ranking: Ranking) -> str:
-    """Which layers were chosen, in a sentence or two."""
+    """Which layers were chosen, and which to take for a student, in a few sentences."""
     score = described(ranking.score)
     best = {"low": "lowest", "high": "highest", "": "highest"}[score.direction]
     few = len(ranking.selected) == 1
@@ -86,6 +87,11 @@ def _choice(ranking: Ranking) -> str:
     if ranking.undecided:
         count = len(ranking.undecided)
         text += f" {count} other{'s' if count > 1 else ''} can't be told apart from the last of them: see below."
+    if ranking.evenly_spread and score.name == FIRST:
+        text += (
+            f" To train a student we recommend {len(ranking.selected)} evenly spread blocks instead, which "
+            f"`layerprobe distill --layers {RECOMMENDED_RULE}:{len(ranking.selected)}` takes."
+        )
     return text
 
 

@@ -37,13 +37,13 @@ def ranking_table(ranking: Ranking) -> Table:
     statistics = [one for one in known if one.shown or one.name == by]
     scores = [one for one in statistics if one.family in (ALWAYS, UNMEASURED)]
     further = [one for one in statistics if one not in scores]
-    uncertainty = (*_ends(by), Column("top_share", f"in top {top} (%)", digits=0))
+    share = Column("top_share", f"in top {top} (%)", digits=0)
     return Table(
         title=f"{ranking.provenance.get('model', 'layers')}: layers by {by}",
         columns=(
             *PLACE_COLUMNS,
             *(_column(one, ranking) for one in scores),
-            *(uncertainty if shared else ()),
+            *((*_ends(by), share) if shared else ()),
             *(_column(one, ranking) for one in further),
         ),
         rows=tuple(_ranked(geometry) for geometry in ranking.geometries),
@@ -56,6 +56,7 @@ def ranking_table(ranking: Ranking) -> Table:
             *cautions(ranking),
         ),
         further=(
+            *(() if shared else (share,)),
             *(_column(one, ranking) for one in known if one not in statistics and one.name != "dimension"),
             *(end for one in known if one.interval and one.name != by for end in _ends(one.name)),
         ),

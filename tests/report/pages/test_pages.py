@@ -97,6 +97,7 @@ def test_every_number_of_a_ranking_is_on_its_page(whole: Page) -> None:
         for name in ("separation", "information", "efficiency", "quality", "twonn", "pca-90"):
             shown, value = row[STATISTICS[name].symbol], one.statistics[name]
             assert shown == ("" if value != value else str(value))
+    assert any("`layerprobe distill --layers even-information:2`" in one.text for one in seen.all("p"))
     captions = [one.text for one in seen.all("figcaption")]
     assert len(captions) == len(FIGURES) and len(seen.all("svg")) == 2 * len(FIGURES)
 
@@ -170,7 +171,7 @@ def test_a_run() -> None:
     found = Evaluation("", "", "", classes, torch.tensor([[3, 1], [0, 4]]), None)
     text = html_page(page_of_run(run(accuracies=[40.0, 60.25]), distillation(), {"on the run's test images": found}))
     seen = read_page(text)
-    assert seen.all("h1")[0].text == "cifar:resnet20, taught by cifar:resnet56: 60.25 % of the test images"
+    assert seen.all("h1")[0].text == "cifar:resnet20, taught by cifar:resnet56: right on 60.25 % of the test images"
     cells = [cell.text for cell in seen.all("td")]
     for expected in ("layer3.1", "layer3.5", "layer3.6", "ant", "75.00", "87.50", "40.00", "83.00"):
         assert expected in cells, expected
