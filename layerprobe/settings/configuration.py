@@ -182,12 +182,15 @@ def merge(values: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
 
 
 def _forget_drawn(merged: Values, before: Mapping[str, Any]) -> None:
-    """Take away the hashes of weights that are drawn anew: for other images, or of a trained network, another seed."""
+    """Take away the hashes of weights that are drawn anew, in whole or in part where they are adapted.
+
+    They are for other images, or, of a trained network, with another seed.
+    """
     others = merged.get("data") != before.get("data")
     seeds = [_within(values, "training", "seed") for values in (merged, before)]
     for network in ("model", "student", "teacher"):
         part = merged.get(network)
-        if not isinstance(part, Mapping) or part.get("weights") not in (None, *DRAWN):
+        if not isinstance(part, Mapping) or (part.get("weights") not in (None, *DRAWN) and not part.get("adapt")):
             continue
         if others or (network != "teacher" and seeds[0] != seeds[1]):
             merged[network] = {name: value for name, value in part.items() if name != _HASH}

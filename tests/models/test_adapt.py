@@ -27,6 +27,8 @@ from layerprobe.models.weights_file import Weights
 from layerprobe.models.zoo import build_model
 from layerprobe.networks import load_network
 from layerprobe.records.adaptation import Adaptation
+from layerprobe.records.run_files import INFORMATION
+from layerprobe.settings.configuration import merge, read_values
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.evaluate import EvaluateSettings
 from layerprobe.settings.model import ModelSettings
@@ -154,6 +156,11 @@ def test_a_network_is_trained_from_weights_of_another_form_and_loads_without_the
     assert f"{what}stem, 1 tensor: new, with random weights (conv1.weight 64x3x7x7 -> 64x3x3x3)" in said
     both = "(fc.weight 1000x512 -> 10x512; fc.bias 1000 -> 10)"
     assert f"{what}classifier, 2 tensors: new, with random weights {both}" in said
+    resumed = invoke(*train, "--adapt", "resample", "--backbone-lr-factor", 0, "--resume").stderr
+    assert "is finished: nothing to do" in resumed
+    config = read_values(tmp_path / "run" / "config.yaml", "train", INFORMATION)
+    assert "weights_sha256" not in merge(config, {"training": {"seed": 1}})["model"]  # the new parts are drawn anew
+    assert merge(config, {"training": {"epochs": 2}})["model"]["weights_sha256"]
     imagenet_file.unlink()
     config = read_yaml(tmp_path / "run" / "config.yaml", "configuration", "")
     assert [(one["part"], list(one["tensors"])) for one in config["adapted"]] == [
