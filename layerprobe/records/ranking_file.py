@@ -111,6 +111,8 @@ def _check_names(file: RankingFile, path: Path) -> None:
     known = [layer.name for layer in file.layers]
     if len(set(known)) < len(known):
         raise FileError(f"{path}: layers has two of one name; {REMEDY}")
+    if not file.selected:
+        raise FileError(f"{path}: selected names no layer; {REMEDY}")
     for key in ("selected", "undecided", "evenly_spread"):
         if unknown := [name for name in getattr(file, key) if name not in known]:
             raise FileError(f"{path}: {key} names {unknown[0]!r}, which is none of the layers; {REMEDY}")

@@ -133,6 +133,9 @@ def test_the_ranking_file_is_read_back(features: FeatureFile, tmp_path: Path) ->
     assert path.name == "f.ranking.json"
     save_ranking(ranking, path)
     assert load_ranking(path) == ranking
+    path.write_text(json.dumps({**ranking.to_dict(), "selected": []}))
+    with pytest.raises(LayerprobeError, match="selected names no layer"):
+        load_ranking(path)
 
 
 def test_a_file_of_version_2_is_read_with_the_names_of_today(features: FeatureFile, tmp_path: Path) -> None:
@@ -167,7 +170,7 @@ def test_a_score_of_ones_own_in_python(features: FeatureFile, tmp_path: Path) ->
 
 
 def test_nan_is_null_in_the_file(tmp_path: Path) -> None:
-    ranking = Ranking((LayerGeometry(layer(0), {"quality": math.nan}),), "quality", (), {})
+    ranking = Ranking((LayerGeometry(layer(0), {"quality": math.nan}),), "quality", ("layer0",), {})
     save_ranking(ranking, tmp_path / "r.json")
     assert json.loads((tmp_path / "r.json").read_text())["layers"][0]["statistics"] == {"quality": None}
     assert math.isnan(load_ranking(tmp_path / "r.json").geometries[0].statistics["quality"])
