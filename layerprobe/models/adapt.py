@@ -21,7 +21,7 @@ from layerprobe.settings.base import SettingsError
 Kernels = Literal["resample", "average"]
 """How the kernels of a patch embedding become smaller or larger."""
 POSITIONS = ("pos_embed", "pos_embedding")
-_NEW = "new, with random weights"
+_NEW = "new, with initial weights"
 _HOW = {
     "resample": "resampled, so that a patch of a resized image gives the same token (FlexiViT's pseudoinverse)",
     "average": "averaged over squares of pixels",
@@ -163,7 +163,7 @@ def _fit_positions(model: nn.Module, value: Tensor, own: Tensor, what: str) -> t
     made: Tensor = resample_abs_pos_embed(
         value, new_size=list(new), old_size=[side, side], num_prefix_tokens=extra, interpolation="bicubic"
     )
-    tokens = f"; {extra} of extra tokens as they are" if extra else ""
+    tokens = f"; {extra} other token{'s' if extra > 1 else ''} kept" if extra else ""
     return made, f"interpolated from a {side}x{side} to a {new[0]}x{new[1]} grid (bicubic){tokens}"
 
 

@@ -19,7 +19,7 @@ class Adaptation:
 
     Attributes:
         part: of the network.
-        how: what was done, such as ``new: random weights``.
+        how: what was done, such as ``new, with initial weights``.
         tensors: the shape that each tensor has in the file and in the network, by the tensor's name.
     """
 

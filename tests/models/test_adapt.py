@@ -89,7 +89,7 @@ def test_registers_keep_their_positions() -> None:
     model = build(img_size=32, patch_size=4)
     said = adapted_from(state, model)
     assert [one.part for one in said] == ["position embeddings", "patch embedding"]
-    assert said[0].how == "interpolated from a 4x4 to a 8x8 grid (bicubic); 4 of extra tokens as they are"
+    assert said[0].how == "interpolated from a 4x4 to a 8x8 grid (bicubic); 4 other tokens kept"
     assert torch.equal(model.pos_embed[:, :4], state["pos_embed"][:, :4])
 
 
@@ -153,9 +153,9 @@ def test_a_network_is_trained_from_weights_of_another_form_and_loads_without_the
     assert said.rstrip().endswith("; --adapt brings them to the model's form")
     said = invoke(*train, "--adapt", "resample", "--backbone-lr-factor", 0).stderr
     what = f"{imagenet_file} for cifar:resnet9: "
-    assert f"{what}stem, 1 tensor: new, with random weights (conv1.weight 64x3x7x7 -> 64x3x3x3)" in said
+    assert f"{what}stem, 1 tensor: new, with initial weights (conv1.weight 64x3x7x7 -> 64x3x3x3)" in said
     both = "(fc.weight 1000x512 -> 10x512; fc.bias 1000 -> 10)"
-    assert f"{what}classifier, 2 tensors: new, with random weights {both}" in said
+    assert f"{what}classifier, 2 tensors: new, with initial weights {both}" in said
     resumed = invoke(*train, "--adapt", "resample", "--backbone-lr-factor", 0, "--resume").stderr
     assert "is finished: nothing to do" in resumed
     config = read_values(tmp_path / "run" / "config.yaml", "train", INFORMATION)

@@ -107,7 +107,7 @@ def test_published_weights_are_brought_to_a_form_of_timm(tmp_path: Path, monkeyp
         said = invoke(*train, "--adapt", "average").stderr
     assert asked == ["timm:test_vit"]
     assert "pretrained for timm:test_vit+patch4: patch embedding, 1 tensor: averaged" in said
-    assert "interpolated from a 10x10 to a 2x2 grid (bicubic); 1 of extra tokens as they are" in said
+    assert "interpolated from a 10x10 to a 2x2 grid (bicubic); 1 other token kept" in said
     assert "preprocessing: 8x8 pixels" in said
     model = load_student(tmp_path / "run")
     assert model.get_submodule("patch_embed.proj").weight.shape[2:] == (4, 4)
