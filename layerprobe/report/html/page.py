@@ -45,7 +45,7 @@ class Section:
         heading: its heading.
         tables: its tables, below the text.
         figures: its figures, below the tables.
-        text: a paragraph, above all else.
+        text: a paragraph, above all else; what stands between backquotes is set as code.
         facts: texts by what they are of, below that.
         notes: lines of a list, below these.
         code: to be copied, below that.
@@ -100,6 +100,7 @@ def html_page(page: Page) -> str:
         sections=[
             {
                 "part": section,
+                "text": _with_code(section.text),
                 "tables": [_table(table, ids.of_rows(table)) for table in section.tables],
                 "figures": [_figure(figure, ids) for figure in section.figures],
             }
@@ -141,6 +142,14 @@ class _Ids:
 def _harmless(value: Any) -> Any:
     """A value of the template; of text, without characters that act."""
     return printable_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _with_code(text: str) -> Markup:
+    """A paragraph with what stands between backquotes set as code."""
+    element = Markup("<code>{}</code>").format
+    return Markup("").join(
+        element(part) if number % 2 else part for number, part in enumerate(printable_lines(text).split("`"))
+    )
 
 
 def _template(name: str) -> str:

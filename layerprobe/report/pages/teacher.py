@@ -90,7 +90,7 @@ def _choice(ranking: Ranking) -> str:
     if ranking.evenly_spread and score.name == FIRST:
         text += (
             f" To train a student we recommend {len(ranking.selected)} evenly spread blocks instead, which "
-            f"`layerprobe distill --layers {RECOMMENDED_RULE}:{len(ranking.selected)}` takes."
+            f"`--layers {RECOMMENDED_RULE}:{len(ranking.selected)}` of `layerprobe distill` takes."
         )
     return text
 

@@ -154,3 +154,9 @@ def test_a_title_of_several_lines_stays_in_its_comment(tmp_path: Path) -> None:
     write_report(results, tmp_path)
     lines = (tmp_path / "table.tex").read_text().splitlines()
     assert not any(line.startswith("\\end{document}") for line in lines)
+
+
+def test_code_in_a_paragraph_is_set_as_code_and_escaped() -> None:
+    sections = (Section("a", text="take `x <b>` of <i>, or\u202e"),)
+    text = html_page(Page("t", "", {}, sections))
+    assert "<p>take <code>x &lt;b&gt;</code> of &lt;i&gt;, or\\u202e</p>" in text

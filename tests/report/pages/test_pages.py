@@ -97,7 +97,7 @@ def test_every_number_of_a_ranking_is_on_its_page(whole: Page) -> None:
         for name in ("separation", "information", "efficiency", "quality", "twonn", "pca-90"):
             shown, value = row[STATISTICS[name].symbol], one.statistics[name]
             assert shown == ("" if value != value else str(value))
-    assert any("`layerprobe distill --layers even-information:2`" in one.text for one in seen.all("p"))
+    assert [one.text for one in seen.all("code")] == ["--layers even-information:2", "layerprobe distill"]
     captions = [one.text for one in seen.all("figcaption")]
     assert len(captions) == len(FIGURES) and len(seen.all("svg")) == 2 * len(FIGURES)
 
