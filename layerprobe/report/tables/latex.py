@@ -21,6 +21,8 @@ _NARROWEST = 52.0
 """Points below which no text is set in lines."""
 _LEAST_HEADING = 30.0
 """Points below which no heading is set in lines."""
+_OTHER = re.compile("[^\0-\u017f\u2013-\u2026]")
+"""Characters that pdflatex does not set unasked; it does Latin letters with their accents, and quotation marks."""
 _PIECE = re.compile(r"[^./,_:=-]{1,6}[./,_:=-]?|[./,_:=-]")
 """What is kept together of a word that is longer than its line."""
 
@@ -197,12 +199,20 @@ def _lines(words: Sequence[str], points: float) -> Iterator[str]:
 def latex(table: Table) -> str:
     """Booktabs ``tabular`` environments, one or, where one would be too wide, several; title and notes are comments."""
     layout = lay_out(table)
-    needs = "% needs \\usepackage{booktabs}"
-    lines = [f"% {printable(table.title)}", needs, *([f"% {layout.remark}"] if layout.remark else [])]
+    body: list[str] = []
     for number, part in enumerate(layout.parts):
-        lines += ["", "\\bigskip", ""] if number else []
-        lines += _with_room(_tabular(table, part)) if _has_intervals(table) else _tabular(table, part)
-    return "\n".join([*lines, *(f"% {printable(note)}" for note in table.notes)]) + "\n"
+        body += ["", "\\bigskip", ""] if number else []
+        body += _with_room(_tabular(table, part)) if _has_intervals(table) else _tabular(table, part)
+    before = [printable(table.title), _needs("".join(body)), *filter(None, [layout.remark])]
+    lines = [*(f"% {one}" for one in before), *body, *(f"% {printable(note)}" for note in table.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def _needs(text: str) -> str:
+    """What a document needs to set a table."""
+    others = "".join(dict.fromkeys(_OTHER.findall(text)))
+    fonts = f", and XeLaTeX or LuaLaTeX with a font that has {others[:12]}" if others else ""
+    return f"needs \\usepackage{{booktabs}}{fonts}"
 
 
 def _has_intervals(table: Table) -> bool:

@@ -82,3 +82,11 @@ def test_widths_are_those_of_latex(tmp_path: Path) -> None:
     told += [text_width(text) for text in texts]
     assert len(told) == len(measured) and "Overfull" not in log
     assert all(0.95 * one <= width <= one for one, width in zip(told, measured, strict=True))
+
+
+def test_characters_that_pdflatex_lacks_are_named() -> None:
+    def needs(name: str) -> str:
+        return latex(Table("t", (Column("layer", "layer", "left"),), ({"layer": name},))).splitlines()[1]
+
+    assert needs("Größe “b”") == "% needs \\usepackage{booktabs}"
+    assert needs("a日本a日") == "% needs \\usepackage{booktabs}, and XeLaTeX or LuaLaTeX with a font that has 日本"
