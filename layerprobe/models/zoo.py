@@ -39,7 +39,7 @@ def list_models(source: str) -> list[str]:
 
     Examples:
         >>> list_models("cifar")[:3]
-        ['mobilenetv2', 'resnet110', 'resnet18']
+        ['mobilenetv2', 'mobilenetv2-paper', 'resnet110']
 
     Raises:
         LayerprobeError: if there is no such source.

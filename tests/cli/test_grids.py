@@ -102,7 +102,9 @@ def test_a_validation_from_file_to_report(grid: Path, tmp_path: Path) -> None:
 def test_bad_input_is_one_line(grid: Path, tmp_path: Path) -> None:
     out = ("--output", tmp_path / "out")
     assert "no grid file at nothing.yaml" in refused("compare", "nothing.yaml", *out)
-    assert "holds no grid: it has no grid.yaml; and no run" in refused("report", tmp_path / "nowhere")
+    assert "there is no file or folder" in refused("report", tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "holds no grid: it has no grid.yaml; and no run" in refused("report", tmp_path / "empty")
     assert "asks for no validation" in refused("validate", grid, *out)
     assert "--launcher is one of 'local', 'slurm'; not 'pbs'" in refused("compare", grid, *out, "--launcher", "pbs")
     assert "--launcher-option is KEY=VALUE" in refused("compare", grid, *out, "--launcher-option", "x")

@@ -38,6 +38,7 @@ def distillation(folder: Path, *options: object) -> tuple[object, ...]:
     )  # fmt: skip
 
 
+OF_PHOTOS = ("--image-size", 8, "--train-samples", "all", "--test-samples", "all", "--data")
 LAYERS_OF_BOTH = ("--layers", "layer2.0,layer3.1")
 
 
@@ -249,8 +250,8 @@ def test_one_of_ones_own_file(option: str, name: str, label: str, own: Path, tmp
     assert f"mine.py:{name} is another file than" in refused and len(refused.splitlines()) == 1
 
 
-def test_a_run_keeps_the_hash_of_the_rule_that_chose_its_layers(own: Path, tmp_path: Path) -> None:
-    options = ("--layers", "mine.py:last_two:2")
+def test_a_run_keeps_the_hash_of_the_rule_that_chose_its_layers(own: Path, photos: Path, tmp_path: Path) -> None:
+    options = ("--layers", "mine.py:last_two:2", *OF_PHOTOS, photos)
     run(*distillation(tmp_path / "run", *options))
     found = record(tmp_path / "run")
     assert found["layers"] == "layer3.1,layer3.2" and found["layers_from"] == "mine.py:last_two:2"
