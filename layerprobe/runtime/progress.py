@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-SILENCE = 25.0
-"""Seconds without a line after which one is due, so that it comes within half a minute."""
+SILENCE = 20.0
+"""Seconds without a line after which one is due: within half a minute, after some seconds of imports too."""
 
 
 def _write_line(line: str) -> None:

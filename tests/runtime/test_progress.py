@@ -18,7 +18,12 @@ def test_a_line_is_due_within_half_a_minute_of_the_last(monkeypatch: pytest.Monk
         progress("images", 20 * done, 2000)
         if done == 45:
             progress.restart()  # something else was said
-    assert said == ["images: 500 of 2,000 (25 s)", "images: 1,400 of 2,000 (70 s)", "images: 1,900 of 2,000 (95 s)"]
+    assert said == [
+        "images: 400 of 2,000 (20 s)",
+        "images: 800 of 2,000 (40 s)",
+        "images: 1,300 of 2,000 (65 s)",
+        "images: 1,700 of 2,000 (85 s)",
+    ]
 
 
 def test_work_that_does_not_call_is_spoken_of_too() -> None:
