@@ -41,7 +41,8 @@ class Bars:
         columns = TextColumn("{task.description}", markup=False), BarColumn(), _Count(), _Rate(), TimeRemainingColumn()
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self._uncounted = self._progress.add_task("at work", total=None)
-        self._counted: dict[str, TaskID] = {}
+        self._counted: TaskID | None = None
+        self._what = ""
 
     def __enter__(self) -> Bars:
         self._progress.start()
@@ -55,11 +56,11 @@ class Bars:
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Move the bar of one piece of work, which takes the place of another's."""
-        if what not in self._counted:
+        if self._counted is None or what != self._what:
             self.clear()
-            self._counted[what] = self._progress.add_task(printable(what), completed=done, total=total)
+            self._counted, self._what = self._progress.add_task(printable(what), completed=done, total=total), what
             self._progress.update(self._uncounted, visible=False)
-        self._progress.update(self._counted[what], completed=done, total=total)
+        self._progress.update(self._counted, completed=done, total=total)
         if done >= total:
             self.clear()
 
@@ -69,7 +70,7 @@ class Bars:
 
     def clear(self) -> None:
         """No counted work is being done."""
-        for task in self._counted.values():
-            self._progress.remove_task(task)
-        self._counted.clear()
+        if self._counted is not None:
+            self._progress.remove_task(self._counted)
+            self._counted = None
         self._progress.update(self._uncounted, visible=True)

@@ -35,19 +35,18 @@ def demo(settings: DemoSettings, display: DisplaySettings) -> None:
         reporter.show(ranking_table(result.ranking))
         reporter.show(runs_table(result.runs))
         reporter.say(verdict(result.runs))
-        opened = settings.browser and sys.stderr.isatty() and _has_screen() and open_page(result.page)
+        opened = settings.browser and open_page(result.page)
         look = "" if opened else f"open {result.page} in a browser; "
         reporter.wrote(result.files, f"{look}the same with your own network: layerprobe extract --help")
 
 
-def _has_screen() -> bool:
-    """Whether a browser would have a window: without one a browser that works in the terminal would take it."""
-    return sys.platform in ("darwin", "win32") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
-
-
 def open_page(page: Path) -> bool:
-    """Show a page in the user's browser; whether there is one."""
-    return webbrowser.open(page.resolve().as_uri())
+    """Show a page in a browser, if somebody sits at a screen; whether it was shown.
+
+    Without a screen a browser that works in the terminal would take it.
+    """
+    screen = sys.platform in ("darwin", "win32") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
+    return screen and sys.stderr.isatty() and webbrowser.open(page.resolve().as_uri())
 
 
 COMMAND = Command("demo", demo, EXAMPLES, FIRST, interrupted="the same command with --overwrite begins anew")

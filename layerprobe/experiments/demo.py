@@ -12,6 +12,7 @@ from layerprobe.distill.run import distill_student, train_model
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.resolve_rules import resolve_rules
 from layerprobe.features.extraction.extract import extract
+from layerprobe.ranking.catalogue import RECOMMENDED_RULE
 from layerprobe.ranking.file import check_replaceable_ranking, ranking_path, save_ranking
 from layerprobe.ranking.rank import rank
 from layerprobe.records import Cell, CellResult, GridResults, Progress, Ranking, Run, silent
@@ -35,7 +36,7 @@ TEACHER = STUDENT = "cifar:resnet20"
 DIGITS = DataSettings(name="digits", image_size=16)
 SAMPLES = 600
 """Images whose features are ranked."""
-RULE = RuleChoice("even-information", 4)
+RULE = RuleChoice(RECOMMENDED_RULE, 4)
 """How feature-only chooses its layers."""
 METHODS = ("feature-only", "scratch", "kd")
 TEACHER_TRAINING = TrainingSettings(epochs=8)

@@ -66,7 +66,7 @@ class RunInformation:
         processes: how many processes trained together.
         batch_statistics: what was done about batch normalization in several processes.
         versions: of layerprobe and PyTorch.
-        layers_from: the ranking file that the layers were read from.
+        layers_from: the ranking file or the rule that the layers are from.
         pairs: of a table, STUDENT=TEACHER, by the layers' names.
         ending: how a student ends that reuses the teacher's classifier.
         reused_end: how a student ends that reuses the teacher's network from a layer on.

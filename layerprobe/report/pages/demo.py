@@ -23,6 +23,11 @@ def demo_page(ranking: Ranking, students: GridResults, verdict: str, command: st
         command: that measures more of the teacher's layers.
     """
     runs = [result.run for result in students.results if result.run]
+    taught = next(run for run in runs if run.config["layers"])
+    words = (
+        f"{verdict[:1].upper()}{verdict[1:]}. {taught.method} learned from the teacher's layers "
+        f"{taught.config['layers'].replace(',', ', ')}, which the rule {taught.config['layers_from']} chose."
+    )
     curves = Figure(
         "Top-1 on the test images against epochs: the mean over seeds, and a band of one standard deviation.",
         draw_pictures(partial(learning_curves_figure, students)),
@@ -32,7 +37,7 @@ def demo_page(ranking: Ranking, students: GridResults, verdict: str, command: st
         page,
         title="layerprobe demo: what a student learns, and which layers it learns from",
         sections=(
-            Section("The students", (runs_table(runs),), (curves,), text=f"{verdict[:1].upper()}{verdict[1:]}."),
+            Section("The students", (runs_table(runs),), (curves,), text=words),
             *page.sections,
         ),
     )
