@@ -89,8 +89,9 @@ def _choice(ranking: Ranking) -> str:
         text += f" {count} other{'s' if count > 1 else ''} can't be told apart from the last of them: see below."
     if ranking.evenly_spread and score.name == FIRST:
         text += (
-            f" To train a student we recommend {len(ranking.selected)} evenly spread blocks instead, which "
-            f"`--layers {RECOMMENDED_RULE}:{len(ranking.selected)}` of `layerprobe distill` takes."
+            f" To train a student we recommend {len(ranking.selected)} blocks instead that are spread evenly up to the "
+            f"last one with half of the highest information: `--layers {RECOMMENDED_RULE}:{len(ranking.selected)}` of "
+            "`layerprobe distill` takes them."
         )
     return text
 
