@@ -1,7 +1,7 @@
 """Distillation / a minimal hand-written loop that does the same arithmetic, in one run: time per step, and peak memory.
 
     python benchmarks/distill.py                  # feature-only and kd, ResNet-56 teaches ResNet-20 at 32 pixels
-    python benchmarks/distill.py --device cuda --batch-size 128 --steps 200
+    python benchmarks/distill.py --device cuda --batch-size 128 --steps 200 --compile --precision bf16
 
 The loop: both networks, hooks on the paired layers, 1x1 convolutions, the loss terms, AdamW and OneCycle, on the same
 decoded images in batches of the same size; written out here, with nothing of the engine. Both alternate, each time in a
@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -53,6 +54,8 @@ class Case:
     batch_size: int
     steps: int
     device: str
+    precision: Literal["no", "bf16"] = "no"
+    compile: bool = False
 
 
 def random_images(setting: Case) -> Images:
@@ -63,7 +66,9 @@ def random_images(setting: Case) -> Images:
     classes = tuple(map(str, range(CLASSES)))
 
     def dataset(split: str, count: int) -> ImageDataset:
-        return ImageDataset("noise", split, classes, labels[:count], lambda row: Image.fromarray(pixels[row]))
+        return ImageDataset(
+            "noise", split, classes, labels[:count], lambda row, upright=False: Image.fromarray(pixels[row])
+        )
 
     training = TrainingSettings(batch_size=setting.batch_size)
     return load_images(dataset("train", len(pixels)), dataset("test", 2), PREPROCESSING, training)
@@ -87,8 +92,8 @@ def engine_epochs(setting: Case, epochs: int) -> Iterator[float]:
         pairing if method.uses_features else Pairing((), ()),
         teacher,
     )
-    accelerator = make_accelerator(resolve_device(setting.device))
-    recipe = TrainingSettings(epochs=epochs, lr=1e-3)
+    accelerator = make_accelerator(resolve_device(setting.device), setting.precision)
+    recipe = TrainingSettings(epochs=epochs, lr=1e-3, compile=setting.compile)
     begun = [0.0]
     took: list[float] = []
 
@@ -122,6 +127,10 @@ def loop_epochs(setting: Case, epochs: int) -> Iterator[float]:
         hook_layers(teacher, [layer.name for layer in pairing.teacher], kept, "teacher ", gate=None)
         names = [layer.name for layer in pairing.student]
         hook_layers(student, names, kept, "student ", gate=names[-1])
+    if setting.compile:
+        teacher.compile()
+        student.compile()
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=setting.precision == "bf16")
     parameters = [*student.parameters(), *projectors.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=epochs * setting.steps)
@@ -133,10 +142,11 @@ def loop_epochs(setting: Case, epochs: int) -> Iterator[float]:
             index = order[step * setting.batch_size : (step + 1) * setting.batch_size]
             inputs = pixels[index].to(device, non_blocking=True).float().div_(255).sub_(mean).div_(std)
             target = labels[index].to(device, non_blocking=True)
-            with torch.no_grad():
-                theirs = teacher(inputs)
-            loss = cross_entropy(logits := student(inputs), target)
-            loss = loss + (feature_loss(kept, pairing, projectors) if features else 16 * softened(logits, theirs))
+            with autocast:
+                with torch.no_grad():
+                    theirs = teacher(inputs)
+                loss = cross_entropy(logits := student(inputs), target)
+                loss = loss + (feature_loss(kept, pairing, projectors) if features else 16 * softened(logits, theirs))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -187,7 +197,9 @@ WAYS: dict[str, Callable[[Case, int], Iterator[float]]] = {"engine": engine_epoc
 
 def measured(setting: Case, way: str) -> tuple[float, int]:
     """Milliseconds a step, and peak memory in bytes, of a process that does nothing else."""
-    options = [f"--{name.replace('_', '-')}={getattr(setting, name)}" for name in vars(setting) if name != "method"]
+    given = {name: value for name, value in vars(setting).items() if name not in ("method", "compile")}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+    options += ["--compile"] if setting.compile else []
     command = [sys.executable, __file__, "--methods", setting.method, "--only", way, *options]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     return float(printed[-2]), int(printed[-1])
@@ -202,10 +214,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="per epoch")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", choices=["no", "bf16"], default="no")
+    parser.add_argument("--compile", action="store_true", help="compile the networks of both")
     parser.add_argument("--only", choices=WAYS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     for method in given.methods:
-        setting = Case(method, given.teacher, given.student, given.batch_size, given.steps, given.device)
+        setting = Case(
+            method, given.teacher, given.student, given.batch_size, given.steps, given.device, given.precision,
+            given.compile,
+        )  # fmt: skip
         if given.only:
             *_, last = WAYS[given.only](setting, 2)  # the first epoch warms up
             print(1000 * last / (setting.steps - 1), peak_memory(resolve_device(given.device)))

@@ -5,7 +5,7 @@
 Baselines: the network alone, under no_grad, on batches that lie decoded and normalized in memory; and the plain loop,
 which decodes them too. Extraction: the whole pass, from the first image that is decoded to the last byte that is on
 the disk (loading the model and discovery are left out of all three). They alternate; medians are reported. Every
-layer is written, in float16.
+layer is written, in float16; of a network with random weights in float32, since its features outgrow float16.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -25,8 +26,14 @@ from layerprobe.data.datasets import open_split
 from layerprobe.data.loading import Pixels, batches, make_loader
 from layerprobe.data.preprocessing import normalize
 from layerprobe.data.sampling import balanced_sample
+from layerprobe.features.extraction.forward import EXTRACTED
 from layerprobe.networks import load_network
 from layerprobe.runtime.devices import resolve_device
+
+
+def dtype_of(weights: str) -> Literal["float16", "float32"]:
+    """The numbers of the file that is written."""
+    return "float32" if weights == "random" else "float16"
 
 
 def bare_forward(config: ExtractSettings, device: torch.device) -> tuple[float, float]:
@@ -65,7 +72,7 @@ def whole_extraction(config: ExtractSettings) -> float:
     begun: list[float] = []
 
     def progress(what: str, done: int, total: int) -> None:
-        if what == "extract" and not begun:
+        if what == EXTRACTED and not begun:
             begun.append(time.perf_counter())
 
     extract(config, progress).close()
@@ -96,7 +103,7 @@ def peak_memory(arguments: argparse.Namespace, samples: int) -> float:
     )
     options = {
         "model": arguments.model, "weights": arguments.weights, "data": arguments.data, "samples": samples,
-        "dtype": "float16", "batch-size": arguments.batch_size, "device": arguments.device,
+        "dtype": dtype_of(arguments.weights), "batch-size": arguments.batch_size, "device": arguments.device,
         "output": arguments.output / "memory.h5",
     }  # fmt: skip
     command = ["extract", "--overwrite", "--quiet", *(f"--{key}={value}" for key, value in options.items())]
@@ -130,7 +137,7 @@ def main() -> None:
         data=DataSettings(name=arguments.data),
         output=arguments.output / "benchmark.h5",
         samples=arguments.samples,
-        dtype="float16",
+        dtype=dtype_of(arguments.weights),
         amp=arguments.amp,
         device=arguments.device,
         batch_size=arguments.batch_size,

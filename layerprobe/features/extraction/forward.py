@@ -19,6 +19,9 @@ from layerprobe.models.channels_last import prefer_channels_last
 from layerprobe.records import Progress
 from layerprobe.runtime.processes import Processes
 
+EXTRACTED = "images extracted"
+"""What progress counts."""
+
 
 def missing_rows(written: npt.NDArray[np.bool_], batch_size: int, processes: Processes) -> npt.NDArray[np.int64]:
     """Rows that this process computes: every batch of the whole run's that lacks a row and falls to it.
@@ -50,7 +53,7 @@ def write_rows(job: Job, rows: npt.NDArray[np.int64], sink: RowSink, workers: in
     images = Pixels(job.images.dataset, job.images.rows[rows], job.images.preprocessing)
     loader = make_loader(images, job.batch_size, workers=workers, pin_memory=job.device.type == "cuda")
     store = RowStore(sink, job.layers, job.plan.dtype, job.precision != torch.float32)
-    progress("images extracted", sink.rows_done, len(job.plan.labels))
+    progress(EXTRACTED, sink.rows_done, len(job.plan.labels))
     with _captures(job, store) as captures:
 
         def pass_through(batch: Batch) -> None:
@@ -63,7 +66,7 @@ def write_rows(job: Job, rows: npt.NDArray[np.int64], sink: RowSink, workers: in
 
         with closing(in_threads(pass_through, batches(loader), captures.batches)) as passed:
             for _ in passed:
-                progress("images extracted", sink.rows_done, len(job.plan.labels))
+                progress(EXTRACTED, sink.rows_done, len(job.plan.labels))
 
 
 @contextmanager
