@@ -19,7 +19,7 @@ from layerprobe.models.lazy import initialize_lazy_modules
 from layerprobe.models.variants import split_variant
 from layerprobe.models.weights import hash_weights, load_weights
 from layerprobe.models.weights_file import Weights, read_weights
-from layerprobe.models.zoo import build_model, model_input, published_weights
+from layerprobe.models.zoo import build_model, model_input, published_weights, replaced_classifier
 from layerprobe.records import Layer, Preprocessing
 from layerprobe.records.adaptation import Adaptation
 from layerprobe.records.weights_header import parse_weights_header
@@ -85,6 +85,9 @@ def load_network(
     preprocessing = _choose_preprocessing(wish, stored, size, data, dataset)
     initialize_lazy_modules(module, preprocessing.image_size, seed)
     adapted: tuple[Adaptation, ...] = ()
+    if pretrained and classes and (new := replaced_classifier(spec.name, module, classes)):
+        _log.info("%s for %s: %s", source, spec.name, new)
+        adapted = (new,)
     if weights:
         what = f"{source} for {spec.name}"
         fitting = fit_weights(module, weights, what, spec.weights_key)

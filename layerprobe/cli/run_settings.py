@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from layerprobe.cli.options import Given
 from layerprobe.settings.base import SettingsError
-from layerprobe.settings.presets import PRESETS
+from layerprobe.settings.presets import recipe_of
 from layerprobe.settings.run import RunSettings
 from layerprobe.settings.source import SourceSettings
 
@@ -29,8 +28,7 @@ def run_settings(given: Given[R], source: SourceSettings) -> R:
     file = source.config or _own_file(resumed)
     values = read_values(file, given.kind.command) if file else {}
     if source.preset:
-        recipe = PRESETS[source.preset].values(_model(given.kind, merge(values, told)))
-        values = merge(values, {"training": recipe})
+        values = merge(values, recipe_of(source.preset, merge(values, told), given.kind.network_part))
     try:
         return settings_of(given.kind, merge(values, told), output, **about)
     except SettingsError as error:
@@ -41,12 +39,6 @@ def run_settings(given: Given[R], source: SourceSettings) -> R:
                 f"{resumed} holds no run to continue; with <resume>, <output> must name the folder of a run"
             ) from None
         raise SettingsError(f"{error.message}, or <config> FILE") from None
-
-
-def _model(kind: type[RunSettings], values: Mapping[str, Any]) -> str:
-    """Name of the network to train; empty where it is not given, which is refused later."""
-    part = values.get(kind.network_part, {})
-    return str(part.get("name", "")) if isinstance(part, Mapping) else str(part)
 
 
 def _own_file(folder: Path | None) -> Path | None:

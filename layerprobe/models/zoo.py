@@ -12,16 +12,18 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from layerprobe.errors import LayerprobeError, closest
-from layerprobe.models.classifier import find_classifier, remove_classifier, replace_module
+from layerprobe.models.adapt import new_classifier
+from layerprobe.models.classifier import classifier_names, find_classifier, remove_classifier, replace_module
 from layerprobe.models.inputs import ModelInput, model_input
 from layerprobe.models.published import fetching_weights
 from layerprobe.models.user_file import build_from_file
 from layerprobe.models.variants import build_variant, split_variant
 from layerprobe.models.weights_file import Weights
 from layerprobe.plugins import split_file_name
+from layerprobe.records.adaptation import Adaptation
 from layerprobe.settings.base import SettingsError
 
 __all__ = ["SOURCES", "ModelInput", "build_model", "list_models", "model_input"]
@@ -122,6 +124,25 @@ def published_weights(name: str) -> Weights:
     return Weights({"": build_model(whole, pretrained=True).state_dict()})
 
 
+def replaced_classifier(name: str, model: nn.Module, num_classes: int) -> Adaptation | None:
+    """The classifier of a network with published weights, where it is a new one; None: it is that of the weights.
+
+    Args:
+        name: ``timm:NAME`` or ``torchvision:NAME``.
+        model: as ``build_model`` built it with published weights.
+        num_classes: rows of its classifier.
+    """
+    source, _, short = name.partition(":")
+    about: Any = getattr(model, "pretrained_cfg", None)  # which timm gives its networks
+    published = int(about["num_classes"]) if source == "timm" else _torchvision_classes(short)
+    if num_classes == published:
+        return None
+    own: dict[str, Tensor] = model.state_dict()
+    names = classifier_names(own)
+    before = {one: torch.empty(published, *own[one].shape[1:], device="meta") for one in names if published}
+    return new_classifier(names, before, own) if names else None
+
+
 def _split(name: str) -> tuple[str, str]:
     """A name's source and what follows, both known to exist."""
     source, colon, short = name.partition(":")
@@ -210,14 +231,20 @@ def _build_torchvision(name: str, num_classes: int | None, image_size: int | Non
         if num_classes == 0:
             remove_classifier(model, _IMAGENET_CLASSES)
         return model
-    weights = models.get_model_weights(name).DEFAULT
-    model = models.get_model(name, weights=weights, **options)
-    classes = len(weights.meta["categories"])
+    model = models.get_model(name, weights=models.get_model_weights(name).DEFAULT, **options)
+    classes = _torchvision_classes(name)
     if num_classes == 0:
         remove_classifier(model, classes)
     elif num_classes not in (None, classes):
         _replace_head(model, classes, num_classes or classes)
     return model
+
+
+def _torchvision_classes(name: str) -> int:
+    """How many classes torchvision's published weights of a network have."""
+    from torchvision import models
+
+    return len(models.get_model_weights(name).DEFAULT.meta["categories"])
 
 
 def _replace_head(model: nn.Module, old_classes: int, num_classes: int) -> None:

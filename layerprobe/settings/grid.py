@@ -13,7 +13,7 @@ from layerprobe.settings.layer_choice import ALL, LayerChoice, NamedLayers
 from layerprobe.settings.legacy import with_new_keys
 
 Patch = dict[str, Any]
-"""Values of a run's configuration, by its keys; beside them, ``ranking`` and, of a method, ``choices``."""
+"""Values of a run's configuration, by its keys; beside them ``preset``, ``ranking`` and, of a method, ``choices``."""
 
 
 MOST_SEEDS, MOST_SETS = 10_000, 10_000

@@ -78,3 +78,19 @@ PRESETS = Catalogue(
         ),
     ),
 )
+
+
+def recipe_of(preset: str, values: Mapping[str, Any], network: str) -> dict[str, Any]:
+    """A preset as a part of a run's configuration.
+
+    Args:
+        preset: its name.
+        values: of the configuration, which name the network to train; where they don't, they are refused later.
+        network: the key of this network in them, ``model`` or ``student``.
+
+    Raises:
+        LayerprobeError: if there is no such preset.
+    """
+    part = values.get(network, {})
+    name = part.get("name", "") if isinstance(part, Mapping) else part
+    return {"training": PRESETS.find(preset).values(str(name))}

@@ -15,11 +15,15 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
+from layerprobe.data.datasets import open_split
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.discovery import discover
 from layerprobe.models import zoo
 from layerprobe.models.classifier import classifier_names
 from layerprobe.models.zoo import ModelInput, build_model, list_models, model_input
+from layerprobe.networks import load_network
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.model import ModelSettings
 
 USER_FILE = """
 from __future__ import annotations
@@ -314,6 +318,29 @@ def test_torchvision_weights_with_another_head(name: str, monkeypatch: pytest.Mo
     assert {key.rpartition(".")[2] for key in changed} == {"weight", "bias"}
     assert all(torch.equal(value, published[key]) for key, value in model.state_dict().items() if key not in changed)
     assert model(torch.randn(1, 3, 64, 64)).shape == (1, 7)
+
+
+@pytest.mark.parametrize("name", ["torchvision:squeezenet1_1", "torchvision:resnet18", "timm:test_resnet"])
+def test_a_new_classifier_of_published_weights_is_said(
+    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    source, _, short = name.partition(":")
+    if source == "timm":
+        create = timm.create_model
+        monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **options: create(name, **options))
+        monkeypatch.setattr("layerprobe.models.published._why_hub_is_unreachable", lambda: "")
+    else:
+        published = models.get_model(short).state_dict()
+        monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: published)
+    data = DataSettings(name="digits", image_size=64)
+    digits = open_split(data, "train")
+    (one,) = load_network(ModelSettings(name=name, num_classes=10), data, digits, trained=True).adapted
+    assert one.part == "classifier" and one.how == "new, with initial weights" and len(one.tensors) == 2
+    assert "1000 -> 10" in one.tensors.values()  # the bias
+    assert f"pretrained for {name}: classifier, 2 tensors: new, with initial weights (" in caplog.text
+    for classes in (None, 1000, 0):
+        assert load_network(ModelSettings(name=name, num_classes=classes), data, digits).adapted == ()
 
 
 def test_torchvision_vit_weights_fit_one_size_only(monkeypatch: pytest.MonkeyPatch) -> None:

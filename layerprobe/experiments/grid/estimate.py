@@ -85,8 +85,9 @@ def _timed(planned: PlannedCell) -> float:
         train, test = (open_split(whole.data, split) for split in ("train", "test"))
         some = training.replaced(
             epochs=1,
-            train_samples=min(images, _balanced(train)),
-            test_samples=min(step, _balanced(test)),
+            milestones=None,
+            train_samples=_some(train, images),
+            test_samples=_some(test, step),
             holdout=0.0,
             tensorboard=False,
         )
@@ -102,10 +103,10 @@ def _timed(planned: PlannedCell) -> float:
         return training.epochs * each * (seen * (1 - training.holdout) + FORWARD * tested)
 
 
-def _balanced(dataset: ImageDataset) -> int:
-    """Images in the largest class-balanced sample."""
+def _some(dataset: ImageDataset, wanted: int) -> int:
+    """So many images, or one of every class, or as many as the largest class-balanced sample has."""
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
-    return int(counts.min()) * len(dataset.classes)
+    return min(max(wanted, len(dataset.classes)), int(counts.min()) * len(dataset.classes))
 
 
 def _without_ranking(choice: LayerChoice | None) -> LayerChoice | None:

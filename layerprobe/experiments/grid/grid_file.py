@@ -16,6 +16,7 @@ from layerprobe.records import Cell
 from layerprobe.settings.configuration import merge, settings_of
 from layerprobe.settings.grid import CandidateSettings, GridSettings
 from layerprobe.settings.legacy import with_new_keys
+from layerprobe.settings.presets import recipe_of
 from layerprobe.settings.run import DistillSettings
 
 Values = Mapping[str, Any]
@@ -23,7 +24,7 @@ Values = Mapping[str, Any]
 RUNS = "runs"
 """The folder of a grid's runs, below the grid's own."""
 
-_OURS = ("choices", "ranking")
+_OURS = ("choices", "preset", "ranking")
 """Keys of a patch that are no run's."""
 
 
@@ -152,15 +153,24 @@ def _planned(labels: tuple[str, str, str, str], seed: int, values: Values, name:
         raise LayerprobeError(f"{name}: the ranking of {labels[0]} is a path, not {ranking!r}")
     own = {key: value for key, value in values.items() if key not in _OURS}
     try:
-        settings = settings_of(
-            DistillSettings, merge(own, {"training": {"seed": seed}}), Path(path), recorded, resume=True
-        )
+        told = _merged(_recipe(values), own, {"training": {"seed": seed}})
+        settings = settings_of(DistillSettings, told, Path(path), recorded, resume=True)
     except LayerprobeError as error:
         raise LayerprobeError(f"{name}: {cell.label}: {error}") from None
     method = settings.chosen_method
     reached, setting = method.labels_reach_backbone(settings.alignment), method.shown_setting(settings.chosen_setting)
     cell = replace(cell, labels_reach_backbone=reached, setting=setting)
     return PlannedCell(cell, settings, Path(ranking) if ranking else None)
+
+
+def _recipe(values: Values) -> Values:
+    """The recipe that a cell's preset stands for; what the file says under ``training`` is laid over it.
+
+    Raises:
+        LayerprobeError: if there is no such preset.
+    """
+    preset = values.get("preset")
+    return {} if preset is None else recipe_of(str(preset), values, DistillSettings.network_part)
 
 
 def _choices(method: Values, choices: Mapping[str, Values], where: str) -> Mapping[str, Values]:

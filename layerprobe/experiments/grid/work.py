@@ -26,7 +26,7 @@ from layerprobe.experiments.grid.results import (
     mark_failed,
     tried_before,
 )
-from layerprobe.experiments.resolve_rules import resolve_rules
+from layerprobe.experiments.resolve_rules import resolve_rules, scored_rule
 from layerprobe.locks import HeldError
 from layerprobe.plugins import ends_program
 from layerprobe.records import Cell, EpochMetrics, Progress, silent
@@ -176,7 +176,11 @@ def _plan(planned: PlannedCell, grid: Grid, folder: Path, progress: Progress) ->
     """The run of a cell, with its teacher's layers by name."""
     plan = planned.config(folder)
     ranking = ranking_of(planned, plan, grid, folder, progress)
-    return resolve_rules(plan, ranking, progress, name=str(planned.ranking or "the ranking"))
+    second = plan.spectrum_samples if scored_rule(plan) else None  # a grid may ask for it once for all of its cells
+    resolved = resolve_rules(
+        plan.replaced(spectrum_samples=second), ranking, progress, name=str(planned.ranking or "the ranking")
+    )
+    return resolved.replaced(spectrum_samples=plan.spectrum_samples)
 
 
 def _fail_unforeseen(folder: Path, cell: Cell, error: Exception, is_last: bool) -> None:

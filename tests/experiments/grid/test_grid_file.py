@@ -63,6 +63,21 @@ def test_choices_are_for_methods_that_need_one() -> None:
     assert [str(planned.settings.layers) for planned in cells] == ["None", "quality:4", "last:4", "25", "last:4"]
 
 
+def test_a_preset_lies_under_what_the_file_says_of_training() -> None:
+    """With the rates of the student; as the command line has it, where options override a preset."""
+    vgg = {"student": {"name": "cifar:vgg11"}}
+    cells = grid(
+        seeds=1,
+        pairs={**COMMON["pairs"], "T to V": {**COMMON["pairs"]["T to S"], **vgg}},
+        common={"data": {"name": "digits"}, "preset": "paper-240", "training": {"momentum": 0.8}},
+        methods={"kd": {}, "short": {"method": "kd", "preset": "paper-50"}},
+    ).cells
+    trainings = [planned.settings.training for planned in cells]
+    assert [(one.optimizer, one.lr, one.epochs, one.momentum) for one in trainings] == [
+        ("sgd", 0.05, 240, 0.8), ("adamw", None, 50, 0.8), ("sgd", 0.01, 240, 0.8), ("adamw", None, 50, 0.8),
+    ]  # fmt: skip
+
+
 def test_a_ranking_is_no_key_of_a_run() -> None:
     (planned,) = grid(methods=["feature-only"], choices={"q": {"layers": "quality:4", "ranking": "r.json"}}).cells
     assert planned.ranking == Path("r.json") and str(planned.settings.layers) == "quality:4"
@@ -92,6 +107,8 @@ def test_a_ranking_is_no_key_of_a_run() -> None:
         ({"methods": {"fitnets": {"student_layers": "evn:4"}}},
          "student_layers: no rule 'evn' that chooses layers; closest: 'even'"),
         ({"methods": {"kd": {"choices": "even:4"}}, "choices": ["even:4"]}, "kd.choices is a list of choices, not 'e"),
+        ({"methods": {"kd": {"preset": "paper-24"}}}, "g.yaml: kd: no preset 'paper-24'; closest: 'paper-240'"),
+        ({"methods": {"kd": {"preset": [1]}}}, r"g.yaml: kd: no preset '\[1\]'; "),
         ({"methods": {"kd": {"ranking": 3}}}, "the ranking of T to S is a path, not 3"),
     ],
 )  # fmt: skip

@@ -350,6 +350,35 @@ def test_times_come_from_finished_runs_else_from_some_steps(grid_file: Path, tmp
     assert known["runs/a-to-b/scratch/seed-1"] == done.total_seconds
 
 
+def test_a_second_sample_for_the_whole_grid_is_no_news_of_cells_whose_rule_measures_nothing(
+    grid_values: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plans: list[DistillSettings] = []
+
+    def remember(plan: DistillSettings, *others: object) -> None:
+        plans.append(plan)
+        raise LayerprobeError("not run")
+
+    monkeypatch.setattr("layerprobe.experiments.grid.work.distill_student", remember)
+    common = {**grid_values["common"], "spectrum_samples": 20}  # type: ignore[dict-item]
+    grid = parse_grid(yaml.safe_dump({**grid_values, "common": common, "seeds": 1}), "g")
+    work(grid, tmp_path / "grid")
+    assert [plan.spectrum_samples for plan in plans] == [20] * 3
+    assert [bool(plan.layers and plan.layers.names) for plan in plans] == [False, True, True]
+    assert "--spectrum-samples" not in caplog.text
+
+
+def test_times_of_batches_smaller_than_the_classes_and_of_schedules_with_milestones(tmp_path: Path) -> None:
+    text = """
+common: {preset: paper-240, data: {name: digits}, training: {batch_size: 3, device: cpu}}
+pairs: {A to B: {teacher: {name: "cifar:resnet20", weights: random}, student: {name: "cifar:resnet20"}}}
+methods: [scratch]
+"""
+    grid = parse_grid(text, "g")
+    (took,) = estimate_seconds(grid, GridReader(grid, tmp_path / "grid").read()).values()
+    assert took > 240 * 1438 * 1e-6  # epochs, digits to train on, and no step takes less than that for an image
+
+
 def test_times_are_those_of_a_worker_with_its_share_of_the_cores(
     grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
