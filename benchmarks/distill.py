@@ -22,10 +22,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, kl_div, log_softmax, mse_loss
 
+from layerprobe.data.builtin import ArrayReader
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.distill.engine.images import Images, load_images
 from layerprobe.distill.engine.loop import train
@@ -66,9 +66,7 @@ def random_images(setting: Case) -> Images:
     classes = tuple(map(str, range(CLASSES)))
 
     def dataset(split: str, count: int) -> ImageDataset:
-        return ImageDataset(
-            "noise", split, classes, labels[:count], lambda row, upright=False: Image.fromarray(pixels[row])
-        )
+        return ImageDataset("noise", split, classes, labels[:count], ArrayReader(pixels[:count]))
 
     training = TrainingSettings(batch_size=setting.batch_size)
     return load_images(dataset("train", len(pixels)), dataset("test", 2), PREPROCESSING, training)

@@ -79,7 +79,7 @@ def load_network(
     pretrained = source == PRETRAINED and weights is None
     classes = spec.num_classes
     if classes is None and not pretrained:
-        classes = (head_classes(weights.state) if weights else None) or len(dataset.classes)
+        classes = (head_classes(weights.state) if weights else None) or len(dataset.classes) or None
     module = build_model(spec.name, num_classes=classes, image_size=size, pretrained=pretrained, seed=seed)
     wish = stored or _wish(spec.name, module, pretrained, size)
     preprocessing = _choose_preprocessing(wish, stored, size, data, dataset)

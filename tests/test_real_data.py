@@ -93,7 +93,7 @@ def test_published_weights_reach_their_accuracy_on_these_images(shared: Path, ci
     network = load_network(
         ModelSettings(name="cifar:resnet20", weights=str(shared / "weights" / "resnet20-12fca82f.th")), cifar10, dataset
     )
-    loader = make_loader(Pixels(dataset, all_rows(dataset.labels).rows, network.preprocessing), 250)
+    loader = make_loader(Pixels(dataset, all_rows(dataset).rows, network.preprocessing), 250)
     top1 = percent(count_correct(network.module, loader, network.preprocessing, torch.device("cpu")))
     assert top1 == pytest.approx(81.0, abs=0.06)
 
@@ -135,7 +135,7 @@ def test_weights_of_imagenet_know_something_of_small_images_through_a_small_stem
         expected = {"classifier.weight": "1000x1280 -> 10x1280", "classifier.bias": "1000 -> 10"} if adapt else {}
         assert {key: shapes for one in network.adapted for key, shapes in one.tensors.items()} == expected
         network.module.classifier = nn.Identity()
-        loader = make_loader(Pixels(split, all_rows(split.labels).rows, network.preprocessing), 100)
+        loader = make_loader(Pixels(split, all_rows(split).rows, network.preprocessing), 100)
         with torch.no_grad():
             seen = [logits_of(network.module, batch, network.preprocessing, torch.device("cpu")) for batch in loader]
         features = torch.cat(seen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from layerprobe.cli.options import Command, Given
 from layerprobe.cli.reporter import Reporter
+from layerprobe.geometry.catalogue import WITHOUT_LABELS
 from layerprobe.settings.display import DisplaySettings
 from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.flags import command_line
@@ -30,10 +31,11 @@ FIRST = (
 def extract(given: Given[ExtractSettings], preset: SamplePresetSettings, display: DisplaySettings) -> None:
     """Write the features of every layer to one HDF5 file.
 
-    This takes one forward pass over a class-balanced sample of images. The file also holds the labels, and where the
-    features come from. After an interruption the same command continues.
+    This takes one forward pass over a sample of images, class-balanced if they have labels. The file also holds the
+    labels, and where the features come from. After an interruption the same command continues.
     """
     from layerprobe.features.extraction.extract import extract as run
+    from layerprobe.features.hdf5.header import DescribedFile
     from layerprobe.ranking.grams import extract_grams
     from layerprobe.runtime.devices import is_main_process
 
@@ -41,12 +43,13 @@ def extract(given: Given[ExtractSettings], preset: SamplePresetSettings, display
     settings = ExtractSettings.parse({**values, **given.values})
     with Reporter(display, speaks=is_main_process()) as reporter:
         if settings.stats_only:
-            extract_grams(settings, progress=reporter.progress).close()
+            found: DescribedFile = extract_grams(settings, progress=reporter.progress)
         else:
-            run(settings, progress=reporter.progress).close()
-        reporter.wrote(
-            [settings.output], command_line("rank", RankSettings(features=(settings.output,), device=settings.device))
-        )
+            found = run(settings, progress=reporter.progress)
+        following = RankSettings(features=(settings.output,), device=settings.device)
+        with found:
+            following = following if found.labels is not None else following.replaced(by=WITHOUT_LABELS)
+        reporter.wrote([settings.output], command_line("rank", following))
 
 
 COMMAND = Command("extract", extract, EXAMPLES, FIRST)

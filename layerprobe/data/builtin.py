@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from layerprobe.data.catalogue import DATASETS, DIGITS
-from layerprobe.data.image_dataset import ImageDataset, every_fifth
+from layerprobe.data.image_dataset import ImageDataset, ImageReader, every_fifth
 from layerprobe.data.image_files import read_image
 from layerprobe.errors import LayerprobeError
 
@@ -26,6 +26,9 @@ class ArrayReader:
     """Gives rows of an array of images: (n, height, width) grey or (n, height, width, 3), uint8."""
 
     images: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.images)
 
     def __call__(self, row: int, upright: bool = False) -> Image.Image:
         """The image of a row, in RGB; it is upright."""
@@ -37,6 +40,9 @@ class PathReader:
     """Reads the images of a list of files."""
 
     files: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
 
     def __call__(self, row: int, upright: bool = False) -> Image.Image:
         """The image of a row, in RGB."""
@@ -89,7 +95,7 @@ def open_builtin(name: str, split: str, root: Path, download: bool) -> ImageData
     )
 
 
-def _reader(parts: Sequence[_Part], root: Path) -> tuple[Callable[[int, bool], Image.Image], tuple[str, ...] | None]:
+def _reader(parts: Sequence[_Part], root: Path) -> tuple[ImageReader, tuple[str, ...] | None]:
     arrays = [part.images for part in parts if isinstance(part.images, np.ndarray)]
     if arrays:
         return ArrayReader(np.concatenate(arrays)), None

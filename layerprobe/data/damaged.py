@@ -69,6 +69,10 @@ def _tell(dataset: ImageDataset, errors: Sequence[UnreadableImageError], count: 
 
 
 def _check_classes(dataset: ImageDataset, before: npt.NDArray[np.int64], after: npt.NDArray[np.int64]) -> None:
+    if dataset.labels is None:
+        if not len(after):
+            raise LayerprobeError(f"no image of {dataset.name} ({dataset.split}) can be read; repair its images")
+        return
     lost = np.setdiff1d(dataset.labels[before], dataset.labels[after])
     if len(lost):
         raise LayerprobeError(

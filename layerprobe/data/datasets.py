@@ -19,14 +19,17 @@ _log = logging.getLogger(__name__)
 SPLITS = ("train", "test", "all")
 
 
-def open_dataset(name: str, split: str = "train", root: Path | None = None, download: bool = False) -> ImageDataset:
-    """Open one split of a built-in data set or of a folder of class folders.
+def open_dataset(
+    name: str, split: str = "train", root: Path | None = None, download: bool = False, unlabelled: bool = False
+) -> ImageDataset:
+    """Open one split of a built-in data set or of a folder of images.
 
     Args:
         name: a key of ``DATASETS`` (in any case), or a folder.
         split: ``train``, ``test`` or ``all`` (train, then test).
         root: where torchvision's data sets lie; None: ``data``.
         download: whether a missing one may be downloaded.
+        unlabelled: whether to leave labels out; of a folder every image is taken, whatever folder it lies in.
 
     Raises:
         LayerprobeError: if there is no such data set or split, or it holds no usable images.
@@ -36,11 +39,12 @@ def open_dataset(name: str, split: str = "train", root: Path | None = None, down
     builtin = next((known for known in DATASETS if known.lower() == name.lower()), None)
     if builtin:
         # torchvision expands ~ in some of its paths only.
-        return _beside_a_folder(
+        dataset = _beside_a_folder(
             name, lambda: open_builtin(builtin, split, (root or Path("data")).expanduser(), download)
         )
+        return dataset.without_labels() if unlabelled else dataset
     if Path(name).is_dir():
-        return open_folder(Path(name), split)
+        return open_folder(Path(name), split, unlabelled)
     raise LayerprobeError(f"no data set and no folder {name!r}; built in: {', '.join(DATASETS)}")
 
 
@@ -55,7 +59,9 @@ def open_split(data: DataSettings, split: str, beside: ImageDataset | None = Non
     Raises:
         LayerprobeError: as ``open_dataset``.
     """
-    dataset = open_dataset(data.name, split=split, root=data.data_root, download=data.download)
+    dataset = open_dataset(
+        data.name, split=split, root=data.data_root, download=data.download, unlabelled=data.unlabelled
+    )
     for note in dataset.notes:
         if beside is None or note not in beside.notes:
             _log.info("%s", note)

@@ -1,4 +1,4 @@
-"""A folder of class folders, with or without splits, Tiny ImageNet's own layout included."""
+"""A folder of images: of class folders, with or without splits, Tiny ImageNet's own layout included; or unlabelled."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from PIL import Image
 
 from layerprobe.data.image_dataset import ImageDataset, every_fifth
 from layerprobe.data.image_files import MOST_HEADERS, read_headers, read_image
-from layerprobe.data.walking import PassedOver, class_names, read_class_folders
+from layerprobe.data.unlabelled import find_unlabelled, is_flat
+from layerprobe.data.walking import TEST_FOLDERS, TRAIN_FOLDER, PassedOver, class_names, read_class_folders
 from layerprobe.errors import LayerprobeError
-
-TEST_FOLDERS = ("test", "val", "valid", "validation")
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,9 @@ class FileReader:
 
     root: Path
     paths: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
 
     def __call__(self, row: int, upright: bool = False) -> Image.Image:
         """The image of a row, in RGB."""
@@ -43,16 +45,24 @@ class _Files:
         return replace(self, paths=tuple(self.paths[row] for row in rows), names=tuple(self.names[row] for row in rows))
 
 
-def open_folder(root: Path, split: str) -> ImageDataset:
-    """Open a folder of class folders.
+def open_folder(root: Path, split: str, unlabelled: bool = False) -> ImageDataset:
+    """Open a folder of class folders, or of images without labels.
 
     With ``train/`` and ``test/`` (or ``val/``) those are the splits. Without, every fifth image of each class, in order
-    of file names, is the test split.
+    of file names, is the test split. A folder of images without folders in it has no labels.
+
+    Args:
+        root: the folder.
+        split: as ``open_dataset`` has it.
+        unlabelled: whether to take all images below the folder without labels, whatever folders they lie in.
 
     Raises:
         LayerprobeError: if there are no class folders with images, or the splits have different classes.
     """
-    if (root / "train").is_dir():
+    if unlabelled or is_flat(root):
+        paths, notes = find_unlabelled(root, split, asked=unlabelled)
+        return _dataset_of_files(root, split, paths, notes)
+    if (root / TRAIN_FOLDER).is_dir():
         classes, files = _read_splits(root, split)
     else:
         _check_no_split_alone(root)
@@ -64,8 +74,19 @@ def open_folder(root: Path, split: str) -> ImageDataset:
         if split != "all":
             note = f"{root} has no train/ folder: every fifth image of a class is a test image (--split all takes all)"
             files = replace(files, notes=(note, *files.notes))
-    headers = read_headers(root, files.paths)
-    count = len(files.paths)
+    return _dataset_of_files(root, split, files.paths, files.notes, classes, _labels(files, classes))
+
+
+def _dataset_of_files(
+    root: Path,
+    split: str,
+    paths: tuple[str, ...],
+    notes: tuple[str, ...],
+    classes: tuple[str, ...] = (),
+    labels: npt.NDArray[np.int64] | None = None,
+) -> ImageDataset:
+    headers = read_headers(root, paths)
+    count = len(paths)
     of = (
         f"{count} images of {root}"
         if count <= MOST_HEADERS
@@ -75,19 +96,19 @@ def open_folder(root: Path, split: str) -> ImageDataset:
         name=str(root),
         split=split,
         classes=classes,
-        labels=_labels(files, classes),
-        read=FileReader(root, files.paths),
-        paths=files.paths,
+        labels=labels,
+        read=FileReader(root, paths),
+        paths=paths,
         native_size=headers.native_size,
         squares=headers.squares,
-        notes=(*files.notes, *headers.notes(of)),
+        notes=(*notes, *headers.notes(of)),
     )
 
 
 def _read_splits(root: Path, split: str) -> tuple[tuple[str, ...], _Files]:
     """The classes of ``train/``, and the images of a split, or of both."""
     wanted = ("train", "test") if split == "all" else (split,)
-    train = _split_folder(root, root / "train")
+    train = _split_folder(root, root / TRAIN_FOLDER)
     classes = tuple(sorted(set(train.names)))
     parts = [train if part == "train" else _read_test(root, classes) for part in wanted]
     for part, files in zip(wanted, parts, strict=True):
@@ -155,7 +176,10 @@ def _class_folders(root: Path, folder: Path) -> _Files:
     if len(found) < 2:
         held = "holds images, but" if passed.files["outside class folders"] else "has"
         count = "only one class folder" if found else "no class folders"
-        raise LayerprobeError(f"{folder} {held} {count}; expected one folder of images per class, two at least")
+        raise LayerprobeError(
+            f"{folder} {held} {count}; expected one folder of images per class, two at least, or images alone "
+            f"(--unlabelled, in YAML data.unlabelled, takes every image without a label)"
+        )
     return _Files(
         paths=tuple(path for one in found for path in one.images),
         names=tuple(one.name for one in found for _ in one.images),

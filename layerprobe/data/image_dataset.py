@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from layerprobe.errors import LayerprobeError
+
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+class ImageReader(Protocol):
+    """Gives images by their row; called in worker processes."""
+
+    def __len__(self) -> int:
+        """How many images there are."""
+        ...
+
+    def __call__(self, row: int, upright: bool = False) -> Image.Image:
+        """The image of a row, in RGB, turned upright or as it is stored."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -19,9 +33,9 @@ class ImageDataset:
     Attributes:
         name: a built-in data set's own spelling, or the folder that the user typed.
         split: ``train``, ``test`` or ``all``.
-        classes: class names; a label is a position in this tuple.
-        labels: (n,) int64.
-        read: gives the image of a row, in RGB, turned upright or as it is stored; called in worker processes.
+        classes: class names; a label is a position in this tuple; empty: the images have no labels.
+        labels: (n,) int64; None: the images have no labels.
+        read: gives the image of a row, in RGB, turned upright or as it is stored.
         paths: of every image below the data set's folder; None where it has no files.
         native_size: height and width in pixels, where the images are small squares of one size, or most of them are.
         squares: whether all images are squares, whose aspect no resizing changes.
@@ -32,8 +46,8 @@ class ImageDataset:
     name: str
     split: str
     classes: tuple[str, ...]
-    labels: npt.NDArray[np.int64]
-    read: Callable[[int, bool], Image.Image] = field(repr=False)
+    labels: npt.NDArray[np.int64] | None
+    read: ImageReader = field(repr=False)
     paths: tuple[str, ...] | None = None
     native_size: int | None = None
     squares: bool = False
@@ -41,7 +55,22 @@ class ImageDataset:
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.read)
+
+    @property
+    def known_labels(self) -> npt.NDArray[np.int64]:
+        """(n,) int64 class labels.
+
+        Raises:
+            LayerprobeError: if the images have none.
+        """
+        if self.labels is None:
+            raise LayerprobeError(f"the images of {self.name} have no labels; this takes a folder of class folders")
+        return self.labels
+
+    def without_labels(self) -> ImageDataset:
+        """The same images without their labels and classes."""
+        return replace(self, classes=(), labels=None)
 
     def image(self, row: int, upright: bool = False) -> Image.Image:
         """The image of a row, in RGB.

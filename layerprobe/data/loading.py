@@ -29,17 +29,29 @@ class Batch:
 
     Attributes:
         pixels: (batch, 3, height, width) uint8.
-        labels: (batch,) int64.
+        labels: (batch,) int64; None: the images have none.
         positions: (batch,) int64, the images' positions among the rows that were asked for.
     """
 
     pixels: Tensor
-    labels: Tensor
+    labels: Tensor | None
     positions: Tensor
+
+    @property
+    def known_labels(self) -> Tensor:
+        """(batch,) int64 class labels.
+
+        Raises:
+            ValueError: if the images have none.
+        """
+        if self.labels is None:
+            raise ValueError("the images have no labels")
+        return self.labels
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory (DataLoader calls this)."""
-        return Batch(self.pixels.pin_memory(), self.labels.pin_memory(), self.positions.pin_memory())
+        labels = None if self.labels is None else self.labels.pin_memory()
+        return Batch(self.pixels.pin_memory(), labels, self.positions.pin_memory())
 
 
 class EpochBatches(Sampler[list[int]]):
@@ -114,7 +126,7 @@ class Pixels(Dataset[Any]):
         self.dataset = dataset
         self.rows = rows
         self.preprocessing = preprocessing
-        self.labels = torch.from_numpy(dataset.labels[rows])
+        self.labels = None if dataset.labels is None else torch.from_numpy(dataset.labels[rows])
         self.decoded = decoded
 
     @property
@@ -128,13 +140,14 @@ class Pixels(Dataset[Any]):
     def __getitems__(self, positions: Sequence[int]) -> Batch | LayerprobeError:
         """A whole batch, or the error that stopped it: raised in a worker, it would come back as a traceback's text."""
         index = torch.as_tensor(positions)
+        labels = None if self.labels is None else self.labels[index]
         if self.decoded is not None:
-            return Batch(self.decoded[index], self.labels[index], index)
+            return Batch(self.decoded[index], labels, index)
         try:
             pixels = [self._pixels(int(self.rows[i])) for i in positions]
         except LayerprobeError as error:
             return error
-        return Batch(torch.stack(pixels), self.labels[index], index)
+        return Batch(torch.stack(pixels), labels, index)
 
     def _pixels(self, row: int) -> Tensor:
         return to_pixels(self.dataset.image(row, self.preprocessing.upright), self.preprocessing)

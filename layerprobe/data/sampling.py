@@ -1,8 +1,8 @@
-"""Which images are drawn: class-balanced samples."""
+"""Which images are drawn: class-balanced samples, and uniform ones of images without labels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class Sample:
         """How many images the classes have, for people."""
         if fewest := self.description.get("fewest_per_class"):
             return f"{fewest} to {self.description['most_per_class']} per class"
-        return f"{self.per_class} per class" if self.per_class else "every image"
+        return f"{self.per_class} per class" if self.per_class else str(self.description["how"])
 
 
 def balanced_sample(labels: npt.NDArray[np.int64], count: int | None, seed: int, num_classes: int) -> Sample:
@@ -80,6 +80,26 @@ def balanced_sample(labels: npt.NDArray[np.int64], count: int | None, seed: int,
     return Sample(rows.astype(np.int64), per_class, description)
 
 
+def uniform_sample(images: Sized, count: int | None, seed: int) -> Sample:
+    """Draw images without regard to classes, without replacement.
+
+    Args:
+        images: the data set.
+        count: images in the sample; None: 5,000, or as many as there are.
+        seed: of the draw.
+
+    Raises:
+        LayerprobeError: if there are not so many, or none is asked for.
+    """
+    requested = DEFAULT_SAMPLES if count is None else count
+    drawn = min(requested, len(images)) if count is None else requested
+    if not 1 <= drawn <= len(images):
+        raise LayerprobeError(f"{requested} samples of {len(images)} images; ask for 1 to {len(images)}, or for 'all'")
+    rows = np.sort(np.random.default_rng(seed).choice(len(images), drawn, replace=False))
+    how = "uniform over all images, without replacement"
+    return Sample(rows.astype(np.int64), 0, {"how": how, "requested": requested, "images": drawn, "seed": seed})
+
+
 def spectrum_sample(labels: npt.NDArray[np.int64], most: int, seed: int) -> Sample:
     """Draw up to ``most`` images of every class, apart from ``balanced_sample``: the two may share images.
 
@@ -115,25 +135,25 @@ def _per_class(counts: Sequence[int]) -> dict[str, int]:
     return {"per_class": fewest} if fewest == most else {"fewest_per_class": fewest, "most_per_class": most}
 
 
-def reduced(sample: Sample, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> Sample:
+def reduced(sample: Sample, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64] | None) -> Sample:
     """A sample that some images were left out of; its description counts them.
 
     Args:
         sample: as it was drawn.
         rows: (m,) rows of the data set that are left, in the sample's order.
-        labels: (n,) class labels of the split.
+        labels: (n,) class labels of the split; None: it has none.
     """
     left_out = len(sample.rows) - len(rows)
     if not left_out:
         return sample
     told = dict(sample.description)
-    if told.keys() & {"per_class", "fewest_per_class"}:
+    if labels is not None and told.keys() & {"per_class", "fewest_per_class"}:
         told = {key: value for key, value in told.items() if not key.endswith("per_class")}
         told |= _per_class(np.unique(labels[rows], return_counts=True)[1].tolist())
     told |= {"images": len(rows), "left_out": told.get("left_out", 0) + left_out}
     return Sample(rows, told.get("per_class", 0), told)
 
 
-def all_rows(labels: npt.NDArray[np.int64]) -> Sample:
+def all_rows(images: Sized) -> Sample:
     """Every image, in the data set's order."""
-    return Sample(np.arange(len(labels), dtype=np.int64), 0, {"how": "every image", "images": len(labels)})
+    return Sample(np.arange(len(images), dtype=np.int64), 0, {"how": "every image", "images": len(images)})

@@ -1,4 +1,4 @@
-"""Finds the image files below class folders; counts what is passed over."""
+"""Finds the image files below folders; counts what is passed over."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from pathlib import Path
 from layerprobe.data.image_files import is_image, suffix_of
 
 _FEW = 5
+TRAIN_FOLDER = "train"
+TEST_FOLDERS = ("test", "val", "valid", "validation")
+"""Names of a folder of test images, beside that of training images."""
 
 
 @dataclass
@@ -78,6 +81,22 @@ def read_class_folders(root: Path, folder: Path, passed: PassedOver) -> list[Cla
     return found
 
 
+def read_images(root: Path, folder: Path, passed: PassedOver) -> list[str]:
+    """Paths of every image in a folder and in the folders below it, sorted; links as in ``read_class_folders``.
+
+    Args:
+        root: of the data set; paths are relative to it.
+        folder: the one with the images.
+        passed: where is counted what is not taken.
+
+    Raises:
+        OSError: if a folder can't be read.
+    """
+    real = os.path.realpath(folder)
+    prefix = "" if folder == root else folder.relative_to(root).as_posix()
+    return sorted(_images_below(str(folder), prefix, real, map(str, Path(real).parents), passed))
+
+
 def class_names(folder: Path) -> set[str]:
     """The classes that the folders in a folder stand for."""
     with os.scandir(folder) as entries:
@@ -85,7 +104,7 @@ def class_names(folder: Path) -> set[str]:
 
 
 def _images_below(folder: str, prefix: str, real: str, above: Iterable[str], passed: PassedOver) -> list[str]:
-    """Paths of the images below a class folder; links wait until every other folder has been read."""
+    """Paths of the images below a folder; links wait until every other folder has been read."""
     images: list[str] = []
     seen = set(above)
     waiting, links = deque([(folder, prefix, real)]), deque[tuple[str, str, str]]()
@@ -96,7 +115,7 @@ def _images_below(folder: str, prefix: str, real: str, above: Iterable[str], pas
             continue
         seen.add(real)
         for name, entry in _entries(Path(path), passed):
-            below = f"{prefix}/{name}"
+            below = f"{prefix}/{name}" if prefix else name
             if _is_folder(entry):
                 linked = entry.is_symlink()
                 target = os.path.realpath(entry.path) if linked else f"{real}{os.sep}{name}"

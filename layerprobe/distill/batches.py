@@ -20,15 +20,26 @@ class Passes:
         pairing: the pairs of layers.
         student: the student's logits and features; None where only the teacher saw the batch.
         teacher: the teacher's; None for a method without one.
-        labels: (batch,) class labels.
+        labels: (batch,) class labels; None: the images have none.
         positions: (batch,) places of the images among the training images, on the CPU.
     """
 
     pairing: Pairing
     student: Captured | None
     teacher: Captured | None
-    labels: Tensor
+    labels: Tensor | None
     positions: Tensor
+
+    @property
+    def known_labels(self) -> Tensor:
+        """(batch,) class labels.
+
+        Raises:
+            ValueError: if the images have none.
+        """
+        if self.labels is None:
+            raise ValueError("this objective needs labels")
+        return self.labels
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,7 @@ class LabelledFeatureBatch:
     @classmethod
     def of(cls, passes: Passes) -> LabelledFeatureBatch:
         """The features of the paired layers, and the labels."""
-        return cls(*_paired_features(passes), passes.labels)
+        return cls(*_paired_features(passes), passes.known_labels)
 
 
 @dataclass(frozen=True)
@@ -98,7 +109,7 @@ class LogitBatch:
     @classmethod
     def of(cls, passes: Passes) -> LogitBatch:
         """Everything but the images' positions."""
-        return cls(_require_student(passes), passes.teacher, passes.labels)
+        return cls(_require_student(passes), passes.teacher, passes.known_labels)
 
 
 @dataclass(frozen=True)
@@ -123,8 +134,8 @@ class IndexedBatch:
     @classmethod
     def of(cls, passes: Passes) -> IndexedBatch:
         """Everything."""
-        positions = passes.positions.to(passes.labels.device)
-        return cls(_require_student(passes), passes.teacher, passes.labels, positions)
+        labels = passes.known_labels
+        return cls(_require_student(passes), passes.teacher, labels, passes.positions.to(labels.device))
 
 
 def require_teacher(teacher: Captured | None) -> Captured:

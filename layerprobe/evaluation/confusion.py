@@ -32,9 +32,11 @@ def confusion(
     among, done = 0, 0
     for batch in batches(loader):
         logits = logits_of(model, batch, preprocessing, device).cpu()
-        matrix += torch.bincount(batch.labels * classes + logits.argmax(dim=1), minlength=classes**2).view_as(matrix)
+        matrix += torch.bincount(batch.known_labels * classes + logits.argmax(dim=1), minlength=classes**2).view_as(
+            matrix
+        )
         nearest = logits.topk(min(top, classes), dim=1).indices
-        among += int((nearest == batch.labels[:, None]).any(dim=1).sum())
-        done += len(batch.labels)
+        among += int((nearest == batch.known_labels[:, None]).any(dim=1).sum())
+        done += len(batch.positions)
         progress("images evaluated", done, len(loader.dataset))  # type: ignore[arg-type]
     return matrix, among

@@ -44,7 +44,7 @@ def evaluate(config: EvaluateSettings, progress: Progress = silent) -> Evaluatio
     _log.info("preprocessing: %s", preprocessing.describe())
     rows = np.arange(len(dataset), dtype=np.int64)
     if config.samples is not None:
-        rows = balanced_sample(dataset.labels, config.samples, seed=0, num_classes=len(dataset.classes)).rows
+        rows = balanced_sample(dataset.known_labels, config.samples, seed=0, num_classes=len(dataset.classes)).rows
     if data.skip_damaged:
         rows = leave_out_damaged(dataset, rows, config.workers, progress)
     loader = make_loader(Pixels(dataset, rows, preprocessing), config.batch_size, config.workers)

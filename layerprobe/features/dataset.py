@@ -16,7 +16,7 @@ from layerprobe.features.hdf5.reader import FeatureFile
 
 
 class FeatureDataset(Dataset[dict[str, Tensor]]):
-    """Rows of a feature file: for each image a dictionary with its features by layer name, and its ``label``.
+    """Rows of a feature file: for each image a dictionary with its features by layer name, and its ``label`` if any.
 
     Every process opens the file when it reads its first row, because an HDF5 handle must not cross a fork
     (PyTorch issue 11929).
@@ -38,10 +38,11 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
             stored = file.layers if layers is None else tuple(file.layer(layer) for layer in layers)
             self.layers = tuple(each.layer.name for each in stored)
             self.labels = file.labels
+            self._count = file.header.rows
         self._opened: tuple[int, FeatureFile] | None = None
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return self._count
 
     def __getitem__(self, row: int) -> dict[str, Tensor]:
         return self.__getitems__([row])[0]
@@ -56,9 +57,12 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
         if self._dtype is not None:
             features = {name: values.to(self._dtype) for name, values in features.items()}
         return [
-            {**{name: values[position] for name, values in features.items()}, "label": self.labels[row]}
+            {name: values[position] for name, values in features.items()} | self._label(row)
             for position, row in enumerate(wanted)
         ]
+
+    def _label(self, row: int) -> dict[str, Tensor]:
+        return {} if self.labels is None else {"label": self.labels[row]}
 
     @property
     def _file(self) -> FeatureFile:

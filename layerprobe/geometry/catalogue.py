@@ -31,13 +31,13 @@ class Quantity(Entry):
             are computed first, once for all that take them.
         options: further arguments of the function, by name.
         images: how many images of every class the sample must have; else the value is NaN.
-        classes: how many classes it must have.
+        classes: how many classes it must have; 0: it does not look at classes, nor does it need labels.
     """
 
     takes: tuple[str, ...] = ("gram",)
     options: tuple[tuple[str, Any], ...] = ()
     images: int = 1
-    classes: int = 1
+    classes: int = 0
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ STATISTICS = Catalogue(
         ),
         Statistic(
             "feature-norm", "feature length", "mean length of the features of a class",
-            f"{_GEOMETRY}.margins:mean_class_norm", symbol="norm", shown=False,
+            f"{_GEOMETRY}.margins:mean_class_norm", symbol="norm", shown=False, classes=1,
         ),
         Statistic(
             "dimension", "features", "how many features an image has",
@@ -279,11 +279,11 @@ QUANTITIES = Catalogue(
     (
         Quantity(
             "class-cosines", "class cosines", "means of absolute cosines within and between classes",
-            f"{_GEOMETRY}.cosines:cosine_statistics",
+            f"{_GEOMETRY}.cosines:cosine_statistics", classes=1,
         ),
         Quantity(
             "class-entropies", "class entropies", "means of the entropies of the classes' spectra",
-            f"{_GEOMETRY}.spectrum:class_entropies",
+            f"{_GEOMETRY}.spectrum:class_entropies", classes=1,
         ),
         Quantity(
             "neighbourhood", "neighbourhood", "every image's nearest neighbours",
@@ -309,7 +309,8 @@ VIEWS = Catalogue(
     "view",
     (
         Quantity(
-            "distances", "distances", "distances within and between classes", f"{_GEOMETRY}.views:distance_histograms"
+            "distances", "distances", "distances within and between classes",
+            f"{_GEOMETRY}.views:distance_histograms", classes=1,
         ),
         Quantity(
             "plane", "principal plane", "images along the first principal components",
@@ -327,6 +328,10 @@ SCORES = DerivedCatalogue(
     "score", lambda: (entry for entry in STATISTICS.values() if entry.direction), plugin=_own_statistic
 )
 """The statistics that layers can be chosen by, as ``--by`` names them."""
+
+
+WITHOUT_LABELS = "effective-rank"
+"""The score that a command suggests for images without labels, of which the default has no value."""
 
 
 def _families() -> Iterator[Family]:
@@ -365,6 +370,16 @@ def ingredients(statistic: Quantity) -> Iterator[Quantity]:
         for catalogue in (STATISTICS, QUANTITIES):
             if taken in catalogue:
                 yield from ingredients(catalogue[taken])
+
+
+def needs_classes(entry: Quantity) -> bool:
+    """Whether something can't be computed of images without labels, as it says itself or something it is made of.
+
+    Examples:
+        >>> needs_classes(STATISTICS["quality"]), needs_classes(STATISTICS["knn"]), needs_classes(STATISTICS["twonn"])
+        (True, True, False)
+    """
+    return any(one.classes or "labels" in one.takes for one in ingredients(entry))
 
 
 def described(name: str) -> Statistic:

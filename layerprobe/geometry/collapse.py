@@ -22,8 +22,8 @@ def within_class_variability(gram: Gram) -> float:
         From 0 (every class a point) upwards; it falls as training goes on. NaN with one class, or where all class means
         coincide.
     """
-    members = class_members(gram.labels)
-    n, classes = len(gram.labels), len(members)
+    members = class_members(gram.known_labels)
+    n, classes = gram.images, len(members)
     average = torch.zeros(classes, n, dtype=torch.float64)
     for number, rows in enumerate(members):
         average[number, rows] = 1 / len(rows)

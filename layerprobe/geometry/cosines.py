@@ -41,7 +41,7 @@ def cosine_statistics(gram: Gram) -> CosineStatistics:
     ``inter`` is NaN.
     """
     cosines = absolute_cosines(gram)
-    members = class_members(gram.labels)
+    members = class_members(gram.known_labels)
     sizes = torch.tensor([len(rows) for rows in members], dtype=torch.float64)
     between = _class_sums(_class_sums(cosines, members).T.contiguous(), members) / (sizes[:, None] * sizes)
     classes = len(members)

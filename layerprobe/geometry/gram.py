@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -26,7 +27,9 @@ class NotFiniteError(ValueError):
     """A layer's features have no Gram matrix. The text says what they hold, and in how many images."""
 
 
-def gram_matrix(columns: Iterable[Tensor], labels: Tensor, population: int, device: torch.device | None = None) -> Gram:
+def gram_matrix(
+    columns: Iterable[Tensor], labels: Tensor | None, population: int, device: torch.device | None = None
+) -> Gram:
     """Accumulate the Gram matrix of a layer from blocks of its feature columns.
 
     Every block is centred on its own column means, so the sum over blocks is the Gram matrix of globally centred
@@ -36,26 +39,30 @@ def gram_matrix(columns: Iterable[Tensor], labels: Tensor, population: int, devi
 
     Args:
         columns: blocks (n, d) of the n x D feature matrix; together they cover its D columns once.
-        labels: (n,) integer class labels.
+        labels: (n,) integer class labels; None: the images have none.
         population: N, number of images in the split that the sample was drawn from.
         device: where the products are taken; default: the CPU.
 
     Raises:
         NotFiniteError: if features are infinite or NaN, or too large for their products.
-        ValueError: if a block's number of rows isn't that of ``labels``.
+        ValueError: if there is no block, or a block's number of rows isn't that of ``labels`` and of the others.
 
     Examples:
         >>> gram = gram_matrix([torch.tensor([[3.0], [0.0]]), torch.tensor([[4.0], [0.0]])], torch.tensor([0, 1]), 2)
         >>> norms(gram)
         tensor([5., 0.], dtype=torch.float64)
     """
-    n = len(labels)
+    blocks = iter(columns)
+    first = next(blocks, None)
+    if first is None:
+        raise ValueError("there are no features")
+    n = len(first) if labels is None else len(labels)
     centred = torch.zeros(n, n, dtype=torch.float64, device=device)
     mean_products = torch.zeros(n, dtype=torch.float64, device=device)
     squared_norms = torch.zeros(n, dtype=torch.float64, device=device)
     mean_square, dimension = 0.0, 0
     broken: set[str] = set()
-    for block in columns:
+    for block in chain([first], blocks):
         if block.ndim != 2 or len(block) != n:
             raise ValueError(f"a block has shape {tuple(block.shape)}, expected ({n}, columns)")
         block = block.to(device=device, dtype=torch.float32)
@@ -80,7 +87,7 @@ def gram_matrix(columns: Iterable[Tensor], labels: Tensor, population: int, devi
         mean_products=mean_products.cpu(),
         mean_square=mean_square,
         squared_norms=squared_norms.cpu(),
-        labels=labels.cpu(),
+        labels=None if labels is None else labels.cpu(),
         dimension=dimension,
         population=population,
     )
@@ -130,7 +137,7 @@ def sub_gram(gram: Gram, rows: Tensor) -> Gram:
         mean_products=gram.mean_products[rows] - along + shift - squared,
         mean_square=gram.mean_square + 2 * along + squared,
         squared_norms=gram.squared_norms[rows],
-        labels=gram.labels[rows],
+        labels=None if gram.labels is None else gram.labels[rows],
         dimension=gram.dimension,
         population=gram.population,
     )

@@ -35,7 +35,7 @@ def log_maximum_evidence(gram: Gram) -> float:
         all-zero features. Where the labels are exactly linear in fewer features than images there is no maximum; the
         value is then that of the smallest t tried, 1e-16 of the mean eigenvalue.
     """
-    classes = torch.unique(gram.labels)
+    classes = torch.unique(gram.known_labels)
     if len(classes) < 2:
         return math.nan
     values, vectors = torch.linalg.eigh(products(gram))
@@ -43,7 +43,7 @@ def log_maximum_evidence(gram: Gram) -> float:
     values, vectors = values[-rank:].clamp_min(0), vectors[:, -rank:]
     if not float(values.sum()) > 0:
         return math.nan
-    targets = (gram.labels[:, None] == classes).double()
+    targets = (gram.known_labels[:, None] == classes).double()
     squares = (vectors.T @ targets).square()
     outside = (targets.square().sum(dim=0) - squares.sum(dim=0)).clamp_min(0)
     evidences = [_best(values, squares[:, c], float(outside[c]), len(targets)) for c in range(len(classes))]

@@ -35,7 +35,7 @@ class Quantities:
     @classmethod
     def of_gram(cls, gram: Gram) -> Quantities:
         """What a layer's Gram matrix says."""
-        components = min(len(gram.labels), gram.dimension)
+        components = min(gram.images, gram.dimension)
         return cls({"gram": gram, "labels": gram.labels, "population": gram.population, "components": components})
 
     def __getitem__(self, name: str) -> Any:

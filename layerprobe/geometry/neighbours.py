@@ -26,7 +26,7 @@ Neighbourhood = tuple[Tensor, Tensor]
 
 def neighbourhood(gram: Gram) -> Neighbourhood:
     """The twenty nearest neighbours of every image, fewer in small samples; none (k = 0) of three images or fewer."""
-    n = len(gram.labels)
+    n = gram.images
     if n <= 3:
         return torch.empty(n, 0, dtype=torch.float64), torch.empty(n, 0, dtype=torch.int64)
     return nearest_neighbours(gram, min(NEIGHBOURS, n - 1))
@@ -55,7 +55,7 @@ def nearest_neighbours(gram: Gram, count: int) -> Neighbourhood:
     Raises:
         ValueError: if there are not that many other images.
     """
-    n = len(gram.labels)
+    n = gram.images
     if not 1 <= count < n:
         raise ValueError(f"{count} neighbours among {n} images")
     distances, rows = torch.empty(n, count, dtype=torch.float64), torch.empty(n, count, dtype=torch.int64)

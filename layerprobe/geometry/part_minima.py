@@ -71,7 +71,7 @@ def gaps_of_parts(gram: Gram, drawn: Tensor, members: Sequence[Tensor]) -> Tenso
         (classes, R) float64; NaN where no image of the class, or of all others, is drawn.
     """
     fewest, most = _NEIGHBOURS
-    count = min(max(_OF_CLASS // min(map(len, members)), fewest), most, len(gram.labels))
+    count = min(max(_OF_CLASS // min(map(len, members)), fewest), most, gram.images)
     nearest = [tile.topk(count, dim=1, largest=False) for tile in tiles_of_others(gram)]
     distances, others = (torch.cat(found) for found in zip(*nearest, strict=True))
     of_images = _nearest_drawn(distances, others, drawn.T.contiguous())

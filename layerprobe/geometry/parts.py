@@ -34,7 +34,7 @@ def part_statistics(gram: Gram, drawn: Tensor, drawn_for_spectra: Tensor | None 
         ``feature-norm`` as ``measure`` gives them, (R,) float64 each; ``relative-entropy`` is relative to the largest
         entropy of the whole class. NaN where a class has fewer than two drawn images.
     """
-    members = class_members(gram.labels)
+    members = class_members(gram.known_labels)
     cosines = absolute_cosines(gram)
     least, separation = least_cosines_of_parts(cosines, drawn, members), _separations(cosines, drawn, members)
     del cosines

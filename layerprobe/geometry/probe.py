@@ -29,11 +29,11 @@ def probe_accuracy(gram: Gram, seed: int = 0) -> float:
     Returns:
         Between 0 and 1; NaN with one class, or where a half has no variance.
     """
-    first = _first_half(gram.labels, seed)
+    first = _first_half(gram.known_labels, seed)
     halves = torch.nonzero(first).flatten(), torch.nonzero(~first).flatten()
-    if min(map(len, halves)) < 2 or int(gram.labels.min()) == int(gram.labels.max()):
+    if min(map(len, halves)) < 2 or int(gram.known_labels.min()) == int(gram.known_labels.max()):
         return math.nan
-    return (_right(gram, *halves) + _right(gram, *reversed(halves))) / len(gram.labels)
+    return (_right(gram, *halves) + _right(gram, *reversed(halves))) / gram.images
 
 
 def _first_half(labels: Tensor, seed: int) -> Tensor:
@@ -54,7 +54,7 @@ def _right(gram: Gram, train: Tensor, test: Tensor) -> float:
     values = values.clamp_min(0)
     if not float(values.sum()) > 0:
         return math.nan
-    classes, targets = torch.unique(gram.labels, return_inverse=True)
+    classes, targets = torch.unique(gram.known_labels, return_inverse=True)
     wanted = torch.nn.functional.one_hot(targets[train], len(classes)).double()
     intercept = wanted.mean(dim=0)
     projected = vectors.T @ (wanted - intercept)

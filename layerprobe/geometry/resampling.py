@@ -82,11 +82,11 @@ def score_deviations(gram: Gram, resamples: int = 200, seed: int = 0) -> Values:
         of them, one as good as another. NaN where a class has fewer than four images.
         With fewer than eight the gain of minima can't be measured, and counts as none.
     """
-    drawn = _draw_all_parts(gram.labels, resamples, seed)
+    drawn = _draw_all_parts(gram.known_labels, resamples, seed)
     blocks = gram.class_blocks
     second = None if blocks is None else _draw_all_parts(_labels_of(blocks), resamples, seed + 2)
     parts = part_statistics(gram, drawn, second)
-    halves, classes = 2 * (resamples // 2), len(class_members(gram.labels))
+    halves, classes = 2 * (resamples // 2), len(class_members(gram.known_labels))
     base = {name: values[:1] for name, values in parts.items()}
     moved = {name: values[0] + _deviations(name, values, halves, classes) for name, values in parts.items()}
     expected, scores = _scores(base, gram), _scores(moved, gram)
@@ -148,7 +148,7 @@ def _scores(parts: Mapping[str, Tensor], gram: Gram) -> Values:
 
     Parts that were moved may give values below zero, where no score lies: they count as zero.
     """
-    components = min(len(gram.labels), gram.dimension)
+    components = min(gram.images, gram.dimension)
     return Quantities({**parts, "population": gram.population, "components": components}).numbers(resampled())
 
 

@@ -33,7 +33,7 @@ def scores_at_sizes(gram: Gram, sizes: Sequence[int], seed: int = 0) -> Values:
     Raises:
         ValueError: if a class has fewer images than asked for.
     """
-    members = class_members(gram.labels)
+    members = class_members(gram.known_labels)
     least = min(map(len, members))
     if not all(1 < size <= least for size in sizes):
         raise ValueError(f"sizes {list(sizes)} of classes with {least} images")

@@ -22,7 +22,7 @@ def spectrum_members(gram: Gram) -> list[Tensor]:
     That is the second sample where the Gram matrix has one, with its images class after class.
     """
     if gram.class_blocks is None:
-        return class_members(gram.labels)
+        return class_members(gram.known_labels)
     sizes = [len(block) for block in gram.class_blocks]
     return list(torch.split(torch.arange(sum(sizes)), sizes))
 

@@ -23,13 +23,13 @@ def distance_histograms(gram: Gram) -> dict[str, Tensor]:
         ``within_classes`` and ``between_classes``, (80,) float64 each: the share of such pairs whose distance, divided
         by the root mean square distance of all pairs, lies in each of 80 bins from 0 to 2. NaN without such pairs.
     """
-    mean_square = 2 * gram.centred.diagonal().mean() * len(gram.labels) / (len(gram.labels) - 1)
+    mean_square = 2 * gram.centred.diagonal().mean() * gram.images / (gram.images - 1)
     counts = {name: torch.zeros(BINS, dtype=torch.float64) for name in ("within_classes", "between_classes")}
-    for start in range(0, len(gram.labels), _ROWS):
-        block = torch.arange(start, min(start + _ROWS, len(gram.labels)))
+    for start in range(0, gram.images, _ROWS):
+        block = torch.arange(start, min(start + _ROWS, gram.images))
         distances = (squared_distances(gram, block) / mean_square).sqrt().clamp_max(LONGEST)
-        later = torch.arange(len(gram.labels)) > block[:, None]
-        same = gram.labels[block, None] == gram.labels
+        later = torch.arange(gram.images) > block[:, None]
+        same = gram.known_labels[block, None] == gram.known_labels
         counts["within_classes"] += torch.histc(distances[later & same], BINS, 0, LONGEST)
         counts["between_classes"] += torch.histc(distances[later & ~same], BINS, 0, LONGEST)
     return {name: count / count.sum() for name, count in counts.items()}

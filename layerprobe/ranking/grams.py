@@ -116,7 +116,7 @@ def extract_grams(config: ExtractSettings, memory: float | None = None, progress
     job = prepare(config, device, progress=progress)
     groups = layer_groups(job, memory or features_memory(config))
     passes = "1 pass" if len(groups) == 1 else f"{len(groups)} passes"
-    n = len(job.plan.labels)
+    n = len(job.plan.rows)
     size = format_size(len(job.plan.layers) * n * (n + 1) * 2)
     _log.info("Gram matrices of %d layers of %d images in %s take %s", len(job.plan.layers), n, passes, size)
     announce_spectra(job, config)
@@ -129,7 +129,8 @@ def extract_grams(config: ExtractSettings, memory: float | None = None, progress
 def _grams(
     job: Job, groups: list[tuple[StoredLayer, ...]], workers: int, device: torch.device, progress: Progress
 ) -> Iterator[tuple[StoredLayer, Gram | NotFiniteError]]:
-    labels, population = torch.from_numpy(job.plan.labels), int(job.plan.provenance["population"])
+    labels = None if job.plan.labels is None else torch.from_numpy(job.plan.labels)
+    population = int(job.plan.provenance["population"])
     for group in groups:
         for stored, columns in zip(group, features_of(job, group, workers, progress), strict=True):
             try:

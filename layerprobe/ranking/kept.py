@@ -64,10 +64,11 @@ def _read_beside(source: FeatureFile | GramFile) -> Ranking | None:
 
 def _with_kept(ranking: Ranking, source: FeatureFile | GramFile, cache: StatisticsCache) -> Ranking:
     measured = [one.layer.name for one in ranking.geometries if not one.undefined]
-    views = tuple(name for name in VIEWS if _is_kept(cache, measured, Measurements((), (name,), 0)))
-    families = [name for name in FAMILIES if _is_kept(cache, measured, Measurements((name,), (), 0))]
+    labelled = source.labels is not None
+    views = tuple(name for name in VIEWS if _is_kept(cache, measured, Measurements((), (name,), 0, labelled=labelled)))
+    families = [name for name in FAMILIES if _is_kept(cache, measured, Measurements((name,), (), 0, labelled=labelled))]
     sizes = _kept_sizes(cache, measured)
-    wanted = [*_tasks(Measurements(tuple(families), views, 0)), *([sizes] if sizes else [])]
+    wanted = [*_tasks(Measurements(tuple(families), views, 0, labelled=labelled)), *([sizes] if sizes else [])]
     lacking = dict.fromkeys((one.name for family in families for one in members(family)), torch.tensor(math.nan))
     whole = len(ranking.geometries) == len(source.layers)
     return replace(
@@ -91,7 +92,8 @@ def _tasks(measurements: Measurements) -> Iterator[str]:
 
 def _is_kept(cache: StatisticsCache, layers: Iterable[str], measurements: Measurements) -> bool:
     tasks = measurements.tasks()
-    return all(tasks[task].is_done(cache.get(layer, task)) for layer in layers for task in _tasks(measurements))
+    further = list(_tasks(measurements))
+    return bool(further) and all(tasks[task].is_done(cache.get(layer, task)) for layer in layers for task in further)
 
 
 def _kept_sizes(cache: StatisticsCache, layers: Iterable[str]) -> str:

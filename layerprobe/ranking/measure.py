@@ -15,7 +15,17 @@ import torch
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
-from layerprobe.geometry.catalogue import ALWAYS, FAMILIES, STATISTICS, UNMEASURED, members, resampled
+from layerprobe.geometry.catalogue import (
+    ALWAYS,
+    FAMILIES,
+    STATISTICS,
+    UNMEASURED,
+    VIEWS,
+    Quantity,
+    members,
+    needs_classes,
+    resampled,
+)
 from layerprobe.geometry.measure import Quantities, Values, as_number, own_value
 from layerprobe.geometry.resampling import score_deviations
 from layerprobe.geometry.sizes import scores_at_sizes
@@ -37,6 +47,7 @@ class Measurements:
         resamples: how many times the sample is drawn again for the intervals, a multiple of four; 0: no intervals.
         sizes: images per class of smaller samples whose scores are measured too.
         seed: of all draws.
+        labelled: whether the images have labels: what needs classes is not measured else.
 
     Raises:
         LayerprobeError: if one of them is unknown or malformed.
@@ -47,6 +58,7 @@ class Measurements:
     resamples: int = 200
     sizes: tuple[int, ...] = ()
     seed: int = 0
+    labelled: bool = True
 
     def __post_init__(self) -> None:
         for name in self.statistics:
@@ -63,12 +75,13 @@ class Measurements:
 
     def tasks(self) -> Mapping[str, Computation]:
         """What is computed of a layer, by a name that holds all it depends on."""
-        found = {ALWAYS: _family(ALWAYS)}
+        found = {ALWAYS: self._family(ALWAYS)}
         own = self.plugins
         for name in self.statistics:
-            found |= {f"{name} {own[name]}": _own(name)} if name in own else {name: _family(name)}
+            found |= {f"{name} {own[name]}": _own(name)} if name in own else {name: self._family(name)}
         for name in self.views:
-            found[f"view {name}"] = Computation(partial(_view, name))
+            if self.allows(VIEWS[name]):
+                found[f"view {name}"] = Computation(partial(_view, name))
         if self.resamples:
             deviations = partial(score_deviations, resamples=self.resamples, seed=self.seed)
             found[f"{self.resamples} resamples, seed {self.seed}"] = _resampled("deviations", deviations)
@@ -76,6 +89,15 @@ class Measurements:
             at_sizes = partial(scores_at_sizes, sizes=self.sizes, seed=self.seed)
             found[_sizes_task(self.sizes, self.seed)] = _resampled("at sizes", at_sizes)
         return found
+
+    def allows(self, entry: Quantity) -> bool:
+        """Whether something can be computed of these images."""
+        return self.labelled or not needs_classes(entry)
+
+    def _family(self, name: str) -> Computation:
+        """The statistics of a family that these images allow."""
+        statistics = tuple(one for one in members(name) if self.allows(one))
+        return Computation(lambda quantities: quantities.numbers(statistics), frozenset(one.name for one in statistics))
 
 
 def _sizes_task(sizes: tuple[int, ...], seed: int) -> str:
@@ -107,11 +129,6 @@ class Computation(NamedTuple):
     def is_done(self, values: Values | None) -> bool:
         """Whether these are all its values; an earlier version may have known fewer statistics."""
         return values is not None and self.names <= values.keys()
-
-
-def _family(name: str) -> Computation:
-    statistics = members(name)
-    return Computation(lambda quantities: quantities.numbers(statistics), frozenset(one.name for one in statistics))
 
 
 def _own(name: str) -> Computation:
@@ -158,7 +175,8 @@ def measure_layers(
     Raises:
         LayerprobeError: if a size exceeds that of a class, or a user's own statistic fails.
     """
-    _check_classes(source.labels, measurements.sizes)
+    if source.labels is not None:
+        _check_classes(source.labels, measurements.sizes)
     if source.spectra:
         _check_spectra(source.spectra.labels, measurements.sizes)
     tasks = measurements.tasks()

@@ -16,7 +16,7 @@ import torch
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
-from layerprobe.geometry.catalogue import described
+from layerprobe.geometry.catalogue import VIEWS, described
 from layerprobe.layers.selection import find_layers
 from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.ranking.cache import StatisticsCache, open_cache
@@ -112,7 +112,7 @@ def rank_source(
         ranking,
         labels=source.labels,
         classes=source.classes,
-        views=measurements.views,
+        views=tuple(name for name in measurements.views if measurements.allows(VIEWS[name])),
         sizes=measurements.sizes,
         similarity=cka() if similarity else None,
     )
@@ -238,6 +238,8 @@ def rank_files(settings: RankSettings, device: torch.device | None = None, progr
         targets = [target(settings, source.path) for source in sources]
         for file in targets if settings.overwrite else ():
             check_replaceable_ranking(file)
+        for source in sources:
+            check_score(choice.score, source)
         chosen = [chosen_layers(source, settings.layers) for source in sources]
         allowed = [permitted(wanted, source) for source in sources]
         there = [

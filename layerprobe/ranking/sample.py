@@ -11,7 +11,16 @@ from torch import Tensor
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
-from layerprobe.geometry.catalogue import SCORES, Quantity, Statistic, ingredients
+from layerprobe.geometry.catalogue import (
+    ALWAYS,
+    SCORES,
+    VIEWS,
+    Quantity,
+    Statistic,
+    ingredients,
+    members,
+    needs_classes,
+)
 from layerprobe.ranking.measure import Measurements
 from layerprobe.records.cautions import LEAST_FOR_INTERVALS
 
@@ -22,7 +31,16 @@ _ENTROPIES = "class-entropies"
 
 
 def permitted(measurements: Measurements, source: FeatureFile | GramFile) -> Measurements:
-    """The measurements without intervals where a class has too few images for them; a warning says so."""
+    """The measurements without what the sample does not allow; a warning says so.
+
+    There are no intervals where a class has too few images for them. Of images without labels nothing is measured
+    that needs classes.
+
+    Raises:
+        LayerprobeError: if smaller samples of every class are asked for, and there are no classes.
+    """
+    if source.labels is None:
+        return _without_classes(measurements, source)
     sizes = [_sizes(source.labels), *([_sizes(source.spectra.labels)] if source.spectra else [])]
     least = min(int(size.min()) for size in sizes)
     if not measurements.resamples or least >= LEAST_FOR_INTERVALS:
@@ -34,6 +52,29 @@ def permitted(measurements: Measurements, source: FeatureFile | GramFile) -> Mea
         LEAST_FOR_INTERVALS,
     )
     return replace(measurements, resamples=0)
+
+
+def _without_classes(measurements: Measurements, source: FeatureFile | GramFile) -> Measurements:
+    if measurements.sizes:
+        raise LayerprobeError(f"--sizes are images per class, and those of {source.path} have no labels; leave it out")
+    allowed = replace(measurements, resamples=0, labelled=False)
+    if measurements.labelled:  # else it was said
+        families = (ALWAYS, *measurements.statistics)
+        entries = [*(one for name in families for one in members(name)), *(VIEWS[name] for name in measurements.views)]
+        lacking = [_short_name(one) for one in entries if not allowed.allows(one)]
+        _log.warning(
+            "the images of %s have no labels: %s need classes, and are not measured",
+            source.path,
+            ", ".join(filter(None, lacking)),
+        )
+    return allowed
+
+
+def _short_name(entry: Quantity) -> str:
+    """What a table calls a statistic that it shows by itself, or a view is called."""
+    if isinstance(entry, Statistic):
+        return entry.symbol if entry.shown else ""
+    return entry.label
 
 
 def check_score(score: Statistic, source: FeatureFile | GramFile) -> None:
@@ -50,13 +91,15 @@ def check_score(score: Statistic, source: FeatureFile | GramFile) -> None:
 
 def _lack(score: Statistic, source: FeatureFile | GramFile) -> str:
     """Why no layer can have a score; empty where some may."""
+    if source.labels is None:
+        return f"the {score.label} needs classes, and the images have no labels" if needs_classes(score) else ""
     return next(filter(None, (_lack_of(entry, source) for entry in ingredients(score))), "")
 
 
 def _lack_of(entry: Quantity, source: FeatureFile | GramFile) -> str:
     second = source.spectra if _ENTROPIES in entry.takes else None
     option, labels = ("--spectrum-samples", second.labels) if second else ("--samples", source.labels)
-    sizes = _sizes(labels)
+    sizes = _sizes(labels) if labels is not None else torch.empty(0, dtype=torch.int64)
     if len(sizes) < entry.classes:
         return f"the {entry.label} needs {entry.classes} classes, and the sample has {len(sizes)}"
     few = int((sizes < entry.images).sum())

@@ -101,13 +101,13 @@ def _kernels(
     for done, stored in enumerate(layers):
         progress(f"CKA, {source.path.name}", done, len(layers))
         if stored.layer.name in undefined:
-            kernels.append(undefined_kernel(len(source.labels)))
+            kernels.append(undefined_kernel(source.header.rows))
             continue
         try:
             kernels.append(centred_kernel(gram_of(source, stored, device)))
         except UndefinedLayerError as error:
             _log.warning("%s", error)
-            kernels.append(undefined_kernel(len(source.labels)))
+            kernels.append(undefined_kernel(source.header.rows))
     progress(f"CKA, {source.path.name}", len(layers), len(layers))
     return tuple(kernels)
 
@@ -116,7 +116,7 @@ def _check_images(first: FeatureFile | GramFile, second: FeatureFile | GramFile)
     same = (
         first.provenance.get("split") == second.provenance.get("split")
         and torch.equal(first.image_rows, second.image_rows)
-        and torch.equal(first.labels, second.labels)
+        and _same_labels(first.labels, second.labels)
         and first.image_paths == second.image_paths
     )
     if not same:
@@ -124,3 +124,8 @@ def _check_images(first: FeatureFile | GramFile, second: FeatureFile | GramFile)
             f"{first.path} and {second.path} hold other images, or the same in another order; extract both with the "
             "same --data, --split, --samples and --seed"
         )
+
+
+def _same_labels(first: torch.Tensor | None, second: torch.Tensor | None) -> bool:
+    """Whether two files say the same of the classes of their images, or one of them says nothing."""
+    return first is None or second is None or torch.equal(first, second)

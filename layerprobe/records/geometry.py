@@ -27,7 +27,7 @@ class Gram:
         mean_products: (n,) float64, ``<f_i - m, m>``.
         mean_square: ``<m, m>``.
         squared_norms: (n,) float64, ``<f_i, f_i>``, summed directly, so that a zero is exactly zero.
-        labels: (n,) int64 class labels.
+        labels: (n,) int64 class labels; None: the images have none.
         dimension: D, the number of features per image.
         population: N, the number of images in the split that the sample was drawn from.
         class_blocks: of a second sample, from which the spectra of the classes are taken: for each class, in order,
@@ -39,10 +39,26 @@ class Gram:
     mean_products: torch.Tensor
     mean_square: float
     squared_norms: torch.Tensor
-    labels: torch.Tensor
+    labels: torch.Tensor | None
     dimension: int
     population: int
     class_blocks: tuple[torch.Tensor, ...] | None = None
+
+    @property
+    def images(self) -> int:
+        """n, the number of images."""
+        return len(self.squared_norms)
+
+    @property
+    def known_labels(self) -> torch.Tensor:
+        """(n,) int64 class labels.
+
+        Raises:
+            ValueError: if the images have none.
+        """
+        if self.labels is None:
+            raise ValueError("the images have no labels")
+        return self.labels
 
 
 @dataclass(frozen=True)

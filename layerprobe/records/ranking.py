@@ -30,7 +30,8 @@ class Ranking:
         undecided: names of layers that were not chosen, but whose score can't be told apart from the lowest that was.
         evenly_spread: names of as many layers, spread evenly over the blocks: the choice to compare with. Empty where
             there are fewer blocks.
-        labels: (n,) class labels of the images; None where the ranking was read from a file, as all that follows.
+        labels: (n,) class labels of the images; None where they have none, or the ranking was read from a file: then
+            nothing of what follows is there.
         classes: class names.
         views: names of the views that the layers' arrays hold, see ``layerprobe.geometry.catalogue.VIEWS``.
         sizes: images per class that the layers' ``at sizes`` arrays stand for.
@@ -64,9 +65,9 @@ class Ranking:
     def information_kept(self) -> float:
         """Information of the last block, relative to the highest of all blocks: near 0 where the end has collapsed.
 
-        NaN where there are no blocks, or the last has no value.
+        NaN where there are no blocks, the last has no value, or the images have no labels.
         """
-        values = [one.statistics["information"] for one in self.blocks]
+        values = [one.statistics.get("information", math.nan) for one in self.blocks]
         known = [value for value in values if not math.isnan(value)]
         return values[-1] / max(known) if any(known) else math.nan
 

@@ -15,7 +15,7 @@ from layerprobe.settings.flags import Flag
 SQUASH = "squash"
 PREPROCESSING = ("image_size", "mean", "std", "resize", "crop", "interpolation", "upright")
 """The fields that say how an image becomes a network's input."""
-_LATER = ("resize", "crop", "interpolation", "upright", "skip_damaged")
+_LATER = ("resize", "crop", "interpolation", "upright", "skip_damaged", "unlabelled")
 """Fields that version 0.1.0 had not."""
 
 
@@ -45,11 +45,15 @@ class DataSettings(Settings):
     panel: ClassVar[str] = "Data"
 
     name: Annotated[str, Field(min_length=1), Flag(metavar="NAME", names=DATASETS, others="a folder")]
-    """a data set by its name, or a folder of class folders (with or without train/ and test/)."""
+    """a data set by its name, or a folder of class folders (with or without train/ and test/) or of images without
+    labels."""
     data_root: Annotated[AnyPath | None, Flag(metavar="DIR", default="data")] = None
     """The folder that holds torchvision's data sets."""
     download: bool = False
     """Download the data set if it is missing."""
+    unlabelled: bool = False
+    """Take the images without labels. Of a folder every image is taken, whatever folder in it the image lies in. A
+    folder that holds images and no folders needs no option."""
     image_size: Annotated[Pixels | None, Flag(default="the network's")] = None
     """The height and width of the network's input in pixels."""
     mean: Annotated[

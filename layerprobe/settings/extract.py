@@ -83,7 +83,7 @@ class ExtractSettings(StoredFeaturesSettings, DeviceSettings):
         BeforeValidator(_counted),
         Flag(panel="Data", metavar="INT|all", default="5000, or what there is"),
     ] = None
-    """The number of images in the class-balanced sample."""
+    """The number of images in the sample, which is class-balanced if the images have labels."""
     spectrum_samples: SpectrumSamples = None
     """Compute the entropy in information from a second sample with up to so many images of every class. The paper's
     code takes 500."""

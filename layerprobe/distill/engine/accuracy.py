@@ -24,8 +24,8 @@ def count_correct(
     with torch.no_grad():
         for batch in batches(loader):
             logits = logits_of(model, batch, preprocessing, device)
-            counts[0] += (logits.argmax(dim=1) == batch.labels.to(device)).sum()
-            counts[1] += len(batch.labels)
+            counts[0] += (logits.argmax(dim=1) == batch.known_labels.to(device)).sum()
+            counts[1] += len(batch.positions)
             counts[2] += logits.isnan().any(dim=1).sum()
     return counts
 

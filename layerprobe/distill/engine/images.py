@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -15,7 +16,7 @@ from layerprobe.data.catalogue import NONE
 from layerprobe.data.damaged import leave_out_damaged
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.loading import Batch, EpochBatches, Pixels, batch_loader, decoded, split_holdout
-from layerprobe.data.sampling import balanced_sample
+from layerprobe.data.sampling import balanced_sample, uniform_sample
 from layerprobe.errors import LayerprobeError
 from layerprobe.records import Preprocessing, Progress, silent
 from layerprobe.settings.recipe import TrainingSettings
@@ -55,9 +56,19 @@ class Images:
             self.train.dataset.epoch = epoch
 
     @property
+    def count(self) -> int:
+        """How many training images there are."""
+        return len(self._pixels)
+
+    @property
     def labels(self) -> Tensor:
-        """(images,) class labels of all training images, by position."""
-        return self._pixels.labels
+        """(images,) class labels of all training images, by position.
+
+        Raises:
+            LayerprobeError: if they have none.
+        """
+        pixels = self._pixels
+        return torch.from_numpy(pixels.dataset.known_labels[pixels.rows])
 
     def some(self, count: int) -> Batch:
         """The first training images, unshuffled and without augmentation.
@@ -150,4 +161,6 @@ def load_images(
 def _rows(dataset: ImageDataset, samples: int | None) -> npt.NDArray[np.int64]:
     if samples is None:
         return np.arange(len(dataset), dtype=np.int64)
+    if dataset.labels is None:
+        return uniform_sample(dataset, samples, seed=0).rows
     return balanced_sample(dataset.labels, samples, seed=0, num_classes=len(dataset.classes)).rows

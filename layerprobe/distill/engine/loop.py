@@ -83,7 +83,7 @@ def train(
         trainer = _Trainer(setup, images, recipe, accelerator, checkpoints, on_first_step)
         try:
             if recipe.cache_teacher:
-                trainer.step.cache_teacher(images.in_order(), len(images.labels))
+                trainer.step.cache_teacher(images.in_order(), images.count)
             if saved:
                 trainer.restore(saved)
             else:
@@ -184,7 +184,7 @@ class _Trainer:
         loaded, sizes = batches(self._images.train), iter(self._images.order.sizes())
         while together := sum(islice(sizes, self._recipe.accumulate)):
             group = list(islice(loaded, self._recipe.accumulate))
-            yield [(batch, len(batch.labels) / together) for batch in group]
+            yield [(batch, len(batch.positions) / together) for batch in group]
 
     def _step(self, group: Iterable[tuple[Batch, float]], means: LossMeans) -> None:
         self._optimizer.zero_grad()
@@ -192,7 +192,7 @@ class _Trainer:
             terms = self.step.terms(batch)
             loss = torch.stack(list(terms.values())).sum()
             self._accelerator.backward(loss if share == 1 else loss * share)
-            means.add(terms, len(batch.labels))
+            means.add(terms, len(batch.positions))
         self._processes.add_gradients(self._parameters)
         if self._recipe.clip is not None:
             # Accelerate's own clipping unscales float16's gradients at every call: of a step that can be done once.

@@ -67,13 +67,13 @@ class TrainingStep:
         Both networks see one tensor, so that whatever was done to the images was done for both.
         """
         inputs = self._inputs(batch)
-        labels = batch.labels.to(self._device, non_blocking=True)
+        labels = None if batch.labels is None else batch.labels.to(self._device, non_blocking=True)
         teacher = self._teacher_outputs(inputs, batch)
         student = self._student_capture(inputs)
         passes = Passes(self._setup.pairing, student, teacher, labels, batch.positions)
         terms: dict[str, Tensor] = self.objective(self._batch_kind.of(passes))
         if self._classifier_learns:
-            terms = {**terms, HEAD_TERM: cross_entropy(student.logits, labels)}
+            terms = {**terms, HEAD_TERM: cross_entropy(student.logits, passes.known_labels)}
         return terms
 
     def fit(self, images: Iterable[Batch]) -> None:
@@ -91,7 +91,7 @@ class TrainingStep:
                     pairing=self._setup.pairing,
                     student=None,
                     teacher=self._teacher_outputs(self._inputs(batch), batch),
-                    labels=batch.labels.to(self._device),
+                    labels=None if batch.labels is None else batch.labels.to(self._device),
                     positions=batch.positions,
                 )
                 for batch in images

@@ -105,6 +105,8 @@ def _timed(planned: PlannedCell) -> float:
 
 def _some(dataset: ImageDataset, wanted: int) -> int:
     """So many images, or one of every class, or as many as the largest class-balanced sample has."""
+    if dataset.labels is None:
+        return min(wanted, len(dataset))
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
     return min(max(wanted, len(dataset.classes)), int(counts.min()) * len(dataset.classes))
 

@@ -62,20 +62,20 @@ def _of_class(job: Job, sample: SecondSample, number: int) -> Job:
     """The extraction of the images of one class of the second sample alone."""
     images = sample.places.images(number)
     pixels = Pixels(job.images.dataset, sample.rows[images], job.images.preprocessing)
-    return replace(job, images=pixels, plan=replace(job.plan, labels=sample.labels[images], spectra=None))
+    return replace(job, images=pixels, plan=replace(job.plan, labels=None, rows=pixels.rows, spectra=None))
 
 
 def _blocks_of(
     job: Job, number: int, layers: Sequence[StoredLayer], memory: float, workers: int
 ) -> Iterator[tuple[int, StoredLayer, Tensor]]:
     part = replace(job, layers={stored: job.layers[stored] for stored in layers})
-    one_class = torch.zeros(len(job.plan.labels), dtype=torch.int64)
+    count = len(job.plan.rows)
     for group in layer_groups(part, memory, "--spectrum-samples"):
         for stored, columns in zip(group, features_of(part, group, workers, silent), strict=True):
             try:
-                block = gram_matrix(columns, one_class, len(one_class), job.device).centred
+                block = gram_matrix(columns, None, count, job.device).centred
             except NotFiniteError:
-                block = torch.full((len(one_class), len(one_class)), torch.nan, dtype=torch.float64)
+                block = torch.full((count, count), torch.nan, dtype=torch.float64)
             yield number, stored, block
 
 

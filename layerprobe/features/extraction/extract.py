@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 def extract(config: ExtractSettings, progress: Progress = silent) -> FeatureFile:
-    """Run a class-balanced sample of images through a model and write the features of its layers.
+    """Run a sample of images, class-balanced if they have labels, through a model and write the features of its layers.
 
     If the output is an unfinished file of the same extraction, the extraction goes on with it. A complete file of the
     same extraction is left as it is. Under
@@ -122,7 +122,7 @@ def _announce(config: ExtractSettings, job: Job) -> None:
     _log.info(
         "%d layers of %d images (%s) take %s",
         len(plan.layers),
-        len(plan.labels),
+        len(plan.rows),
         job.sample.balance,
         format_size(plan.size - plan.spectra_size),
     )

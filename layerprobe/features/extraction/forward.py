@@ -53,7 +53,7 @@ def write_rows(job: Job, rows: npt.NDArray[np.int64], sink: RowSink, workers: in
     images = Pixels(job.images.dataset, job.images.rows[rows], job.images.preprocessing)
     loader = make_loader(images, job.batch_size, workers=workers, pin_memory=job.device.type == "cuda")
     store = RowStore(sink, job.layers, job.plan.dtype, job.precision != torch.float32)
-    progress(EXTRACTED, sink.rows_done, len(job.plan.labels))
+    progress(EXTRACTED, sink.rows_done, len(job.plan.rows))
     with _captures(job, store) as captures:
 
         def pass_through(batch: Batch) -> None:
@@ -66,7 +66,7 @@ def write_rows(job: Job, rows: npt.NDArray[np.int64], sink: RowSink, workers: in
 
         with closing(in_threads(pass_through, batches(loader), captures.batches)) as passed:
             for _ in passed:
-                progress(EXTRACTED, sink.rows_done, len(job.plan.labels))
+                progress(EXTRACTED, sink.rows_done, len(job.plan.rows))
 
 
 @contextmanager

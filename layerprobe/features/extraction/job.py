@@ -14,7 +14,7 @@ from layerprobe.data.datasets import open_split
 from layerprobe.data.fingerprint import pixel_fingerprint
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.loading import Pixels
-from layerprobe.data.sampling import Sample, all_rows, balanced_sample, reduced, spectrum_sample
+from layerprobe.data.sampling import Sample, all_rows, balanced_sample, reduced, spectrum_sample, uniform_sample
 from layerprobe.features.extraction.reduce import Reduction, Step, plan_reduction
 from layerprobe.features.extraction.remaining import remaining_samples
 from layerprobe.features.hdf5.layout import FilePlan, SecondSample
@@ -23,7 +23,7 @@ from layerprobe.layers.selection import find_layers
 from layerprobe.networks import Network, load_network
 from layerprobe.records import Progress, StoredLayer, silent
 from layerprobe.records.cautions import FEW_IMAGES, LEAST_FOR_INTERVALS
-from layerprobe.settings.base import errors_of_part
+from layerprobe.settings.base import SettingsError, errors_of_part
 from layerprobe.settings.extract import ExtractSettings
 
 _log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def prepare(
     plan = FilePlan(
         layers=tuple(stored),
         dtype=config.dtype,
-        labels=dataset.labels[sample.rows],
+        labels=None if dataset.labels is None else dataset.labels[sample.rows],
         rows=sample.rows,
         paths=[dataset.paths[row] for row in sample.rows] if dataset.paths else None,
         classes=dataset.classes,
@@ -114,7 +114,7 @@ def prepare(
 
 def _second_sample(dataset: ImageDataset, sample: Sample) -> SecondSample:
     paths = [dataset.paths[row] for row in sample.rows] if dataset.paths else None
-    return SecondSample(dataset.labels[sample.rows], sample.rows, paths)
+    return SecondSample(dataset.known_labels[sample.rows], sample.rows, paths)
 
 
 def _reduction(config: ExtractSettings) -> Reduction:
@@ -127,7 +127,11 @@ def _samples(
 ) -> tuple[Sample, Sample | None]:
     """The images whose features are extracted, and those of the spectra, if they have some of their own."""
     count = config.spectrum_samples
-    samples = [_draw(config, dataset), *([spectrum_sample(dataset.labels, count, config.seed)] if count else [])]
+    if count and dataset.labels is None:
+        raise SettingsError(
+            f"<spectrum_samples> are of classes, and the images of {dataset.name} have no labels; leave it out"
+        )
+    samples = [_draw(config, dataset), *([spectrum_sample(dataset.known_labels, count, config.seed)] if count else [])]
     if begun is not None:
         samples = remaining_samples(begun, dataset, samples)
     if config.data.skip_damaged:
@@ -138,7 +142,9 @@ def _samples(
 
 def _draw(config: ExtractSettings, dataset: ImageDataset) -> Sample:
     if config.samples == "all":
-        return all_rows(dataset.labels)
+        return all_rows(dataset)
+    if dataset.labels is None:
+        return uniform_sample(dataset, config.samples, seed=config.seed)
     return balanced_sample(dataset.labels, config.samples, seed=config.seed, num_classes=len(dataset.classes))
 
 
@@ -152,11 +158,11 @@ def warn_of_few_images(job: Job) -> None:
 
     Of every image there is nothing to be said: no more can be asked for.
     """
-    per_class, classes = job.sample.per_class, len(job.plan.classes)
-    if not 0 < per_class < LEAST_FOR_INTERVALS:
+    per_class, classes, labels = job.sample.per_class, len(job.plan.classes), job.images.dataset.labels
+    if labels is None or not 0 < per_class < LEAST_FOR_INTERVALS:
         return
     lacking = "intervals" if per_class > 1 else "separation, information, knowledge quality and intervals"
-    enough = min(FEW_IMAGES, int(np.bincount(job.images.dataset.labels, minlength=classes).min()))
+    enough = min(FEW_IMAGES, int(np.bincount(labels, minlength=classes).min()))
     if enough > per_class:
         remedy = f"--samples {enough * classes} takes {enough} of each"
     else:

@@ -57,7 +57,7 @@ def layer_groups(job: Job, memory: float, fewer: str = "--samples") -> list[tupl
     groups: list[tuple[StoredLayer, ...]] = [()]
     left = memory
     for stored in job.layers:
-        size = len(job.plan.labels) * stored.dimension * np.dtype(job.plan.dtype).itemsize
+        size = len(job.plan.rows) * stored.dimension * np.dtype(job.plan.dtype).itemsize
         if size > memory:
             raise LayerprobeError(
                 f"layer {stored.layer.name!r} takes {format_size(size)}, more than the {format_size(memory)} of memory "
@@ -75,7 +75,7 @@ def features_of(
     job: Job, layers: Sequence[StoredLayer], workers: int, progress: Progress, width: int = 4096
 ) -> Iterator[Iterator[Tensor]]:
     """Run the network once; for each of the layers, in order, its features in blocks of columns, (n, d) float32."""
-    rows = len(job.plan.labels)
+    rows = len(job.plan.rows)
     memory = MemoryRows(layers, rows, job.plan.dtype)
     part = replace(job, layers={stored: job.layers[stored] for stored in layers})
     write_rows(part, np.arange(rows, dtype=np.int64), memory, workers, progress)

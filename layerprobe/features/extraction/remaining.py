@@ -80,7 +80,8 @@ def _remaining(
                 "back, empty ones will do, and add --skip-damaged; or --overwrite starts anew"
             )
     rows = np.array([places[path] for path in paths if path in places], dtype=np.int64)
-    rows = rows[np.lexsort((rows, dataset.labels[rows]))] if "up to" in described["how"] else np.sort(rows)
+    by_class = "up to" in described["how"]
+    rows = rows[np.lexsort((rows, dataset.known_labels[rows]))] if by_class else np.sort(rows)
     whole = Sample(
         np.arange(len(paths)), 0, {**described, "drawn_from": described.get("drawn_from", file.header.population)}
     )
@@ -134,7 +135,7 @@ def go_on_without(path: Path, plan: FilePlan, progress: Progress = silent) -> No
         free = shutil.disk_usage(path.resolve().parent).free
         if plan.size > free:
             raise LayerprobeError(
-                f"{path} is written anew for {len(plan.labels)} of its {old.header.rows} images, which takes "
+                f"{path} is written anew for {len(plan.rows)} of its {old.header.rows} images, which takes "
                 f"{format_size(plan.size)}, and {format_size(free)} are free; make room, or --overwrite starts anew"
             )
         places = {path: row for row, path in enumerate(old.image_paths or ())}

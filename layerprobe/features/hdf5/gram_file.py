@@ -33,8 +33,8 @@ from layerprobe.records.feature_header import GramLayer
 from layerprobe.records.layers import as_layer
 
 FORMAT = "layerprobe-gram"
-FORMAT_VERSION, VERSION_WITH_SPECTRA = 1, 2
-_KIND = FileKind(FORMAT, (FORMAT_VERSION, VERSION_WITH_SPECTRA), "Gram", "`layerprobe extract --stats-only` writes one")
+FORMAT_VERSION, LATER_VERSION = 1, 2
+_KIND = FileKind(FORMAT, (FORMAT_VERSION, LATER_VERSION), "Gram", "`layerprobe extract --stats-only` writes one")
 
 
 class GramFile(DescribedFile):
@@ -77,13 +77,12 @@ class GramFile(DescribedFile):
         if reason := self._undefined[stored.layer.name]:
             raise NotFiniteError(reason)
         group = self._file[layer_dataset(stored.layer.index)]
-        labels = self.labels
         return Gram(
-            centred=torch.from_numpy(unpack(group["centred"][:], len(labels))),
+            centred=torch.from_numpy(unpack(group["centred"][:], self.header.rows)),
             mean_products=torch.from_numpy(group["mean_products"][:]),
             mean_square=float(group.attrs["mean_square"]),
             squared_norms=torch.from_numpy(group["squared_norms"][:]),
-            labels=labels,
+            labels=self.labels,
             dimension=stored.dimension,
             population=self.header.population,
             class_blocks=self._checked_blocks(stored),
@@ -92,7 +91,7 @@ class GramFile(DescribedFile):
 
 def _size(plan: FilePlan) -> int:
     """Bytes of all Gram matrices, with the norms, and of the second sample's class blocks."""
-    n = len(plan.labels)
+    n = len(plan.rows)
     return len(plan.layers) * (4 * triangle_size(n) + 16 * n) + plan.spectra_size
 
 
@@ -118,12 +117,12 @@ def write_grams(
         partial, opened = open_temporary(path)
     try:
         with creating(partial, opened, path, plan.description_size + _size(plan)) as file:
-            describe(file, plan, FORMAT, VERSION_WITH_SPECTRA if plan.spectra else FORMAT_VERSION)
+            describe(file, plan, FORMAT, LATER_VERSION if plan.needs_later_version else FORMAT_VERSION)
             describe_images(file, plan)
             for stored, gram in grams:
                 group = file.create_group(layer_dataset(stored.layer.index))
                 group.attrs.update({**layer_attributes(stored), "stored_shape": np.asarray(stored.shape, np.int64)})
-                _write_gram(group, gram, len(plan.labels))
+                _write_gram(group, gram, len(plan.rows))
             if plan.spectra:
                 lay_out_spectra(file, plan.layers, plan.spectra)
                 _write_blocks(file, plan.layers, plan.spectra.places, blocks)

@@ -78,17 +78,18 @@ class DescribedFile:
             for name in JSON_ATTRIBUTES:
                 if name in self.provenance:
                     self.provenance[name] = json.loads(self.provenance[name])
+            self._has_labels = not self._is_unlabelled(kind)
             self._check_images()
             self.layers = tuple(self._read_layers())
-            self.spectra = self._read_spectra(kind)
+            self.spectra = self._read_spectra()
         except BaseException:
             self._file.close()
             raise
 
     @property
-    def labels(self) -> Tensor:
-        """(rows,) int64 class labels."""
-        return torch.from_numpy(self._file[LABEL][:])
+    def labels(self) -> Tensor | None:
+        """(rows,) int64 class labels; None: the images have none."""
+        return torch.from_numpy(self._file[LABEL][:]) if self._has_labels else None
 
     @property
     def image_rows(self) -> Tensor:
@@ -102,8 +103,8 @@ class DescribedFile:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names; a label is a position in this tuple."""
-        return self._texts(CLASSES)
+        """Class names; a label is a position in this tuple. Empty: the images have no labels."""
+        return self._texts(CLASSES) if self._has_labels else ()
 
     def _checked_blocks(self, stored: StoredLayer) -> tuple[Tensor, ...] | None:
         """Of each class the products of a layer's features in the second sample; None: the file has none.
@@ -118,16 +119,31 @@ class DescribedFile:
             raise self._malformed(f"{wrong} class blocks of {stored.layer.name} are not what was written")
         return self.spectra.blocks(stored.layer.index)
 
+    def _is_unlabelled(self, kind: FileKind) -> bool:
+        """Whether it says that its images have no labels: its later version has those, or a second sample."""
+        there, version = self.header.spectrum_sample is not None, self.header.format_version
+        later = version == kind.versions[-1]
+        if there and not later:
+            raise self._malformed(f"format version {version} has no attribute spectrum_sample")
+        if later and not there and (found := next((name for name in (LABEL, CLASSES) if name in self._file), None)):
+            raise self._malformed(f"format version {version} needs an attribute spectrum_sample, or no {found}")
+        return later and not there
+
     def _check_images(self) -> None:
-        """Refuse a file without labels and images of the right number, or with a label of no class."""
+        """Refuse a file without images of the right number, or with labels of another or of no class."""
         rows = (self.header.rows,)
-        for name in (LABEL, INDEX):
+        for name in (*((LABEL,) if self._has_labels else ()), INDEX):
             self._array(name, rows, "int64")
         if PATH in self._file:
             self._array(PATH, rows, TEXT)
+        if self._has_labels:
+            self._check_labels()
+
+    def _check_labels(self) -> None:
+        """Refuse a file with a label of no class."""
         count = len(self._array(CLASSES, (None,), TEXT))
         with self._reading(LABEL):
-            lowest, highest = (int(label) for label in torch.aminmax(self.labels))
+            lowest, highest = int(self._file[LABEL][:].min()), int(self._file[LABEL][:].max())
         if lowest < 0 or highest >= count:
             wrong = lowest if lowest < 0 else highest
             raise self._malformed(f"{LABEL} has a label {wrong}, and there are {count} classes")
@@ -136,14 +152,9 @@ class DescribedFile:
         """The layers, with what the file holds of each checked."""
         raise NotImplementedError
 
-    def _read_spectra(self, kind: FileKind) -> StoredSpectra | None:
+    def _read_spectra(self) -> StoredSpectra | None:
         """The second sample, with what the file holds of it checked; None where there is none."""
-        there, version = self.header.spectrum_sample is not None, self.header.format_version
-        if there != (version == kind.versions[-1]):
-            raise self._malformed(
-                f"format version {version} {'has no' if there else 'needs an'} attribute spectrum_sample"
-            )
-        if not there:
+        if self.header.spectrum_sample is None:
             return None
         count, labels = len(self.classes), self._array(SPECTRA_LABEL, (None,), "int64")
         with self._reading(SPECTRA_LABEL):
@@ -227,7 +238,8 @@ class DescribedFile:
         layers = [(f"{one.layer.index:06d}", one.layer.name, list(one.layer.shape)) for one in self.layers]
         digest.update(repr((self.header.population, layers)).encode())
         second = (self.spectra.places.labels, self.spectra.checksums) if self.spectra else ()
-        for array in (self._file[LABEL][:], *arrays, *second):
+        labels = (self._file[LABEL][:],) if self._has_labels else ()
+        for array in (*labels, *arrays, *second):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 

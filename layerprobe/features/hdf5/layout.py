@@ -1,6 +1,6 @@
 """The layout of a feature file: what lies where, and how an empty one is made.
 
-Its format version is 2, and 3 where it has a second sample for the spectra of the classes.
+Its format version is 2, and 3 where it has a second sample for the spectra of the classes, or no labels.
 
 An HDF5 file dies when its writer is killed between two changes of its metadata. So the metadata never change: every
 data set is contiguous and has its place from the start, progress included, and rows are then written to their places.
@@ -46,7 +46,7 @@ from layerprobe.records.feature_header import REMEDY
 from layerprobe.version import __version__
 
 FORMAT = "layerprobe-features"
-FORMAT_VERSION, VERSION_WITH_SPECTRA = 2, 3
+FORMAT_VERSION, LATER_VERSION = 2, 3
 
 COMPLETE = "complete"
 WRITTEN = "images/written"
@@ -85,17 +85,17 @@ class FilePlan:
     Attributes:
         layers: the layers, in execution order.
         dtype: ``float32`` or ``float16``.
-        labels: (rows,) int64 class labels.
+        labels: (rows,) int64 class labels; None: the images have none.
         rows: (rows,) int64 row of every image in its data set.
         paths: path of every image, where the data set has files.
-        classes: class names.
+        classes: class names; none where there are no labels.
         provenance: model, weights_sha256, dataset, split, population, preprocessing, sample, ...
         spectra: the second sample; None: the spectra of the classes come from these images too.
     """
 
     layers: tuple[StoredLayer, ...]
     dtype: str
-    labels: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64] | None
     rows: npt.NDArray[np.int64]
     paths: Sequence[str] | None
     classes: Sequence[str]
@@ -103,9 +103,14 @@ class FilePlan:
     spectra: SecondSample | None = None
 
     @property
+    def needs_later_version(self) -> bool:
+        """Whether the file holds what its first format version can't: a second sample, or images without labels."""
+        return self.spectra is not None or self.labels is None
+
+    @property
     def size(self) -> int:
         """Bytes of features, and of the second sample's class blocks, that the file will hold."""
-        return len(self.labels) * bytes_per_image(self.layers, self.dtype) + self.spectra_size
+        return len(self.rows) * bytes_per_image(self.layers, self.dtype) + self.spectra_size
 
     @property
     def spectra_size(self) -> int:
@@ -116,7 +121,7 @@ class FilePlan:
     @property
     def description_size(self) -> int:
         """Bytes that will do for everything else in the file: names, images, marks, checksums, and where they lie."""
-        images, layers = len(self.labels), len(self.layers)
+        images, layers = len(self.rows), len(self.layers)
         paths = [path for sample in (self, self.spectra) if sample and sample.paths for path in sample.paths]
         texts = sum(len(encoded(text)) + _TEXT for text in (*paths, *self.classes))
         of_spectra = len(self.spectra.labels) * 16 + len(self.classes) * layers * 5 if self.spectra else 0
@@ -173,7 +178,7 @@ def open_new(path: Path, plan: FilePlan, overwrite: bool) -> FileIO:
         # Rows are written past HDF5, which says where the disk is full.
         check_room(opened, path, plan.description_size)
         with creating(new, opened, path, 0) as file:
-            describe(file, plan, FORMAT, VERSION_WITH_SPECTRA if plan.spectra else FORMAT_VERSION)
+            describe(file, plan, FORMAT, LATER_VERSION if plan.needs_later_version else FORMAT_VERSION)
             _lay_out(file, plan)
         os.fsync(opened.fileno())
         if sys.platform == "win32":  # an open file can't be renamed there
@@ -196,7 +201,7 @@ def describe(file: h5py.File, plan: FilePlan, format: str, version: int) -> None
             "layerprobe_version": __version__,
             "torch_version": str(torch.__version__),
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "rows": len(plan.labels),
+            "rows": len(plan.rows),
             "dtype": plan.dtype,
         }
     )
@@ -205,7 +210,7 @@ def describe(file: h5py.File, plan: FilePlan, format: str, version: int) -> None
 
 
 def _lay_out(file: h5py.File, plan: FilePlan) -> None:
-    rows = len(plan.labels)
+    rows = len(plan.rows)
     file.create_dataset(COMPLETE, data=np.zeros(1, np.uint8))
     file.create_dataset(WRITTEN, data=np.zeros(rows, np.uint8))
     file.create_dataset(CHECKSUM, data=np.zeros((rows, len(plan.layers)), np.uint32))
@@ -232,11 +237,12 @@ def lay_out_spectra(file: h5py.File, layers: Sequence[StoredLayer], sample: Seco
 
 def describe_images(file: h5py.File, plan: FilePlan) -> None:
     """Write which images the rows belong to."""
-    file.create_dataset(LABEL, data=plan.labels.astype(np.int64))
     file.create_dataset(INDEX, data=plan.rows.astype(np.int64))
     if plan.paths is not None:
         create_texts(file, PATH, plan.paths)
-    create_texts(file, CLASSES, plan.classes)
+    if plan.labels is not None:
+        file.create_dataset(LABEL, data=plan.labels.astype(np.int64))
+        create_texts(file, CLASSES, plan.classes)
 
 
 def layer_attributes(stored: StoredLayer) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from layerprobe.features.hdf5.layout import (
     COMPLETE,
     FORMAT,
     FORMAT_VERSION,
-    VERSION_WITH_SPECTRA,
+    LATER_VERSION,
     WRITTEN,
     find_place,
     layer_dataset,
@@ -30,7 +30,7 @@ from layerprobe.records import Progress, StoredLayer, silent
 from layerprobe.records.feature_header import FeatureLayer, WrittenCounts
 from layerprobe.records.layers import as_layer
 
-_KIND = FileKind(FORMAT, (FORMAT_VERSION, VERSION_WITH_SPECTRA), "feature", "`layerprobe extract` writes one")
+_KIND = FileKind(FORMAT, (FORMAT_VERSION, LATER_VERSION), "feature", "`layerprobe extract` writes one")
 
 
 class FeatureFile(DescribedFile):

@@ -128,8 +128,8 @@ def _is_second_sample(file: FeatureFile, planned: SecondSample) -> bool:
     )
 
 
-def _same(tensor: torch.Tensor, array: Any) -> bool:
-    return np.array_equal(tensor.numpy(), array)
+def _same(tensor: torch.Tensor | None, array: Any) -> bool:
+    return array is None if tensor is None else array is not None and np.array_equal(tensor.numpy(), array)
 
 
 def _difference(key: str, then: Any, now: Any) -> Iterator[str]:

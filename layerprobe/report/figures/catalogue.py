@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from layerprobe.catalogue import Catalogue, Entry
-from layerprobe.geometry.catalogue import ALWAYS, UNMEASURED, members, shown_in
+from layerprobe.geometry.catalogue import ALWAYS, STATISTICS, UNMEASURED, members, needs_classes, shown_in
 from layerprobe.records import Ranking
 
 _HERE = "layerprobe.report.figures"
@@ -39,15 +39,25 @@ class Figure(Entry):
         return tuple(family for family in families if family not in (ALWAYS, UNMEASURED))
 
     def can_show(self, ranking: Ranking) -> bool:
-        """Whether a ranking holds all that the figure shows; one that was read from its file holds numbers alone."""
-        names = {entry.name for family in self.families for entry in members(family)}
-        names |= {entry.name for entry in shown_in(self.name)}
+        """Whether a ranking holds all that the figure shows; one that was read from its file holds numbers alone.
+
+        Of images without labels no figure shows the statistics that need classes.
+        """
+        entries = (*(entry for family in self.families for entry in members(family)), *shown_in(self.name))
+        classes = _has_classes(ranking)
+        names = {entry.name for entry in entries if classes or not needs_classes(entry)}
         return (
             all(names <= one.statistics.keys() for one in ranking.geometries)
             and set(self.views) <= set(ranking.views)
             and (not self.similarity or ranking.similarity is not None)
             and (not self.sizes or bool(ranking.sizes))
         )
+
+
+def _has_classes(ranking: Ranking) -> bool:
+    """Whether a ranking is of images with labels: something was measured that needs classes."""
+    names = {name for one in ranking.geometries for name in one.statistics}
+    return any(needs_classes(STATISTICS[name]) for name in names if name in STATISTICS)
 
 
 FIGURES = Catalogue(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from layerprobe.records import Ranking
+from layerprobe.report.figures.catalogue import Figure
 from layerprobe.report.figures.relative_depth import relative_depth_figure
 from layerprobe.report.figures.style import WIDTHS, check_figure, paper_style, save_figure
 from layerprobe.settings.rank import RankSettings
+
+_log = logging.getLogger(__name__)
 
 DEPTHS = "relative-depth"
 """The figure of several networks."""
@@ -55,7 +59,7 @@ def draw_rankings(settings: RankSettings, rankings: Sequence[Ranking], shows: Se
     drawings = [
         (f"{path.stem}.{figure.name}", partial(figure.load(), ranking, width), shown)
         for path, ranking, shown in zip(settings.features, rankings, shows, strict=True)
-        for figure in settings.drawn
+        for figure in _drawable(settings, path, ranking)
     ]
     if len(rankings) > 1:
         drawings.append((DEPTHS, partial(relative_depth_figure, rankings, width), "\n".join(shows)))
@@ -63,3 +67,12 @@ def draw_rankings(settings: RankSettings, rankings: Sequence[Ranking], shows: Se
     for name, draw, shown in drawings:
         files += save_figure(draw, settings.output, name, settings.overwrite, settings.style, shown, settings.caption)
     return files
+
+
+def _drawable(settings: RankSettings, path: Path, ranking: Ranking) -> Iterator[Figure]:
+    """The figures of a network that its images allow; the others are named."""
+    for figure in settings.drawn:
+        if figure.can_show(ranking):
+            yield figure
+        else:
+            _log.warning("%s.%s is not drawn: the images have no labels, and it shows classes", path.stem, figure.name)

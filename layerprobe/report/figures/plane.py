@@ -38,7 +38,7 @@ def plane_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
         axis.set_title(fitted(one.layer.name, page.width, "axes.titlesize"), loc="left")
     classes = np.unique(labels)
     few = len(classes) <= MOST_NAMED
-    if few:
+    if few and ranking.classes:
         entries: dict[str, Any] = {}
         for number, label in enumerate(classes):
             name = ranking.classes[label]
@@ -55,8 +55,9 @@ def plane_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
 
 
 def _labels(ranking: Ranking) -> Labels:
+    """The class of every image; without labels all images are of one."""
     if ranking.labels is None:
-        raise ValueError("a ranking that was read from a file has no images")
+        return np.zeros(len(ranking.chosen[0].arrays["plane"]), dtype=np.int64)
     found: Labels = ranking.labels.numpy()
     return found
 
@@ -97,4 +98,4 @@ def _data(ranking: Ranking) -> Iterator[tuple[object, ...]]:
     labels = _labels(ranking).tolist()
     for one in ranking.chosen:
         for row, (label, (x, y)) in enumerate(zip(labels, one.arrays["plane"].tolist(), strict=True)):
-            yield one.layer.name, row, ranking.classes[label], x, y
+            yield one.layer.name, row, ranking.classes[label] if ranking.classes else "", x, y

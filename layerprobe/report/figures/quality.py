@@ -26,11 +26,13 @@ from layerprobe.report.tables.table import data_table
 def panel_scores(ranking: Ranking) -> tuple[Statistic, ...]:
     """The scores of the panels: first the one that is made of the others, which follow.
 
-    Layers that were chosen by another score have a panel for it, the last one.
+    Layers that were chosen by another score have a panel for it, the last one. Of images without labels it is the only
+    one, since the others need classes.
     """
     *parts, whole = shown_in("quality")
+    known = tuple(one for one in (whole, *parts) if all(one.name in found.statistics for found in ranking.geometries))
     own = described(ranking.score)
-    return (whole, *parts) if own in (whole, *parts) or own.family == UNMEASURED else (whole, *parts, own)
+    return known if own in known or (known and own.family == UNMEASURED) else (*known, own)
 
 
 def quality_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
@@ -58,7 +60,7 @@ def quality_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     entries |= _mark_evenly_spread(axes[0], ranking)
     add_legend(figure, entries)
-    figure.align_ylabels(axes if narrow else [axes[0], axes[1]])
+    figure.align_ylabels(axes if narrow else axes[:2])
     ends = ("", "_low", "_high")
     columns = ("index", "layer", *(f"{score.name}{end}" for score in scores for end in ends), "chosen")
     data = data_table("scores against depth", columns, _data(ranking, scores))
@@ -68,6 +70,9 @@ def quality_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
 def _panels(width: float, count: int, room: float) -> tuple[Figure, list[Axes]]:
     """The first over the whole width; the others side by side, or one below the other in a column."""
     below = count - 1
+    if not below:
+        figure = new_figure(width, 2.2 + room)
+        return figure, [figure.subplots()]
     if is_narrow(width):
         figure = new_figure(width, 1.5 + 1.1 * below + room)
         return figure, list(figure.subplots(count, 1, sharex=True, height_ratios=(1.4, *[1] * below)))
