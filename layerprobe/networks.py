@@ -43,6 +43,7 @@ class Network:
         layers: its generalized layers, in execution order.
         outputs: number of logits; 0: it has no classifier.
         adapted: what of its weights isn't in their file, or not so.
+        adapted_before: of weights that layerprobe trained, what was so of those that the training began with.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Network:
     layers: tuple[Layer, ...]
     outputs: int
     adapted: tuple[Adaptation, ...] = ()
+    adapted_before: tuple[Adaptation, ...] = ()
 
 
 def load_network(
@@ -74,7 +76,8 @@ def load_network(
     """
     source = _weights_source(spec)
     weights = _read_weights(spec, source, trained)
-    stored = _stored_preprocessing(weights, Path(source))
+    header = parse_weights_header(weights.metadata if weights else {}, Path(source))
+    stored = replace(header.preprocessing, source="stored with the weights") if header.preprocessing else None
     size = data.image_size or _own_size(spec.name, stored, dataset)
     pretrained = source == PRETRAINED and weights is None
     classes = spec.num_classes
@@ -112,6 +115,7 @@ def load_network(
         layers=found.layers,
         outputs=outputs,
         adapted=adapted,
+        adapted_before=header.adapted,
     )
 
 
@@ -206,12 +210,6 @@ def _weights_source(spec: ModelSettings) -> str:
             "or <weights> random for an untrained network"
         )
     return AS_BUILT
-
-
-def _stored_preprocessing(weights: Weights | None, path: Path) -> Preprocessing | None:
-    """The preprocessing that a weights file of ours was trained with."""
-    stored = parse_weights_header(weights.metadata, path).preprocessing if weights else None
-    return replace(stored, source="stored with the weights") if stored else None
 
 
 def _own_size(name: str, stored: Preprocessing | None, dataset: ImageDataset) -> int | None:

@@ -26,7 +26,7 @@ from layerprobe.distill.pairing import NO_PAIRS, Pairing
 from layerprobe.distill.session import RunSession
 from layerprobe.errors import LayerprobeError
 from layerprobe.networks import Network, load_network
-from layerprobe.records.adaptation import ADAPTED
+from layerprobe.records.adaptation import ADAPTED, TEACHER_ADAPTED, Adaptation
 from layerprobe.records.run_files import CONSTANTS
 from layerprobe.settings.base import errors_of_part
 from layerprobe.settings.model import ModelSettings
@@ -79,7 +79,7 @@ def prepare_training(session: RunSession, settings: TrainSettings) -> PreparedRu
         setup=setup,
         student=network,
         teacher=None,
-        resolved={"model": _describe(settings.model, network), **_describe_adapted(network)},
+        resolved={"model": _describe(settings.model, network), **_describe_adapted(ADAPTED, network.adapted)},
     )
 
 
@@ -122,7 +122,8 @@ def prepare_distillation(session: RunSession, settings: DistillSettings) -> Prep
         teacher=teacher,
         resolved={
             **resolved,
-            **_describe_adapted(student),
+            **_describe_adapted(ADAPTED, student.adapted),
+            **_describe_adapted(TEACHER_ADAPTED, teacher.adapted_before),
             **_describe_pairs(method, settings, changed.chosen),
             **changed.description,
             CONSTANTS: dict(method.constants),
@@ -174,6 +175,6 @@ def _describe(spec: ModelSettings, network: Network) -> dict[str, Any]:
     }
 
 
-def _describe_adapted(network: Network) -> dict[str, Any]:
-    """What of the trained network's weights isn't in their file, or not so, as its configuration says it."""
-    return {ADAPTED: [asdict(one) for one in network.adapted]} if network.adapted else {}
+def _describe_adapted(key: str, adapted: tuple[Adaptation, ...]) -> dict[str, Any]:
+    """What of a network's first weights wasn't in their file, or not so, as the configuration of a run says it."""
+    return {key: [asdict(one) for one in adapted]} if adapted else {}

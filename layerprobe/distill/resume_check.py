@@ -12,7 +12,7 @@ from layerprobe.settings.run import DistillSettings, TrainSettings
 MAY_DIFFER = (
     "versions", "recipe", "layers_from", "plugins", "preprocessing.source", "data.download", "training.device",
     "allow_other_ranking", "training.workers", "training.tensorboard", "training.check", "training.cache_teacher",
-    "adapted",
+    "adapted", "teacher_adapted",
 )  # fmt: skip
 """What a run that goes on may do otherwise; plug-ins are compared by ``changed_plugin``."""
 

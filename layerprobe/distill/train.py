@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from layerprobe.distill.run_values import log_recipe, run_values
 from layerprobe.distill.session import RunSession
 from layerprobe.networks import Network
 from layerprobe.records import EpochMetrics, Progress, Run
+from layerprobe.records.adaptation import ADAPTED
 from layerprobe.records.weights_header import CLASSES, PREPROCESSING
 from layerprobe.runtime.environment import environment, peak_memory, start_measuring
 from layerprobe.settings.run import DistillSettings
@@ -162,11 +163,13 @@ def _teacher_from_file(session: RunSession, prepared: PreparedRun, images: Image
 
 
 def _weights_metadata(session: RunSession, student: Network) -> dict[str, str]:
+    adapted = [asdict(one) for one in (*student.adapted_before, *student.adapted)]
     return {
         "layerprobe_version": __version__,
         "model": student.name,
         CLASSES: json.dumps(session.classes),
         PREPROCESSING: json.dumps(student.preprocessing.to_dict()),
+        **({ADAPTED: json.dumps(adapted)} if adapted else {}),
     }
 
 

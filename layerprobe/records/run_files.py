@@ -73,6 +73,7 @@ class RunInformation:
         plugins: SHA-256 of the files that plug-ins came from, by the plug-in's name.
         constants: weights, temperatures and sizes of the method, by name; None in runs of earlier versions.
         adapted: what of the trained network's first weights isn't in their file, or not so.
+        teacher_adapted: what was so of the first weights of the teacher, as its weights file says.
     """
 
     preprocessing: Preprocessing | None = None
@@ -87,6 +88,7 @@ class RunInformation:
     plugins: Mapping[Text, Text] = field(default_factory=dict)
     constants: Mapping[Text, Number] | None = None
     adapted: tuple[Adaptation, ...] = ()
+    teacher_adapted: tuple[Adaptation, ...] = ()
 
 
 CONSTANTS = "constants"

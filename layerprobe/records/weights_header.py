@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import Json
 
+from layerprobe.records.adaptation import Adaptation
 from layerprobe.records.fields import Text
 from layerprobe.records.parsing import parse
 from layerprobe.records.preprocessing import Preprocessing
@@ -24,10 +25,12 @@ class WeightsHeader:
     Attributes:
         preprocessing: how images became the network's input.
         classes: names of the classes that it was trained on.
+        adapted: what of its first weights, before it was trained, wasn't in their file, or not so.
     """
 
     preprocessing: Json[Preprocessing] | None = None
     classes: Json[tuple[Text, ...]] | None = None
+    adapted: Json[tuple[Adaptation, ...]] = ()
 
 
 def parse_weights_header(metadata: Mapping[str, str], path: Path) -> WeightsHeader:

@@ -18,6 +18,7 @@ from torchvision.models.vision_transformer import VisionTransformer
 from layerprobe import load_student
 from layerprobe.data.datasets import open_split
 from layerprobe.distill.engine.optimizers import find_head, make_optimizer
+from layerprobe.distill.folder import read_run
 from layerprobe.errors import LayerprobeError
 from layerprobe.evaluation.evaluate import evaluate
 from layerprobe.files import read_yaml
@@ -28,6 +29,7 @@ from layerprobe.models.zoo import build_model
 from layerprobe.networks import load_network
 from layerprobe.records.adaptation import Adaptation
 from layerprobe.records.run_files import INFORMATION
+from layerprobe.report.tables.runs import run_table
 from layerprobe.settings.configuration import merge, read_values
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.evaluate import EvaluateSettings
@@ -175,6 +177,15 @@ def test_a_network_is_trained_from_weights_of_another_form_and_loads_without_the
     teacher = load_network(spec, DataSettings(name="digits"), open_split(DataSettings(name="digits"), "train"))
     assert all(torch.equal(value, after[name]) for name, value in teacher.module.state_dict().items())
     assert teacher.adapted == ()
+    assert [one.part for one in teacher.adapted_before] == ["stem", "classifier"]
+    first = read_run(tmp_path / "run")
+    shown = "stem new, with initial weights, classifier new, with initial weights"
+    assert f"the network started from changed weights: {shown}" in run_table(first).notes
+    shared = ("--student", "cifar:resnet20", "--method", "kd", *FEW, "--output", tmp_path / "student")
+    invoke("distill", "--teacher", "cifar:resnet9", "--teacher-weights", spec.weights, *shared)
+    taught = read_run(tmp_path / "student")
+    assert taught.config["teacher_adapted"] == config["adapted"] and "adapted" not in taught.config
+    assert f"the teacher started from changed weights: {shown}" in run_table(taught).notes
 
 
 def test_adapting_is_of_weights_of_a_network_that_is_trained(imagenet_file: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from layerprobe.records import GridResults, Run
 from layerprobe.report.grid.groups import Group, column_groups, find_reference
+from layerprobe.report.tables.runs import adapted_notes
 
 HEADLINE = "mean ± sample standard deviation (seeds) of the last epoch; no run is left out, and none is chosen"
 BEST_EPOCH = "the best epoch on test is chosen by the test images themselves: an optimistic figure"
@@ -60,6 +61,20 @@ _COMPARED_MACHINES: dict[str, Callable[[Run], str]] = {"machine": _device}
 def setting_notes(results: GridResults) -> tuple[str, ...]:
     """One line for every setting in which runs that are compared with each other differ."""
     return tuple(_differences(results, _COMPARED_SETTINGS))
+
+
+def weights_notes(results: GridResults) -> tuple[str, ...]:
+    """What was changed of the weights that students and teachers started from, and in which runs."""
+    lines: dict[str, list[str]] = {}
+    for column, groups in column_groups(results).items():
+        runs = {f"{group.label}, seed {seed}": run for group in groups for seed, run in group.runs.items()}
+        changed: dict[str, list[str]] = {}
+        for name, run in runs.items():
+            for line in adapted_notes(run):
+                changed.setdefault(line, []).append(name)
+        for line, names in changed.items():
+            lines.setdefault(line, []).append(column if len(names) == len(runs) else f"{column} ({'; '.join(names)})")
+    return tuple(f"{', '.join(columns)}: {line}" for line, columns in lines.items())
 
 
 def cost_notes(results: GridResults) -> tuple[str, ...]:

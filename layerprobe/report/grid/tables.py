@@ -25,6 +25,7 @@ from layerprobe.report.grid.notes import (
     setting_notes,
     state_note,
     teacher_accuracy,
+    weights_notes,
 )
 from layerprobe.report.grid.pairs import difference, difference_columns, method_columns, method_notes
 from layerprobe.report.grid.spread import spread
@@ -61,6 +62,7 @@ def grid_table(results: GridResults) -> Table:
             *((DIFFERENCES,) if any(_has_reference(column, rows) for column in columns) else ()),
             *method_notes(rows),
             *setting_notes(results),
+            *weights_notes(results),
             state_note(results),
         ),
         details={"reference": results.reference, "states": count_states(results), "teachers": teachers},
@@ -173,6 +175,7 @@ def _details_notes(results: GridResults, rows: Sequence[dict[str, Any]]) -> tupl
         LABELS,
         *method_notes(rows),
         *setting_notes(results),
+        *weights_notes(results),
         *cost_notes(results),
         state_note(results),
     )

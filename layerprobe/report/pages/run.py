@@ -84,7 +84,9 @@ def _facts(run: Run, settings: TrainSettings | DistillSettings, about: RunDescri
     training = settings.training
     facts = {
         "Teacher": _teacher(run, settings),
+        "Changed before the teacher's training": "; ".join(map(str, about.teacher_adapted)),
         "Network" if isinstance(settings, TrainSettings) else "Student": _network(settings.network),
+        "Changed of its first weights": "; ".join(map(str, about.adapted)),
         **_method(run, settings),
         "Layers chosen by": about.layers_from,
         "Images": _images(settings),

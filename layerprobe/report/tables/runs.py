@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from layerprobe.records import Evaluation, Run
+from layerprobe.records.adaptation import ADAPTED, TEACHER_ADAPTED, adaptations, in_brief
 from layerprobe.report.tables.table import Column, Table
 
 HONESTY = "the last epoch is the headline; the best epoch on test is chosen by the test images, and optimistic"
@@ -24,7 +25,18 @@ def run_table(run: Run) -> Table:
         title=f"{run.folder}: top-1 on the test images",
         columns=(Column("what", "", "left", key=True), Column("accuracy", "top-1 (%)", digits=2)),
         rows=tuple(rows),
-        notes=(HONESTY,),
+        notes=(HONESTY, *adapted_notes(run)),
+    )
+
+
+def adapted_notes(run: Run) -> tuple[str, ...]:
+    """What was changed of the weights that a run's network, and its teacher, started from; of most runs nothing."""
+    trained = "the network" if run.config.get("command") == "train" else "the student"
+    changed = {
+        whose: adaptations(run.config, key) for key, whose in ((ADAPTED, trained), (TEACHER_ADAPTED, "the teacher"))
+    }
+    return tuple(
+        f"{whose} started from changed weights: {in_brief(parts)}" for whose, parts in changed.items() if parts
     )
 
 

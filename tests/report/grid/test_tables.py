@@ -160,6 +160,20 @@ def test_settings_that_differ_are_noted() -> None:
     assert any("differ in test images" in note for note in notes)
 
 
+def test_weights_that_were_changed_are_noted() -> None:
+    """Of all runs of a column once, of some with their names."""
+    parts = [{"part": "stem", "how": "new", "tensors": {"conv1.weight": "7 -> 3"}}]
+    results = tuple(
+        (result.run and replace(result, run=replace(result.run, config={"teacher_adapted": parts}))) or result
+        for result in GRID.results
+    )
+    (note,) = (note for note in grid_table(replace(GRID, results=results)).notes if "started from" in note)
+    assert note == "A to B, A to C: the teacher started from changed weights: stem new"
+    one = replace(finished("feature-only", 80.0, 0), config={"adapted": parts})
+    (note,) = (note for note in details_table(changed(GRID, 0, one)).notes if "started from" in note)
+    assert note == "A to B (feature-only (quality:4), seed 0): the student started from changed weights: stem new"
+
+
 def test_teachers_that_differ_and_machines_that_differ_are_noted() -> None:
     other = changed(GRID, 0, finished("feature-only", 80.0, 0, teacher=91.0))
     assert json.loads(render(grid_table(other), "json"))["details"]["teachers"][PAIR] is None

@@ -9,6 +9,7 @@ import torch
 
 from layerprobe.geometry.catalogue import STATISTICS
 from layerprobe.records import Evaluation, Preprocessing, Ranking, Run
+from layerprobe.records.adaptation import Adaptation
 from layerprobe.records.run_files import RunDescription
 from layerprobe.report.figures.catalogue import FIGURES
 from layerprobe.report.html.page import Page, html_page
@@ -57,6 +58,18 @@ def about() -> RunDescription:
 
 def page_of_run(one: Run, settings: DistillSettings, evaluations: dict[str, Evaluation] | None = None) -> Page:
     return run_page(one, settings, about(), "from layerprobe import x", "layerprobe evaluate run", evaluations or {})
+
+
+def test_a_page_says_what_was_changed_of_first_weights() -> None:
+    """Names of tensors are hostile text."""
+    stem = Adaptation("stem", "new, with initial weights", {"<b>conv": "64x3x7x7 -> 64x3x3x3"})
+    classifier = Adaptation("classifier", "new, with initial weights", {"fc.bias": "1000 -> 10"})
+    told = replace(about(), adapted=(stem, classifier), teacher_adapted=(classifier,))
+    page = run_page(run("kd"), distillation(method="kd", layers=None, student_layers=None), told, "", "", {})
+    (facts,) = (section.facts for section in page.sections if section.heading == "What was done")
+    assert facts["Changed of its first weights"] == f"{stem}; {classifier}"
+    assert facts["Changed before the teacher's training"] == str(classifier)
+    assert "<b>conv" not in html_page(page) and "&lt;b&gt;conv 64x3x7x7" in html_page(page)
 
 
 def rows_of(seen: Seen, ids: str) -> dict[str, dict[str, str]]:
