@@ -171,7 +171,9 @@ def groups_of_teachers() -> dict[str, list[Mapping[str, float]]]:
         "all teachers": list(pairs),
         "those that no rule was made from": [pair for pair in pairs if pair.unseen],
         f"all but {LARGEST_LEAD}": [pair for pair in pairs if pair.teacher != LARGEST_LEAD],
-        "those whose last block has half of the highest information or more": [pair for pair in pairs if pair.kept_half],
+        "those whose last block has half of the highest information or more": [
+            pair for pair in pairs if pair.kept_half
+        ],
         "those where it has less than half": [pair for pair in pairs if not pair.kept_half],
     }
     groups: dict[str, list[Mapping[str, float]]] = {

@@ -36,7 +36,7 @@ ROOMS = {
     "features": {"models", "data", "layers", "networks", "runtime", "geometry"},
     "ranking": {"features", "geometry", "layers", "runtime"},
     "distill": {"models", "data", "layers", "networks", "runtime", "features"},
-    "evaluation": {"models", "data", "networks", "runtime", "geometry", "distill"},
+    "evaluation": {"models", "data", "layers", "networks", "runtime", "geometry", "distill"},
     "report": set(),
     "experiments": {
         "models", "data", "layers", "networks", "geometry", "features", "ranking", "distill", "evaluation", "report",

@@ -53,7 +53,7 @@ def distill(
         if is_main_process():
             following = EvaluateSettings(
                 run=run.folder,
-                data=settings.data,
+                data=settings.data.without_preprocessing(),
                 allow_code=runs_code(run.folder),
                 device=settings.training.device,
                 skip_damaged=settings.data.skip_damaged,

@@ -15,8 +15,8 @@ ARGUMENTS = "Arguments"
 FIRST = "Main options"
 """The panel of the options that most people need, which each command names."""
 PANELS = (
-    ARGUMENTS, FIRST, "Model", "Data", "Layers", "Method", "Statistics", "Recipe", "Options", "Figures", "Machine",
-    "Output",
+    ARGUMENTS, FIRST, "Model", "Data", "Layers", "Method", "Evaluation", "Statistics", "Recipe", "Options", "Figures",
+    "Machine", "Output",
 )  # fmt: skip
 """The panels, in the order in which they are shown."""
 

@@ -114,12 +114,13 @@ class Reporter:
 
     def show(self, table: Table | Sequence[Table]) -> None:
         """The result, on stdout."""
+        from layerprobe.report.tables.choice import choose_among
         from layerprobe.report.tables.latex import lay_out
         from layerprobe.report.tables.table import Table, render_all
 
         if self._bars:
             self._bars.clear()
-        tables = [self.choose(one) for one in ([table] if isinstance(table, Table) else table)]
+        tables = choose_among([table] if isinstance(table, Table) else table, self._columns)
         _write_results(render_all(tables, self._format, colour=sys.stdout.isatty()).rstrip("\n") + "\n")
         if self._format == "latex" and not self._quiet:
             choose = "; --columns chooses among its columns" if self._can_choose else ""

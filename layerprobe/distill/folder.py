@@ -40,6 +40,8 @@ from layerprobe.settings.run import DistillSettings, TrainSettings
 CONFIG, METRICS, RESULT, CHECKPOINTS = "config.yaml", "metrics.csv", "result.json", "checkpoints"
 PAGE = "report.html"
 """The page of `layerprobe report`."""
+HEAD = "head.safetensors"
+"""The linear head that `layerprobe evaluate --save-head` keeps."""
 EVENTS = "tensorboard"
 """Folder of TensorBoard's event files."""
 _DRAWN = tuple(
@@ -47,7 +49,8 @@ _DRAWN = tuple(
 )
 WEIGHTS = {"distill": "student.safetensors", "train": "model.safetensors"}
 """The weights file of a run, by its command."""
-_REPLACED = (RESULT, METRICS, *WEIGHTS.values(), *_DRAWN, PAGE)
+_EVALUATED = ("evaluation.json", "evaluation-*.json", HEAD)
+_REPLACED = (RESULT, METRICS, *WEIGHTS.values(), *_DRAWN, *_EVALUATED, PAGE)
 """What a new run deletes of an older one."""
 
 

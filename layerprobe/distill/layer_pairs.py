@@ -13,7 +13,7 @@ from layerprobe.distill.ranking_check import check_source
 from layerprobe.distill.spatial import count_left_out
 from layerprobe.errors import LayerprobeError
 from layerprobe.files import read_json
-from layerprobe.layers.selection import even_layers, find_layers, middle_layer
+from layerprobe.layers.selection import even_layers, find_layers, middle_layer, penultimate_layer
 from layerprobe.models.variants import split_variant
 from layerprobe.networks import Network
 from layerprobe.records import Layer
@@ -63,12 +63,8 @@ def pair_by_mapping(mapping: str, student: Sequence[Layer], teacher: Sequence[La
 
 
 def pair_penultimate(student: Network, teacher: Network) -> Pairing:
-    """What enters the two classifiers: the flattened feature, or the last layer of a network that has none."""
-    ours, theirs = (
-        next((layer for layer in reversed(network.layers) if layer.kind == "feature"), network.layers[-1])
-        for network in (student, teacher)
-    )
-    return Pairing((ours,), (theirs,))
+    """What enters the two classifiers."""
+    return Pairing((penultimate_layer(student.layers),), (penultimate_layer(teacher.layers),))
 
 
 def pair_middle(settings: DistillSettings, student: Network, teacher: Network) -> Pairing:

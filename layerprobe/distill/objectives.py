@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor, nn
@@ -42,6 +42,14 @@ class Objective(nn.Module, ABC, Generic[Batch]):
         Args:
             batches: of every training image, batch by batch, a record of ``fit_kind`` without the student's features.
         """
+
+    def pair_projectors(self) -> Sequence[nn.Module]:
+        """What brings each pair of layers into one shape, in the order of the pairs; empty: nothing does.
+
+        Each is called with the features of the student and the teacher, and returns a pair of tensors, (batch,
+        channels, ...). Those that are called ``projectors`` are found here.
+        """
+        return tuple(getattr(self, "projectors", ()))
 
     def start_epoch(self, epoch: int, epochs: int) -> None:
         """Learn how far the training is, for objectives whose terms or weights change on the way.

@@ -8,9 +8,11 @@ from pathlib import Path
 from torch import nn
 
 from layerprobe.distill.folder import CHECKPOINTS, CONFIG, WEIGHTS
+from layerprobe.distill.headed import read_head
 from layerprobe.distill.methods.simkd import ReusedEnding
 from layerprobe.distill.methods.simkd_paper import build_student_again
 from layerprobe.errors import LayerprobeError
+from layerprobe.layers.discovery import discover
 from layerprobe.models.classifier import head_classes
 from layerprobe.models.lazy import initialize_lazy_modules
 from layerprobe.models.weights import load_weights
@@ -18,6 +20,7 @@ from layerprobe.models.weights_file import read_weights
 from layerprobe.models.zoo import build_model
 from layerprobe.plugins import split_file_name
 from layerprobe.records import Run
+from layerprobe.records.layers import output_layer
 from layerprobe.records.run_files import RunDescription, parse_description
 from layerprobe.settings.code import check_code
 from layerprobe.settings.configuration import COMMANDS, read_run_config, settings_of
@@ -27,7 +30,9 @@ LAST = "last"
 _WHICH = (LAST, "best", "latest")
 
 
-def load_student(run: Run | Path | str, which: str = LAST, allow_code: bool = False) -> nn.Module:
+def load_student(
+    run: Run | Path | str, which: str = LAST, allow_code: bool = False, head: Path | str | None = None
+) -> nn.Module:
     """Load the network that a run trained, on the CPU and in evaluation mode.
 
     It takes (batch, 3, height, width) float32 images, normalized as the run's ``preprocessing`` says, and gives logits.
@@ -39,6 +44,8 @@ def load_student(run: Run | Path | str, which: str = LAST, allow_code: bool = Fa
         which: ``last``, the weights after the last epoch; ``best``, those of the epoch that was best on held-out
             training images; or ``latest``, those of the newest checkpoint of a run that isn't finished.
         allow_code: whether to run the Python file that the run names, where its network is ``FILE.py:callable``.
+        head: a linear head that `layerprobe evaluate --save-head` wrote, which classifies in place of the network's own
+            classifier; None: there is none.
 
     Raises:
         LayerprobeError: if the folder holds no run, or no such weights, or its network is a Python file that may not be
@@ -60,7 +67,12 @@ def load_student(run: Run | Path | str, which: str = LAST, allow_code: bool = Fa
         teacher = _build(about.reused_end.teacher, about.reused_end.classes, about)
         module = build_student_again(module, teacher, about.reused_end)
     load_weights(module, weights, str(path))
-    return module.eval()
+    module.eval()
+    if head is None:
+        return module
+    found = discover(module, about.preprocessing.image_size, prefix_tokens=network.prefix_tokens)
+    layers = (*found.layers, output_layer(found.logits_shape[1:], len(found.layers)))
+    return read_head(module, layers, Path(head), str(folder))[0]
 
 
 def runs_code(folder: Path) -> bool:

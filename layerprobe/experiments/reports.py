@@ -11,7 +11,7 @@ from typing import TypeAlias
 from layerprobe.distill.folder import CONFIG, PAGE, read_run
 from layerprobe.distill.students import read_description, runs_code, snippet
 from layerprobe.errors import LayerprobeError
-from layerprobe.evaluation.kept import read_evaluations
+from layerprobe.evaluation.kept import read_evaluations, read_feature_evaluations
 from layerprobe.experiments.grid.results import GRID_FILE, read_grid
 from layerprobe.experiments.publish import check_study, publish_study
 from layerprobe.experiments.validation.results import read_validation
@@ -124,10 +124,10 @@ def _report_run(settings: ReportSettings, progress: Progress, check: Check) -> R
     told, about = read_description(folder)
     mark = mark_of(sha256(folder / CONFIG))
     check_page(path, mark, settings.overwrite)
-    following = EvaluateSettings(run=folder, data=told.data, allow_code=runs_code(folder))
+    following = EvaluateSettings(run=folder, data=told.data.without_preprocessing(), allow_code=runs_code(folder))
     page = run_page(
         run, told, about, snippet(run), command_line("evaluate", following), read_evaluations(folder), mark,
-        settings.style,
+        settings.style, read_feature_evaluations(folder),
     )  # fmt: skip
     write_page(page, path)
     return Report((table,), (path,))

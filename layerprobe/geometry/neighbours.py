@@ -149,7 +149,19 @@ def knn_accuracy(neighbours: Tensor, labels: Tensor) -> float:
     """
     if neighbours.shape[1] == 0:
         return math.nan
-    found = labels[neighbours]
-    votes = (found[:, :, None] == found[:, None, :]).sum(dim=2)
-    winner = found[torch.arange(len(found)), votes.argmax(dim=1)]
-    return float((winner == labels).double().mean())
+    return float((elect(labels[neighbours]) == labels).double().mean())
+
+
+def elect(classes: Tensor, weights: Tensor | None = None) -> Tensor:
+    """The class that most of an image's neighbours have; of classes that tie, the nearest neighbour's.
+
+    Args:
+        classes: (n, k) of the neighbours, nearest first; k at least 1.
+        weights: (n, k) of their votes; None: every vote counts the same.
+
+    Returns:
+        (n,) classes.
+    """
+    same = classes[:, :, None] == classes[:, None, :]
+    votes = same.sum(dim=2) if weights is None else (same * weights[:, None, :]).sum(dim=2)
+    return classes.gather(1, votes.argmax(dim=1, keepdim=True)).squeeze(1)

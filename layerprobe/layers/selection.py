@@ -71,6 +71,11 @@ def middle_layer(layers: Sequence[Layer], model: str) -> Layer:
     return body[math.ceil(len(body) / 2) - 1]
 
 
+def penultimate_layer(layers: Sequence[Layer]) -> Layer:
+    """What enters the classifier: the flattened feature, or the last layer of a network that has none."""
+    return next((layer for layer in reversed(layers) if layer.kind == "feature"), layers[-1])
+
+
 def _listing(model: str) -> str:
     return f"`layerprobe layers --model {model}` lists them"
 

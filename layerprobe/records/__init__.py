@@ -1,5 +1,6 @@
 """The frozen records that pass between rooms, and the shape of a progress callback."""
 
+from layerprobe.records.evaluations import Agreement, Estimate, FeatureEvaluation, Score
 from layerprobe.records.geometry import Gram, Interval, LayerGeometry, Similarity
 from layerprobe.records.grid import Cell, CellResult, GridResults
 from layerprobe.records.layers import Layer, StoredLayer, body_layers
@@ -13,13 +14,16 @@ from layerprobe.records.validation import Candidate, Correlation, Difference, Va
 __all__ = [
     "RANKING_FORMAT",
     "RANKING_VERSION",
+    "Agreement",
     "Candidate",
     "Cell",
     "CellResult",
     "Correlation",
     "Difference",
     "EpochMetrics",
+    "Estimate",
     "Evaluation",
+    "FeatureEvaluation",
     "Gram",
     "GridResults",
     "Interval",
@@ -30,6 +34,7 @@ __all__ = [
     "Progress",
     "Ranking",
     "Run",
+    "Score",
     "Shape",
     "Similarity",
     "StoredLayer",

@@ -10,7 +10,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from layerprobe.records.fields import Count, Name, Positive, Text
-from layerprobe.records.layout import Layout, layout_of
+from layerprobe.records.layout import Layout, Shape, layout_of
+
+OUTPUT = "output"
+"""Stands among layers for what a network returns."""
 
 
 def _kind(text: str) -> str:
@@ -60,6 +63,17 @@ class Layer:
             "shape": list(self.shape),
             "parameters": self.parameters,
         }
+
+
+def output_layer(shape: Sequence[int], index: int) -> Layer:
+    """What a network returns of an image, as if it were a layer behind all others.
+
+    Args:
+        shape: of it, such as (classes,).
+        index: how many layers there are.
+    """
+    plain = tuple(shape)
+    return Layer(index, OUTPUT, "feature", Shape(plain, layout_of(plain)), 0)
 
 
 def as_layer(entry: Layer) -> Layer:

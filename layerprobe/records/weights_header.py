@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import Json
 
 from layerprobe.records.adaptation import Adaptation
-from layerprobe.records.fields import Text
+from layerprobe.records.fields import Name, Sha256, Text
 from layerprobe.records.parsing import parse
 from layerprobe.records.preprocessing import Preprocessing
 
@@ -44,3 +44,33 @@ def parse_weights_header(metadata: Mapping[str, str], path: Path) -> WeightsHead
         FileError: if what stands under a key of ours is not what it must be.
     """
     return parse(WeightsHeader, metadata, path, _REMEDY)
+
+
+@dataclass(frozen=True)
+class HeadHeader:
+    """What the header of a linear head says: which features of which network it reads.
+
+    Attributes:
+        backbone_sha256: hash of the weights of the network.
+        layer: whose features.
+        tokens: what stands for the tokens of an image; empty where the layer has none.
+        classes: names of the classes.
+    """
+
+    backbone_sha256: Sha256
+    layer: Name
+    tokens: Text
+    classes: Json[tuple[Text, ...]]
+
+
+def parse_head_header(metadata: Mapping[str, str], path: Path) -> HeadHeader:
+    """The header of a linear head.
+
+    Args:
+        metadata: text by key.
+        path: of the file, for messages.
+
+    Raises:
+        FileError: if it says not all of that.
+    """
+    return parse(HeadHeader, metadata, path, "`layerprobe evaluate --by probe --save-head` writes one")

@@ -228,10 +228,11 @@ def plugin_hashes(settings: Settings) -> dict[str, str]:
     Raises:
         LayerprobeError: if a file is not there.
     """
-    return {name: file_sha256(name) for name in _plugins(settings)}
+    return {name: file_sha256(name) for name in plugin_names(settings)}
 
 
-def _plugins(settings: Settings) -> Iterator[str]:
+def plugin_names(settings: Settings) -> Iterator[str]:
+    """Every ``FILE.py:name`` that settings name."""
     for value in flat(settings.plain()).values():
         if isinstance(value, str) and ".py:" in value and split_file_name(value):
             yield value

@@ -107,6 +107,10 @@ class DataSettings(Settings):
         """Plain values of all that is not the default, without the name and the download."""
         return self.model_dump(mode="json", exclude_defaults=True, exclude={"name", "download"})
 
+    def without_preprocessing(self) -> DataSettings:
+        """The same images, however they become a network's input."""
+        return self.replaced(**dict.fromkeys(PREPROCESSING))
+
     def seen_as(self, preprocessing: Preprocessing) -> DataSettings:
         """The same images, of which every network sees what one with this preprocessing does."""
         return self.replaced(

@@ -6,10 +6,10 @@ logits, into the backbone too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from layerprobe.distill.alignments.build import build_alignment
@@ -50,6 +50,10 @@ class FeaturesAndLogits(LogitObjective):
     def fit(self, batches: Iterable[FeatureBatch]) -> None:
         """As the feature objective's."""
         self.features.fit(batches)
+
+    def pair_projectors(self) -> Sequence[nn.Module]:
+        """Those of the feature objective."""
+        return self.features.pair_projectors()
 
     def start_epoch(self, epoch: int, epochs: int) -> None:
         """As the feature objective's."""

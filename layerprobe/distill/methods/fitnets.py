@@ -7,6 +7,7 @@ As published: a stage with one hint, and then knowledge distillation. As compare
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softmax
@@ -100,6 +101,10 @@ class StagedFitNets(LogitObjective):
         """
         return min(max(round(self.hint_share * epochs), 1), epochs - 1)
 
+    def pair_projectors(self) -> Sequence[nn.Module]:
+        """The regressor."""
+        return (self.regressor,)
+
     def start_epoch(self, epoch: int, epochs: int) -> None:
         """Enter the stage of an epoch, and set the weight of the teacher's logits."""
         hints = self.hint_epochs(epochs)
@@ -138,6 +143,10 @@ class FitNets(WithDistillation):
     def __init__(self, pairing: Pairing, temperature: float) -> None:
         super().__init__(pairing, temperature)
         self.hints = FeatureOnly(pairing)
+
+    def pair_projectors(self) -> Sequence[nn.Module]:
+        """Those of the hints."""
+        return self.hints.pair_projectors()
 
     def feature_terms(self, batch: FeatureBatch) -> dict[str, Tensor]:
         """The term ``features``."""

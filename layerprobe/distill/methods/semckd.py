@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Sequence
+
+from torch import Tensor, nn
 
 from layerprobe.distill.alignments.attention import AttentionMapping
 from layerprobe.distill.batches import FeatureBatch
@@ -31,6 +33,10 @@ class SemanticCalibration(WithDistillation):
         super().__init__(pairing, temperature)
         self.weight = weight
         self.hints = AttentionMapping(pairing, batch_size, projector=ThreeLayerProjector)
+
+    def pair_projectors(self) -> Sequence[nn.Module]:
+        """Those of the hints."""
+        return self.hints.pair_projectors()
 
     def feature_terms(self, batch: FeatureBatch) -> dict[str, Tensor]:
         """The term ``features``."""

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.distill.alignments.catalogue import ONE_TO_ONE
-from layerprobe.records import EpochMetrics, Evaluation, Run
+from layerprobe.records import EpochMetrics, Evaluation, FeatureEvaluation, Run
 from layerprobe.records.run_files import RunDescription
 from layerprobe.report.figures.confusion import confusion_figure
 from layerprobe.report.figures.curves import curves_figure
 from layerprobe.report.figures.style import COLUMN_WIDTH
 from layerprobe.report.html.page import Figure, Page, Section
 from layerprobe.report.html.pictures import columns_of, draw_pictures
-from layerprobe.report.tables.runs import evaluation_table, run_table
+from layerprobe.report.tables.evaluations import evaluation_table, feature_tables
+from layerprobe.report.tables.runs import run_table
 from layerprobe.report.tables.table import Column, Table
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.run import DistillSettings, TrainSettings
@@ -31,6 +32,7 @@ def run_page(
     evaluations: Mapping[str, Evaluation],
     mark: str = "",
     style: Path | None = None,
+    features: Mapping[str, FeatureEvaluation] = {},
 ) -> Page:
     """The page about a finished run.
 
@@ -40,9 +42,10 @@ def run_page(
         about: what it says about itself.
         snippet: Python that loads its network.
         evaluate: the command that leaves a table of classes.
-        evaluations: that were left, by what they are of.
+        evaluations: of its classifier that were left, by what they are of.
         mark: of the page.
         style: a matplotlib style sheet that is laid over the house style.
+        features: evaluations of its features that were left, by what they are of.
     """
     epochs = _epochs_table(run.epochs)
     places = columns_of(epochs, {metrics.epoch: row for row, metrics in enumerate(run.epochs)}, "epoch")
@@ -58,7 +61,8 @@ def run_page(
             Section("What came of it", (run_table(run),), (curves,)),
             Section("What was done", facts=_facts(run, settings, about)),
             Section("Which layer learns from which", _pairs(settings, about), text=_pairs_in_words(settings)),
-            *_classes(evaluations, evaluate, style),
+            *(_classes(evaluations, evaluate, style) if evaluations or not features else ()),
+            *(Section(f"What the features are worth, {name}", feature_tables(one)) for name, one in features.items()),
             Section("How to load it", code=snippet),
             Section("Every epoch", (epochs,), folded=True),
         ),

@@ -31,6 +31,22 @@ def choose_columns(table: Table, names: Sequence[str]) -> Table:
     return replace(table, columns=(*keys, *found), chosen=True)
 
 
+def choose_among(tables: Sequence[Table], names: Sequence[str]) -> list[Table]:
+    """Tables with the columns that are asked for; one that has none of them is left out.
+
+    Raises:
+        LayerprobeError: if a name is of no column of any table.
+    """
+    if len(tables) < 2 or not names:
+        return [choose_columns(table, names) for table in tables]
+    check_columns([column for table in tables for column in (*table.columns, *table.further)], names)
+    found = []
+    for table in tables:
+        own = [n for n in names if n == ALL or any(_is_called(c, n) for c in (*table.columns, *table.further))]
+        found += [choose_columns(table, own)] if own else []
+    return found
+
+
 def check_columns(columns: Sequence[Column], names: Sequence[str]) -> None:
     """Refuse a name of no column, before any work is done.
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from layerprobe.records import Evaluation, Run
+from layerprobe.records import Run
 from layerprobe.records.adaptation import ADAPTED, TEACHER_ADAPTED, adaptations, in_brief
 from layerprobe.report.tables.table import Column, Table
 
@@ -77,30 +77,3 @@ def _method_row(method: str, runs: Sequence[Run]) -> dict[str, Any]:
         "best": statistics.mean(run.best_on_test_accuracy for run in runs),
         "seconds": statistics.mean(sum(epoch.seconds for epoch in run.epochs) for run in runs),
     }
-
-
-EVALUATION_COLUMNS = (
-    Column("class", "class", "left", key=True),
-    Column("images", "images", thousands=True),
-    Column("accuracy", "top-1 (%)", digits=2),
-)
-"""What the table of an evaluation has."""
-
-
-def evaluation_table(evaluation: Evaluation) -> Table:
-    """Top-1 of every class, and of all of them; top-5 and the confusion matrix among the details."""
-    counts = evaluation.confusion.sum(dim=1).tolist()
-    rows = [
-        {"class": name, "images": count, "accuracy": accuracy if count else None}
-        for name, count, accuracy in zip(evaluation.classes, counts, evaluation.per_class, strict=True)
-    ]
-    rows.append({"class": "all", "images": evaluation.images, "accuracy": evaluation.top1})
-    top5 = "" if evaluation.top5 is None else f", top-5 {evaluation.top5:.2f} %"
-    return Table(
-        title=f"{evaluation.name} on {evaluation.dataset}, {evaluation.split}",
-        columns=EVALUATION_COLUMNS,
-        rows=tuple(rows),
-        marked=frozenset([len(rows) - 1]),
-        notes=(f"top-1 {evaluation.top1:.2f} %{top5} of {evaluation.images:,} images",),
-        details=evaluation.to_dict(),
-    )
