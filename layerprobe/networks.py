@@ -11,7 +11,7 @@ from torch import nn
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.preprocessing import choose_preprocessing
 from layerprobe.errors import LayerprobeError
-from layerprobe.layers.discovery import BATCH, Discovery, discover, discover_layers
+from layerprobe.layers.discovery import discover, discover_layers
 from layerprobe.models.classifier import head_classes
 from layerprobe.models.fit import fit_weights
 from layerprobe.models.inputs import ModelInput
@@ -19,7 +19,7 @@ from layerprobe.models.lazy import initialize_lazy_modules
 from layerprobe.models.variants import split_variant
 from layerprobe.models.weights import hash_weights, load_weights
 from layerprobe.models.weights_file import Weights, read_weights
-from layerprobe.models.zoo import build_model, model_input, published_weights, replaced_classifier
+from layerprobe.models.zoo import build_model, has_no_classes, model_input, published_weights, replaced_classifier
 from layerprobe.records import Layer, Preprocessing
 from layerprobe.records.adaptation import Adaptation
 from layerprobe.records.weights_header import parse_weights_header
@@ -41,7 +41,7 @@ class Network:
         weights_sha256: hash of its weights.
         preprocessing: how images become its input.
         layers: its generalized layers, in execution order.
-        outputs: number of logits; 0: it has no classifier.
+        num_classes: number of logits; 0: it has no classifier (``layerprobe.models.classifier``).
         adapted: what of its weights isn't in their file, or not so.
         adapted_before: of weights that layerprobe trained, what was so of those that the training began with.
     """
@@ -52,7 +52,7 @@ class Network:
     weights_sha256: str
     preprocessing: Preprocessing
     layers: tuple[Layer, ...]
-    outputs: int
+    num_classes: int
     adapted: tuple[Adaptation, ...] = ()
     adapted_before: tuple[Adaptation, ...] = ()
 
@@ -82,7 +82,7 @@ def load_network(
     pretrained = source == PRETRAINED and weights is None
     classes = spec.num_classes
     if classes is None and not pretrained:
-        classes = (head_classes(weights.state) if weights else None) or len(dataset.classes) or None
+        classes = _classes(spec.name, weights, dataset, trained)
     module = build_model(spec.name, num_classes=classes, image_size=size, pretrained=pretrained, seed=seed)
     wish = stored or _wish(spec.name, module, pretrained, size)
     preprocessing = _choose_preprocessing(wish, stored, size, data, dataset)
@@ -94,7 +94,7 @@ def load_network(
     if weights:
         what = f"{source} for {spec.name}"
         fitting = fit_weights(module, weights, what, spec.weights_key)
-        if spec.num_classes is None and fitting.chosen.classes not in (None, classes):
+        if spec.num_classes is None and classes and fitting.chosen.classes not in (None, classes):
             module = build_model(spec.name, num_classes=fitting.chosen.classes, image_size=size, seed=seed)
             initialize_lazy_modules(module, preprocessing.image_size, seed)
             fitting = fit_weights(module, weights, what, spec.weights_key)
@@ -103,7 +103,9 @@ def load_network(
     digest = hash_weights(module)
     _check_hash(digest, spec, source, seed)
     found = discover(module, preprocessing.image_size, prefix_tokens=spec.prefix_tokens)
-    outputs = _outputs(found) if spec.num_classes != 0 else 0
+    if not found.returned:
+        raise LayerprobeError(f"a network returns a tensor, its logits or its features, but {spec.name} returns none")
+    outputs = found.returned[1] if found.has_classifier else 0
     if spec.num_classes not in (None, outputs):
         _log.warning("%s has %d outputs, not the %d that were asked for", spec.name, outputs, spec.num_classes)
     return Network(
@@ -113,10 +115,20 @@ def load_network(
         weights_sha256=digest,
         preprocessing=preprocessing,
         layers=found.layers,
-        outputs=outputs,
+        num_classes=outputs,
         adapted=adapted,
         adapted_before=header.adapted,
     )
+
+
+def _classes(name: str, weights: Weights | None, dataset: ImageDataset, trained: bool) -> int | None:
+    """How many classes a network is built for: as many as its weights have, or none where it usually has none.
+
+    None is the architecture's own number, for images without labels.
+    """
+    bare = not trained and has_no_classes(name)
+    known = head_classes(weights.state, named=bare) if weights else None
+    return known or (0 if bare else len(dataset.classes) or None)
 
 
 def _read_weights(spec: ModelSettings, source: str, trained: bool) -> Weights | None:
@@ -220,16 +232,3 @@ def _own_size(name: str, stored: Preprocessing | None, dataset: ImageDataset) ->
         return dataset.native_size or 32
     whole = name.startswith(("timm:", "torchvision:")) and not split_variant(name)[1]
     return None if whole else dataset.native_size
-
-
-def _outputs(found: Discovery) -> int:
-    logits_shape = found.logits_shape
-    if not found.has_classifier:
-        return 0
-    if len(logits_shape) != 2:
-        shown = "x".join(map(str, logits_shape)) or "no tensor"
-        raise LayerprobeError(
-            f"a classifier's output is (batch, classes), but of {BATCH} images the model gives {shown}; "
-            "layerprobe works on image classifiers"
-        )
-    return logits_shape[1]

@@ -113,7 +113,7 @@ class GridWatch:
         what = _words(result.cell)
         if result.run:
             if before is not None:
-                self._reporter.hint(f"{done}/{cells} done: {what}: top-1 {result.run.last_accuracy:.2f} %")
+                self._reporter.hint(f"{done}/{cells} done: {what}: {result.run.outcome}")
         elif result.state == "failed":
             self._reporter.say(f"failed: {what}: {result.reason}")
         elif result.state == "running":

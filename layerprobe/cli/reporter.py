@@ -97,10 +97,8 @@ class Reporter:
         losses = "  ".join(f"{name} {value:.4f}" for name, value in metrics.losses.items())
         held_out = "" if metrics.holdout_accuracy is None else f"  held-out {metrics.holdout_accuracy:.2f} %"
         width = len(str(epochs))
-        self.say(
-            f"epoch {metrics.epoch:>{width}}/{epochs}  {losses}{held_out}  "
-            f"test top-1 {metrics.test_accuracy:.2f} %  {metrics.seconds:.1f} s"
-        )
+        tested = "" if metrics.test_accuracy is None else f"  test top-1 {metrics.test_accuracy:.2f} %"
+        self.say(f"epoch {metrics.epoch:>{width}}/{epochs}  {losses}{held_out}{tested}  {metrics.seconds:.1f} s")
 
     def choose(self, table: Table) -> Table:
         """A table with the columns that the user asked for.

@@ -26,9 +26,11 @@ from layerprobe.distill.pairing import NO_PAIRS, Pairing
 from layerprobe.distill.session import RunSession
 from layerprobe.errors import LayerprobeError
 from layerprobe.networks import Network, load_network
+from layerprobe.records import Preprocessing
 from layerprobe.records.adaptation import ADAPTED, TEACHER_ADAPTED, Adaptation
 from layerprobe.records.run_files import CONSTANTS
-from layerprobe.settings.base import errors_of_part
+from layerprobe.settings.alignment import AlignmentSettings
+from layerprobe.settings.base import SettingsError, errors_of_part
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.run import DistillSettings, TrainSettings
 
@@ -92,15 +94,14 @@ def prepare_distillation(session: RunSession, settings: DistillSettings) -> Prep
     check_layers_are_chosen(settings)
     method, seed = settings.chosen_method, settings.training.seed
     teacher = _load_teacher(session, settings, method)
-    with errors_of_part("student"):
-        student = session.build_student(settings.student, like=teacher.preprocessing)
+    student = _build_student(session, settings, method, teacher.preprocessing)
     # Before the method changes it.
     resolved = {"teacher": _describe(settings.teacher, teacher), "student": _describe(settings.student, student)}
     chosen = pair_layers(method, settings, teacher, student)
     if method.changes_student:
         changed = method.load_change()(student, teacher, chosen, seed)
     else:
-        head = find_head(student.module, student.layers)
+        head = find_head(student.module, student.layers) if student.num_classes else ()
         changed = ChangedStudent(student.module, chosen, chosen, {}, head)
     pairing = choose_tokens(settings, changed.pairing)
     log_pairs(method, settings, changed.chosen)
@@ -112,6 +113,7 @@ def prepare_distillation(session: RunSession, settings: DistillSettings) -> Prep
         pairing,
         teacher=teacher.module if method.needs_teacher else None,
         new_modules=changed.new_modules,
+        has_classifier=student.num_classes > 0,
     )
     return PreparedRun(
         method=settings.label,
@@ -135,12 +137,42 @@ def _load_teacher(session: RunSession, settings: DistillSettings, method: Method
     with errors_of_part("teacher"):
         teacher = load_network(settings.teacher, settings.data, session.train_split)
     classes = len(session.classes)
-    if settings.needs_classes and teacher.outputs != classes:
+    if settings.needs_classes and not teacher.num_classes:
         raise LayerprobeError(
-            f"{method.name} needs a teacher of the same classes, but it has {teacher.outputs or 'no classifier'} and "
+            f"{method.name} needs the logits of a teacher, and {teacher.name} has no classifier; {_without_logits()} "
+            "learn from its features alone"
+        )
+    if settings.needs_classes and teacher.num_classes != classes:
+        raise LayerprobeError(
+            f"{method.name} needs a teacher of the same classes, but it has {teacher.num_classes} and "
             f"{settings.data.name} {classes}; take a teacher trained on these classes"
         )
     return teacher
+
+
+def _without_logits() -> str:
+    """The methods that use a teacher's features, and neither its logits nor its classifier."""
+    default = AlignmentSettings()
+    names = [name for name, one in METHODS.items() if one.needs_teacher and not one.needs_same_classes(default)]
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _build_student(session: RunSession, settings: DistillSettings, method: Method, like: Preprocessing) -> Network:
+    with errors_of_part("student"):
+        student = session.build_student(settings.student, like=like)
+    if student.num_classes:
+        return student
+    if method.needs_classifier(settings.alignment):
+        raise LayerprobeError(
+            f"{method.name} trains the student's classifier, and {student.name} has none; feature-only without "
+            "ablations trains a backbone alone"
+        )
+    if settings.training.holdout:
+        raise SettingsError(
+            "<training.holdout> chooses an epoch by the student's accuracy, and a student without a classifier has "
+            "none; leave it out"
+        )
+    return student
 
 
 def _describe_pairs(method: Method, settings: DistillSettings, pairing: Pairing) -> dict[str, Any]:
@@ -169,7 +201,7 @@ def _describe(spec: ModelSettings, network: Network) -> dict[str, Any]:
         "weights": network.weights,
         "weights_key": spec.weights_key,
         "adapt": spec.adapt,
-        "num_classes": spec.num_classes,
+        "num_classes": spec.num_classes if network.num_classes else 0,
         "prefix_tokens": spec.prefix_tokens,
         "weights_sha256": network.weights_sha256,
     }

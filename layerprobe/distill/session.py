@@ -18,6 +18,7 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.networks import Network, load_network
 from layerprobe.records import Preprocessing, Progress, Run
 from layerprobe.runtime.process_group import ProcessGroup, start_accelerator
+from layerprobe.settings.base import SettingsError
 from layerprobe.settings.model import RANDOM, ModelSettings
 from layerprobe.settings.run import DistillSettings, TrainSettings
 
@@ -94,15 +95,22 @@ class RunSession:
             like: the preprocessing that it takes over from another network; None: its own.
 
         Raises:
-            LayerprobeError: if it can't be built, or has another number of outputs than there are classes.
+            LayerprobeError: if it can't be built, or has another number of outputs than there are classes, and was not
+                asked for without a classifier.
         """
         data, classes = self.settings.data, len(self.classes)
-        spec = spec.replaced(weights=spec.weights or RANDOM, num_classes=spec.num_classes or classes)
+        wanted = classes if spec.num_classes is None else spec.num_classes
+        spec = spec.replaced(weights=spec.weights or RANDOM, num_classes=wanted)
         seen = data if like is None else data.seen_as(like)
         network = load_network(spec, seen, self.train_split, seed=self.settings.training.seed, trained=True)
         _log.info("%s starts from %s weights", spec.name, network.weights)
-        if network.outputs != classes:
-            raise LayerprobeError(f"{spec.name} has {network.outputs} outputs, {data.name} has {classes} classes")
+        if wanted and not network.num_classes:
+            raise SettingsError(
+                f"{spec.name} has no classifier, and {data.name} has {classes} classes; give <num_classes> 0 to train "
+                "it without one, by `layerprobe distill`"
+            )
+        if network.num_classes not in (0, classes):
+            raise LayerprobeError(f"{spec.name} has {network.num_classes} outputs, {data.name} has {classes} classes")
         return replace(network, preprocessing=like) if like is not None else network
 
     def load_images(self, preprocessing: Preprocessing, progress: Progress) -> Images:

@@ -35,7 +35,8 @@ def load_student(
 ) -> nn.Module:
     """Load the network that a run trained, on the CPU and in evaluation mode.
 
-    It takes (batch, 3, height, width) float32 images, normalized as the run's ``preprocessing`` says, and gives logits.
+    It takes (batch, 3, height, width) float32 images, normalized as the run's ``preprocessing`` says, and gives logits,
+    or without a classifier features.
     A model from the user's own file returns what it always returns, and ``layers.logits.classify`` takes the logits out
     of that.
 
@@ -59,7 +60,9 @@ def load_student(
     path = weights_path(folder, which, settings.command)
     weights = read_weights(path)
     known = ending or about.reused_end
-    classes = network.num_classes or (known.classes if known else head_classes(weights.state))
+    classes = network.num_classes
+    if classes is None:
+        classes = known.classes if known else head_classes(weights.state)
     module = _build(network.name, classes, about)
     if ending:
         ReusedEnding(**asdict(ending)).build(module)
@@ -71,7 +74,7 @@ def load_student(
     if head is None:
         return module
     found = discover(module, about.preprocessing.image_size, prefix_tokens=network.prefix_tokens)
-    layers = (*found.layers, output_layer(found.logits_shape[1:], len(found.layers)))
+    layers = (*found.layers, output_layer(found.returned[1:], len(found.layers)))
     return read_head(module, layers, Path(head), str(folder))[0]
 
 
@@ -131,7 +134,7 @@ def snippet(run: Run) -> str:
     mean, std = ([round(value, 4) for value in values] for values in (preprocessing.mean, preprocessing.std))
     name = "model" if run.config["command"] == "train" else "student"
     own = split_file_name(run.config[name]["name"])
-    given = "output" if own else "logits"
+    given = "features" if run.config[name].get("num_classes") == 0 else "output" if own else "logits"
     allowed = ", allow_code=True" if runs_code(run.folder) else ""
     return (
         "from layerprobe import load_student\n"

@@ -174,8 +174,8 @@ def _weights_metadata(session: RunSession, student: Network) -> dict[str, str]:
 
 
 def _teacher_accuracy(session: RunSession, teacher: Network, images: Images) -> float | None:
-    if teacher.outputs != len(session.classes):
-        has = f"{teacher.outputs} classes" if teacher.outputs else "no classifier"
+    if teacher.num_classes != len(session.classes) or not teacher.num_classes:
+        has = f"{teacher.num_classes} classes" if teacher.num_classes else "no classifier"
         _log.info("the teacher has %s, the data %d classes: its accuracy is not measured", has, len(session.classes))
         return None
     device = session.accelerator.device

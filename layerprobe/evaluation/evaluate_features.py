@@ -196,7 +196,7 @@ def _agreement(
 ) -> tuple[Agreement, ...]:
     if config.run is None:
         raise SettingsError("<by> agreement compares the student of a run with its teacher; name a <run>")
-    shape = subject.discovery.logits_shape
+    shape = subject.discovery.returned
     student = Network(
         name=subject.told,
         module=subject.module,
@@ -204,7 +204,7 @@ def _agreement(
         weights_sha256=subject.sha256,
         preprocessing=subject.preprocessing,
         layers=subject.layers,
-        outputs=shape[-1] if subject.discovery.has_classifier else 0,
+        num_classes=shape[-1] if subject.discovery.has_classifier else 0,
     )
     classes = len(subject.classes or dataset.classes)
     pair = load_trained_pair(config.run, student, dataset, config.which, config.allow_code, classes)

@@ -60,7 +60,7 @@ class Subject:
     @property
     def output(self) -> Layer:
         """What it returns."""
-        return output_layer(self.discovery.logits_shape[1:], len(self.layers))
+        return output_layer(self.discovery.returned[1:], len(self.layers))
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -121,7 +121,7 @@ def _of_model(config: EvaluateSettings) -> Subject:
         module=network.module,
         preprocessing=network.preprocessing,
         data=data.without_preprocessing(),
-        classes=None if network.outputs else (),
+        classes=None if network.num_classes else (),
         prefix_tokens=config.model.prefix_tokens,
         told=network.name,
     )
@@ -163,7 +163,7 @@ def check_classes(subject: Subject, classes: tuple[str, ...]) -> None:
     if subject.classes == ():
         raise LayerprobeError(f"{subject.told} has no classifier; {remedy}")
     if subject.classes is None:
-        outputs = subject.discovery.logits_shape[-1]
+        outputs = subject.discovery.returned[-1]
         if outputs != len(classes):
             raise LayerprobeError(
                 f"the classifier of {subject.told} has {outputs} outputs, the images have {len(classes)} classes; "

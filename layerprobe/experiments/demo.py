@@ -185,7 +185,7 @@ def _distillation(config: DemoSettings, method: str, seed: int, teacher: ModelSe
 def verdict(runs: Sequence[Run]) -> str:
     """One sentence on which method was ahead, by mean top-1 of the last epoch, whoever it was."""
     methods = list(dict.fromkeys(run.method for run in runs))
-    means = {method: mean(run.last_accuracy for run in runs if run.method == method) for method in methods}
+    means = {method: mean(run.last_accuracy or 0.0 for run in runs if run.method == method) for method in methods}
     order = sorted(methods, key=means.__getitem__, reverse=True)
     first, second = order[0], order[1]
     seeds = len(runs) // len(methods)

@@ -2,13 +2,14 @@
 
 Definition (section 3 of Cooper et al., arXiv 2511.14981): in execution order, the output of every residual,
 inverted-residual or transformer encoder block, the output of every free-standing non-linearity, and the
-flattened feature vector that enters the classifier.
+flattened feature vector that enters the classifier. A network without a classifier has the same layers, and in the last
+one's place what it returns: a pooled embedding, a map or tokens.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +24,7 @@ from layerprobe.layers.logits import find_logits
 from layerprobe.layers.space import Space, check_prefix, read_space, without_windows
 from layerprobe.layers.taps import Tap
 from layerprobe.layers.tracing import Call, Pass, watch
-from layerprobe.models.classifier import removed_classifiers
+from layerprobe.models.classifier import lacks_classifier, removed_classifiers
 from layerprobe.records import Layer, Shape
 
 _log = logging.getLogger(__name__)
@@ -40,19 +41,19 @@ class Discovery:
 
     Attributes:
         layers: its generalized layers, in execution order, indexed from 0.
-        logits_shape: of its logits for a batch, (batch, classes) if it is a classifier.
-        has_classifier: whether it isn't built without its classifier.
+        returned: shape of what it returns for a batch; of a classifier the logits', (batch, classes).
+        has_classifier: whether it has a classifier.
     """
 
     layers: tuple[Layer, ...]
-    logits_shape: tuple[int, ...]
+    returned: tuple[int, ...]
     has_classifier: bool = True
 
 
 def discover_layers(
     model: nn.Module, image_size: tuple[int, int], channels: int = 3, prefix_tokens: int | None = None
 ) -> tuple[Layer, ...]:
-    """Find the generalized layers of a classification network with a forward pass of two random images.
+    """Find the generalized layers of a network with a forward pass of two random images.
 
     A residual block is a module that adds two tensors of the same shape in its own ``forward`` and has a non-linearity
     inside, or another instance of the same class (``find_blocks`` has the whole rule). If blocks are nested, the
@@ -61,7 +62,7 @@ def discover_layers(
     If that pass doesn't show along which axis of an output the images lie, a second pass with three images does.
 
     Args:
-        model: any image classifier; it is run in evaluation mode and left as it was.
+        model: any network of images; it is run in evaluation mode and left as it was.
         image_size: height and width of the input in pixels.
         channels: channels of the input.
         prefix_tokens: extra tokens of a transformer, such as the class token; None: as many as it declares.
@@ -79,13 +80,17 @@ def discover_layers(
 def discover(
     model: nn.Module, image_size: tuple[int, int], channels: int = 3, prefix_tokens: int | None = None
 ) -> Discovery:
-    """As ``discover_layers``, with the shape of the logits."""
+    """As ``discover_layers``, with the shape of what the network returns, and whether these are logits."""
     refuse_hidden(model)
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     images = torch.randn(BATCH + 1, channels, *image_size, generator=torch.Generator().manual_seed(0)).to(device)
-    seen, logits = _see(model, images[:BATCH])
-    removed = _removed_classifiers(model, seen, logits)
-    candidates = _candidates(model, seen, logits, removed)
+    seen, returned = _see(model, images[:BATCH])
+    removed = _removed_classifiers(model, seen, returned)
+    has_classifier = not (removed or lacks_classifier(model)) and returned is not None and returned.ndim == 2
+    if has_classifier:
+        candidates = _candidates(model, seen, returned)
+    else:
+        candidates = _candidates_without_classifier(model, seen, returned, removed)
     if all(is_plain(candidate.tensors, BATCH) for candidate in candidates):
         rows: Sequence[Rows | None] = [_plain_rows(candidate.tensors) for candidate in candidates]
     else:
@@ -104,7 +109,8 @@ def discover(
             "that a forward pass reaches"
         )
     check_prefix(layers, prefix_tokens)
-    return Discovery(without_windows(layers), tuple(logits.shape) if logits is not None else (), not removed)
+    shape = tuple(returned.shape) if returned is not None else ()
+    return Discovery(without_windows(layers), shape, has_classifier)
 
 
 def _see(model: nn.Module, images: Tensor) -> tuple[Pass, Tensor | None]:
@@ -142,24 +148,61 @@ class _Candidate:
     parameters: int
 
 
-def _candidates(model: nn.Module, seen: Pass, logits: Tensor | None, removed: list[Call]) -> list[_Candidate]:
+def _candidates(model: nn.Module, seen: Pass, logits: Tensor | None) -> list[_Candidate]:
     blocks = find_blocks(model, seen, logits)
-    found: list[_Candidate] = []
+    found = [_of_output(call, kind) for call, kind in _body(seen, blocks) if not _is_result(call, logits)]
+    head = _classifier_call(seen, blocks, logits, [])
+    return _in_order([*found, *_feature(head)])
+
+
+def _candidates_without_classifier(
+    model: nn.Module, seen: Pass, returned: Tensor | None, removed: list[Call]
+) -> list[_Candidate]:
+    """As in the same network with a classifier; where none was removed, what the network returns is the last layer."""
+    blocks = find_blocks(model, seen, None)
+    found = [_of_output(call, kind) for call, kind in _body(seen, blocks)]
+    feature = list(_feature(_classifier_call(seen, blocks, returned, removed) if removed else None))
+    if not feature and not any(candidate.call.output is returned for candidate in found):
+        feature = [_of_output(call, "feature") for call in _giving(seen, returned)]
+    return _in_order([*found, *feature])
+
+
+def _body(seen: Pass, blocks: set[nn.Module]) -> Iterator[tuple[Call, str]]:
+    """Blocks and free-standing non-linearities, with their kinds."""
     for call in seen.calls:
-        inside = blocks.intersection(call.ancestors)
-        result = not removed and _is_result(call, logits)
-        if inside or call.output is None or call.output.ndim < 2 or result:
+        if call.output is None or call.output.ndim < 2 or blocks.intersection(call.ancestors):
             continue
-        is_block = call.module in blocks and not call.tap.function
-        kind = "block" if is_block else "activation" if call.is_activation else None
-        if kind:
-            found.append(_Candidate(call.left, call, call.tap, kind, call.outputs, call.parameters))
-    head = _classifier_call(seen, blocks, logits, removed)
+        if call.module in blocks and not call.tap.function:
+            yield call, "block"
+        elif call.is_activation:
+            yield call, "activation"
+
+
+def _of_output(call: Call, kind: str) -> _Candidate:
+    return _Candidate(call.left, call, call.tap, kind, call.outputs, call.parameters)
+
+
+def _feature(head: Call | None) -> Iterator[_Candidate]:
+    """What enters the classifier."""
     if head is not None and head.input is not None:
         own = sum(parameter.numel() for parameter in head.module.parameters(recurse=False))
-        tap = _input_of(head)
-        found.append(_Candidate(head.entered, head, tap, "feature", (head.input,), head.parameters_before - own))
-    return sorted(found, key=lambda candidate: candidate.time)
+        yield _Candidate(head.entered, head, _input_of(head), "feature", (head.input,), head.parameters_before - own)
+
+
+def _giving(seen: Pass, returned: Tensor | None) -> Sequence[Call]:
+    """The outermost module that made what the network returns, or the network itself where no module did.
+
+    Modules behind it may hand the tensor through, as dropout and what stands in a classifier's place do.
+    """
+    giving = [call for call in seen.calls if returned is not None and call.output is returned and not call.tap.function]
+    around = [call for call in giving if call.tap.module and call.module in giving[0].ancestors]
+    if not giving:
+        _log.warning("what the model returns first is not what is taken for its features, and is no layer")
+    return [*giving[:1], *around][-1:]
+
+
+def _in_order(candidates: Iterable[_Candidate]) -> list[_Candidate]:
+    return sorted(candidates, key=lambda candidate: candidate.time)
 
 
 def _input_of(call: Call) -> Tap:

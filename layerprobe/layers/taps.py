@@ -11,6 +11,8 @@ _FUNCTIONS = {
     "celu", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "logsigmoid", "mish", "prelu", "relu",
     "relu6", "rrelu", "selu", "sigmoid", "silu", "softplus", "softsign", "tanh", "tanhshrink",
 }  # fmt: skip
+_OUTPUT = "output"
+"""The name of what the network itself returns."""
 _FUNCTION_NAME = re.compile(r"(?:(?P<module>.+)\.)?F\.(?P<function>\w+)")
 
 
@@ -35,7 +37,8 @@ class Tap:
         """Read a layer's name.
 
         ``layer3.6`` (a module's output), ``relu@2`` (of its second call), ``fc.input`` (what enters ``fc``),
-        ``features.F.relu@3`` (result of the third ``F.relu`` in the forward of ``features``).
+        ``features.F.relu@3`` (result of the third ``F.relu`` in the forward of ``features``), ``output`` (what the
+        network itself returns; a module of that name is ``output@1``).
 
         Examples:
             >>> Tap.of("relu@2")
@@ -43,6 +46,8 @@ class Tap:
             >>> Tap.of("F.relu@3")
             Tap(module='', call=3, takes_input=False, function='relu')
         """
+        if name == _OUTPUT:
+            return cls("")
         path, _, call = name.partition("@")
         number = int(call or 1)
         if function := _FUNCTION_NAME.fullmatch(path):
@@ -56,7 +61,7 @@ class Tap:
         """The layer's name; ``Tap.of`` reads it back."""
         end = "input" if self.takes_input else f"F.{self.function}" if self.function else ""
         path = ".".join(part for part in (self.module, end) if part)
-        return path if self.call == 1 else f"{path}@{self.call}"
+        return path or _OUTPUT if self.call == 1 and path != _OUTPUT else f"{path}@{self.call}"
 
 
 def function_name(function: Callable[..., Any]) -> str:

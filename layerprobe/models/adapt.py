@@ -69,7 +69,7 @@ def adapt_weights(model: nn.Module, fit: Fit, kernels: Kernels, what: str) -> tu
     """
     own: dict[str, Tensor] = model.state_dict()
     found = {name: _change(model, name, fit.state[name], own[name], kernels, what) for name in fit.shapes}
-    found |= {name: _Changed("classifier", _NEW) for name in fit.missing if name in classifier_names(own)}
+    found |= {name: _Changed("classifier", _NEW) for name in fit.missing if name in classifier_names(model)}
     changed = {name: change for name, change in found.items() if change}
     values = {name: change.value for name, change in changed.items() if change.value is not None}
     state = {name: value for name, value in fit.state.items() if name not in changed} | values
@@ -106,7 +106,7 @@ def new_classifier(names: Collection[str], state: Mapping[str, Tensor], own: Map
 
 def _change(model: nn.Module, name: str, value: Tensor, own: Tensor, kernels: Kernels, what: str) -> _Changed | None:
     """What becomes of a tensor of another shape; None: it fits nowhere."""
-    if name in classifier_names(model.state_dict()) or is_in_classifier(name):
+    if name in classifier_names(model) or is_in_classifier(name):
         return _Changed("classifier", _NEW)
     if name == f"{first_convolution(model)}.weight" and value.ndim == 4 and value.shape[:2] == own.shape[:2]:
         if not is_patch_embedding(model.get_submodule(name.removesuffix(".weight"))):

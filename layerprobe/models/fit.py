@@ -120,7 +120,7 @@ def _order(fit: Fit) -> tuple[bool, int, float]:
 def _fits(model: nn.Module, part: str, state: State) -> Iterator[Fit]:
     """What a state dict has in common with a network, for each prefix that its names may have there."""
     own: dict[str, Tensor] = model.state_dict()
-    classifier, removed = classifier_names(own), removed_classifiers(model)
+    classifier, removed = classifier_names(model), removed_classifiers(model)
     prefixes = _prefixes(own, state)
     for prefix in prefixes:
         deeper = tuple(other for other in prefixes if other != prefix and other.startswith(prefix))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from typing import Any
 from torch import nn
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.models.classifier import declare_no_classifier
 from layerprobe.plugins import importing_from, load_function, one_line
+
+_log = logging.getLogger(__name__)
 
 
 def build_from_file(path: Path, function: str, num_classes: int | None, image_size: int | None) -> nn.Module:
@@ -19,8 +23,8 @@ def build_from_file(path: Path, function: str, num_classes: int | None, image_si
     Args:
         path: the file; it is run anew, with its folder on the import path.
         function: name of a function or class in it.
-        num_classes: passed as ``num_classes=`` if it is not None and the function takes it; one that doesn't can't
-            leave the classifier out, which 0 asks for.
+        num_classes: passed as ``num_classes=`` if it is not None and the function takes it. Of one that doesn't take it
+            0 says that the network has no classifier, and what it returns is taken for features.
         image_size: passed as ``image_size=``, likewise.
 
     Raises:
@@ -30,11 +34,6 @@ def build_from_file(path: Path, function: str, num_classes: int | None, image_si
     build = load_function(what)
     wanted = {"num_classes": num_classes, "image_size": image_size}
     arguments = {key: value for key, value in wanted.items() if value is not None and _takes(build, key)}
-    if num_classes == 0 and "num_classes" not in arguments:
-        raise LayerprobeError(
-            f"{what} takes no num_classes, and so builds no network without its classifier; add num_classes to its "
-            "parameters, or leave the 0 out"
-        )
     with importing_from(path.absolute().parent):
         try:
             model = build(**arguments)
@@ -44,6 +43,10 @@ def build_from_file(path: Path, function: str, num_classes: int | None, image_si
             raise LayerprobeError(f"{what} failed: {one_line(error)}; it is called with {arguments}") from error
     if not isinstance(model, nn.Module):
         raise LayerprobeError(f"{what} returns a torch.nn.Module, not {type(model).__name__}; return the model itself")
+    if num_classes == 0:
+        if "num_classes" not in arguments:
+            _log.warning("%s takes no num_classes: what its network returns is taken for features, no logits", what)
+        declare_no_classifier(model)
     return model
 
 

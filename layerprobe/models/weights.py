@@ -59,8 +59,9 @@ def load_weights(
     if adapt and fit.state:
         _check_usual(fit, what)
         fit, adapted = adapt_weights(model, fit, adapt, what)
-    other = classifier_names(own).intersection({*fit.missing, *fit.shapes}) if trained else set()
-    if (complaint := _complaint(fit, own, what, other)) is not None:
+    head = classifier_names(model)
+    other = head.intersection({*fit.missing, *fit.shapes}) if trained else set()
+    if (complaint := _complaint(fit, own, what, head, other)) is not None:
         brought = trained and not adapt and fit.state and _is_adaptable(model, fit, what)
         raise SettingsError(complaint + ("; <adapt> brings them to the model's form" if brought else ""))
     _check_usual(fit, what)
@@ -86,13 +87,14 @@ def _is_adaptable(model: nn.Module, fit: Fit, what: str) -> bool:
         return False
 
 
-def _complaint(fit: Fit, own: dict[str, Tensor], what: str, exempt: set[str]) -> str | None:
+def _complaint(fit: Fit, own: dict[str, Tensor], what: str, head: set[str], exempt: set[str]) -> str | None:
     """What is wrong with weights that aren't those of the model; None: nothing.
 
     Args:
         fit: what the file has in common with the model.
         own: the model's state.
         what: the file's name.
+        head: names of the model's classifier.
         exempt: names that may be missing, or of another shape.
     """
     missing = [name for name in fit.missing if name not in exempt]
@@ -105,8 +107,7 @@ def _complaint(fit: Fit, own: dict[str, Tensor], what: str, exempt: set[str]) ->
             f"{what}: none of the names in the file ({names}) is one of the model's ({first_of(list(own))}); <name> "
             "must be the model that the weights are of"
         )
-    head = classifier_names(own)
-    if not shapes and not fit.unexpected and head.issuperset(missing):
+    if missing and not shapes and not fit.unexpected and head.issuperset(missing):
         verb = "are" if missing[1:] else "is"
         return (
             f"{what}: the file has no classifier: of the model's tensors only {' and '.join(missing)} {verb} missing"

@@ -138,9 +138,20 @@ def replaced_classifier(name: str, model: nn.Module, num_classes: int) -> Adapta
     if num_classes == published:
         return None
     own: dict[str, Tensor] = model.state_dict()
-    names = classifier_names(own)
+    names = classifier_names(model)
     before = {one: torch.empty(published, *own[one].shape[1:], device="meta") for one in names if published}
     return new_classifier(names, before, own) if names else None
+
+
+def has_no_classes(name: str) -> bool:
+    """Whether a network has no classifier unless it is asked for one: timm's of self-supervised pretraining."""
+    source, _, short = split_variant(name)[0].partition(":")
+    if split_file_name(name) or source != "timm":
+        return False
+    import timm
+
+    config = timm.get_pretrained_cfg(short)
+    return config is not None and config.num_classes == 0
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -138,12 +138,12 @@ class ResultFile:
 
     method: Name
     epochs: Positive
-    test_accuracy_last_epoch: Percent
+    test_accuracy_last_epoch: Percent | None
     test_accuracy_epoch_chosen_on_holdout: Percent | None
-    test_accuracy_best_epoch_on_test: Percent
+    test_accuracy_best_epoch_on_test: Percent | None
     epoch_chosen_on_holdout: Positive | None
     holdout_accuracy_epoch_chosen_on_holdout: Percent | None
-    epoch_best_on_test: Positive
+    epoch_best_on_test: Positive | None
     teacher_accuracy: Percent | None
     seconds: From0
     epoch_seconds: tuple[From0, ...]
@@ -197,8 +197,9 @@ def parse_metrics(
         epochs.append(parse(EpochMetrics, row, f"{path}, row {number + 1}", REMEDY))
         if epochs[-1].epoch != number + 1:
             raise FileError(f"{path}, row {number + 1}: epoch must be {number + 1}, not {epochs[-1].epoch}; {REMEDY}")
-    if len({one.holdout_accuracy is None for one in epochs}) > 1:
-        raise FileError(f"{path} has holdout_accuracy in some rows alone; {REMEDY}")
+    for name in ("test_accuracy", "holdout_accuracy"):
+        if len({getattr(one, name) is None for one in epochs}) > 1:
+            raise FileError(f"{path} has {name} in some rows alone; {REMEDY}")
     return tuple(epochs)
 
 

@@ -21,15 +21,15 @@ class EpochMetrics:
         epoch: from 1.
         losses: mean of every loss term over the epoch's images, by name.
         learning_rate: at the end of the epoch.
-        test_accuracy: top-1 on the test split, in percent.
-        holdout_accuracy: top-1 on the held-out training images, in percent; None where none are held out.
+        test_accuracy: top-1 on the test split, in percent; None where the network has no classifier.
+        holdout_accuracy: top-1 on the held-out training images, in percent; None where none are held out, too.
         seconds: wall time of the epoch, its evaluation included.
     """
 
     epoch: Positive
     losses: Mapping[Text, Number]
     learning_rate: From0
-    test_accuracy: Percent
+    test_accuracy: Percent | None
     holdout_accuracy: Percent | None
     seconds: From0
 
@@ -70,13 +70,21 @@ class Run:
     setting: str = ""
 
     @property
+    def outcome(self) -> str:
+        """What it came to in a few words: the last epoch's top-1, or its loss where there is no classifier."""
+        last = self.epochs[-1]
+        if last.test_accuracy is None:
+            return f"loss {sum(last.losses.values()):.4g}"
+        return f"top-1 {last.test_accuracy:.2f} %"
+
+    @property
     def label(self) -> str:
         """The method with its setting, e.g. ``sp, paper``."""
         return ", ".join(filter(None, (self.method, self.setting)))
 
     @property
-    def last_accuracy(self) -> float:
-        """Top-1 on the test split after the last epoch, in percent."""
+    def last_accuracy(self) -> float | None:
+        """Top-1 on the test split after the last epoch, in percent; None where the network has no classifier."""
         return self.epochs[-1].test_accuracy
 
     @property
@@ -91,14 +99,15 @@ class Run:
         return self.chosen.test_accuracy if self.chosen else None
 
     @property
-    def best_on_test(self) -> EpochMetrics:
+    def best_on_test(self) -> EpochMetrics | None:
         """The first epoch with the highest test top-1: an optimistic choice, since the test images made it."""
-        return max(self.epochs, key=lambda epoch: epoch.test_accuracy)
+        tested = [epoch for epoch in self.epochs if epoch.test_accuracy is not None]
+        return max(tested, key=lambda epoch: epoch.test_accuracy or 0.0) if tested else None
 
     @property
-    def best_on_test_accuracy(self) -> float:
+    def best_on_test_accuracy(self) -> float | None:
         """Highest test top-1 over epochs: an optimistic figure, since the test images chose the epoch."""
-        return self.best_on_test.test_accuracy
+        return self.best_on_test.test_accuracy if self.best_on_test else None
 
     @property
     def total_seconds(self) -> float:
@@ -118,7 +127,7 @@ class Run:
             "test_accuracy_best_epoch_on_test": self.best_on_test_accuracy,
             "epoch_chosen_on_holdout": self.chosen.epoch if self.chosen else None,
             "holdout_accuracy_epoch_chosen_on_holdout": self.chosen.holdout_accuracy if self.chosen else None,
-            "epoch_best_on_test": self.best_on_test.epoch,
+            "epoch_best_on_test": self.best_on_test.epoch if self.best_on_test else None,
             "teacher_accuracy": self.teacher_accuracy,
             "seconds": sum(epoch.seconds for epoch in self.epochs),
             "epoch_seconds": [epoch.seconds for epoch in self.epochs],

@@ -172,11 +172,12 @@ class DistillSettings(RunSettings):
 
     @model_validator(mode="after")
     def _has_classifiers(self) -> Self:
-        _check_classifier(self.student, "student")
+        if self.chosen_method.needs_classifier(self.alignment):
+            _check_classifier(self.student, "student", "; feature-only without ablations trains a backbone alone")
         if self.needs_classes and self.teacher.num_classes == 0:
             raise RefusedError(
                 f"{self.method} needs the teacher's classifier, which <teacher.num_classes> 0 leaves out; leave the "
-                "number out"
+                "number out, or take <method> feature-only"
             )
         return self
 
@@ -216,10 +217,10 @@ class DistillSettings(RunSettings):
         return self
 
 
-def _check_classifier(trained: ModelSettings, part: str) -> None:
+def _check_classifier(trained: ModelSettings, part: str, instead: str = "") -> None:
     if trained.num_classes == 0:
         raise RefusedError(
-            f"training needs a classifier, which <{part}.num_classes> 0 leaves out; leave the number out"
+            f"training needs a classifier, which <{part}.num_classes> 0 leaves out; leave the number out{instead}"
         )
 
 

@@ -61,7 +61,7 @@ def test_what_needs_a_classifier_says_so(backbone: Path, tmp_path: Path) -> None
         in invoke(*train, "--num-classes", 0, code=2).stderr
     )
     distill = ("distill", "--teacher", "cifar:resnet20", "--student", "cifar:resnet20", *data, *out)
-    said = invoke(*distill, "--layers", "2", "--student-num-classes", 0, code=2).stderr
+    said = invoke(*distill, "--method", "sp", "--student-num-classes", 0, code=2).stderr
     assert "training needs a classifier, which --student-num-classes 0 leaves out" in said
     said = invoke(*distill, "--method", "kd", "--teacher-num-classes", 0, code=2).stderr
     assert "kd needs the teacher's classifier, which --teacher-num-classes 0 leaves out" in said

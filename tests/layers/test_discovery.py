@@ -162,7 +162,7 @@ def test_an_image_size_that_does_not_fit_is_refused() -> None:
 
 def test_a_model_without_layers_is_refused() -> None:
     with pytest.raises(LayerprobeError, match=r"no residual or transformer block, no non-linearity and no linear"):
-        discover_layers(nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1)), (8, 8))
+        discover_layers(nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), (8, 8))
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_the_logits_are_found(pack: Callable[[Tensor, Tensor], Any], training: b
     model.drop.p = 0.0
     images = torch.randn(5, 3, 8, 8)
     found = discover(model.eval(), (8, 8))
-    assert [layer.name for layer in found.layers] == LAYERS and found.logits_shape == (2, 10)
+    assert [layer.name for layer in found.layers] == LAYERS and found.returned == (2, 10)
     model.train(training)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with Capture(model, found.layers, gate="fc.input") as capture:
@@ -215,7 +215,8 @@ def test_the_answer_is_one_for_batches_of_every_size() -> None:
 def test_maps_alone_have_no_classifier() -> None:
     """A backbone that returns a list of maps has layers, and no logits (batch, classes)."""
     found = discover(Net(lambda features, logits: [features[:, :, None, None], features[:, :, None]]), (8, 8))
-    assert [layer.name for layer in found.layers] == ["act"] and found.logits_shape == (2, 16, 1, 1)
+    assert [layer.name for layer in found.layers] == ["act", "output"] and found.returned == (2, 16, 1, 1)
+    assert found.layers[-1].shape == (16, 1, 1) and not found.has_classifier
 
 
 @pytest.mark.parametrize("pack", ["pair", "dataclass"])

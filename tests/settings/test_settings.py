@@ -103,8 +103,9 @@ def test_trainings_that_can_not_be(training: dict[str, Any], message: str) -> No
         ({"student": ""}, "--student is not empty, not ''"),
         ({"student": {"name": "a", "num_classes": "ten"}}, "--student-num-classes is a whole number, not 'ten'"),
         (
-            {"student": {"name": "a", "num_classes": 0}},
-            "training needs a classifier, which --student-num-classes 0 leaves out; leave the number out",
+            {"method": "sp", "student": {"name": "a", "num_classes": 0}},
+            "training needs a classifier, which --student-num-classes 0 leaves out; leave the number out; feature-only "
+            "without ablations trains a backbone alone",
         ),
         ({"student": {"name": "a", "num_classes": -1}}, "--student-num-classes is at least 0, not -1"),
         ({"teacher": {"name": "a", "weigths": "w"}}, "there is no setting 'teacher.weigths'; closest: 'weights', .*"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from itertools import islice
 from typing import Any, NoReturn
@@ -28,6 +29,8 @@ from layerprobe.records import EpochMetrics, Progress, silent
 from layerprobe.runtime.heap import keeping_freed_memory
 from layerprobe.runtime.process_group import ProcessGroup
 from layerprobe.settings.recipe import RecipeSettings
+
+_log = logging.getLogger(__name__)
 
 DIVERGENCE = 100
 """A loss this many times that of the first epoch with the same terms has diverged."""
@@ -54,7 +57,7 @@ def train(
 
     An objective is called with the kind of batch that it declares. Where it sees no logits, as that of feature-only,
     the classifier and every layer past the last paired one are trained with cross entropy on that layer's detached
-    output, in the same step.
+    output, in the same step. A student without a classifier learns from the objective alone, and is not tested.
 
     Every random draw belongs to the seed and the epoch, so that a training that goes on from a state that was saved at
     an epoch's end is the one that was not stopped.
@@ -111,7 +114,7 @@ class _Trainer:
         checkpoints: Checkpoints | None,
         on_first_step: Callable[[], None] | None,
     ) -> None:
-        self._on_first_step = on_first_step
+        self._on_first_step, self._has_classifier = on_first_step, setup.has_classifier
         self._images, self._recipe, self._accelerator, self._checkpoints = images, recipe, accelerator, checkpoints
         self._processes = ProcessGroup(accelerator)
         if setup.objective.batch_kind.indexed:
@@ -133,17 +136,30 @@ class _Trainer:
     def warm_up(self) -> None:
         """Pass a batch through the networks; make sure that labels stay away from a backbone that features train.
 
-        Its gradients are also clipped apart from the classifier's: one norm for both would let labels in.
+        Its gradients are also clipped apart from the classifier's: one norm for both would let labels in. What nothing
+        trains in a student without a classifier is said.
         """
         some = self._images.some(max(self._images.order.largest, 2))
         self.step.warm_up(some)
-        if not self._recipe.check and self._recipe.clip is None:
+        if not self._recipe.check and self._recipe.clip is None and self._has_classifier:
             return
         backbone = set(self.step.backbone(some, self._recipe.check))
+        if not self._has_classifier:
+            self._say_what_is_left(backbone)
         if backbone:
             backbone.update(self._objective.parameters())
             inside = [parameter for parameter in self._parameters if parameter in backbone]
             self._clipped = [inside, [parameter for parameter in self._parameters if parameter not in backbone]]
+
+    def _say_what_is_left(self, backbone: Container[nn.Parameter]) -> None:
+        named = self._student.named_parameters()
+        left = [name for name, one in named if one.requires_grad and one not in backbone]
+        if left:
+            _log.info(
+                "the student has no classifier, and nothing trains what lies behind its last paired layer: %s keep "
+                "their first values",
+                first_of(left),
+            )
 
     def run_epoch(self, progress: Progress) -> EpochMetrics:
         """Train on every image once, then test."""
@@ -172,7 +188,7 @@ class _Trainer:
             epoch=epoch,
             losses=losses,
             learning_rate=float(self._schedule.get_last_lr()[0]),
-            test_accuracy=self._test(self._images.test, epoch),
+            test_accuracy=self._test(self._images.test, epoch) if self._has_classifier else None,
             holdout_accuracy=self._test(self._images.holdout, epoch) if self._images.holdout else None,
             seconds=time.perf_counter() - started,
         )

@@ -22,6 +22,8 @@ class TrainingSetup:
         pairing: the layers that the objective sees; empty for a method without features.
         teacher: the frozen teacher; None for a method without one, or with ``stored_teacher``.
         stored_teacher: the teacher's features on disk; None: the teacher computes them.
+        has_classifier: whether the student has a classifier; without one nothing but the objective trains it, and its
+            accuracy is not measured.
         new_modules: dotted paths of the student's modules that are not part of its backbone: its classifier, and what
             the method put into it; needed for a ``backbone_lr_factor``.
     """
@@ -32,6 +34,7 @@ class TrainingSetup:
     teacher: nn.Module | None
     stored_teacher: StoredTeacherFeatures | None = None
     new_modules: tuple[str, ...] = ()
+    has_classifier: bool = True
 
     @property
     def detached_after(self) -> str | None:

@@ -37,7 +37,9 @@ class TrainingStep:
     ) -> None:
         self._setup, self._preprocessing, self._device = setup, preprocessing, accelerator.device
         self._batch_kind = setup.objective.batch_kind
-        self._classifier_learns = self._batch_kind.detached_classifier and setup.objective.classifier_learns
+        self._classifier_learns = (
+            setup.has_classifier and self._batch_kind.detached_classifier and setup.objective.classifier_learns
+        )
         # Accelerate only moves and casts: what several processes do together stands in ``ProcessGroup``.
         self.student = accelerator.prepare_model(setup.student, evaluation_mode=True)
         self.objective = accelerator.prepare_model(setup.objective, evaluation_mode=True)

@@ -134,6 +134,11 @@ class Method(Entry):
         """Whether the teacher must have the classes of the data, with this form of feature-only where it takes one."""
         return bool({LOGITS, CLASSIFIER} & set(self.teacher)) or (self.takes_alignment and form.kl)
 
+    def needs_classifier(self, form: _Form) -> bool:
+        """Whether the student must have a classifier, with this form of feature-only where it takes one."""
+        by_logits = self.takes_alignment and (form.cross_entropy or form.kl)
+        return by_logits or bool({LABELS, LOGITS} & set(self.reaches_backbone)) or bool(self.changes_student)
+
     def labels_reach_backbone(self, form: _Form | None = None) -> bool:
         """Whether labels influence the student's backbone, with this form of feature-only where it takes one."""
         shaped = form is not None and self.takes_alignment and (form.by_class or form.cross_entropy)

@@ -96,7 +96,7 @@ def reuse_end(student: Network, teacher: Network, pairing: Pairing, seed: int) -
     _check_layers(ours, theirs)
     about = ReusedEnd(
         teacher=teacher.name,
-        classes=teacher.outputs,
+        classes=teacher.num_classes,
         teacher_layer=theirs.name,
         teacher_shape=tuple(theirs.shape),
         teacher_layout=theirs.layout,

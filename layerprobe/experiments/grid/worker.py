@@ -22,7 +22,8 @@ def run_worker(folder: str) -> int:
 
     def say(cell: Cell, metrics: EpochMetrics, epochs: int) -> None:
         losses = "  ".join(f"{name} {value:.4f}" for name, value in metrics.losses.items())
-        log.info("epoch %d/%d  %s  test top-1 %.2f %%", metrics.epoch, epochs, losses, metrics.test_accuracy)
+        tested = "" if metrics.test_accuracy is None else f"  test top-1 {metrics.test_accuracy:.2f} %"
+        log.info("epoch %d/%d  %s%s", metrics.epoch, epochs, losses, tested)
 
     place = Path(folder)
     with interruptible():

@@ -90,7 +90,8 @@ def _candidates(
         label = members[0].cell.pair
         student_layers = known["taught"][label][str(len(layers))]
         scores |= {DEPTH: depth, CKA: _cka(layers, student_layers, known["cka"][label])}
-        yield Candidate(pair, layers, depth, scores, {seed: run.last_accuracy for seed, run in runs.items()})
+        reached = {seed: run.last_accuracy for seed, run in runs.items() if run.last_accuracy is not None}
+        yield Candidate(pair, layers, depth, scores, reached)
 
 
 def _pair(result: CellResult) -> str:

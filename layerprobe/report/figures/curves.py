@@ -17,11 +17,16 @@ from layerprobe.report.tables.table import data_table
 
 
 def curves_figure(run: Run, width: float = PAGE_WIDTH) -> Drawing:
-    """Loss terms in one panel, top-1 in the other, with the teacher's as a line across."""
-    page = panels(2, width, 1.9)
-    left, right = page.axes
-    entries = _losses(left, run) | _accuracies(right, run)
-    for axis in (left, right):
+    """Loss terms in one panel, top-1 in the other, with the teacher's as a line across.
+
+    Of a student without a classifier there are losses alone.
+    """
+    tested = run.last_accuracy is not None
+    page = panels(1 + tested, width, 1.9)
+    entries = _losses(page.axes[0], run)
+    if tested:
+        entries |= _accuracies(page.axes[1], run)
+    for axis in page.axes:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     for axis in page.lowest:
         axis.set_xlabel("epoch")
@@ -33,7 +38,8 @@ def curves_figure(run: Run, width: float = PAGE_WIDTH) -> Drawing:
     )
     columns = ("epoch", *names, "test_accuracy", "holdout_accuracy")
     data = data_table(f"{run.label}: losses and accuracies", columns, rows)
-    return Drawing(page.figure, data, f"Training losses and top-1 of {run.label} against epochs.")
+    what = "Training losses and top-1" if tested else "Training losses"
+    return Drawing(page.figure, data, f"{what} of {run.label} against epochs.")
 
 
 def _terms(run: Run) -> tuple[str, ...]:
@@ -60,7 +66,7 @@ def _losses(axis: Axes, run: Run) -> dict[str, Any]:
 def _accuracies(axis: Axes, run: Run) -> dict[str, Any]:
     epochs = [metrics.epoch for metrics in run.epochs]
     held_out = [metrics.holdout_accuracy for metrics in run.epochs if metrics.holdout_accuracy is not None]
-    curves = {"test images": [metrics.test_accuracy for metrics in run.epochs]}
+    curves = {"test images": [metrics.test_accuracy for metrics in run.epochs if metrics.test_accuracy is not None]}
     if len(held_out) == len(epochs):
         curves["held-out training images"] = held_out
     entries: dict[str, Any] = {}

@@ -45,8 +45,9 @@ class Group:
 
     @cached_property
     def accuracies(self) -> Mapping[int, float]:
-        """Top-1 of the last epoch in percent, by seed."""
-        return {seed: run.last_accuracy for seed, run in self.runs.items()}
+        """Top-1 of the last epoch in percent, by seed; without the runs whose student has no classifier."""
+        found = ((seed, run.last_accuracy) for seed, run in self.runs.items())
+        return {seed: accuracy for seed, accuracy in found if accuracy is not None}
 
     @property
     def accuracy(self) -> Spread:

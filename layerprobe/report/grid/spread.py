@@ -32,14 +32,14 @@ class Spread:
         return {name: self.mean, f"{name}_std": self.deviation, f"{name}_n": self.count}
 
 
-def spread(values: Iterable[float]) -> Spread:
-    """Mean, sample standard deviation and count.
+def spread(values: Iterable[float | None]) -> Spread:
+    """Mean, sample standard deviation and count of those values that there are.
 
     Examples:
         >>> spread([70.0])
         Spread(mean=70.0, deviation=nan, count=1)
     """
-    known = list(values)
+    known = [value for value in values if value is not None]
     return Spread(
         mean=statistics.mean(known) if known else math.nan,
         deviation=statistics.stdev(known) if len(known) > 1 else math.nan,

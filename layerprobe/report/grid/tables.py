@@ -139,7 +139,7 @@ def _details_row(group: Group, reference: Group | None) -> dict[str, Any]:
     row |= group.accuracy.cells("top1")
     if reference is not None:
         row |= difference(group, reference).cells("difference")
-    row |= spread(run.chosen_accuracy for run in runs if run.chosen_accuracy is not None).cells("chosen_on_holdout")
+    row |= spread(run.chosen_accuracy for run in runs).cells("chosen_on_holdout")
     row |= spread(run.best_on_test_accuracy for run in runs).cells("best_on_test")
     row |= group.seconds.cells("seconds")
     return {**row, "peak_megabytes": max(memory) / 1e6 if memory else None}

@@ -49,12 +49,13 @@ def run_page(
     """
     epochs = _epochs_table(run.epochs)
     places = columns_of(epochs, {metrics.epoch: row for row, metrics in enumerate(run.epochs)}, "epoch")
+    drawn = "Loss terms" if run.last_accuracy is None else "Loss terms, and top-1 on the test images,"
     curves = Figure(
-        "Loss terms, and top-1 on the test images, against epochs. Point at an epoch, or tap it, to see its numbers.",
+        f"{drawn} against epochs. Point at an epoch, or tap it, to see its numbers.",
         draw_pictures(partial(curves_figure, run), places, style),
     )
     return Page(
-        title=f"{_what(settings)}: right on {run.last_accuracy:.2f} % of the test images",
+        title=_title(run, settings),
         lede=f"{run.folder.resolve().name}: {run.label}, {len(run.epochs)} epochs on {settings.data.name}",
         counts={},
         sections=(
@@ -69,6 +70,12 @@ def run_page(
         provenance=_provenance(run, about),
         mark=mark,
     )
+
+
+def _title(run: Run, settings: TrainSettings | DistillSettings) -> str:
+    if run.last_accuracy is None:
+        return f"{_what(settings)}: a student without a classifier"
+    return f"{_what(settings)}: right on {run.last_accuracy:.2f} % of the test images"
 
 
 def _what(settings: TrainSettings | DistillSettings) -> str:
@@ -178,10 +185,12 @@ def _classes(evaluations: Mapping[str, Evaluation], evaluate: str, style: Path |
 
 def _epochs_table(epochs: Sequence[EpochMetrics]) -> Table:
     terms = dict.fromkeys(name for metrics in epochs for name in metrics.losses)
-    held_out = any(metrics.holdout_accuracy is not None for metrics in epochs)
+    tested, held_out = (
+        any(getattr(metrics, name) is not None for metrics in epochs) for name in ("test_accuracy", "holdout_accuracy")
+    )
     columns = (
         Column("epoch", "epoch"),
-        Column("test_accuracy", "top-1, test (%)", digits=2, best="max"),
+        *((Column("test_accuracy", "top-1, test (%)", digits=2, best="max"),) if tested else ()),
         *((Column("holdout_accuracy", "top-1, held out (%)", digits=2, best="max"),) if held_out else ()),
         *(Column(f"loss_{name}", name.replace("_", " "), digits=4) for name in terms),
         Column("learning_rate", "learning rate"),

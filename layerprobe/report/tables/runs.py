@@ -10,11 +10,14 @@ from layerprobe.records import Run
 from layerprobe.records.adaptation import ADAPTED, TEACHER_ADAPTED, adaptations, in_brief
 from layerprobe.report.tables.table import Column, Table
 
+UNTESTED = "the student has no classifier: its accuracy is not measured"
 HONESTY = "the last epoch is the headline; the best epoch on test is chosen by the test images, and optimistic"
 
 
 def run_table(run: Run) -> Table:
-    """The accuracies of one run."""
+    """The accuracies of one run; of a student without a classifier its losses."""
+    if run.last_accuracy is None:
+        return _losses_table(run)
     name = "" if run.config.get("command") == "train" else f"{run.label}, "
     rows = [] if run.teacher_accuracy is None else [{"what": "teacher", "accuracy": run.teacher_accuracy}]
     rows.append({"what": f"{name}last epoch", "accuracy": run.last_accuracy})
@@ -40,11 +43,29 @@ def adapted_notes(run: Run) -> tuple[str, ...]:
     )
 
 
+def _losses_table(run: Run) -> Table:
+    terms = dict.fromkeys(name for epoch in run.epochs for name in epoch.losses)
+    ends = {"first": run.epochs[0].losses, "last": run.epochs[-1].losses}
+    return Table(
+        title=f"{run.folder}: training losses, means over an epoch",
+        columns=(
+            Column("what", "", "left", key=True),
+            Column("first", "first epoch", digits=4),
+            Column("last", "last epoch", digits=4),
+        ),
+        rows=tuple(
+            {"what": name.replace("_", " "), **{end: losses.get(name) for end, losses in ends.items()}}
+            for name in terms
+        ),
+        notes=(UNTESTED,),
+    )
+
+
 def runs_table(runs: Sequence[Run]) -> Table:
     """Methods compared: mean and sample standard deviation of top-1 over seeds. No run is dropped."""
     methods = list(dict.fromkeys(run.label for run in runs))
     rows = tuple(_method_row(method, [run for run in runs if run.label == method]) for method in methods)
-    means = [row["mean"] for row in rows]
+    known = [row["mean"] for row in rows if row["mean"] is not None]
     with_holdout = any(row["chosen"] is not None for row in rows)
     teacher = next((run.teacher_accuracy for run in runs if run.teacher_accuracy is not None), None)
     notes = () if teacher is None else (f"teacher: {teacher:.2f} %",)
@@ -60,20 +81,21 @@ def runs_table(runs: Sequence[Run]) -> Table:
             Column("seconds", "seconds", digits=1),
         ),
         rows=rows,
-        marked=frozenset([means.index(max(means))]),
+        marked=frozenset([[row["mean"] for row in rows].index(max(known))] if known else ()),
         notes=(*notes, HONESTY),
     )
 
 
 def _method_row(method: str, runs: Sequence[Run]) -> dict[str, Any]:
-    last = [run.last_accuracy for run in runs]
+    last = [run.last_accuracy for run in runs if run.last_accuracy is not None]
+    best = [run.best_on_test_accuracy for run in runs if run.best_on_test_accuracy is not None]
     chosen = [run.chosen_accuracy for run in runs if run.chosen_accuracy is not None]
     return {
         "method": method,
         "seeds": len(runs),
-        "mean": statistics.mean(last),
+        "mean": statistics.mean(last) if last else None,
         "deviation": statistics.stdev(last) if len(last) > 1 else None,
         "chosen": statistics.mean(chosen) if len(chosen) == len(runs) else None,
-        "best": statistics.mean(run.best_on_test_accuracy for run in runs),
+        "best": statistics.mean(best) if best else None,
         "seconds": statistics.mean(sum(epoch.seconds for epoch in run.epochs) for run in runs),
     }

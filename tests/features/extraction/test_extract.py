@@ -144,5 +144,5 @@ def test_another_number_of_outputs_than_was_asked_for_is_told(
     layers = "nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5)"
     (tmp_path / "fixed.py").write_text(f"from torch import nn\n\ndef net():\n    return nn.Sequential({layers})\n")
     model = ModelSettings(name=f"{tmp_path / 'fixed.py'}:net", num_classes=7)
-    assert load_network(model, config.data, open_dataset(config.data.name)).outputs == 5
+    assert load_network(model, config.data, open_dataset(config.data.name)).num_classes == 5
     assert caplog.messages == [f"{model.name} has 5 outputs, not the 7 that were asked for"]
