@@ -41,7 +41,7 @@ def distill(
     check_style(figures)
 
     from layerprobe.distill.run import distill_student
-    from layerprobe.distill.students import runs_code
+    from layerprobe.distill.students import evaluation_data, runs_code
     from layerprobe.experiments.resolve_rules import resolve_rules
     from layerprobe.runtime.devices import is_main_process
     from layerprobe.settings.evaluate import EvaluateSettings
@@ -53,7 +53,7 @@ def distill(
         if is_main_process():
             following = EvaluateSettings(
                 run=run.folder,
-                data=settings.data.without_preprocessing(),
+                data=evaluation_data(run, settings.data),
                 allow_code=runs_code(run.folder),
                 device=settings.training.device,
                 skip_damaged=settings.data.skip_damaged,

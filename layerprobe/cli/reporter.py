@@ -95,10 +95,12 @@ class Reporter:
         if self._quiet:
             return
         losses = "  ".join(f"{name} {value:.4f}" for name, value in metrics.losses.items())
-        held_out = "" if metrics.holdout_accuracy is None else f"  held-out {metrics.holdout_accuracy:.2f} %"
-        width = len(str(epochs))
-        tested = "" if metrics.test_accuracy is None else f"  test top-1 {metrics.test_accuracy:.2f} %"
-        self.say(f"epoch {metrics.epoch:>{width}}/{epochs}  {losses}{held_out}{tested}  {metrics.seconds:.1f} s")
+        held_out = [f"held-out {name} {value:.4f}" for name, value in metrics.holdout_losses.items()]
+        if metrics.holdout_accuracy is not None:
+            held_out.append(f"held-out {metrics.holdout_accuracy:.2f} %")
+        tested = [] if metrics.test_accuracy is None else [f"test top-1 {metrics.test_accuracy:.2f} %"]
+        numbers = "  ".join([losses, *held_out, *tested, f"{metrics.seconds:.1f} s"])
+        self.say(f"epoch {metrics.epoch:>{len(str(epochs))}}/{epochs}  {numbers}")
 
     def choose(self, table: Table) -> Table:
         """A table with the columns that the user asked for.

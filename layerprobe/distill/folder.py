@@ -32,7 +32,7 @@ from layerprobe.files import (
 from layerprobe.locks import HeldError, holding
 from layerprobe.models.weights import save_weights
 from layerprobe.records import EpochMetrics, Run
-from layerprobe.records.run_files import CONSTANTS, REMEDY, check_result, parse_metrics, parse_result, read_cell
+from layerprobe.records.run_files import CONSTANTS, LOSSES, REMEDY, check_result, parse_metrics, parse_result, read_cell
 from layerprobe.settings.base import SettingsError
 from layerprobe.settings.configuration import complete_config, differences, read_run_config, recorded_settings
 from layerprobe.settings.run import DistillSettings, TrainSettings
@@ -316,7 +316,7 @@ def _metrics_row(metrics: EpochMetrics) -> dict[str, Any]:
         "test_accuracy": metrics.test_accuracy,
         "holdout_accuracy": metrics.holdout_accuracy,
         "learning_rate": metrics.learning_rate,
-        **{f"loss_{name}": value for name, value in metrics.losses.items()},
+        **{f"{prefix}{name}": value for key, prefix in LOSSES.items() for name, value in getattr(metrics, key).items()},
     }
 
 

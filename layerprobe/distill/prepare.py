@@ -30,7 +30,7 @@ from layerprobe.records import Preprocessing
 from layerprobe.records.adaptation import ADAPTED, TEACHER_ADAPTED, Adaptation
 from layerprobe.records.run_files import CONSTANTS
 from layerprobe.settings.alignment import AlignmentSettings
-from layerprobe.settings.base import SettingsError, errors_of_part
+from layerprobe.settings.base import errors_of_part
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.run import DistillSettings, TrainSettings
 
@@ -166,11 +166,6 @@ def _build_student(session: RunSession, settings: DistillSettings, method: Metho
         raise LayerprobeError(
             f"{method.name} trains the student's classifier, and {student.name} has none; feature-only without "
             "ablations trains a backbone alone"
-        )
-    if settings.training.holdout:
-        raise SettingsError(
-            "<training.holdout> chooses an epoch by the student's accuracy, and a student without a classifier has "
-            "none; leave it out"
         )
     return student
 

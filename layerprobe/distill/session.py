@@ -35,7 +35,7 @@ class RunSession:
         accelerator: Accelerate's view of the device.
         processes: that train together.
         train_split: the training images.
-        test_split: the test images.
+        test_split: the test images; None: there are none, since the images have no labels.
 
     Args:
         settings: of the run.
@@ -53,7 +53,30 @@ class RunSession:
         self.processes = ProcessGroup(self.accelerator)
         self.processes.wait()  # until every process has found the folder as it is
         self.train_split: ImageDataset = open_split(settings.data, "train")
-        self.test_split: ImageDataset = open_split(settings.data, "test", beside=self.train_split)
+        self._check_labels()
+        labelled = self.train_split.labels is not None
+        self.test_split = open_split(settings.data, "test", beside=self.train_split) if labelled else None
+
+    def _check_labels(self) -> None:
+        """Refuse to train a network, or by a method, that needs labels which there are not; say what is not measured.
+
+        Raises:
+            SettingsError: if so.
+        """
+        if self.train_split.labels is not None:
+            return
+        settings, without = self.settings, f"the images of {self.train_split.name} have no labels"
+        if isinstance(settings, TrainSettings):
+            raise SettingsError(f"training needs labels, and {without}; `layerprobe distill` can do without")
+        if settings.needs_labels:
+            raise SettingsError(
+                f"{settings.form_in_words} needs labels or the logits of their classes, and {without}; <method> "
+                "feature-only learns from features alone, without <alignment.by_class>, <alignment.cross_entropy> and "
+                "<alignment.kl>"
+            )
+        if settings.training.test_samples is not None:
+            raise SettingsError(f"<training.test_samples> are for the accuracy, and {without}; leave the number out")
+        _log.info("%s: the student gets no classifier, and no accuracy is measured", without)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -110,7 +133,8 @@ class RunSession:
                 "it without one, by `layerprobe distill`"
             )
         if network.num_classes not in (0, classes):
-            raise LayerprobeError(f"{spec.name} has {network.num_classes} outputs, {data.name} has {classes} classes")
+            has = f"{classes} classes" if classes else "no labels"
+            raise LayerprobeError(f"{spec.name} has {network.num_classes} outputs, {data.name} has {has}")
         return replace(network, preprocessing=like) if like is not None else network
 
     def load_images(self, preprocessing: Preprocessing, progress: Progress) -> Images:

@@ -22,8 +22,10 @@ from layerprobe.plugins import split_file_name
 from layerprobe.records import Run
 from layerprobe.records.layers import output_layer
 from layerprobe.records.run_files import RunDescription, parse_description
+from layerprobe.records.weights_header import parse_weights_header
 from layerprobe.settings.code import check_code
 from layerprobe.settings.configuration import COMMANDS, read_run_config, settings_of
+from layerprobe.settings.data import DataSettings
 from layerprobe.settings.run import DistillSettings, TrainSettings
 
 LAST = "last"
@@ -76,6 +78,13 @@ def load_student(
     found = discover(module, about.preprocessing.image_size, prefix_tokens=network.prefix_tokens)
     layers = (*found.layers, output_layer(found.returned[1:], len(found.layers)))
     return read_head(module, layers, Path(head), str(folder))[0]
+
+
+def evaluation_data(run: Run, data: DataSettings) -> DataSettings:
+    """The images that a run is evaluated on next: its own, or in place of images without labels a folder to be named."""
+    path = run.weights
+    labelled = parse_weights_header(read_weights(path).metadata, path).classes != ()
+    return data.without_preprocessing() if labelled else DataSettings(name="...")
 
 
 def runs_code(folder: Path) -> bool:

@@ -6,17 +6,19 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from layerprobe.data.loading import Pixels
+from torch.utils.data import DataLoader
+
+from layerprobe.data.loading import Batch, Pixels
 from layerprobe.distill.engine.accuracy import count_correct, percent
 from layerprobe.distill.engine.checkpoints import LATEST, Checkpoints, Saved
 from layerprobe.distill.engine.images import Images
 from layerprobe.distill.engine.loop import train
-from layerprobe.distill.engine.stored_teacher import open_stored
+from layerprobe.distill.engine.stored_teacher import StoredTeacherFeatures, open_stored
 from layerprobe.distill.folder import WEIGHTS
 from layerprobe.distill.prepare import PreparedRun
 from layerprobe.distill.run_values import log_recipe, run_values
@@ -151,15 +153,19 @@ def _teacher_from_file(session: RunSession, prepared: PreparedRun, images: Image
     if path is None or prepared.teacher is None:
         yield prepared
         return
-    pixels = images.train.dataset
-    if not isinstance(pixels, Pixels):
-        raise TypeError("the loader was not made by load_images")
-    stored = open_stored(path, prepared.teacher, prepared.setup.pairing.teacher, pixels)
-    _log.info("the teacher's features come from %s", path)
-    try:
-        yield replace(prepared, setup=replace(prepared.setup, teacher=None, stored_teacher=stored))
-    finally:
-        stored.close()
+    teacher, layers = prepared.teacher, prepared.setup.pairing.teacher
+    with ExitStack() as stack:
+
+        def stored(loader: DataLoader[Batch]) -> StoredTeacherFeatures:
+            if not isinstance(pixels := loader.dataset, Pixels):
+                raise TypeError("the loader was not made by load_images")
+            return stack.enter_context(closing(open_stored(path, teacher, layers, pixels)))
+
+        of_training = stored(images.train)
+        held_out = stored(images.holdout) if images.holdout and not prepared.setup.has_classifier else None
+        _log.info("the teacher's features come from %s", path)
+        setup = replace(prepared.setup, teacher=None, stored_teacher=of_training, stored_holdout=held_out)
+        yield replace(prepared, setup=setup)
 
 
 def _weights_metadata(session: RunSession, student: Network) -> dict[str, str]:
@@ -174,6 +180,8 @@ def _weights_metadata(session: RunSession, student: Network) -> dict[str, str]:
 
 
 def _teacher_accuracy(session: RunSession, teacher: Network, images: Images) -> float | None:
+    if images.test is None:
+        return None
     if teacher.num_classes != len(session.classes) or not teacher.num_classes:
         has = f"{teacher.num_classes} classes" if teacher.num_classes else "no classifier"
         _log.info("the teacher has %s, the data %d classes: its accuracy is not measured", has, len(session.classes))

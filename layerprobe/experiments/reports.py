@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from layerprobe.distill.folder import CONFIG, PAGE, read_run
-from layerprobe.distill.students import read_description, runs_code, snippet
+from layerprobe.distill.students import evaluation_data, read_description, runs_code, snippet
 from layerprobe.errors import LayerprobeError
 from layerprobe.evaluation.kept import read_evaluations, read_feature_evaluations
 from layerprobe.experiments.grid.results import GRID_FILE, read_grid
@@ -124,7 +124,7 @@ def _report_run(settings: ReportSettings, progress: Progress, check: Check) -> R
     told, about = read_description(folder)
     mark = mark_of(sha256(folder / CONFIG))
     check_page(path, mark, settings.overwrite)
-    following = EvaluateSettings(run=folder, data=told.data.without_preprocessing(), allow_code=runs_code(folder))
+    following = EvaluateSettings(run=folder, data=evaluation_data(run, told.data), allow_code=runs_code(folder))
     page = run_page(
         run, told, about, snippet(run), command_line("evaluate", following), read_evaluations(folder), mark,
         settings.style, read_feature_evaluations(folder),

@@ -163,7 +163,7 @@ def student_similarity(
 
 def _load_teacher(plan: DistillSettings) -> Network:
     with errors_of_part("teacher"):
-        images = open_dataset(plan.data.name, "train", plan.data.data_root, plan.data.download)
+        images = open_dataset(plan.data.name, "train", plan.data.data_root, plan.data.download, plan.data.unlabelled)
         return load_network(plan.teacher, plan.data, images)
 
 

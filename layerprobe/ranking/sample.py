@@ -56,7 +56,9 @@ def permitted(measurements: Measurements, source: FeatureFile | GramFile) -> Mea
 
 def _without_classes(measurements: Measurements, source: FeatureFile | GramFile) -> Measurements:
     if measurements.sizes:
-        raise LayerprobeError(f"--sizes are images per class, and those of {source.path} have no labels; leave it out")
+        raise LayerprobeError(
+            f"--sizes are images per class, and those of {source.header.dataset} have no labels; leave it out"
+        )
     allowed = replace(measurements, resamples=0, labelled=False)
     if measurements.labelled:  # else it was said
         families = (ALWAYS, *measurements.statistics)
@@ -64,7 +66,7 @@ def _without_classes(measurements: Measurements, source: FeatureFile | GramFile)
         lacking = [_short_name(one) for one in entries if not allowed.allows(one)]
         _log.warning(
             "the images of %s have no labels: %s need classes, and are not measured",
-            source.path,
+            source.header.dataset,
             ", ".join(filter(None, lacking)),
         )
     return allowed

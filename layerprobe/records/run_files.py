@@ -155,6 +155,10 @@ class ResultFile:
     setting: Text | None = None
 
 
+LOSSES = {"losses": "loss_", "holdout_losses": "holdout_loss_"}
+"""How the columns of ``metrics.csv`` begin that hold loss terms, by the fields of ``EpochMetrics``."""
+
+
 def parse_result(values: Any, path: Path) -> ResultFile:
     """What a run came to.
 
@@ -183,24 +187,31 @@ def parse_metrics(
         FileError: if a column is missing, a value is wrong, an epoch has no loss term, or there are more or fewer
             epochs than ``seconds``.
     """
-    losses = {name.removeprefix("loss_"): values for name, values in columns.items() if name.startswith("loss_")}
-    columns = {name: values for name, values in columns.items() if not name.startswith("loss_")}
+    of_images = {key: _begin_with(prefix, columns) for key, prefix in LOSSES.items()}
+    terms = {name for prefix in LOSSES.values() for name in columns if name.startswith(prefix)}
+    columns = {name: values for name, values in columns.items() if name not in terms}
     count = max(map(len, columns.values()), default=0)
     if count != len(seconds):
         raise FileError(f"{path} has {count} epochs, and the result {len(seconds)}; {REMEDY}")
     epochs = []
     for number, took in enumerate(seconds):
         row = {name: values[number] for name, values in columns.items()} | {"seconds": took}
-        row["losses"] = {name: values[number] for name, values in losses.items() if values[number] is not None}
-        if losses and not row["losses"]:
+        for key, losses in of_images.items():
+            row[key] = {name: values[number] for name, values in losses.items() if values[number] is not None}
+        if of_images["losses"] and not row["losses"]:
             raise FileError(f"{path}, row {number + 1}: no loss term has a value; {REMEDY}")
         epochs.append(parse(EpochMetrics, row, f"{path}, row {number + 1}", REMEDY))
         if epochs[-1].epoch != number + 1:
             raise FileError(f"{path}, row {number + 1}: epoch must be {number + 1}, not {epochs[-1].epoch}; {REMEDY}")
-    for name in ("test_accuracy", "holdout_accuracy"):
+    for name in ("test_accuracy", "holdout_accuracy", "holdout_loss"):
         if len({getattr(one, name) is None for one in epochs}) > 1:
             raise FileError(f"{path} has {name} in some rows alone; {REMEDY}")
     return tuple(epochs)
+
+
+def _begin_with(prefix: str, columns: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """The columns whose names begin so, by what follows."""
+    return {name.removeprefix(prefix): values for name, values in columns.items() if name.startswith(prefix)}
 
 
 def check_result(found: Mapping[str, Any], expected: Mapping[str, Any], path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ class EpochMetrics:
         test_accuracy: top-1 on the test split, in percent; None where the network has no classifier.
         holdout_accuracy: top-1 on the held-out training images, in percent; None where none are held out, too.
         seconds: wall time of the epoch, its evaluation included.
+        holdout_losses: mean of every loss term over the held-out training images, by name, where the network has no
+            classifier; else empty.
     """
 
     epoch: Positive
@@ -32,6 +35,27 @@ class EpochMetrics:
     test_accuracy: Percent | None
     holdout_accuracy: Percent | None
     seconds: From0
+    holdout_losses: Mapping[Text, Number] = field(default_factory=dict)
+
+    @property
+    def loss(self) -> float:
+        """The sum of the loss terms."""
+        return sum(self.losses.values())
+
+    @property
+    def holdout_loss(self) -> float | None:
+        """The sum of the loss terms on the held-out training images; None where it wasn't computed."""
+        return sum(self.holdout_losses.values()) if self.holdout_losses else None
+
+    @property
+    def holdout_score(self) -> float | None:
+        """How good the epoch is on the held-out training images, higher for better: their top-1, else less their loss.
+
+        None where none are held out.
+        """
+        if self.holdout_accuracy is not None or self.holdout_loss is None:
+            return self.holdout_accuracy
+        return -self.holdout_loss
 
 
 @dataclass(frozen=True)
@@ -74,7 +98,7 @@ class Run:
         """What it came to in a few words: the last epoch's top-1, or its loss where there is no classifier."""
         last = self.epochs[-1]
         if last.test_accuracy is None:
-            return f"loss {sum(last.losses.values()):.4g}"
+            return f"loss {last.loss:.4g}"
         return f"top-1 {last.test_accuracy:.2f} %"
 
     @property
@@ -90,8 +114,9 @@ class Run:
     @property
     def chosen(self) -> EpochMetrics | None:
         """The first epoch that is best on the held-out training images; None where none are held out."""
-        held_out = [epoch for epoch in self.epochs if epoch.holdout_accuracy is not None]
-        return max(held_out, key=lambda epoch: epoch.holdout_accuracy or 0.0) if held_out else None
+        scores = [-math.inf if epoch.holdout_score is None else epoch.holdout_score for epoch in self.epochs]
+        best = max(range(len(scores)), key=scores.__getitem__)
+        return None if self.epochs[best].holdout_score is None else self.epochs[best]
 
     @property
     def chosen_accuracy(self) -> float | None:

@@ -151,6 +151,11 @@ class DistillSettings(RunSettings):
         return ", ".join(filter(None, parts))
 
     @property
+    def form_in_words(self) -> str:
+        """The method, or that form of it which its options ask for."""
+        return f"this form of {self.method}" if self.chosen_method.takes_alignment else self.method
+
+    @property
     def lacks_layers(self) -> bool:
         """Whether the method needs layers of the teacher, and nothing says which."""
         return self.chosen_method.layers_required and self.layers is None and not self.alignment.mapping.table
@@ -159,6 +164,11 @@ class DistillSettings(RunSettings):
     def needs_classes(self) -> bool:
         """Whether the teacher must have the same classes as the data."""
         return self.chosen_method.needs_same_classes(self.alignment)
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether labels, or the logits of classes, train the student's backbone."""
+        return self.needs_classes or self.chosen_method.labels_reach_backbone(self.alignment)
 
     @model_validator(mode="after")
     def _method_has_the_setting(self) -> Self:

@@ -1,5 +1,7 @@
 """The invariant of the method: labels never reach the backbone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -28,8 +30,8 @@ from layerprobe.settings.recipe import RecipeSettings, TrainingSettings
 PREPROCESSING = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3)
 
 
-def images(permuted: bool) -> Images:
-    """64 digits to train on, with their own labels or with permuted ones."""
+def images(permuted: bool, absent: bool = False) -> Images:
+    """64 digits to train on, with their own labels, with permuted ones or with none."""
     splits = [open_dataset("digits", split=split) for split in ("train", "test")]
     loaded = load_images(
         *splits, PREPROCESSING, TrainingSettings(batch_size=32, train_samples=64, test_samples=20, seed=3)
@@ -37,6 +39,9 @@ def images(permuted: bool) -> Images:
     if permuted:
         pixels = loaded.train.dataset
         pixels.labels[:] = pixels.labels[torch.randperm(len(pixels.labels), generator=torch.Generator().manual_seed(1))]
+    if absent:
+        loaded.train.dataset.labels = None
+        return replace(loaded, test=None)
     return loaded
 
 
@@ -61,6 +66,7 @@ def trained(
     teacher_name: str = "cifar:resnet32",
     tokens: str = "",
     setting: str = PUBLICATION,
+    absent: bool = False,
 ) -> dict[str, Tensor]:
     teacher, student = build(teacher_name, seed=7).eval(), build(student_name, seed=0)
     pairing = Pairing(
@@ -81,8 +87,9 @@ def trained(
     pairing = pairing.comparing(tokens) if tokens else pairing
     objective = needs.build(ObjectiveContext(pairing, 32, 10, form))
     setup = TrainingSetup(student, objective, pairing if needs.uses_features else Pairing((), ()), teacher)
+    setup = replace(setup, has_classifier=not absent)
     recipe = RecipeSettings(epochs=2, lr=0.005, seed=5)
-    train(setup, images(permuted), recipe, make_accelerator(resolve_device("cpu")))
+    train(setup, images(permuted, absent), recipe, make_accelerator(resolve_device("cpu")))
     return student.state_dict()
 
 
@@ -120,8 +127,17 @@ FORMS = [
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.label or "default")
 def test_no_label_free_form_lets_labels_reach_the_backbone(form: AlignmentSettings) -> None:
     assert not form.uses_labels and not METHODS["feature-only"].labels_reach_backbone(form)
-    changed = differing(trained("feature-only", False, alignment=form), trained("feature-only", True, alignment=form))
-    assert changed == {"linear.weight", "linear.bias"}
+    own = trained("feature-only", False, alignment=form)
+    others = (
+        trained("feature-only", True, alignment=form),
+        trained("feature-only", False, alignment=form, absent=True),
+    )
+    assert [differing(own, other) for other in others] == [{"linear.weight", "linear.bias"}] * 2
+
+
+def test_nor_do_labels_of_transformers_that_are_absent() -> None:
+    forms = (trained("feature-only", False, TRANSFORMER, absent=absent) for absent in (False, True))
+    assert differing(*forms) == HEAD_OF_TRANSFORMER
 
 
 HEAD_OF_TRANSFORMER = {"encoder.ln.weight", "encoder.ln.bias", "heads.head.weight", "heads.head.bias"}

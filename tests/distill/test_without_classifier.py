@@ -116,8 +116,6 @@ def test_a_backbone_does_not_depend_on_labels(tmp_path: Path, monkeypatch: pytes
          "from its features alone"),
         ({"student": "FILE:student"},
          "FILE:student has no classifier, and digits has 10 classes; give student.num_classes 0 to train it without"),
-        ({"training": {**TRAINING, "holdout": 0.2}},
-         "training.holdout chooses an epoch by the student's accuracy, and a student without a classifier has none"),
     ],
 )  # fmt: skip
 def test_what_needs_a_classifier_says_so(changes: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ class EventFile:
             self._writer = SummaryWriter(str(self._folder))
         values = {
             **{f"loss/{name}": value for name, value in metrics.losses.items()},
+            **{f"loss of held-out images/{name}": value for name, value in metrics.holdout_losses.items()},
             "accuracy/test": metrics.test_accuracy,
             "accuracy/held-out": metrics.holdout_accuracy,
             "learning rate": metrics.learning_rate,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -31,13 +30,13 @@ class Images:
 
     Attributes:
         train: training images, augmented, in an order of their own in every epoch.
-        test: the test split.
+        test: the test split; None: there is none, since the images have no labels.
         holdout: training images that are held out to choose an epoch; None: there are none.
         preprocessing: how pixels become a network's input.
     """
 
     train: DataLoader[Batch]
-    test: DataLoader[Batch]
+    test: DataLoader[Batch] | None
     holdout: DataLoader[Batch] | None
     preprocessing: Preprocessing
 
@@ -67,8 +66,9 @@ class Images:
         Raises:
             LayerprobeError: if they have none.
         """
-        pixels = self._pixels
-        return torch.from_numpy(pixels.dataset.known_labels[pixels.rows])
+        if self._pixels.labels is None:
+            raise LayerprobeError(f"the images of {self._pixels.dataset.name} have no labels")
+        return self._pixels.labels
 
     def some(self, count: int) -> Batch:
         """The first training images, unshuffled and without augmentation.
@@ -103,7 +103,7 @@ class Images:
 
 def load_images(
     train: ImageDataset,
-    test: ImageDataset,
+    test: ImageDataset | None,
     preprocessing: Preprocessing,
     training: TrainingSettings,
     progress: Progress = silent,
@@ -117,7 +117,7 @@ def load_images(
 
     Args:
         train: the training split.
-        test: the test split.
+        test: the test split; None: there is none.
         preprocessing: of both.
         training: samples, batch size, augmentation and seed.
         progress: called while images are decoded.
@@ -127,7 +127,7 @@ def load_images(
     Raises:
         LayerprobeError: if the two splits name other classes, a sample is too large, or nothing is left to train on.
     """
-    if train.classes != test.classes:
+    if test and train.classes != test.classes:
         raise LayerprobeError(f"the training and test images of {train.name} have different classes")
 
     def rows_of(dataset: ImageDataset, samples: int | None) -> npt.NDArray[np.int64]:
@@ -152,7 +152,7 @@ def load_images(
     held_out = train_rows[split.holdout]
     return Images(
         train=loader(train, train_rows[split.train], "training images read", learn=True),
-        test=loader(test, rows_of(test, training.test_samples), "test images read"),
+        test=loader(test, rows_of(test, training.test_samples), "test images read") if test else None,
         holdout=loader(train, held_out, "held-out images read") if len(held_out) else None,
         preprocessing=preprocessing,
     )

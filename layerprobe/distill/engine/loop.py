@@ -188,8 +188,9 @@ class _Trainer:
             epoch=epoch,
             losses=losses,
             learning_rate=float(self._schedule.get_last_lr()[0]),
-            test_accuracy=self._test(self._images.test, epoch) if self._has_classifier else None,
-            holdout_accuracy=self._test(self._images.holdout, epoch) if self._images.holdout else None,
+            test_accuracy=self._test(self._images.test, epoch),
+            holdout_accuracy=self._test(self._images.holdout, epoch),
+            holdout_losses={} if self._has_classifier else self._holdout_losses(),
             seconds=time.perf_counter() - started,
         )
         self.history.append(metrics)
@@ -247,10 +248,9 @@ class _Trainer:
         raise LayerprobeError(f"{what}{saved}; try a smaller --lr, --clip 1{half}, with --overwrite")
 
     def save(self) -> None:
-        """Save the state after an epoch; also as the best one, if its held-out images were classified best so far."""
-        now = self.history[-1].holdout_accuracy
-        before = [metrics.holdout_accuracy or 0.0 for metrics in self.history[:-1]]
-        if now is not None and now > max(before, default=-1.0):
+        """Save the state after an epoch; also as the best one, if it is the best on the held-out images so far."""
+        scores = [-math.inf if one.holdout_score is None else one.holdout_score for one in self.history]
+        if scores[-1] > max(scores[:-1], default=-math.inf):
             self._write(BEST)
         self._write(LATEST)
 
@@ -295,12 +295,26 @@ class _Trainer:
         self.history = list(checked.history)
         self._resumed_after = [*checked.resumed_after, len(self.history)]
 
-    def _test(self, loader: DataLoader[Batch], epoch: int) -> float:
+    def _test(self, loader: DataLoader[Batch] | None, epoch: int) -> float | None:
+        if loader is None or not self._has_classifier:
+            return None
         counts = count_correct(self._student, loader, self._images.preprocessing, self._accelerator.device)
         counts = self._processes.total(counts)
         if lost := int(counts[2]):
             self._lose(f"the student's logits are NaN for {lost} of {int(counts[1])} images after epoch {epoch}", epoch)
         return percent(counts)
+
+    def _holdout_losses(self) -> dict[str, float]:
+        """The loss terms of the held-out images, whose gradients nobody takes; none without such images."""
+        if self._images.holdout is None:
+            return {}
+        self._student.eval()
+        self._objective.eval()
+        means = LossMeans()
+        with torch.no_grad():
+            for batch in batches(self._images.holdout):
+                means.add(self.step.terms(batch, held_out=True), len(batch.positions))
+        return means.of(self._processes)
 
 
 def _seed(seed: int, epoch: int, process: int) -> None:

@@ -22,6 +22,7 @@ class TrainingSetup:
         pairing: the layers that the objective sees; empty for a method without features.
         teacher: the frozen teacher; None for a method without one, or with ``stored_teacher``.
         stored_teacher: the teacher's features on disk; None: the teacher computes them.
+        stored_holdout: the same of the held-out training images, where their losses are computed.
         has_classifier: whether the student has a classifier; without one nothing but the objective trains it, and its
             accuracy is not measured.
         new_modules: dotted paths of the student's modules that are not part of its backbone: its classifier, and what
@@ -33,6 +34,7 @@ class TrainingSetup:
     pairing: Pairing
     teacher: nn.Module | None
     stored_teacher: StoredTeacherFeatures | None = None
+    stored_holdout: StoredTeacherFeatures | None = None
     new_modules: tuple[str, ...] = ()
     has_classifier: bool = True
 

@@ -63,14 +63,18 @@ class TrainingStep:
         if self._teacher_capture:
             self._teacher_capture.close()
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, batch: Batch, held_out: bool = False) -> dict[str, Tensor]:
         """Named scalar loss terms of a batch, to be summed.
 
         Both networks see one tensor, so that whatever was done to the images was done for both.
+
+        Args:
+            batch: of images.
+            held_out: whether they are held out from the training.
         """
         inputs = self._inputs(batch)
         labels = None if batch.labels is None else batch.labels.to(self._device, non_blocking=True)
-        teacher = self._teacher_outputs(inputs, batch)
+        teacher = self._teacher_outputs(inputs, batch, held_out)
         student = self._student_capture(inputs)
         passes = Passes(self._setup.pairing, student, teacher, labels, batch.positions)
         terms: dict[str, Tensor] = self.objective(self._batch_kind.of(passes))
@@ -115,12 +119,12 @@ class TrainingStep:
     def _inputs(self, batch: Batch) -> Tensor:
         return normalize(batch.pixels.to(self._device, non_blocking=True), self._preprocessing)
 
-    def _teacher_outputs(self, inputs: Tensor, batch: Batch) -> Captured | None:
-        if stored := self._setup.stored_teacher:
+    def _teacher_outputs(self, inputs: Tensor, batch: Batch, held_out: bool = False) -> Captured | None:
+        if stored := self._setup.stored_holdout if held_out else self._setup.stored_teacher:
             features = stored.features(batch.positions)
             on_device = {name: value.to(self._device, non_blocking=True) for name, value in features.items()}
             return Captured(inputs.new_empty(len(inputs), 0), on_device)
-        if self._cached_teacher:
+        if self._cached_teacher and not held_out:
             return self._cached_teacher.outputs(batch.positions)
         with torch.no_grad():
             return self._teacher_capture(inputs) if self._teacher_capture else None

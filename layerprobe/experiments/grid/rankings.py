@@ -12,7 +12,7 @@ from layerprobe.experiments.grid.results import claim_name, claims, ranking_file
 from layerprobe.experiments.grid.study import kept_ranking
 from layerprobe.experiments.resolve_rules import scored_rule, teacher_sample
 from layerprobe.files import sha256
-from layerprobe.geometry.catalogue import ALWAYS, SCORES, UNMEASURED
+from layerprobe.geometry.catalogue import ALWAYS, SCORES, UNMEASURED, needs_classes
 from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.ranking.file import load_ranking, save_ranking
 from layerprobe.ranking.rank import rank_model
@@ -57,7 +57,9 @@ def ranking_of(
             continue
         with claim.kept():
             if not file.is_file():
-                ranking = rank_model(teacher_sample(plan), statistics=families, resamples=0, progress=progress)
+                ranking = rank_model(
+                    teacher_sample(plan), by=_score(grid, plan), statistics=families, resamples=0, progress=progress
+                )
                 file.parent.mkdir(parents=True, exist_ok=True)
                 save_ranking(ranking, file)
     return load_ranking(file)
@@ -67,6 +69,12 @@ def find_ranking(file: Path, folder: Path) -> Path:
     """The ranking file that a grid names, as it is kept in the grid's folder where that is a study."""
     kept = kept_ranking(file, folder)
     return kept if kept.is_file() else file
+
+
+def _score(grid: Grid, plan: DistillSettings) -> str:
+    """What the ranking's own choice is by: the default, unless no rule of the grid needs classes."""
+    scores = [SCORES.find(score) for planned in grid.cells if (score := scored_rule(planned.settings))]
+    return "quality" if any(map(needs_classes, scores)) else scored_rule(plan)
 
 
 def _families(grid: Grid) -> tuple[str, ...]:

@@ -99,7 +99,13 @@ def validate(
 
 def _subject(grid: Grid, config: CompareSettings, own: Mapping[str, LayerScore]) -> Subject:
     first = grid.cells[0].config(config.output)
-    teacher = load_network(first.teacher, first.data, open_split(first.data, "train"))
+    images = open_split(first.data, "train")
+    if images.labels is None:
+        raise LayerprobeError(
+            f"validation compares scores with the accuracy of students, and the images of {images.name} have no "
+            "labels; name labelled images"
+        )
+    teacher = load_network(first.teacher, first.data, images)
     return Subject(
         plan=first,
         layers=list(dict.fromkeys(name for planned in grid.cells for name in layers_of(planned))),

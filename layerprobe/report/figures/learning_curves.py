@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -65,9 +64,8 @@ def _curve(axis: Axes, group: Group, shape: Look, number: int, many: bool) -> Ar
     reached: dict[int, list[float]] = {}
     for run in group.runs.values():
         for metrics in run.epochs:
-            reached.setdefault(metrics.epoch, []).append(
-                math.nan if metrics.test_accuracy is None else metrics.test_accuracy
-            )
+            if metrics.test_accuracy is not None:
+                reached.setdefault(metrics.epoch, []).append(metrics.test_accuracy)
     epochs = sorted(reached)
     spreads = [spread(reached[epoch]) for epoch in epochs]
     means, deviations = (np.array([getattr(one, part) for one in spreads]) for part in ("mean", "deviation"))

@@ -55,6 +55,17 @@ class Group:
         return spread(self.accuracies.values())
 
     @property
+    def loss(self) -> Spread:
+        """Of the last epoch on the training images, over seeds of students without a classifier."""
+        return spread(run.epochs[-1].loss for run in self.runs.values() if run.last_accuracy is None)
+
+    @property
+    def holdout_loss(self) -> Spread:
+        """The same on the held-out images."""
+        losses = [run.epochs[-1].holdout_loss for run in self.runs.values()]
+        return spread(loss for loss in losses if loss is not None)
+
+    @property
     def seconds(self) -> Spread:
         """Of the runs' training, over seeds."""
         return spread(run.total_seconds for run in self.runs.values())
@@ -80,6 +91,12 @@ def group_cells(results: GridResults) -> tuple[Group, ...]:
         cell = result.cell
         found.setdefault((cell.pair, cell.data, cell.method, cell.choice), []).append(result)
     return tuple(Group(*key, tuple(members)) for key, members in found.items())
+
+
+def are_untested(results: GridResults) -> bool:
+    """Whether runs are finished, and the students of all of them have no classifier."""
+    runs = [result.run for result in results.results if result.run]
+    return bool(runs) and all(run.last_accuracy is None for run in runs)
 
 
 def column_groups(results: GridResults) -> Mapping[str, tuple[Group, ...]]:

@@ -16,7 +16,7 @@ from layerprobe.report.figures.grid_bars import grid_bars_figure
 from layerprobe.report.figures.learning_curves import learning_curves_figure
 from layerprobe.report.figures.style import PAGE_WIDTH, Drawing, figure_paths, paper_style, save_figure
 from layerprobe.report.figures.validation import validation_figure
-from layerprobe.report.grid.groups import method_labels
+from layerprobe.report.grid.groups import are_untested, method_labels
 from layerprobe.report.grid.notes import count_states
 from layerprobe.report.grid.pairs import pairs_table
 from layerprobe.report.grid.tables import details_table, grid_table, states_table
@@ -139,7 +139,7 @@ def _remove_others(folder: Path, written: Sequence[Path]) -> None:
 
 
 def _grid_figures(results: GridResults) -> Iterator[_FigureToDraw]:
-    if not any(result.run for result in results.results):
+    if not any(result.run for result in results.results) or are_untested(results):
         return
     yield _FigureToDraw(
         "grid-bars",
@@ -215,6 +215,8 @@ def _missing(results: GridResults) -> str:
     """Which figures are not drawn, and why; empty: all are."""
     if not any(result.run for result in results.results):
         return "No run is finished yet, so there is nothing to compare and no figure to draw."
+    if are_untested(results):
+        return "The students have no classifier, so there is no accuracy to draw. The tables have their losses."
     if len(method_labels(results)) > MOST_CURVES:
         return f"With more than {MOST_CURVES} methods, learning curves and cost are left to the tables."
     return ""

@@ -8,6 +8,7 @@ from typing import Any
 from layerprobe.records import GridResults
 from layerprobe.report.grid.groups import (
     Group,
+    are_untested,
     column_groups,
     find_reference,
     method_labels,
@@ -29,12 +30,51 @@ from layerprobe.report.grid.notes import (
 )
 from layerprobe.report.grid.pairs import difference, difference_columns, method_columns, method_notes
 from layerprobe.report.grid.spread import spread
+from layerprobe.report.tables.runs import LOSSES, UNTESTED
 from layerprobe.report.tables.table import Column, Table
 
 TEACHER = "teacher"
 
 
 def grid_table(results: GridResults) -> Table:
+    """The outcome of every method: top-1, or of students without a classifier the loss."""
+    return _losses_table(results) if are_untested(results) else _accuracies_table(results)
+
+
+def _losses_table(results: GridResults) -> Table:
+    """The loss of the last epoch: a row per method and choice of layers, a column per pair and data set."""
+    columns = column_groups(results)
+    rows = []
+    for label in method_labels(results):
+        own = {column: next((one for one in groups if one.label == label), None) for column, groups in columns.items()}
+        row = _method_cells(own)
+        for column, group in own.items():
+            row |= (group.loss if group else spread(())).cells(f"loss {column}")
+        rows.append(row)
+    return Table(
+        title=f"{results.title}: loss of the last epoch on the training images",
+        columns=(
+            *method_columns(rows),
+            *(Column(f"loss {column}", column, digits=4, spread=True) for column in columns),
+        ),
+        rows=tuple(rows),
+        notes=(UNTESTED, LOSSES, *method_notes(rows), *setting_notes(results), state_note(results)),
+        details={"reference": results.reference, "states": count_states(results)},
+    )
+
+
+def _method_cells(own: Mapping[str, Group | None]) -> dict[str, Any]:
+    """What a row says of its method.
+
+    Args:
+        own: of every column the group of the row, of which one at least is there.
+    """
+    first = next(group for group in own.values() if group)
+    settings = dict.fromkeys(group.setting for group in own.values() if group)
+    return {"method": first.method, "setting": ", ".join(filter(None, settings)), "choice": first.choice}
+
+
+def _accuracies_table(results: GridResults) -> Table:
     """Top-1 of the last epoch: a row per method and choice of layers, two columns per pair and data set.
 
     For machines a pair's numbers are ``top1 COLUMN``, ``top1 COLUMN_std`` and ``top1 COLUMN_n``, and of the difference
@@ -73,11 +113,7 @@ def grid_table(results: GridResults) -> Table:
 def _method_row(label: str, columns: Mapping[str, tuple[Group, ...]], results: GridResults) -> dict[str, Any]:
     """Of every column the group with this label; a method that a column lacks has no seed there."""
     own = {column: next((one for one in groups if one.label == label), None) for column, groups in columns.items()}
-    first = next(group for group in own.values() if group)
-    settings = dict.fromkeys(group.setting for group in own.values() if group)
-    row: dict[str, Any] = {
-        "method": first.method, "setting": ", ".join(filter(None, settings)), "choice": first.choice,
-    }  # fmt: skip
+    row = _method_cells(own)
     for column, group in own.items():
         row |= (group.accuracy if group else spread(())).cells(f"top1 {column}")
         reference = find_reference(columns[column], results)
@@ -141,6 +177,7 @@ def _details_row(group: Group, reference: Group | None) -> dict[str, Any]:
         row |= difference(group, reference).cells("difference")
     row |= spread(run.chosen_accuracy for run in runs).cells("chosen_on_holdout")
     row |= spread(run.best_on_test_accuracy for run in runs).cells("best_on_test")
+    row |= group.loss.cells("loss") | group.holdout_loss.cells("holdout_loss")
     row |= group.seconds.cells("seconds")
     return {**row, "peak_megabytes": max(memory) / 1e6 if memory else None}
 
@@ -150,16 +187,20 @@ def _details_columns(rows: Sequence[dict[str, Any]]) -> tuple[Column, ...]:
         return any(row.get(name) for row in rows)
 
     held_out = Column("chosen_on_holdout", "epoch chosen on held-out", digits=2, spread=True, latex=False)
+    best = Column("best_on_test", "best epoch on test", digits=2, spread=True, latex=False)
+    labelled = anywhere("top1_n") or not anywhere("loss_n")
     return (
         Column("pair", "pair", "left", key=True),
         *((Column("data", "data", "left", key=True),) if anywhere("data") else ()),
         *method_columns(rows),
         Column("labels", "labels", "left"),
         Column("cells", "cells", latex=False),
-        Column("top1", "top-1, last epoch", digits=2, best="max", spread=True),
+        *((Column("top1", "top-1, last epoch", digits=2, best="max", spread=True),) if labelled else ()),
+        *((Column("loss", "loss, last epoch", digits=4, spread=True),) if anywhere("loss_n") else ()),
+        *((Column("holdout_loss", "loss, held-out", digits=4, spread=True),) if anywhere("holdout_loss_n") else ()),
         *(difference_columns("seeds of both") if any("difference" in row for row in rows) else ()),
         *((held_out,) if anywhere("chosen_on_holdout_n") else ()),
-        Column("best_on_test", "best epoch on test", digits=2, spread=True, latex=False),
+        *((best,) if labelled else ()),
         Column("seconds", "seconds", digits=0, spread=True, latex=False),
         *((Column("peak_megabytes", "peak MB", digits=0, latex=False),) if anywhere("peak_megabytes") else ()),
     )
@@ -171,6 +212,7 @@ def _details_notes(results: GridResults, rows: Sequence[dict[str, Any]]) -> tupl
         HEADLINE,
         *((DIFFERENCES,) if any("difference" in row for row in rows) else ()),
         *((HOLDOUT,) if any(row["chosen_on_holdout_n"] for row in rows) else ()),
+        *((UNTESTED, LOSSES) if any(row["loss_n"] for row in rows) else ()),
         BEST_EPOCH,
         LABELS,
         *method_notes(rows),

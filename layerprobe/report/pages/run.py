@@ -100,7 +100,7 @@ def _facts(run: Run, settings: TrainSettings | DistillSettings, about: RunDescri
         "Changed of its first weights": "; ".join(map(str, about.adapted)),
         **_method(run, settings),
         "Layers chosen by": about.layers_from,
-        "Images": _images(settings),
+        "Images": _images(settings, run.last_accuracy is not None),
         "Preprocessing": about.preprocessing.describe(),
         "Recipe": f"{training.epochs} epochs, batches of {training.batch_size}, {about.recipe}",
         "Augmentation": training.augment,
@@ -127,12 +127,12 @@ def _method(run: Run, settings: TrainSettings | DistillSettings) -> Mapping[str,
     }
 
 
-def _images(settings: TrainSettings | DistillSettings) -> str:
+def _images(settings: TrainSettings | DistillSettings, tested: bool) -> str:
     training = settings.training
     parts = (
         settings.data.name,
         f"{training.train_samples:,} to train on" if training.train_samples else "all training images",
-        f"{training.test_samples:,} to test on" if training.test_samples else "all test images",
+        "" if not tested else f"{training.test_samples:,} to test on" if training.test_samples else "all test images",
         f"{100 * training.holdout:g} % of the training images held out" if training.holdout else "",
     )
     return ", ".join(filter(None, parts))
@@ -188,11 +188,13 @@ def _epochs_table(epochs: Sequence[EpochMetrics]) -> Table:
     tested, held_out = (
         any(getattr(metrics, name) is not None for metrics in epochs) for name in ("test_accuracy", "holdout_accuracy")
     )
+    of_holdout = dict.fromkeys(name for metrics in epochs for name in metrics.holdout_losses)
     columns = (
         Column("epoch", "epoch"),
         *((Column("test_accuracy", "top-1, test (%)", digits=2, best="max"),) if tested else ()),
         *((Column("holdout_accuracy", "top-1, held out (%)", digits=2, best="max"),) if held_out else ()),
         *(Column(f"loss_{name}", name.replace("_", " "), digits=4) for name in terms),
+        *(Column(f"holdout_loss_{name}", f"{name.replace('_', ' ')}, held out", digits=4) for name in of_holdout),
         Column("learning_rate", "learning rate"),
         Column("seconds", "seconds", digits=1),
     )
@@ -202,6 +204,7 @@ def _epochs_table(epochs: Sequence[EpochMetrics]) -> Table:
             "test_accuracy": metrics.test_accuracy,
             "holdout_accuracy": metrics.holdout_accuracy,
             **{f"loss_{name}": value for name, value in metrics.losses.items()},
+            **{f"holdout_loss_{name}": value for name, value in metrics.holdout_losses.items()},
             "learning_rate": float(f"{metrics.learning_rate:.4g}"),
             "seconds": metrics.seconds,
         }

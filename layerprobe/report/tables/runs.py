@@ -11,6 +11,7 @@ from layerprobe.records.adaptation import ADAPTED, TEACHER_ADAPTED, adaptations,
 from layerprobe.report.tables.table import Column, Table
 
 UNTESTED = "the student has no classifier: its accuracy is not measured"
+LOSSES = "losses of different methods or layers don't compare"
 HONESTY = "the last epoch is the headline; the best epoch on test is chosen by the test images, and optimistic"
 
 
@@ -44,14 +45,22 @@ def adapted_notes(run: Run) -> tuple[str, ...]:
 
 
 def _losses_table(run: Run) -> Table:
+    """The loss terms of the first and the last epoch, and those of held-out images where there are some."""
     terms = dict.fromkeys(name for epoch in run.epochs for name in epoch.losses)
     ends = {"first": run.epochs[0].losses, "last": run.epochs[-1].losses}
+    if run.chosen:
+        ends |= {"held_out": run.epochs[-1].holdout_losses, "chosen": run.chosen.holdout_losses}
+    held_out = (
+        Column("held_out", "held-out images, last epoch", digits=4),
+        Column("chosen", f"held-out images, epoch {run.chosen.epoch if run.chosen else 0}, their best", digits=4),
+    )
     return Table(
         title=f"{run.folder}: training losses, means over an epoch",
         columns=(
             Column("what", "", "left", key=True),
             Column("first", "first epoch", digits=4),
             Column("last", "last epoch", digits=4),
+            *(held_out if run.chosen else ()),
         ),
         rows=tuple(
             {"what": name.replace("_", " "), **{end: losses.get(name) for end, losses in ends.items()}}
