@@ -81,7 +81,7 @@ def load_student(
 
 
 def evaluation_data(run: Run, data: DataSettings) -> DataSettings:
-    """The images that a run is evaluated on next: its own, or in place of images without labels a folder to be named."""
+    """The images to evaluate a run on: its own, or in place of images without labels a folder that is to be named."""
     path = run.weights
     labelled = parse_weights_header(read_weights(path).metadata, path).classes != ()
     return data.without_preprocessing() if labelled else DataSettings(name="...")
