@@ -21,7 +21,18 @@ from markdown_it import MarkdownIt
 
 from layerprobe.cli.reporter import Reporter
 from layerprobe.experiments.grid.flat_csv import format_rows, read_rows
-from layerprobe.records import CellResult, Evaluation, GridResults, Layer, Ranking, Similarity
+from layerprobe.records import (
+    Agreement,
+    CellResult,
+    Estimate,
+    Evaluation,
+    FeatureEvaluation,
+    GridResults,
+    Layer,
+    Ranking,
+    Score,
+    Similarity,
+)
 from layerprobe.report.figures.catalogue import FIGURES
 from layerprobe.report.figures.confusion import confusion_figure
 from layerprobe.report.figures.cost import cost_figure
@@ -37,6 +48,7 @@ from layerprobe.report.pages.networks import networks_page
 from layerprobe.report.pages.run import run_page
 from layerprobe.report.pages.teacher import teacher_page
 from layerprobe.report.tables.columns import Column
+from layerprobe.report.tables.evaluations import feature_tables
 from layerprobe.report.tables.table import Table, render, render_all
 from layerprobe.settings.display import DisplaySettings
 from layerprobe.settings.flags import command_line
@@ -194,7 +206,24 @@ def page_of_a_hostile_run() -> Page:
     epochs = tuple(replace(one, losses={HOSTILE: 1.0}) for one in hostile.epochs)
     environment = {"device": HOSTILE, "versions": {HOSTILE: HOSTILE}}
     hostile = replace(hostile, epochs=epochs, folder=Path(f"{HOSTILE}"), environment=environment)
-    return run_page(hostile, settings, about(), HOSTILE, HOSTILE, {HOSTILE: found}, HOSTILE)
+    worth = hostile_evaluation()
+    return run_page(hostile, settings, about(), HOSTILE, HOSTILE, {HOSTILE: found}, HOSTILE, features={HOSTILE: worth})
+
+
+def hostile_evaluation() -> FeatureEvaluation:
+    one = Estimate(50.0, 40.0, 60.0, 2)
+    scores = tuple(Score(by, HOSTILE, 8, {HOSTILE: HOSTILE}, one, (one, one), 0.1) for by in ("knn", "retrieval"))
+    agreement = (Agreement(HOSTILE, NAMES[8], one, one), Agreement(NAMES[9], HOSTILE, one, None))
+    return FeatureEvaluation(HOSTILE, HOSTILE, HOSTILE, ("<b>$zq_$", NAMES[8]), 9, scores, agreement)
+
+
+@pytest.mark.parametrize("format", ["table", "csv", "markdown", "latex"])
+def test_names_in_the_tables_of_an_evaluation_are_text(format: str) -> None:
+    text = render_all(feature_tables(hostile_evaluation()), format)
+    assert printable(text.replace("\n", "")) == text.replace("\n", "")
+    assert format != "markdown" or "<img" not in text.replace("\\<", "")
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    assert format != "latex" or ("zq\\_" in body and "zq_" not in body and "\x1b" not in body)
 
 
 def page_of_a_hostile_network() -> Page:

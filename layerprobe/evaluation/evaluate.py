@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 
 import torch
 
@@ -12,10 +13,10 @@ from layerprobe.distill.students import read_description, weights_path
 from layerprobe.evaluation.catalogue import CLASSIFIER, EVALUATORS, Evaluator
 from layerprobe.evaluation.confusion import confusion
 from layerprobe.evaluation.features import choose_images
-from layerprobe.evaluation.resampling import estimate_mean
+from layerprobe.evaluation.resampling import estimate_percent
 from layerprobe.evaluation.subject import Subject, check_classes, has_classifier, load_subject, with_head
 from layerprobe.files import sha256
-from layerprobe.records import Estimate, Evaluation, Progress, Score, silent
+from layerprobe.records import Evaluation, Progress, Score, silent
 from layerprobe.runtime.devices import resolve_device
 from layerprobe.settings.evaluate import EvaluateSettings
 
@@ -72,12 +73,14 @@ def classifier_score(evaluation: Evaluation, config: EvaluateSettings) -> Score:
         for number, row in enumerate(evaluation.confusion)
     ]
     return Score(
-        CLASSIFIER, "", 0, {}, _percent(torch.cat(rows), config), tuple(_percent(row, config) for row in rows), 0.0
+        CLASSIFIER,
+        "",
+        0,
+        {},
+        estimate_percent(torch.cat(rows), config),
+        tuple(estimate_percent(row, config) for row in rows),
+        0.0,
     )
-
-
-def _percent(values: torch.Tensor, config: EvaluateSettings) -> Estimate:
-    return estimate_mean(100 * values, config.resamples, config.level, config.seed)
 
 
 def evaluated(config: EvaluateSettings) -> str:
@@ -86,12 +89,13 @@ def evaluated(config: EvaluateSettings) -> str:
     Raises:
         LayerprobeError: if the folder holds no run or no such weights.
     """
-    data = config.data
-    if config.run is None or config.model is not None:
-        told = json.dumps(config.model.plain() if config.model else None, sort_keys=True)
-    else:
+    data, told = config.data, ""
+    if config.model is not None:
+        file = Path(config.model.weights or "")
+        told = json.dumps([config.model.plain(), sha256(file) if file.is_file() else ""], sort_keys=True)
+    elif config.run is not None:
         settings, _ = read_description(config.run)
         told, data = sha256(weights_path(config.run, config.which, settings.command)), data or settings.data
-    root = data and [data.name, str(data.data_root)]
+    named = [data.name, str(data.data_root)] if data else []
     head = [sha256(config.head)] if config.head else []
-    return json.dumps([told, *(root or []), config.split, config.samples, *head])
+    return json.dumps([told, *named, config.split, config.samples, *head])

@@ -20,11 +20,11 @@ from layerprobe.evaluation.agreement import measure_agreement
 from layerprobe.evaluation.catalogue import AGREEMENT, Evaluator
 from layerprobe.evaluation.features import ImageFeatures, choose_images, choose_poolings, collect_features
 from layerprobe.evaluation.probe import LinearFit
-from layerprobe.evaluation.resampling import estimate_mean
+from layerprobe.evaluation.resampling import estimate_percent
 from layerprobe.evaluation.subject import Subject
 from layerprobe.evaluation.ways import Evidence, Verdict
 from layerprobe.networks import Network
-from layerprobe.records import Agreement, Estimate, FeatureEvaluation, Progress, Score, silent
+from layerprobe.records import Agreement, FeatureEvaluation, Progress, Score, silent
 from layerprobe.runtime.devices import resolve_device
 from layerprobe.settings.base import SettingsError
 from layerprobe.settings.evaluate import EvaluateSettings
@@ -162,17 +162,14 @@ def _score(
     config: EvaluateSettings,
     seconds: float,
 ) -> Score:
-    def percent(values: Tensor) -> Estimate:
-        return estimate_mean(100 * values, config.resamples, config.level, config.seed)
-
     tokens = {"tokens": pooling.tokens} if pooling.tokens else {}
     return Score(
         by=way.name,
         layer=layer,
         dimension=pooling.dimension,
         facts={**tokens, **verdict.facts},
-        overall=percent(verdict.values),
-        classes=tuple(percent(verdict.values[labels == label]) for label in range(classes)),
+        overall=estimate_percent(verdict.values, config),
+        classes=tuple(estimate_percent(verdict.values[labels == label], config) for label in range(classes)),
         seconds=seconds,
     )
 

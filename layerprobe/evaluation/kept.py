@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from layerprobe.errors import FileError
+from layerprobe.errors import FileError, shown
+from layerprobe.evaluation.catalogue import EVALUATORS
 from layerprobe.evaluation.evaluate import evaluated
 from layerprobe.files import check_replaceable, read_csv, read_json, write_json
 from layerprobe.records import Evaluation, FeatureEvaluation
@@ -130,7 +131,10 @@ def _of(config: EvaluateSettings) -> str:
 
 
 def _read(path: Path) -> EvaluationFile:
-    return parse_evaluation(read_json(path, "evaluation", REMEDY), path)
+    file = parse_evaluation(read_json(path, "evaluation", REMEDY), path)
+    if unknown := next((score.by for score in file.found.scores if score.by not in EVALUATORS), None):
+        raise FileError(f"{path}: by must be one of {', '.join(EVALUATORS)}, not {shown(unknown)}; {REMEDY}")
+    return file
 
 
 def _continues(before: EvaluationFile, config: EvaluateSettings) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from layerprobe.records import Estimate
+from layerprobe.settings.evaluate import LayerEvaluationSettings
 
 _AT_ONCE = 2**22
 """Draws that are held at a time."""
@@ -42,3 +43,8 @@ def estimate_mean(values: Tensor, resamples: int = 1000, level: float = 0.9, see
     tail = (1 - level) / 2
     ends = torch.quantile(torch.cat(means), torch.tensor([tail, 1 - tail], dtype=torch.float64))
     return Estimate(mean, float(ends[0]), float(ends[1]), len(values))
+
+
+def estimate_percent(shares: Tensor, settings: LayerEvaluationSettings) -> Estimate:
+    """The mean in percent of values from 0 to 1, with the interval that settings ask for."""
+    return estimate_mean(100 * shares, settings.resamples, settings.level, settings.seed)

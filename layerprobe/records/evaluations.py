@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from layerprobe.errors import FileError
+from layerprobe.errors import FileError, shown
 from layerprobe.records.fields import Count, Defined, From0, Name, Number, Share, Text
 from layerprobe.records.parsing import parse
 
@@ -137,7 +137,10 @@ def parse_evaluation(values: Any, path: Path) -> EvaluationFile:
     """
     named = values if isinstance(values, Mapping) else {}
     if named.get("format") != EVALUATION_FORMAT or named.get("version") != EVALUATION_VERSION:
-        raise FileError(f"{path} is no evaluation of version {EVALUATION_VERSION}; {REMEDY}")
+        raise FileError(
+            f"{path} must have the format {EVALUATION_FORMAT!r} and the version {EVALUATION_VERSION}, not "
+            f"{shown(named.get('format'))} and {shown(named.get('version'))}; {REMEDY}"
+        )
     file = parse(EvaluationFile, values, path, REMEDY)
     if any(len(score.classes) != len(file.found.classes) for score in file.found.scores):
         raise FileError(f"{path} has scores of other classes than it names; {REMEDY}")

@@ -58,6 +58,10 @@ def test_overwriting_leaves_nothing_of_the_older_run_and_everything_else(small: 
         "confusion.csv",
         "confusion-photos-best.pdf",
         "confusions.pdf",
+        "evaluation.json",
+        "evaluation-photos.json",
+        "evaluations.json",
+        "head.safetensors",
         "mine.csv",
         "tensorboard/events",
     ):
@@ -65,7 +69,7 @@ def test_overwriting_leaves_nothing_of_the_older_run_and_everything_else(small: 
         (run.folder / name).write_text("")
     with pytest.raises(Stop):
         distill_student(small.replaced(overwrite=True), on_epoch=stop)
-    left = {"checkpoints", "config.yaml", "metrics.csv", "mine.csv", "confusions.pdf"}
+    left = {"checkpoints", "config.yaml", "metrics.csv", "mine.csv", "confusions.pdf", "evaluations.json"}
     assert {path.name for path in run.folder.iterdir()} == left
 
 

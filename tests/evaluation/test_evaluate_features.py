@@ -161,7 +161,7 @@ def test_scores_are_kept_beside_each_other_and_shown_on_the_page(student: Run) -
     assert "holds an evaluation of other weights or images, or with other intervals; --overwrite replaces" in refused
     invoke("report", student.folder, "--overwrite")
     page = (student.folder / "report.html").read_text()
-    assert "What the features are worth, digits-100" in page and "agreement with the teacher" in page
+    assert "What the features are worth, digits-100" in page and "Agreement with the teacher, digits-100" in page
     path.write_text(path.read_text().replace('"k"', '"k').replace('"version": 1', '"version": 2'))
     assert "is not JSON" in invoke("report", student.folder, "--overwrite", code=2).stderr
     path.unlink()

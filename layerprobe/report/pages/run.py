@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from layerprobe.report.figures.curves import curves_figure
 from layerprobe.report.figures.style import COLUMN_WIDTH
 from layerprobe.report.html.page import Figure, Page, Section
 from layerprobe.report.html.pictures import columns_of, draw_pictures
-from layerprobe.report.tables.evaluations import evaluation_table, feature_tables
+from layerprobe.report.tables.evaluations import agreement_table, class_table, evaluation_table, score_table
 from layerprobe.report.tables.runs import run_table
 from layerprobe.report.tables.table import Column, Table
 from layerprobe.settings.model import ModelSettings
@@ -63,7 +63,7 @@ def run_page(
             Section("What was done", facts=_facts(run, settings, about)),
             Section("Which layer learns from which", _pairs(settings, about), text=_pairs_in_words(settings)),
             *(_classes(evaluations, evaluate, style) if evaluations or not features else ()),
-            *(Section(f"What the features are worth, {name}", feature_tables(one)) for name, one in features.items()),
+            *(section for name, found in features.items() for section in _features(name, found)),
             Section("How to load it", code=snippet),
             Section("Every epoch", (epochs,), folded=True),
         ),
@@ -181,6 +181,15 @@ def _classes(evaluations: Mapping[str, Evaluation], evaluate: str, style: Path |
         table = replace(evaluation_table(found), title=f"every class, {name}")
         sections.append(Section(f"Every class, {name}", (table,), (Figure(caption, drawn),)))
     return tuple(sections)
+
+
+def _features(name: str, found: FeatureEvaluation) -> Iterator[Section]:
+    """Sections for an evaluation of features that was left in the folder."""
+    if found.scores:
+        yield Section(f"What the features are worth, {name}", (score_table(found, found.scores),))
+        yield Section(f"What the features are worth, {name}: every class", (class_table(found, found.scores),))
+    if found.agreement:
+        yield Section(f"Agreement with the teacher, {name}", (agreement_table(found),))
 
 
 def _epochs_table(epochs: Sequence[EpochMetrics]) -> Table:

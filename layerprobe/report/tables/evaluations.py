@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from layerprobe.evaluation.catalogue import EVALUATORS
-from layerprobe.records import Agreement, Estimate, Evaluation, FeatureEvaluation, Score
+from layerprobe.records import Estimate, Evaluation, FeatureEvaluation, Score
 from layerprobe.report.tables.table import Column, Table
 
 
@@ -87,7 +87,7 @@ def interval_note(level: float, resamples: int) -> str:
     """What intervals are of."""
     if not resamples:
         return ""
-    return f"from, to: {100 * level:g} % interval of the bootstrap over images, {resamples:,} resamples"
+    return f"intervals (from, to): {100 * level:g} % of the bootstrap over images, {resamples:,} resamples"
 
 
 def feature_tables(found: FeatureEvaluation, classifier: Score | None = None) -> tuple[Table, ...]:
@@ -98,25 +98,29 @@ def feature_tables(found: FeatureEvaluation, classifier: Score | None = None) ->
         classifier: the score of the classifier on the same images; None: it was not evaluated.
     """
     scores = (*([classifier] if classifier else []), *found.scores)
-    of = f"{found.name} on {found.dataset}, {found.split}"
-    about = tuple(filter(None, [interval_note(found.level, found.resamples)]))
-    tables = []
-    if scores:
-        trained = f"k-NN and probe learned from {found.train_images:,} training images"
-        notes = [*([trained] if found.train_images else []), *map(_told, scores)]
-        tables.append(
-            Table(
-                title=of,
-                columns=SCORE_COLUMNS,
-                rows=tuple(map(_score_row, scores)),
-                notes=(*about, *filter(None, notes)),
-                details=found.to_dict(),
-            )
-        )
-        tables.append(_class_table(f"{of}: every class", found.classes, scores))
-    if found.agreement:
-        tables.append(_agreement_table(f"{of}: agreement with the teacher", found.agreement, about))
-    return tuple(tables)
+    tables = [score_table(found, scores), class_table(found, scores)] if scores else []
+    return (*tables, *([agreement_table(found)] if found.agreement else []))
+
+
+def score_table(found: FeatureEvaluation, scores: Sequence[Score]) -> Table:
+    """The scores of all images, one row for each way and layer."""
+    trained = f"k-NN and probe learned from {found.train_images:,} training images"
+    notes = [*_about(found), *([trained] if found.train_images else []), *map(_told, scores)]
+    return Table(
+        title=_title(found),
+        columns=SCORE_COLUMNS,
+        rows=tuple(map(_score_row, scores)),
+        notes=tuple(filter(None, notes)),
+        details=found.to_dict(),
+    )
+
+
+def _title(found: FeatureEvaluation) -> str:
+    return f"{found.name} on {found.dataset}, {found.split}"
+
+
+def _about(found: FeatureEvaluation) -> tuple[str, ...]:
+    return tuple(filter(None, [interval_note(found.level, found.resamples)]))
 
 
 def _score_row(score: Score) -> Mapping[str, Any]:
@@ -141,7 +145,8 @@ def _told(score: Score) -> str:
     return f"{EVALUATORS[score.by].label} of {score.layer}: {facts}" if facts else ""
 
 
-def _class_table(title: str, classes: Sequence[str], scores: Sequence[Score]) -> Table:
+def class_table(found: FeatureEvaluation, scores: Sequence[Score]) -> Table:
+    """The scores of every class, one column for each way and layer."""
     layers = {score.layer for score in scores if score.layer}
     names = [score.by if len(layers) < 2 or not score.layer else f"{score.by} {score.layer}" for score in scores]
     columns = [
@@ -159,12 +164,13 @@ def _class_table(title: str, classes: Sequence[str], scores: Sequence[Score]) ->
                 for key, end in _interval(name, score.classes[number]).items()
             },
         }
-        for number, label in enumerate(classes)
+        for number, label in enumerate(found.classes)
     ]
     return Table(
-        title,
+        f"{_title(found)}: every class",
         (Column("class", "class", "left", key=True), Column("images", "images", thousands=True), *columns),
         tuple(rows),
+        notes=_about(found),
         further=tuple(end for name in names for end in _ends(name, 2)),
     )
 
@@ -178,7 +184,9 @@ def _heading(score: Score, several: bool) -> str:
     )
 
 
-def _agreement_table(title: str, pairs: Sequence[Agreement], about: tuple[str, ...]) -> Table:
+def agreement_table(found: FeatureEvaluation) -> Table:
+    """CKA and cosine of every pair of layers, and of what the networks return."""
+    pairs = found.agreement
     with_cosine = any(pair.cosine for pair in pairs)
     rows = tuple(
         {
@@ -198,7 +206,8 @@ def _agreement_table(title: str, pairs: Sequence[Agreement], about: tuple[str, .
         if with_cosine
         else "there are no cosines: the run has no projectors",
     ]
-    return Table(title, AGREEMENT_COLUMNS, rows, notes=(*about, *notes))
+    title = f"{_title(found)}: agreement with the teacher"
+    return Table(title, AGREEMENT_COLUMNS, rows, notes=(*_about(found), *notes))
 
 
 def _interval(name: str, estimate: Estimate | None) -> dict[str, float | None]:
