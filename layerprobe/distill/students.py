@@ -76,7 +76,7 @@ def load_student(
     if head is None:
         return module
     found = discover(module, about.preprocessing.image_size, prefix_tokens=network.prefix_tokens)
-    layers = (*found.layers, output_layer(found.returned[1:], len(found.layers)))
+    layers = (*found.layers, output_layer(found.returned[1:], found.layers))
     return read_head(module, layers, Path(head), str(folder))[0]
 
 

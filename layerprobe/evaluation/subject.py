@@ -60,7 +60,7 @@ class Subject:
     @property
     def output(self) -> Layer:
         """What it returns."""
-        return output_layer(self.discovery.returned[1:], len(self.layers))
+        return output_layer(self.discovery.returned[1:], self.layers)
 
     @functools.cached_property
     def sha256(self) -> str:

@@ -65,15 +65,16 @@ class Layer:
         }
 
 
-def output_layer(shape: Sequence[int], index: int) -> Layer:
+def output_layer(shape: Sequence[int], layers: Sequence[Layer]) -> Layer:
     """What a network returns of an image, as if it were a layer behind all others.
 
     Args:
         shape: of it, such as (classes,).
-        index: how many layers there are.
+        layers: of the network; where what it returns is the last of them, it is laid out like that one.
     """
     plain = tuple(shape)
-    return Layer(index, OUTPUT, "feature", Shape(plain, layout_of(plain)), 0)
+    known = layers[-1].shape if layers and tuple(layers[-1].shape) == plain else Shape(plain, layout_of(plain))
+    return Layer(len(layers), OUTPUT, "feature", known, 0)
 
 
 def as_layer(entry: Layer) -> Layer:

@@ -21,6 +21,7 @@ from layerprobe.files import sha256
 from layerprobe.layers.capture import Capture
 from layerprobe.models.weights import hash_weights
 from layerprobe.records import Layer, Preprocessing, Run, Shape
+from layerprobe.records.layers import output_layer
 from layerprobe.records.layout import GRID, SEQUENCE, Layout
 from layerprobe.settings.base import SettingsError
 from tests.conftest import small_plan
@@ -58,6 +59,8 @@ def test_what_pooling_keeps() -> None:
     assert Pooling(of_class, "both").dimension == 6
     without = layer((7, 3), Layout(SEQUENCE, 1, 7, channels_last=True))
     assert torch.allclose(Pooling(without)(tokens), tokens.mean(dim=1))
+    returned = output_layer((7, 3), [of_class])  # of a network that returns its last layer
+    assert torch.allclose(Pooling(returned)(tokens), first) and Pooling(output_layer((9,), [of_class])).dimension == 9
     with pytest.raises(SettingsError, match="tokens both: the 7 tokens of layer 'x' have no class token"):
         Pooling(without, "both")
 
@@ -133,6 +136,20 @@ def test_a_head_makes_a_classifier_and_leaves_the_backbone_alone(student: Run, t
     refused = invoke(*command, "--head", other, code=2).stderr
     assert "was trained on the features of other weights than those of" in refused
     assert "has no backbone_sha256" in invoke(*command, "--head", student.weights, code=2).stderr
+
+
+def test_a_student_without_a_classifier(digits_teacher: Run, tmp_path: Path) -> None:
+    plan = small_plan(digits_teacher, tmp_path)
+    training = plan.training.replaced(epochs=1, train_samples=100)
+    run = distill_student(plan.replaced(student=plan.student.replaced(num_classes=0), training=training))
+    command = ("evaluate", run.folder, *SMALL, "--format", "json")
+    rows = json.loads(invoke(*command, "--save-head").stdout)[0]["rows"]
+    assert [(row["by"], row["dimension"]) for row in rows] == [("k-NN", 64), ("linear probe", 64)]
+    assert "has no classifier; --by knn,probe needs no" in invoke(*command, "--by", "classifier", code=2).stderr
+    headed = invoke(*command, "--head", run.folder / "head.safetensors").stdout
+    assert json.loads(headed)["details"]["top1"] == pytest.approx(rows[1]["value"])
+    agreement = json.loads(invoke(*command, "--by", "agreement").stdout)["rows"]
+    assert [row["student"] for row in agreement] == ["layer2.1", "layer3.2", "output"]
 
 
 def test_several_layers_of_a_network_that_is_no_run(digits_teacher: Run, tmp_path: Path) -> None:
