@@ -11,7 +11,7 @@ from layerprobe.cli.reporter import Reporter
 from layerprobe.errors import LayerprobeError
 from layerprobe.geometry.catalogue import ALWAYS, STATISTICS, UNMEASURED, described
 from layerprobe.plugins import split_file_name
-from layerprobe.ranking.catalogue import RECOMMENDED_RULE
+from layerprobe.ranking.catalogue import RECOMMENDED_RULE, RULE_WITHOUT_LABELS
 from layerprobe.settings.display import ColumnSettings
 from layerprobe.settings.flags import command_line
 from layerprobe.settings.model import AS_BUILT
@@ -84,7 +84,7 @@ def _measuring(settings: RankSettings, columns: Sequence[str]) -> RankSettings:
 def _go_on(ranking: Ranking, settings: RankSettings, file: Path, reporter: Reporter) -> None:
     """Name the next command: by the rule that we recommend, unless the user has a say in the choice of layers."""
     own = settings.by != RankSettings.model_fields["by"].default or settings.layers is not None
-    own = own or not ranking.evenly_spread  # the network has too few blocks for the rule
+    own = own or not ranking.evenly_spread or ranking.labels is None  # too few blocks, or no classes, for the rule
     layers = str(file) if own else f"{RECOMMENDED_RULE}:{settings.top}"
     try:
         command = _next_command(ranking.provenance, layers, settings.device)
@@ -92,7 +92,12 @@ def _go_on(ranking: Ranking, settings: RankSettings, file: Path, reporter: Repor
         reporter.say(f"warning: no next command, since {settings.features[0]} names what distill can't take: {error}")
         return
     reporter.wrote([], command)
-    if not own:
+    if ranking.labels is None:
+        reporter.hint(
+            f"  for images without labels we recommend no rule, since none has been compared with others; "
+            f"--layers {RULE_WITHOUT_LABELS}:{settings.top} spreads the layers evenly"
+        )
+    elif not own:
         reporter.hint(f"  {layers} is the rule that we recommend; --layers {file} takes the layers marked above")
 
 

@@ -17,9 +17,12 @@ ALWAYS = "scores"
 """The family of what is always measured."""
 UNMEASURED = ""
 """The family of what is known of a layer without its features."""
-GIVEN = ("gram", "labels", "population", "components", "place", "layers")
+CLUSTERS = "clusters"
+"""The family of the scores whose classes are clusters of the images."""
+GIVEN = ("gram", "labels", "population", "components", "place", "layers", "clusters")
 """What a statistic may take that is not computed: of a layer's sample its ``Gram``, the (n,) labels in it, N and
-r = min(n, D); of the layer its place among the layers, from 0, and how many layers there are."""
+r = min(n, D); of the layer its place among the layers, from 0, and how many layers there are; of all layers together
+the (n,) clusters of the images."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,9 @@ class Statistic(Quantity):
         direction: which values are better. A statistic that has a direction is a score: layers can be chosen by it.
             Empty: neither.
         digits: decimals in a table.
-        interval: whether it has an interval, and is computed of smaller samples too: it follows from the parts that
-            ``layerprobe.geometry.parts`` resamples.
+        interval: whether it has an interval. Of what is always measured it follows from the parts that
+            ``layerprobe.geometry.parts`` resamples, and is computed of smaller samples too; of another family from
+            what ``DEVIATIONS`` has for the family.
         shown: whether the table of a ranking always shows it where it was measured; otherwise only if layers are
             chosen by it.
         figures: names of the figures that show it.
@@ -94,6 +98,23 @@ def _own_statistic(name: str) -> Statistic:
 
 
 _GEOMETRY = "layerprobe.geometry"
+
+
+def _cluster_scores() -> Iterator[Statistic]:
+    """S, I, E and Q with clusters of the images in place of classes."""
+    for name, symbol, values, says in (
+        ("separation", "S", "-1 to 1", "how much more alike images of a cluster are than images of different clusters"),
+        ("information", "I", "from 0", "how widely the features of each cluster spread"),
+        ("efficiency", "E", "from 0", "how far the clusters are apart, relative to the length of the features"),
+        ("quality", "Q", "from -1", "S + sqrt(I E) of the clusters"),
+    ):
+        yield Statistic(
+            f"cluster-{name}", f"{name} of clusters", f"{says}; clusters of the images, not their classes",
+            f"{_GEOMETRY}.cluster_scores:score_of", takes=("cluster-scores",), options=(("name", name),),
+            symbol=f"{symbol}_clu", family=CLUSTERS, direction="high", interval=True,
+            range=values, page="clusters",
+        )  # fmt: skip
+
 
 STATISTICS = Catalogue(
     "statistic",
@@ -208,13 +229,13 @@ STATISTICS = Catalogue(
         Statistic(
             "twonn", "TwoNN", "intrinsic dimension, from the two nearest neighbours",
             f"{_GEOMETRY}.neighbours:twonn_dimension", takes=("neighbour-distances",),
-            symbol="TwoNN", family="neighbours", direction="low", digits=1, figures=("dimensions",),
+            symbol="TwoNN", family="neighbours", direction="low", digits=1, interval=True, figures=("dimensions",),
             range="above 0", page="twonn",
         ),
         Statistic(
             "mle", "maximum likelihood", "intrinsic dimension, from the twenty nearest neighbours",
             f"{_GEOMETRY}.neighbours:mle_dimension", takes=("neighbour-distances",),
-            symbol="MLE", family="neighbours", digits=1, figures=("dimensions",),
+            symbol="MLE", family="neighbours", digits=1, interval=True, figures=("dimensions",),
             range="above 0", page="mle-dimension",
         ),
         Statistic(
@@ -232,14 +253,27 @@ STATISTICS = Catalogue(
         Statistic(
             "effective-rank", "effective rank", "number of principal components, by their entropy",
             f"{_GEOMETRY}.dimensions:effective_rank", takes=("variance-shares",),
-            symbol="eff. rank", family="dimensions", direction="high", digits=1, figures=("dimensions", "spectra"),
+            symbol="eff. rank", family="dimensions", direction="high", digits=1, interval=True,
+            figures=("dimensions", "spectra"),
             range="1 to min(n - 1, D)", page="effective-rank",
         ),
         Statistic(
             "participation-ratio", "participation ratio", "number of principal components, the strong counting more",
             f"{_GEOMETRY}.dimensions:participation_ratio", takes=("variance-shares",),
-            symbol="PR", family="dimensions", digits=1, figures=("dimensions",),
+            symbol="PR", family="dimensions", digits=1, interval=True, figures=("dimensions",),
             range="1 to min(n - 1, D)", page="participation-ratio",
+        ),
+        Statistic(
+            "alpha-req", "alpha-ReQ", "decay exponent of the spectrum, from the eleventh to the hundredth eigenvalue",
+            f"{_GEOMETRY}.decay:decay_exponent", takes=("variance-shares",),
+            symbol="alpha-ReQ", family="dimensions", interval=True,
+            range="from 0", page="alpha-req",
+        ),
+        Statistic(
+            "rankme", "RankMe", "number of singular values of the features as they are, by their entropy",
+            f"{_GEOMETRY}.dimensions:rankme", takes=("singular-shares",),
+            symbol="RankMe", family="rankme", direction="high", digits=1, interval=True,
+            range="1 to min(n, D)", page="rankme",
         ),
         Statistic(
             "nc1", "neural collapse", "variability within classes, relative to that between their means",
@@ -264,6 +298,7 @@ STATISTICS = Catalogue(
             f"{_GEOMETRY}.logme:log_maximum_evidence", symbol="LogME", family="logme", direction="high", digits=4,
             page="logme", classes=2,
         ),
+        *_cluster_scores(),
     ),
     plugin=_own_statistic,
 )  # fmt: skip
@@ -301,9 +336,40 @@ QUANTITIES = Catalogue(
             "variance-shares", "shares of variance", "shares of variance of the principal components",
             f"{_GEOMETRY}.dimensions:variance_spectrum",
         ),
+        Quantity(
+            "singular-shares", "shares of singular values", "singular values of features that are not centred",
+            f"{_GEOMETRY}.dimensions:singular_shares",
+        ),
+        Quantity(
+            "cluster-scores", "scores of clusters", "the scores of a layer with clusters in place of classes",
+            f"{_GEOMETRY}.cluster_scores:cluster_scores", takes=("gram", "clusters"),
+        ),
     ),
 )  # fmt: skip
 """What several statistics are computed from."""
+
+DEVIATIONS = Catalogue(
+    "deviations",
+    (
+        Quantity(
+            "neighbours", "neighbours", "dimensions from nearest neighbours, in halves of the sample",
+            f"{_GEOMETRY}.part_neighbours:neighbour_deviations",
+        ),
+        Quantity(
+            "dimensions", "dimensions", "statistics of the spectrum, by their influence functions",
+            f"{_GEOMETRY}.part_spectra:dimension_deviations",
+        ),
+        Quantity(
+            "rankme", "RankMe", "RankMe, by its influence function", f"{_GEOMETRY}.part_spectra:rankme_deviations"
+        ),
+        Quantity(
+            CLUSTERS, "clusters", "scores of clusters, in halves of every cluster",
+            f"{_GEOMETRY}.cluster_scores:cluster_deviations", takes=("gram", "clusters"),
+        ),
+    ),
+)  # fmt: skip
+"""By family how far its statistics with an interval lie from what is expected, given also ``resamples`` and ``seed``:
+(R,) by name."""
 
 VIEWS = Catalogue(
     "view",
@@ -397,6 +463,6 @@ def shown_in(figure: str) -> tuple[Statistic, ...]:
     return tuple(entry for entry in STATISTICS.values() if figure in entry.figures)
 
 
-def resampled() -> tuple[Statistic, ...]:
-    """The statistics that have an interval, in order."""
-    return tuple(entry for entry in STATISTICS.values() if entry.interval)
+def resampled(family: str = ALWAYS) -> tuple[Statistic, ...]:
+    """The statistics of a family that have an interval, in order."""
+    return tuple(entry for entry in STATISTICS.values() if entry.interval and entry.family == family)

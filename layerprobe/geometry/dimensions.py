@@ -7,8 +7,12 @@ import math
 import torch
 from torch import Tensor
 
+from layerprobe.geometry.gram import products
 from layerprobe.geometry.spectrum import double_centre, spectral_entropy
 from layerprobe.records import Gram
+
+RANKME_EPSILON = 1e-7
+"""What Garrido et al. add to every share of RankMe."""
 
 
 def variance_spectrum(gram: Gram) -> Tensor:
@@ -63,3 +67,31 @@ def participation_ratio(shares: Tensor) -> float:
         2.0
     """
     return float(1 / shares.square().sum()) if len(shares) else math.nan
+
+
+def singular_shares(gram: Gram) -> Tensor:
+    """The singular values of the features as they are, not centred, as shares of their sum, descending.
+
+    Returns:
+        (min(n, D),) float64, sum 1; NaN where all features are zero.
+    """
+    values: Tensor = torch.linalg.eigvalsh(products(gram)).flip(0)[: gram.dimension].clamp_min(0).sqrt()
+    return values / values.sum()
+
+
+def rankme(shares: Tensor) -> float:
+    """exp(-sum_k p_k ln p_k) with p_k = sigma_k / sum(sigma) + 1e-7: from 1 to min(n, D); NaN where features are zero.
+
+    Garrido, Balestriero, Najman and LeCun (ICML 2023, equation 1): the effective rank of Roy and Vetterli (EUSIPCO
+    2007), of features that are not centred. The singular values are not squared, unlike in ``effective_rank``.
+
+    Args:
+        shares: from ``singular_shares``.
+
+    Examples:
+        >>> round(rankme(torch.full((4,), 0.25, dtype=torch.float64)), 4)
+        4.0
+    """
+    if bool(shares.isnan().any()):
+        return math.nan
+    return math.exp(float(torch.special.entr(shares + RANKME_EPSILON).sum()))

@@ -33,10 +33,11 @@ class Quantities:
         self._values = dict(given)
 
     @classmethod
-    def of_gram(cls, gram: Gram) -> Quantities:
-        """What a layer's Gram matrix says."""
+    def of_gram(cls, gram: Gram, clusters: Tensor | None = None) -> Quantities:
+        """What a layer's Gram matrix says, and the clusters of its images, if there are any."""
         components = min(gram.images, gram.dimension)
-        return cls({"gram": gram, "labels": gram.labels, "population": gram.population, "components": components})
+        known = {"gram": gram, "labels": gram.labels, "population": gram.population, "components": components}
+        return cls({**known, "clusters": clusters})
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._values:

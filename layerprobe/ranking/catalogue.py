@@ -44,6 +44,8 @@ def _rules() -> Iterator[Rule]:
 
 RECOMMENDED_RULE = "even-information"
 """The rule that docs/methods.md recommends, with the evidence of docs/results.md."""
+RULE_WITHOUT_LABELS = "even"
+"""What is named for images without labels, where the recommended rule is undefined: it looks at no score."""
 NAMED_RULES = (
     Rule("even", "evenly spread", "K blocks spread evenly, ending at the last", f"{_HERE}:evenly_spread"),
     Rule(
@@ -56,6 +58,18 @@ NAMED_RULES = (
         "even-information", "evenly spread to the last of half the information",
         "K blocks spread evenly, ending at the deepest that has at least half of the highest information of all blocks",
         f"{_HERE}:evenly_to_the_half", score="information",
+    ),
+    *(
+        Rule(
+            f"even-{name}", f"evenly spread to the last of half the {words}",
+            f"as even-information, by the {words} in place of the information, which needs no labels",
+            f"{_HERE}:evenly_to_the_half", score=name,
+        )
+        for name, words in (
+            ("cluster-information", "information of clusters"),
+            ("effective-rank", "effective rank"),
+            ("rankme", "RankMe"),
+        )
     ),
     Rule("last", "last blocks", "the last K blocks", f"{_HERE}:last"),
     Rule(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,14 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.files import check_replaceable, read_json, write_json
+from layerprobe.geometry.catalogue import CLUSTERS
 from layerprobe.plugins import file_sha256
 from layerprobe.ranking.choose import Choice
+from layerprobe.ranking.clusters import ClusterChoice
 from layerprobe.ranking.measure import Measurements
 from layerprobe.ranking.provenance import ranking_provenance
 from layerprobe.records import RANKING_FORMAT, Ranking, StoredLayer
+from layerprobe.records.clusters import GIVEN, cluster_source
 from layerprobe.records.ranking_file import REMEDY, WHAT, parse_ranking
 
 
@@ -55,11 +58,13 @@ class Existing:
         statistics: the families of statistics that it holds.
         differs: what it holds instead of what is asked for, in words; empty: the same choice from the same draws.
         same_layers: whether it holds the same choice of the same features' layers.
+        clusters: of the images, which its scores of clusters are of.
     """
 
     statistics: tuple[str, ...]
     differs: str
     same_layers: bool
+    clusters: ClusterChoice = field(default_factory=ClusterChoice)
 
 
 def read_existing(
@@ -94,8 +99,13 @@ def read_existing(
         if _digest(name) != digest:
             layers.append(f"{name} as its file was before")
     statistics = tuple(old.provenance.get("statistics", ()))
+    held, clusters = cluster_source(old.provenance), ClusterChoice()
+    if held:
+        clusters = ClusterChoice(held.count if held.chosen == GIVEN else None, held.layer, held.seed)
+        if CLUSTERS in measurements.statistics and clusters != measurements.clusters:
+            layers.append(f"scores of {held}")
     draws = _draws(old.provenance, new)
-    return Existing(statistics, ", ".join(filter(None, [*layers, draws])), not layers)
+    return Existing(statistics, ", ".join(filter(None, [*layers, draws])), not layers, clusters)
 
 
 def _draws(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -17,6 +17,8 @@ from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.geometry.catalogue import (
     ALWAYS,
+    CLUSTERS,
+    DEVIATIONS,
     FAMILIES,
     STATISTICS,
     UNMEASURED,
@@ -31,6 +33,7 @@ from layerprobe.geometry.resampling import score_deviations
 from layerprobe.geometry.sizes import scores_at_sizes
 from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.ranking.cache import StatisticsCache
+from layerprobe.ranking.clusters import ClusterChoice, find_clusters
 from layerprobe.ranking.grams import UndefinedLayerError, gram_of
 from layerprobe.records import Gram, Layer, LayerGeometry, Progress, StoredLayer, silent
 
@@ -48,6 +51,7 @@ class Measurements:
         sizes: images per class of smaller samples whose scores are measured too.
         seed: of all draws.
         labelled: whether the images have labels: what needs classes is not measured else.
+        clusters: which clusters of the images stand for classes in the scores of clusters.
 
     Raises:
         LayerprobeError: if one of them is unknown or malformed.
@@ -59,6 +63,7 @@ class Measurements:
     sizes: tuple[int, ...] = ()
     seed: int = 0
     labelled: bool = True
+    clusters: ClusterChoice = field(default_factory=ClusterChoice)
 
     def __post_init__(self) -> None:
         for name in self.statistics:
@@ -78,17 +83,25 @@ class Measurements:
         found = {ALWAYS: self._family(ALWAYS)}
         own = self.plugins
         for name in self.statistics:
-            found |= {f"{name} {own[name]}": _own(name)} if name in own else {name: self._family(name)}
+            task = f"{name} {own[name]}" if name in own else self._task(name)
+            found[task] = _own(name) if name in own else self._family(name)
         for name in self.views:
             if self.allows(VIEWS[name]):
                 found[f"view {name}"] = Computation(partial(_view, name))
         if self.resamples:
-            deviations = partial(score_deviations, resamples=self.resamples, seed=self.seed)
-            found[f"{self.resamples} resamples, seed {self.seed}"] = _resampled("deviations", deviations)
+            draws = f"{self.resamples} resamples, seed {self.seed}"
+            if self.labelled:
+                deviations = partial(score_deviations, resamples=self.resamples, seed=self.seed)
+                found[draws] = _resampled("deviations", deviations)
+            families = (name for name in self.statistics if name in DEVIATIONS)
+            found |= {f"{self._task(name)}, {draws}": _deviations(name, self.resamples, self.seed) for name in families}
         if self.sizes:
             at_sizes = partial(scores_at_sizes, sizes=self.sizes, seed=self.seed)
             found[_sizes_task(self.sizes, self.seed)] = _resampled("at sizes", at_sizes)
         return found
+
+    def _task(self, family: str) -> str:
+        return f"{family} {self.clusters}" if family == CLUSTERS else family
 
     def allows(self, entry: Quantity) -> bool:
         """Whether something can be computed of these images."""
@@ -152,6 +165,17 @@ def _resampled(prefix: str, compute: Callable[[Gram], Values]) -> Computation:
     )
 
 
+def _deviations(family: str, resamples: int, seed: int) -> Computation:
+    """How far the statistics of a family scatter."""
+    entry = DEVIATIONS[family]
+
+    def compute(quantities: Quantities) -> Values:
+        found = entry.load()(*(quantities[taken] for taken in entry.takes), resamples=resamples, seed=seed)
+        return {f"deviations {name}": values for name, values in found.items()}
+
+    return Computation(compute, frozenset(f"deviations {one.name}" for one in resampled(family)))
+
+
 def measure_layers(
     source: FeatureFile | GramFile,
     measurements: Measurements,
@@ -183,11 +207,12 @@ def measure_layers(
     measured = source.layers if layers is None else layers
     found = []
     with cache or StatisticsCache(None) as kept:
+        clusters = _clusters(source, measurements, kept, device)
         for done, stored in enumerate(measured):
             progress("layers measured", done, len(measured))
             place = _place(source, stored)
             try:
-                found.append(_geometry(stored.layer, place | _measured(source, stored, tasks, kept, device)))
+                found.append(_geometry(stored.layer, place | _measured(source, stored, tasks, kept, device, clusters)))
             except UndefinedLayerError as error:
                 _log.warning("%s, and is ranked as undefined", error)
                 found.append(_undefined(stored, place, tasks, error.reason))
@@ -201,15 +226,25 @@ def _measured(
     tasks: Mapping[str, Computation],
     kept: StatisticsCache,
     device: torch.device | None,
+    clusters: torch.Tensor | None,
 ) -> Values:
     """What all tasks give of a layer; what is not kept from earlier is computed."""
     name = stored.layer.name
     missing = [task for task, computation in tasks.items() if not computation.is_done(kept.get(name, task))]
     if missing:
-        quantities = Quantities.of_gram(gram_of(source, stored, device))
+        quantities = Quantities.of_gram(gram_of(source, stored, device), clusters)
         for task in missing:
             kept.put(name, task, tasks[task].compute(quantities))
     return {key: value for task in tasks for key, value in (kept.get(name, task) or {}).items()}
+
+
+def _clusters(
+    source: FeatureFile | GramFile, wanted: Measurements, kept: StatisticsCache, device: torch.device | None
+) -> torch.Tensor | None:
+    """The clusters of the images, where their scores are asked for."""
+    if CLUSTERS not in wanted.statistics:
+        return None
+    return find_clusters(source, wanted.clusters, kept, device).labels
 
 
 def _place(source: FeatureFile | GramFile, stored: StoredLayer) -> Values:

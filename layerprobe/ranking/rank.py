@@ -7,7 +7,7 @@ import logging
 import tempfile
 from collections.abc import Container, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,11 +16,12 @@ import torch
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
-from layerprobe.geometry.catalogue import VIEWS, described
+from layerprobe.geometry.catalogue import CLUSTERS, VIEWS, described
 from layerprobe.layers.selection import find_layers
 from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.ranking.cache import StatisticsCache, open_cache
 from layerprobe.ranking.choose import Choice, check_count, choose
+from layerprobe.ranking.clusters import ClusterChoice, find_clusters, with_layer
 from layerprobe.ranking.file import check_replaceable_ranking, ranking_path, read_existing, save_ranking
 from layerprobe.ranking.grams import described_source, extract_grams, open_source
 from layerprobe.ranking.measure import Measurements, measure_layers
@@ -48,6 +49,8 @@ def rank(
     device: torch.device | None = None,
     progress: Progress = silent,
     layers: LayerChoice | None = None,
+    clusters: int | None = None,
+    clusters_of: str = "",
 ) -> Ranking:
     """Measure layers of a feature file and choose the ``top`` layers of best score.
 
@@ -65,12 +68,15 @@ def rank(
         device: where the Gram matrices are computed; default: the CPU.
         progress: told before every layer.
         layers: those that are ranked, by name or pattern; None: all.
+        clusters: how many clusters of the images stand for classes in the scores of clusters; None: the number of
+            highest silhouette.
+        clusters_of: name of the layer that they are found by; empty: the last block.
 
     Raises:
         LayerprobeError: if k exceeds the number of layers that have a score, or the score is unknown or not defined for
             such a sample, or a function of your own fails.
     """
-    measurements = Measurements(tuple(statistics), (), resamples, (), seed)
+    measurements = Measurements(tuple(statistics), (), resamples, (), seed, ClusterChoice(clusters, clusters_of, seed))
     ranked = chosen_layers(source, layers)
     return rank_source(source, Choice(top, by, level), measurements, device=device, progress=progress, layers=ranked)
 
@@ -104,8 +110,12 @@ def rank_source(
     check_count(choice, len(layers))
     check_score(choice.score, source)
     measurements = permitted(with_score(measurements, choice), source)
+    cache = cache or StatisticsCache(None)
     measured = measure_layers(source, measurements, cache, device, progress, layers)
-    ranking = choose(measured, choice, ranking_provenance(source.provenance, measurements, choice))
+    provenance = dict(ranking_provenance(source.provenance, measurements, choice))
+    if CLUSTERS in measurements.statistics:
+        provenance[CLUSTERS] = asdict(find_clusters(source, measurements.clusters, cache, device).source)
+    ranking = choose(measured, choice, provenance)
     undefined = [one.layer.name for one in measured if one.undefined]
     cka = partial(layer_similarity, source, None, cache, device, progress, layers, undefined)
     return replace(
@@ -182,6 +192,17 @@ def _without(ranking: Ranking, families: Container[str]) -> Ranking:
     return replace(ranking, geometries=tuple(geometries))
 
 
+def _with_layer(measurements: Measurements, source: FeatureFile | GramFile) -> Measurements:
+    """The measurements with the layer by its name that clusters are found by, where there are to be any.
+
+    Raises:
+        LayerprobeError: if the file has no such layer, or too few images for so many clusters.
+    """
+    if CLUSTERS not in measurements.statistics:
+        return measurements
+    return replace(measurements, clusters=with_layer(measurements.clusters, source))
+
+
 def target(settings: RankSettings, features: Path) -> Path:
     """The ranking file of one of the networks."""
     return settings.ranking or ranking_path(features)
@@ -229,7 +250,10 @@ def rank_files(settings: RankSettings, device: torch.device | None = None, progr
             before any work is done where that can be known.
     """
     choice = Choice(settings.top, settings.by, settings.level)
-    wanted = Measurements(settings.families, settings.views, settings.resamples, settings.sizes, settings.seed)
+    clusters = ClusterChoice(settings.cluster_count, settings.clusters_of or "", settings.seed)
+    wanted = Measurements(
+        settings.families, settings.views, settings.resamples, settings.sizes, settings.seed, clusters
+    )
     similarity = any(figure.similarity for figure in settings.drawn)
     with ExitStack() as stack:
         sources = [open_source(path) for path in settings.features]
@@ -241,7 +265,7 @@ def rank_files(settings: RankSettings, device: torch.device | None = None, progr
         for source in sources:
             check_score(choice.score, source)
         chosen = [chosen_layers(source, settings.layers) for source in sources]
-        allowed = [permitted(wanted, source) for source in sources]
+        allowed = [_with_layer(permitted(with_score(wanted, choice), source), source) for source in sources]
         there = [
             None if settings.overwrite or not file.exists() else read_existing(file, source, layers, choice, asked)
             for file, source, layers, asked in zip(targets, sources, chosen, allowed, strict=True)
@@ -251,6 +275,8 @@ def rank_files(settings: RankSettings, device: torch.device | None = None, progr
             shown = with_score(asked, choice)
             known = old.statistics if old and not old.differs and set(shown.statistics) - set(old.statistics) else ()
             measured = replace(shown, statistics=tuple(dict.fromkeys([*shown.statistics, *known])))
+            if old and CLUSTERS in known and CLUSTERS not in shown.statistics:
+                measured = replace(measured, clusters=old.clusters)
             cache = open_cache(source) if settings.cache else StatisticsCache(None)
             ranking = rank_source(source, choice, measured, similarity, cache, device, progress, layers)
             if old and old.differs:

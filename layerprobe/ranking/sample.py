@@ -13,6 +13,7 @@ from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.geometry.catalogue import (
     ALWAYS,
+    DEVIATIONS,
     SCORES,
     VIEWS,
     Quantity,
@@ -59,7 +60,8 @@ def _without_classes(measurements: Measurements, source: FeatureFile | GramFile)
         raise LayerprobeError(
             f"--sizes are images per class, and those of {source.header.dataset} have no labels; leave it out"
         )
-    allowed = replace(measurements, resamples=0, labelled=False)
+    resampled = any(family in DEVIATIONS for family in measurements.statistics)
+    allowed = replace(measurements, resamples=measurements.resamples if resampled else 0, labelled=False)
     if measurements.labelled:  # else it was said
         families = (ALWAYS, *measurements.statistics)
         entries = [*(one for name in families for one in members(name)), *(VIEWS[name] for name in measurements.views)]

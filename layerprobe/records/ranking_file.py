@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.errors import FileError, shown
+from layerprobe.records.clusters import ClusterSource
 from layerprobe.records.feature_header import DrawnImages
 from layerprobe.records.fields import Count, Defined, Name, Positive, Share, Text
 from layerprobe.records.geometry import Interval, LayerGeometry
@@ -44,6 +45,7 @@ class RankingSource:
     layerprobe_version: Text | None = None
     statistics: tuple[Text, ...] | None = None
     plugins: Mapping[Text, Text] | None = None
+    clusters: ClusterSource | None = None
     resamples: Positive | None = None
     level: Share | None = None
     seed: Count | None = None

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
-from layerprobe.geometry.catalogue import FAMILIES, SCORES
+from layerprobe.geometry.catalogue import CLUSTERS, FAMILIES, SCORES
 from layerprobe.report.figures.catalogue import ALL, FIGURES, Figure, chosen_figures
 from layerprobe.settings.base import AnyPath, Count, Listed, Number, OneOf, RefusedError, Seed, Separated, Whole
 from layerprobe.settings.display import PageFigureSettings
 from layerprobe.settings.flags import Flag
 from layerprobe.settings.layer_choice import NamedLayers
 from layerprobe.settings.machine import DeviceSettings
+
+
+def _counted(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class RankSettings(PageFigureSettings, DeviceSettings):
@@ -36,11 +40,20 @@ class RankSettings(PageFigureSettings, DeviceSettings):
     level: Annotated[Number, Field(gt=0, lt=1), Flag(panel="Statistics")] = 0.9
     """The confidence level of the intervals."""
     seed: Annotated[Seed, Flag(panel="Statistics")] = 0
-    """The seed of the resampling."""
+    """The seed of the resampling and of the clusters."""
     statistics: Annotated[
         tuple[Annotated[str, OneOf(FAMILIES, also=(ALL,))], ...], Separated, Flag(panel="Statistics")
     ] = ()
     """Further statistics to measure, separated by commas. FILE.py:name is a statistic of your own."""
+    clusters: Annotated[
+        Annotated[Whole, Field(ge=2)] | Literal["auto"] | None,
+        BeforeValidator(_counted),
+        Flag(panel="Statistics", metavar="INT|auto", default="auto where scores of clusters are asked for"),
+    ] = None
+    """Also measure S, I, E and Q of so many clusters of the images, which need no labels. The images are grouped by
+    k-means. With auto the number is chosen that has the highest silhouette."""
+    clusters_of: Annotated[str | None, Flag(panel="Statistics", metavar="LAYER", default="the last block")] = None
+    """The layer by whose features the images are grouped into clusters."""
     sizes: Annotated[
         tuple[Annotated[Whole, Field(ge=2)], ...], Separated, Flag(panel="Statistics", metavar="INT,INT,...")
     ] = ()
@@ -73,6 +86,15 @@ class RankSettings(PageFigureSettings, DeviceSettings):
         return self
 
     @model_validator(mode="after")
+    def _clusters_have_scores(self) -> Self:
+        if self.clusters_of is not None and CLUSTERS not in (*self.families, SCORES.find(self.by).family):
+            raise RefusedError(
+                "<clusters_of> names the layer that clusters are found by, and no scores of clusters are asked for; "
+                "give <clusters> auto"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _files_are_apart(self) -> Self:
         if self.ranking and self.ranking.suffix != ".json":
             raise RefusedError(
@@ -94,9 +116,15 @@ class RankSettings(PageFigureSettings, DeviceSettings):
         return chosen_figures(self.figures or ("quality",), bool(self.sizes)) if self.output else ()
 
     @property
+    def cluster_count(self) -> int | None:
+        """How many clusters there are to be; None: as many as have the highest silhouette."""
+        return None if self.clusters == "auto" else self.clusters
+
+    @property
     def families(self) -> tuple[str, ...]:
         """The statistics that are measured: those that are asked for, and what the figures show."""
         asked = [name for name in self.statistics if name != ALL]
+        asked += [CLUSTERS] if self.clusters else []
         every = FAMILIES if ALL in self.statistics else ()
         return tuple(dict.fromkeys([*every, *asked, *(name for figure in self.drawn for name in figure.statistics)]))
 

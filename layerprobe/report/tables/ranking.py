@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from layerprobe.geometry.catalogue import ALWAYS, STATISTICS, UNMEASURED, Statistic, described
+from layerprobe.geometry.catalogue import ALWAYS, CLUSTERS, STATISTICS, UNMEASURED, Statistic, described, members
 from layerprobe.records import Layer, LayerGeometry, Ranking, Similarity
 from layerprobe.records.cautions import cautions
+from layerprobe.records.clusters import cluster_source
 from layerprobe.report.tables.layers import (
     LAYER_COLUMNS,
     describe_images,
@@ -95,13 +96,13 @@ def _known(ranking: Ranking) -> list[Statistic]:
 
 
 def _column(statistic: Statistic, ranking: Ranking) -> Column:
-    resampled = any(geometry.intervals for geometry in ranking.geometries)
+    resampled = any(statistic.name in geometry.intervals for geometry in ranking.geometries)
     return Column(
         statistic.name,
         statistic.symbol,
         digits=statistic.digits,
         best=_BEST[statistic.direction],
-        interval=resampled and statistic.interval,
+        interval=resampled,
     )
 
 
@@ -175,7 +176,11 @@ def network_name(ranking: Ranking) -> str:
 
 def describe_sample(ranking: Ranking) -> str:
     """Which images the scores come from: scores of samples of different size can't be compared."""
-    return "; ".join(filter(None, (describe_images(ranking.provenance), describe_spectra(ranking.provenance))))
+    clusters = cluster_source(ranking.provenance)
+    of_clusters = f"{', '.join(one.symbol for one in members(CLUSTERS))}: {clusters}" if clusters else ""
+    return "; ".join(
+        filter(None, (describe_images(ranking.provenance), describe_spectra(ranking.provenance), of_clusters))
+    )
 
 
 def different_samples(rankings: Sequence[Ranking]) -> str | None:
