@@ -7,32 +7,34 @@ from functools import partial
 
 from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
+from layerprobe.geometry.catalogue import CKA
 from layerprobe.settings.compare_layers import CompareLayersSettings
 from layerprobe.settings.display import ColumnSettings
 
 EXAMPLES = """
 layerprobe compare-layers teacher.h5 student.h5 --output figures/
 layerprobe compare-layers r56.h5 --debiased --format csv > cka.csv
+layerprobe compare-layers r56.h5 --measure mutual-neighbours
 """
-FIRST = ("--debiased", "--output", "--format", "--columns", "--device", "--overwrite")
+FIRST = ("--measure", "--debiased", "--output", "--format", "--columns", "--device", "--overwrite")
 
 
 def compare_layers(settings: CompareLayersSettings, display: ColumnSettings) -> None:
-    """Compare the layers of one or two networks by linear CKA.
+    """Compare the layers of one or two networks, by linear CKA or by the nearest neighbours of the images.
 
     Both files must hold features of the same images, as two `layerprobe extract` with the same --data, --samples and
     --seed write them; the networks and their preprocessing may differ.
     """
     from layerprobe.ranking.grams import described_source, open_source
-    from layerprobe.ranking.similarity import layer_similarity
-    from layerprobe.report.figures.similarity import similarity_figure
+    from layerprobe.ranking.similarity import compare_neighbourhoods, layer_similarity
+    from layerprobe.report.figures.similarity import comparison_figure, similarity_figure
     from layerprobe.report.figures.style import WIDTHS, check_figure, paper_style, save_figure
     from layerprobe.report.tables.choice import check_columns
-    from layerprobe.report.tables.ranking import similarity_columns, similarity_table
+    from layerprobe.report.tables.ranking import comparison_table, similarity_columns, similarity_table
     from layerprobe.runtime.devices import resolve_device
 
     first, second, output, style = settings.first, settings.second, settings.output, settings.style
-    name, width = f"{first.stem}.{(second or first).stem}.cka", WIDTHS[settings.width]
+    name, width = f"{first.stem}.{(second or first).stem}.{settings.measure}", WIDTHS[settings.width]
     with ExitStack() as stack:
         reporter = stack.enter_context(Reporter(display))
         stack.enter_context(paper_style(style))
@@ -42,11 +44,18 @@ def compare_layers(settings: CompareLayersSettings, display: ColumnSettings) -> 
         one, other = open_source(first), open_source(second) if second else None
         for file in (one, other):
             stack.callback(file.close if file else lambda: None)
-        check_columns(similarity_columns(stored.layer for stored in (other or one).layers), display.columns)
-        similarity = layer_similarity(one, other, device=resolve_device(settings.device), progress=reporter.progress)
-        reporter.show(similarity_table(similarity, settings.debiased))
-        if output:
+        columns = similarity_columns((stored.layer for stored in (other or one).layers), settings.measure)
+        check_columns(columns, display.columns)
+        device = resolve_device(settings.device)
+        if settings.measure == CKA:
+            similarity = layer_similarity(one, other, device=device, progress=reporter.progress)
+            reporter.show(similarity_table(similarity, settings.debiased))
             draw = partial(similarity_figure, similarity, width, settings.debiased)
+        else:
+            comparison = compare_neighbourhoods(one, other, settings.measure, device, reporter.progress)
+            reporter.show(comparison_table(comparison))
+            draw = partial(comparison_figure, comparison, width)
+        if output:
             reporter.wrote(save_figure(draw, output, name, settings.overwrite, style, shows, settings.caption))
 
 

@@ -87,6 +87,19 @@ class Statistic(Quantity):
 
 
 @dataclass(frozen=True)
+class Measure(Entry):
+    """A way to compare two layers. ``target`` gives the matrix of two sequences of what ``prepare`` makes of a layer.
+
+    Attributes:
+        prepare: ``module:function`` that makes of a ``Gram`` what the comparison needs.
+        direction: whether layers are alike where values are high, or low.
+    """
+
+    prepare: str = ""
+    direction: Literal["high", "low"] = "high"
+
+
+@dataclass(frozen=True)
 class Family(Entry):
     """Statistics that are measured together. ``target`` measures them, given a ``Gram`` and the family's name."""
 
@@ -270,12 +283,6 @@ STATISTICS = Catalogue(
             range="from 0", page="alpha-req",
         ),
         Statistic(
-            "rankme", "RankMe", "number of singular values of the features as they are, by their entropy",
-            f"{_GEOMETRY}.dimensions:rankme", takes=("singular-shares",),
-            symbol="RankMe", family="rankme", direction="high", digits=1, interval=True,
-            range="1 to min(n, D)", page="rankme",
-        ),
-        Statistic(
             "nc1", "neural collapse", "variability within classes, relative to that between their means",
             f"{_GEOMETRY}.collapse:within_class_variability",
             symbol="NC1", family="collapse", direction="low", classes=2,
@@ -297,6 +304,12 @@ STATISTICS = Catalogue(
             "logme", "LogME", "how probable the features make the labels: logarithm of maximum evidence",
             f"{_GEOMETRY}.logme:log_maximum_evidence", symbol="LogME", family="logme", direction="high", digits=4,
             page="logme", classes=2,
+        ),
+        Statistic(
+            "rankme", "RankMe", "number of singular values of the features as they are, by their entropy",
+            f"{_GEOMETRY}.dimensions:rankme", takes=("singular-shares",),
+            symbol="RankMe", family="rankme", direction="high", digits=1, interval=True,
+            range="1 to min(n, D)", page="rankme",
         ),
         *_cluster_scores(),
     ),
@@ -389,6 +402,30 @@ VIEWS = Catalogue(
     ),
 )  # fmt: skip
 """What only a figure can show: arrays by name."""
+
+CKA = "cka"
+"""The measure of two layers that figures and rules look at."""
+MEASURES = Catalogue(
+    "measure",
+    (
+        Measure(
+            CKA, "linear CKA", "linear centred kernel alignment: whether images are alike for both layers",
+            f"{_GEOMETRY}.alignment:cka_matrix", f"{_GEOMETRY}.alignment:centred_kernel",
+        ),
+        Measure(
+            "mutual-neighbours", "mutual nearest neighbours",
+            "the share of the ten nearest neighbours of an image that both layers have in common",
+            f"{_GEOMETRY}.neighbour_ranks:mutual_neighbours", f"{_GEOMETRY}.neighbour_ranks:neighbour_ranks",
+        ),
+        Measure(
+            "information-imbalance", "information imbalance",
+            "how little the distances in the row's layer say of those in the column's, from 0 (all) to 1 (nothing)",
+            f"{_GEOMETRY}.neighbour_ranks:information_imbalance", f"{_GEOMETRY}.neighbour_ranks:neighbour_ranks",
+            direction="low",
+        ),
+    ),
+)  # fmt: skip
+"""How two layers are compared, as `compare-layers --measure` names it."""
 
 SCORES = DerivedCatalogue(
     "score", lambda: (entry for entry in STATISTICS.values() if entry.direction), plugin=_own_statistic

@@ -76,7 +76,9 @@ def rank(
         LayerprobeError: if k exceeds the number of layers that have a score, or the score is unknown or not defined for
             such a sample, or a function of your own fails.
     """
-    measurements = Measurements(tuple(statistics), (), resamples, (), seed, ClusterChoice(clusters, clusters_of, seed))
+    measurements = Measurements(
+        tuple(statistics), (), resamples, (), seed, clusters=ClusterChoice(clusters, clusters_of, seed)
+    )
     ranked = chosen_layers(source, layers)
     return rank_source(source, Choice(top, by, level), measurements, device=device, progress=progress, layers=ranked)
 
@@ -252,7 +254,7 @@ def rank_files(settings: RankSettings, device: torch.device | None = None, progr
     choice = Choice(settings.top, settings.by, settings.level)
     clusters = ClusterChoice(settings.cluster_count, settings.clusters_of or "", settings.seed)
     wanted = Measurements(
-        settings.families, settings.views, settings.resamples, settings.sizes, settings.seed, clusters
+        settings.families, settings.views, settings.resamples, settings.sizes, settings.seed, clusters=clusters
     )
     similarity = any(figure.similarity for figure in settings.drawn)
     with ExitStack() as stack:

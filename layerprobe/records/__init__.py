@@ -1,7 +1,7 @@
 """The frozen records that pass between rooms, and the shape of a progress callback."""
 
 from layerprobe.records.evaluations import Agreement, Estimate, FeatureEvaluation, Score
-from layerprobe.records.geometry import Gram, Interval, LayerGeometry, Similarity
+from layerprobe.records.geometry import Comparison, Gram, Interval, LayerGeometry, Similarity
 from layerprobe.records.grid import Cell, CellResult, GridResults
 from layerprobe.records.layers import Layer, StoredLayer, body_layers
 from layerprobe.records.layout import Layout, Shape, layout_of
@@ -18,6 +18,7 @@ __all__ = [
     "Candidate",
     "Cell",
     "CellResult",
+    "Comparison",
     "Correlation",
     "Difference",
     "EpochMetrics",

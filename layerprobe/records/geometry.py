@@ -142,6 +142,38 @@ class Similarity:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The layers of one network compared with those of the same or another one, by their neighbourhoods.
+
+    Attributes:
+        measure: a name in ``layerprobe.geometry.catalogue.MEASURES``.
+        first: layers of the rows.
+        second: layers of the columns.
+        names: of the two networks.
+        values: (rows, columns) float64.
+        provenance: of the images: ``dataset``, ``split``, ``rows``.
+    """
+
+    measure: str
+    first: tuple[Layer, ...]
+    second: tuple[Layer, ...]
+    names: tuple[str, str]
+    values: torch.Tensor
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "measure": self.measure,
+            "first": [layer.to_dict() for layer in self.first],
+            "second": [layer.to_dict() for layer in self.second],
+            "names": list(self.names),
+            "values": _plain(self.values),
+            "provenance": dict(self.provenance),
+        }
+
+
 def _plain(values: torch.Tensor) -> list[list[float | None]]:
     """A matrix for JSON, which has null for NaN."""
     return [[None if math.isnan(value) else value for value in row] for row in values.tolist()]

@@ -102,3 +102,19 @@ def test_the_layer_is_one_of_the_file(features: Path) -> None:
         assert with_layer(ClusterChoice(), source) == ClusterChoice(None, "layer3.2", 0)
         with pytest.raises(LayerprobeError, match="has no layer 'layer3'; closest: 'layer3.2'"):
             with_layer(ClusterChoice(3, "layer3"), source)
+
+
+def test_images_without_labels_have_intervals_and_scores_of_clusters(features: Path) -> None:
+    other = features.with_name("unlabelled.h5")
+    run("extract", "--model", "cifar:resnet20", "--weights", "random", "--data", "digits", "--samples", 60,
+        "--layers", "layer1.0,layer2.0,layer3.2,-1", "--output", other, "--unlabelled", "--quiet")  # fmt: skip
+    for score in ("effective-rank", "rankme", "cluster-quality", "twonn"):
+        result = invoke("rank", other, "--overwrite", "--by", score, "--resamples", 8, "--top", 2)
+        said = " ".join(result.stderr.split())
+        assert "no rule" in said and "--layers even:2 spreads the layers evenly" in said
+        assert "even-information" not in said
+        ranking = load_ranking(other.with_suffix(".ranking.json"))
+        assert all(score in one.intervals for one in ranking.geometries)
+        assert "quality" not in ranking.geometries[0].statistics
+    again = invoke("rank", other, "--by", "effective-rank", "--statistics", "logme", "--resamples", 8, "--top", 2)
+    assert "LogME" in again.stderr and "need classes" in again.stderr

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.layout import FilePlan, create_file
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.features.hdf5.writer import FeatureFileWriter
-from layerprobe.geometry.catalogue import FAMILIES, SCORES
+from layerprobe.geometry.catalogue import ALWAYS, CLUSTERS, FAMILIES, SCORES, STATISTICS
 from layerprobe.geometry.gram import gram_matrix
 from layerprobe.geometry.measure import measure
 from layerprobe.geometry.resampling import interval, score_deviations
+from layerprobe.ranking.cache import StatisticsCache
 from layerprobe.ranking.choose import select
+from layerprobe.ranking.clusters import ClusterChoice, find_clusters
 from layerprobe.ranking.file import load_ranking, ranking_path, save_ranking
 from layerprobe.ranking.rank import rank
 from layerprobe.records import Layer, LayerGeometry, Ranking, StoredLayer
@@ -93,11 +96,15 @@ def test_without_resamples_there_are_no_intervals(features: FeatureFile) -> None
 
 def test_further_statistics(features: FeatureFile) -> None:
     ranking = rank(features, top=2, resamples=0, statistics=tuple(FAMILIES))
+    groups = find_clusters(features, ClusterChoice(), StatisticsCache(None), None).labels
     for geometry in ranking.geometries:
         gram = gram_matrix([features.features(geometry.layer.index).flatten(1)], features.labels, 500)
         for family in FAMILIES:
-            for name, value in measure(gram, family).items():
-                assert geometry.statistics[name] == pytest.approx(value, rel=1e-4)
+            expected = measure(replace(gram, labels=groups), ALWAYS) if family == CLUSTERS else measure(gram, family)
+            for name, value in expected.items():
+                shown = f"cluster-{name}" if family == CLUSTERS else name
+                if shown in STATISTICS:
+                    assert geometry.statistics[shown] == pytest.approx(value, rel=1e-4, nan_ok=True)
     with pytest.raises(LayerprobeError, match="no statistics 'beauty'; known: 'neighbours', 'dimensions', 'collapse'"):
         rank(features, top=2, statistics=("beauty",))
 

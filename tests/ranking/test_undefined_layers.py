@@ -74,8 +74,10 @@ def test_the_others_are_as_without_them(
     defined = {one.layer.name: one for one in found.geometries if not one.undefined}
     assert list(defined) == GOOD and found.selected == alone.selected
     for one in alone.geometries:
-        assert one.statistics == defined[one.layer.name].statistics
-        assert one.intervals == defined[one.layer.name].intervals
+        assert str(one.statistics) == str(
+            defined[one.layer.name].statistics
+        )  # some are NaN: the layers have 6 features
+        assert str(one.intervals) == str(defined[one.layer.name].intervals)
         assert one.top_share == defined[one.layer.name].top_share
     assert not set(found.undecided) - set(GOOD)
     for one in found.geometries:

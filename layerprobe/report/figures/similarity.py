@@ -1,18 +1,24 @@
-"""Linear CKA between layers, as a matrix."""
+"""Layers compared with each other, as a matrix: linear CKA, and neighbourhoods."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from layerprobe.records import Ranking, Similarity
+from layerprobe.geometry.catalogue import CKA, MEASURES
+from layerprobe.records import Comparison, Ranking, Similarity
 from layerprobe.report.figures.labels import fitted
 from layerprobe.report.figures.layer_axis import FONT, ROOM, name_layers, names_fit, names_room
 from layerprobe.report.figures.looks import MAP
 from layerprobe.report.figures.style import COLUMN_WIDTH, PAGE_WIDTH, Drawing, new_figure
 from layerprobe.report.tables.layers import describe_images
 from layerprobe.report.tables.table import data_table
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _TALLEST = 8.5
 """Inches: no page has more."""
@@ -21,12 +27,34 @@ _TALLEST = 8.5
 def similarity_figure(
     similarity: Similarity, width: float = COLUMN_WIDTH, debiased: bool = False, selected: Sequence[str] = ()
 ) -> Drawing:
-    """CKA from 0 (dark) to 1 (light), the first layers at the lower left; selected layers have bold names.
+    """CKA from 0 (dark) to 1 (light), the first layers at the lower left; selected layers have bold names."""
+    kind = f"linear CKA{', debiased' if debiased else ''}"
+    shown = Comparison(
+        CKA,
+        similarity.first,
+        similarity.second,
+        similarity.names,
+        similarity.debiased if debiased else similarity.cka,
+        similarity.provenance,
+    )
+    data = data_table(
+        "linear CKA", ("first", "second", "cka", "debiased_cka"), _pairs(shown, similarity.cka, similarity.debiased)
+    )
+    return Drawing(_matrix(shown, kind, width, selected), data, _caption(shown, kind, selected))
 
-    The matrix lies down: the network with more layers goes along x.
-    """
-    values = (similarity.debiased if debiased else similarity.cka).numpy()
-    down, along = (similarity.first, similarity.names[0]), (similarity.second, similarity.names[1])
+
+def comparison_figure(comparison: Comparison, width: float = COLUMN_WIDTH) -> Drawing:
+    """Neighbourhoods of layers compared, from 0 (dark) to 1 (light), the first layers at the lower left."""
+    measure = MEASURES[comparison.measure]
+    data = data_table(measure.label, ("first", "second", measure.name), _pairs(comparison, comparison.values))
+    caption = _caption(comparison, f"{measure.label}, {measure.help}", ())
+    return Drawing(_matrix(comparison, measure.label, width, ()), data, caption)
+
+
+def _matrix(comparison: Comparison, kind: str, width: float, selected: Sequence[str]) -> Figure:
+    """The matrix lies down: the network with more layers goes along x."""
+    values = comparison.values.numpy()
+    down, along = (comparison.first, comparison.names[0]), (comparison.second, comparison.names[1])
     if len(down[0]) > len(along[0]):
         down, along, values = along, down, values.T
     rows, columns = values.shape
@@ -41,17 +69,20 @@ def similarity_figure(
     axis.grid(visible=False)
     axis.set_xlabel(fitted(f"{words} of {along[1]}", across, "axes.labelsize", lines=2))
     axis.set_ylabel(fitted(f"{words} of {down[1]}", max(tall, 0.8), "axes.labelsize", lines=2))
-    kind = f"linear CKA{', debiased' if debiased else ''}"
     figure.colorbar(image, ax=axis, label=kind, pad=0.02)
-    data = (
-        (one.name, other.name, float(similarity.cka[i, j]), float(similarity.debiased[i, j]))
-        for i, one in enumerate(similarity.first)
-        for j, other in enumerate(similarity.second)
-    )
-    between = " and ".join(dict.fromkeys(similarity.names))
+    return figure
+
+
+def _pairs(comparison: Comparison, *matrices: Tensor) -> Iterator[tuple[object, ...]]:
+    for i, one in enumerate(comparison.first):
+        for j, other in enumerate(comparison.second):
+            yield one.name, other.name, *(float(matrix[i, j]) for matrix in matrices)
+
+
+def _caption(comparison: Comparison, kind: str, selected: Sequence[str]) -> str:
+    between = " and ".join(dict.fromkeys(comparison.names))
     bold = " Bold: the chosen layers." if selected else ""
-    caption = f"Similarity of layers of {between}: {kind}, on {describe_images(dict(similarity.provenance))}.{bold}"
-    return Drawing(figure, data_table("linear CKA", ("first", "second", "cka", "debiased_cka"), data), caption)
+    return f"Similarity of layers of {between}: {kind}, on {describe_images(dict(comparison.provenance))}.{bold}"
 
 
 def own_similarity_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:

@@ -7,8 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from layerprobe.geometry.catalogue import ALWAYS, CLUSTERS, STATISTICS, UNMEASURED, Statistic, described, members
-from layerprobe.records import Layer, LayerGeometry, Ranking, Similarity
+from layerprobe.geometry.catalogue import (
+    ALWAYS,
+    CKA,
+    CLUSTERS,
+    MEASURES,
+    STATISTICS,
+    UNMEASURED,
+    Statistic,
+    described,
+    members,
+)
+from layerprobe.records import Comparison, Layer, LayerGeometry, Ranking, Similarity
 from layerprobe.records.cautions import cautions
 from layerprobe.records.clusters import cluster_source
 from layerprobe.report.tables.layers import (
@@ -123,9 +133,10 @@ def _whole(number: float | None) -> int | None:
     return int(number) if number is not None and math.isfinite(number) else None
 
 
-def similarity_columns(second: Iterable[Layer]) -> tuple[Column, ...]:
-    """The columns of a table of CKA: the row's layer, and the layers of the second network."""
-    layers = (Column(f"cka_{layer.index}", layer.name, digits=3, best="max") for layer in second)
+def similarity_columns(second: Iterable[Layer], measure: str = CKA) -> tuple[Column, ...]:
+    """The columns of a table that compares layers: the row's layer, and the layers of the second network."""
+    best, prefix = _BEST[MEASURES[measure].direction], measure.replace("-", "_")
+    layers = (Column(f"{prefix}_{layer.index}", layer.name, digits=3, best=best) for layer in second)
     return (Column("layer", "layer", "left", key=True), *layers)
 
 
@@ -143,6 +154,23 @@ def similarity_table(similarity: Similarity, debiased: bool) -> Table:
         ),
         notes=(describe_images(source),),
         details=similarity.to_dict(),
+    )
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Neighbourhoods of every pair of layers compared: a row per layer of the first network, a column per layer of
+    the second."""
+    first, *columns = similarity_columns(comparison.second, comparison.measure)
+    measure = MEASURES[comparison.measure]
+    return Table(
+        title=f"{measure.label}: {comparison.names[0]} (rows), {comparison.names[1]}",
+        columns=(first, *columns),
+        rows=tuple(
+            {"layer": layer.name, **dict(zip((column.name for column in columns), row, strict=True))}
+            for layer, row in zip(comparison.first, comparison.values.tolist(), strict=True)
+        ),
+        notes=(measure.help, describe_images(dict(comparison.provenance))),
+        details=comparison.to_dict(),
     )
 
 
