@@ -34,7 +34,20 @@ def test_every_figure_and_statistic_in_one_command(files: tuple[Path, Path], tmp
     out = tmp_path / "figures"
     command = ("rank", files[0], "--statistics", "all", "--figures", "all", "--sizes", "2,3,6", "--resamples", 8)
     table = run(*command, "--output", out, "--top", 2, "--width", "column")
-    for title in ("TwoNN", "MLE", "PCA-90", "PCA-95", "eff. rank", "PR", "NC1", "10-NN", "probe", "LogME", "RankMe", "Q_clu"):
+    for title in (
+        "TwoNN",
+        "MLE",
+        "PCA-90",
+        "PCA-95",
+        "eff. rank",
+        "PR",
+        "NC1",
+        "10-NN",
+        "probe",
+        "LogME",
+        "RankMe",
+        "Q_clu",
+    ):
         assert title in table
     ends = ("pdf", "svg", "png", "csv")
     assert {path.name for path in out.iterdir()} == {f"resnet20.{name}.{end}" for name in FIGURES for end in ends}

@@ -116,5 +116,21 @@ def test_images_without_labels_have_intervals_and_scores_of_clusters(features: P
         ranking = load_ranking(other.with_suffix(".ranking.json"))
         assert all(score in one.intervals for one in ranking.geometries)
         assert "quality" not in ranking.geometries[0].statistics
+    run(
+        "rank",
+        other,
+        "--by",
+        "twonn",
+        "--clusters",
+        3,
+        "--resamples",
+        8,
+        "--top",
+        2,
+        "--output",
+        other.parent / "figures",
+    )
+    heading = (other.parent / "figures" / "unlabelled.quality.csv").read_text().splitlines()[0].split(",")
+    assert [name for name in heading if name in (*NAMES, "twonn")] == [NAMES[3], *NAMES[:3], "twonn"]
     again = invoke("rank", other, "--by", "effective-rank", "--statistics", "logme", "--resamples", 8, "--top", 2)
     assert "LogME" in again.stderr and "need classes" in again.stderr

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from layerprobe.geometry.catalogue import UNMEASURED, Statistic, described, shown_in
+from layerprobe.geometry.catalogue import CLUSTERS, UNMEASURED, Statistic, described, members, shown_in
 from layerprobe.records import Ranking
 from layerprobe.report.figures.labels import begin_sentence, fitted
 from layerprobe.report.figures.layer_axis import name_layers, names_room
@@ -27,12 +27,17 @@ def panel_scores(ranking: Ranking) -> tuple[Statistic, ...]:
     """The scores of the panels: first the one that is made of the others, which follow.
 
     Layers that were chosen by another score have a panel for it, the last one. Of images without labels it is the only
-    one, since the others need classes.
+    one, since the others need classes, unless the scores of clusters were measured: they take the others' place.
     """
-    *parts, whole = shown_in("quality")
-    known = tuple(one for one in (whole, *parts) if all(one.name in found.statistics for found in ranking.geometries))
+    known = _measured(shown_in("quality"), ranking) or _measured(members(CLUSTERS), ranking)
     own = described(ranking.score)
     return known if own in known or (known and own.family == UNMEASURED) else (*known, own)
+
+
+def _measured(scores: Sequence[Statistic], ranking: Ranking) -> tuple[Statistic, ...]:
+    """The last of the scores first, then the others, as far as the layers have them."""
+    *parts, whole = scores
+    return tuple(one for one in (whole, *parts) if all(one.name in found.statistics for found in ranking.geometries))
 
 
 def quality_figure(ranking: Ranking, width: float = PAGE_WIDTH) -> Drawing:
