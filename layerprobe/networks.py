@@ -12,14 +12,24 @@ from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.preprocessing import choose_preprocessing
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.discovery import discover, discover_layers
+from layerprobe.models.adapt import POSITIONS
 from layerprobe.models.classifier import head_classes
-from layerprobe.models.fit import fit_weights
-from layerprobe.models.inputs import ModelInput
+from layerprobe.models.fit import Fitting, fit_weights
 from layerprobe.models.lazy import initialize_lazy_modules
+from layerprobe.models.model_input import ModelInput
 from layerprobe.models.variants import split_variant
 from layerprobe.models.weights import hash_weights, load_weights
 from layerprobe.models.weights_file import Weights, read_weights
-from layerprobe.models.zoo import build_model, has_no_classes, model_input, published_weights, replaced_classifier
+from layerprobe.models.zoo import (
+    build_for_any_size,
+    build_model,
+    has_no_classes,
+    has_published_weights,
+    model_input,
+    published_as_file,
+    published_weights,
+    replaced_classifier,
+)
 from layerprobe.records import Layer, Preprocessing
 from layerprobe.records.adaptation import Adaptation
 from layerprobe.records.weights_header import parse_weights_header
@@ -98,27 +108,25 @@ def load_network(
             module = build_model(spec.name, num_classes=fitting.chosen.classes, image_size=size, seed=seed)
             initialize_lazy_modules(module, preprocessing.image_size, seed)
             fitting = fit_weights(module, weights, what, spec.weights_key)
+        if not trained and (flexible := _fit_any_size(spec, fitting, weights, what, size, seed)):
+            module, fitting = flexible
         adapted = load_weights(module, weights, what, fitting=fitting, trained=trained, adapt=spec.adapt)
     module.eval()
     digest = hash_weights(module)
     _check_hash(digest, spec, source, seed)
-    found = discover(module, preprocessing.image_size, prefix_tokens=spec.prefix_tokens)
+    built = Network(spec.name, module, source, digest, preprocessing, (), 0, adapted, header.adapted)
+    return _look_at(spec, built)
+
+
+def _look_at(spec: ModelSettings, network: Network) -> Network:
+    """A network with its layers and the number of its classes, as a forward pass shows them."""
+    found = discover(network.module, network.preprocessing.image_size, prefix_tokens=spec.prefix_tokens)
     if not found.returned:
         raise LayerprobeError(f"a network returns a tensor, its logits or its features, but {spec.name} returns none")
     outputs = found.returned[1] if found.has_classifier else 0
     if spec.num_classes not in (None, outputs):
         _log.warning("%s has %d outputs, not the %d that were asked for", spec.name, outputs, spec.num_classes)
-    return Network(
-        name=spec.name,
-        module=module,
-        weights=source,
-        weights_sha256=digest,
-        preprocessing=preprocessing,
-        layers=found.layers,
-        num_classes=outputs,
-        adapted=adapted,
-        adapted_before=header.adapted,
-    )
+    return replace(network, layers=found.layers, num_classes=outputs)
 
 
 def _classes(name: str, weights: Weights | None, dataset: ImageDataset, trained: bool) -> int | None:
@@ -131,13 +139,33 @@ def _classes(name: str, weights: Weights | None, dataset: ImageDataset, trained:
     return known or (0 if bare else len(dataset.classes) or None)
 
 
+def _fit_any_size(
+    spec: ModelSettings, fitting: Fitting, weights: Weights, what: str, size: int | None, seed: int
+) -> tuple[nn.Module, Fitting] | None:
+    """A network whose weights are of another size of image in their position embeddings alone, and can be used as such.
+
+    Returns:
+        None where nothing needs to be done, or nothing can.
+    """
+    fit = fitting.chosen
+    if size is None or not fit.shapes or any(name.rpartition(".")[2] not in POSITIONS for name in fit.shapes):
+        return None
+    module = build_for_any_size(spec.name, fit.classes or 0, seed)
+    found = module and fit_weights(module, weights, what, spec.weights_key)
+    if not module or not found or not found.chosen.is_whole:
+        return None
+    said = "%s: its position embeddings are of another size, and are interpolated in every pass to %d pixels"
+    _log.info(said, what, size, extra={"once": True})
+    return module, found
+
+
 def _read_weights(spec: ModelSettings, source: str, trained: bool) -> Weights | None:
     """The weights to load into a network as it is built; None: it is built with its weights."""
     weights = None
     if spec.adapt and (source in DRAWN or not trained):
         where = "weights from a file or the hub" if trained else "a network that is trained"
         raise SettingsError(f"<adapt> is for {where}; leave it out")
-    if spec.adapt and source == PRETRAINED:
+    if source == PRETRAINED and (spec.adapt or published_as_file(spec.name)):
         weights = published_weights(spec.name)
     elif source not in (PRETRAINED, *DRAWN):
         weights = read_weights(Path(source))
@@ -214,7 +242,7 @@ def find_model_layers(
 def _weights_source(spec: ModelSettings) -> str:
     if spec.weights is not None:
         return spec.weights
-    if spec.name.startswith(("timm:", "torchvision:")):
+    if has_published_weights(spec.name):
         return PRETRAINED
     if spec.name.startswith("cifar:"):
         raise SettingsError(
@@ -230,5 +258,5 @@ def _own_size(name: str, stored: Preprocessing | None, dataset: ImageDataset) ->
         return stored.image_size[0]
     if name.startswith("cifar:"):
         return dataset.native_size or 32
-    whole = name.startswith(("timm:", "torchvision:")) and not split_variant(name)[1]
+    whole = has_published_weights(name) and not split_variant(name)[1]
     return None if whole else dataset.native_size

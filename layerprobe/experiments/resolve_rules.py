@@ -170,9 +170,12 @@ def _load_teacher(plan: DistillSettings) -> Network:
 def untrained_student(plan: DistillSettings) -> Network:
     """The student of a distillation, with random weights."""
     dataset = open_split(plan.data, "train")
-    classes = plan.student.num_classes or len(dataset.classes)
-    spec = plan.student.replaced(weights=RANDOM, adapt=None, num_classes=classes)
-    return load_network(spec, plan.data, dataset)
+    classes = plan.student.num_classes
+    spec = plan.student.replaced(
+        weights=RANDOM, adapt=None, num_classes=len(dataset.classes) if classes is None else classes
+    )
+    with errors_of_part("student"):
+        return load_network(spec, plan.data, dataset)
 
 
 def _generator(plan: DistillSettings) -> torch.Generator:

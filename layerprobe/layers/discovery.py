@@ -21,7 +21,7 @@ from layerprobe.layers.blocks import find_blocks
 from layerprobe.layers.channel_axis import find_channels_last
 from layerprobe.layers.failures import explain_failure, refuse_hidden
 from layerprobe.layers.logits import find_logits
-from layerprobe.layers.space import Space, check_prefix, read_space, without_windows
+from layerprobe.layers.space import Space, check_prefix, read_space, say_unplaced, without_windows
 from layerprobe.layers.taps import Tap
 from layerprobe.layers.tracing import Call, Pass, watch
 from layerprobe.models.classifier import lacks_classifier, removed_classifiers
@@ -109,6 +109,7 @@ def discover(
             "that a forward pass reaches"
         )
     check_prefix(layers, prefix_tokens)
+    say_unplaced(layers, space, prefix_tokens)
     shape = tuple(returned.shape) if returned is not None else ()
     return Discovery(without_windows(layers), shape, has_classifier)
 

@@ -9,15 +9,21 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
+from layerprobe.errors import first_of
 from layerprobe.records import Layer
 from layerprobe.records.layout import GRID, MAP, SEQUENCE, VECTOR, Layout, Shape
 from layerprobe.settings.base import SettingsError
 
 _log = logging.getLogger(__name__)
 
-_CLASS_TOKENS = ("cls_token", "class_token")
-_EXTRA_TOKENS = (*_CLASS_TOKENS, "dist_token", "distillation_token", "reg_token", "register_tokens")
-"""Names of the parameters (1, tokens, width) that timm, torchvision and others keep extra tokens in."""
+_CLASS_TOKENS = ("cls_token", "class_token", "class_embedding", "cls_embedding")
+_EXTRA_TOKENS = (
+    *_CLASS_TOKENS, "dist_token", "distillation_token", "reg_token", "reg_tokens", "register_token", "register_tokens",
+    "storage_tokens",
+)  # fmt: skip
+"""Names of the parameters (1, tokens, width) or (width,) that timm, torchvision and others keep extra tokens in."""
+_MOST_EXTRA = 17
+"""Extra tokens that are looked for where a network declares none."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +152,32 @@ def check_prefix(layers: Sequence[Layer], prefix_tokens: int | None) -> None:
         f"<prefix_tokens> {prefix_tokens}: no layer of the network has so many tokens before those of its patches; "
         "leave it out, or give the number that it has"
     )
+
+
+def say_unplaced(layers: Sequence[Layer], space: Space, prefix_tokens: int | None) -> None:
+    """Say of tokens that would form a grid without some extra ones that the network declares none of these.
+
+    Args:
+        layers: of the network.
+        space: what it declares.
+        prefix_tokens: how many extra tokens there are, as the user says it; None: as the network declares.
+    """
+    if space.prefix or prefix_tokens is not None or not space.by_rows:
+        return
+    found: dict[tuple[int, int], list[str]] = {}
+    for layer in layers:
+        if layer.layout.kind == SEQUENCE and len(layer.shape) == 2 and layer.shape[0] > 1:
+            extra = next((n for n in range(1, _MOST_EXTRA + 1) if space.grid_of(layer.shape[0] - n)), 0)
+            if extra:
+                found.setdefault((layer.shape[0], extra), []).append(layer.name)
+    for (count, extra), names in found.items():
+        rows, columns = space.grid_of(count - extra) or (0, 0)
+        _log.warning(
+            "the %d tokens of %s are no grid of patches, and the model declares no class token or registers: they are "
+            "read as tokens without places; if %d of them stand before %dx%d patches, give --prefix-tokens %d, or of a "
+            "teacher --teacher-prefix-tokens",
+            count, first_of(names), extra, rows, columns, extra,
+        )  # fmt: skip
 
 
 def read_space(model: nn.Module, image_size: tuple[int, int], prefix_tokens: int | None = None) -> Space:

@@ -4,37 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
+from layerprobe.models.model_input import ModelInput
 from layerprobe.models.variants import split_variant
 from layerprobe.plugins import split_file_name
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class ModelInput:
-    """The input that a model itself asks for; None where it has no wish.
-
-    Attributes:
-        image_size: height and width in pixels.
-        mean: per-channel mean that is subtracted, where pixels lie in [0, 1].
-        std: per-channel standard deviation that is divided by.
-        resize: pixels of the shorter side before the centre crop.
-        interpolation: name of the resizing filter, e.g. ``bilinear``; None: the model says nothing of how images are
-            resized, ``resize`` included.
-        source: where these values stand, for people; empty where there are none.
-    """
-
-    image_size: tuple[int, int] | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    resize: int | None = None
-    interpolation: str | None = None
-    source: str = ""
 
 
 def model_input(name: str, model: nn.Module, pretrained: bool = False) -> ModelInput:
@@ -54,6 +32,14 @@ def model_input(name: str, model: nn.Module, pretrained: bool = False) -> ModelI
         return _timm_input(model, f"timm data config{loaded}")
     if source == "torchvision":
         return _torchvision_input(short, own_size, loaded)
+    if source == "open_clip":
+        from layerprobe.models import open_clip_towers
+
+        return open_clip_towers.tower_input(short, model)
+    if source == "transformers":
+        from layerprobe.models import transformers_towers
+
+        return transformers_towers.tower_input(short, model)
     from layerprobe.models.cifar import HE_RESNETS
 
     if short in HE_RESNETS:

@@ -15,7 +15,7 @@ _SECONDS = 10
 
 @contextmanager
 def fetching_weights(name: str) -> Iterator[None]:
-    """Where the hub can't be reached, have timm look into its cache alone; say in one line what fails.
+    """Where the hub can't be reached, have libraries look into their cache alone; say in one line what fails.
 
     Args:
         name: of the model, such as ``timm:resnet18``.
@@ -23,7 +23,7 @@ def fetching_weights(name: str) -> Iterator[None]:
     Raises:
         SettingsError: if the weights aren't to be had, or aren't those of the model as it is built.
     """
-    unreachable = _why_hub_is_unreachable() if name.startswith("timm:") else ""
+    unreachable = _why_hub_is_unreachable() if not name.startswith("torchvision:") else ""
     try:
         with _without_hub() if unreachable else nullcontext():
             yield

@@ -1,7 +1,7 @@
-"""Models by name: ``timm:NAME``, ``torchvision:NAME``, ``cifar:NAME`` and ``FILE.py:callable``.
+"""Models by name: ``SOURCE:NAME``, of timm, torchvision, our own zoo and others, and ``FILE.py:callable``.
 
 Behind timm's and torchvision's names may stand a form for small images: ``+small-stem`` or ``+patch4``.
-timm and torchvision are imported only when a name asks for them, so that a command line starts quickly.
+A library is imported only when a name asks for it, so that a command line starts quickly.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from layerprobe.errors import LayerprobeError, closest
 from layerprobe.models.adapt import new_classifier
 from layerprobe.models.classifier import classifier_names, find_classifier, remove_classifier, replace_module
-from layerprobe.models.inputs import ModelInput, model_input
+from layerprobe.models.extras import import_extra
+from layerprobe.models.inputs import model_input
 from layerprobe.models.published import fetching_weights
 from layerprobe.models.user_file import build_from_file
 from layerprobe.models.variants import build_variant, split_variant
@@ -26,10 +27,12 @@ from layerprobe.plugins import split_file_name
 from layerprobe.records.adaptation import Adaptation
 from layerprobe.settings.base import SettingsError
 
-__all__ = ["SOURCES", "ModelInput", "build_model", "list_models", "model_input"]
+__all__ = ["SOURCES", "build_model", "list_models", "model_input"]
 
-SOURCES = ("timm", "torchvision", "cifar")
-"""What stands before the colon of a model's name; a user's own file is the fourth way."""
+TOWERS = ("open_clip", "transformers")
+"""Sources of vision towers, which have no classifier; each needs a library of an optional extra."""
+SOURCES = ("timm", "torchvision", "cifar", *TOWERS)
+"""What stands before the colon of a model's name; a user's own file is one way more."""
 
 # These two return a tuple while they train unless told otherwise, and warn about an initialization that they keep.
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
@@ -58,6 +61,10 @@ def list_models(source: str) -> list[str]:
         from layerprobe.models.cifar import CIFAR_MODELS
 
         return sorted(CIFAR_MODELS)
+    if source == "open_clip":
+        return sorted(import_extra("open_clip", "clip", "a model of open_clip").list_models())
+    if source == "transformers":
+        raise LayerprobeError("models of transformers are folders, or names on a hub, which aren't listed")
     raise LayerprobeError(f"there are no models in {source!r}; {closest(source, SOURCES)}")
 
 
@@ -71,13 +78,13 @@ def build_model(
     """Build a model by name.
 
     Args:
-        name: ``timm:NAME``, ``torchvision:NAME``, ``cifar:NAME`` or ``FILE.py:callable``; of the first two ``+FORM``
-            may stand behind.
+        name: ``SOURCE:NAME`` or ``FILE.py:callable``; behind timm's and torchvision's ``+FORM`` may stand.
         num_classes: rows of the classifier; None keeps the architecture's own (10 for ``cifar:``); 0: none, and
             nothing (``nn.Identity``) stands in the place of its last layer.
         image_size: side of the square images, for the models that are built for one size; others ignore it.
             None keeps the architecture's own (32 for ``cifar:``).
-        pretrained: load the weights that timm or torchvision publish, fetched where they aren't cached.
+        pretrained: load the weights that are published, fetched where they aren't cached; ``open_clip:`` has them as
+            files (``published_weights``).
         seed: of the initial weights; the global random state is left as it was. None draws from the global state.
 
     Raises:
@@ -91,7 +98,7 @@ def build_model(
             f"no published weights for {name!r}; give <weights> FILE, or, where it is trained, <adapt> brings those of "
             f"{base} to it"
         )
-    if pretrained and source not in ("timm", "torchvision"):
+    if pretrained and source not in ("timm", "torchvision", "transformers"):
         raise SettingsError(f"no published weights for {name!r}; give <weights> FILE")
     if pretrained and source == "timm" and not _has_timm_weights(short):
         raise SettingsError(f"timm publishes no weights for {name!r}; give <weights> FILE")
@@ -100,6 +107,8 @@ def build_model(
             return build_from_file(*file, num_classes, image_size)
         if source == "cifar":
             return _build_cifar(short, num_classes, image_size)
+        if source in TOWERS:
+            return _build_tower(source, short, num_classes, image_size, pretrained)
         build = _build_timm if source == "timm" else _build_torchvision
         if variant:
             own = partial(build, short, image_size=image_size, pretrained=False)
@@ -108,11 +117,37 @@ def build_model(
             return build(short, num_classes, image_size, pretrained)
 
 
-def published_weights(name: str) -> Weights:
-    """The weights that timm or torchvision publish of a network, or of the one that it is a form of for small images.
+def build_for_any_size(name: str, num_classes: int | None, seed: int) -> nn.Module | None:
+    """A transformer of timm in its own size, which interpolates its position embeddings to that of every image.
 
     Args:
-        name: ``timm:NAME``, ``torchvision:NAME`` or ``cifar:NAME``.
+        name: of the network.
+        num_classes: as ``build_model`` has it.
+        seed: of the initial weights.
+
+    Returns:
+        None where the network can't do so.
+    """
+    source, _, short = name.partition(":")
+    if source != "timm" or split_variant(name)[1]:
+        return None
+    import timm
+
+    try:
+        with _seeded(seed):
+            model: nn.Module = timm.create_model(short, num_classes=num_classes, dynamic_img_size=True)
+    except TypeError as error:
+        if "dynamic_img_size" not in str(error):
+            raise
+        return None
+    return model
+
+
+def published_weights(name: str) -> Weights:
+    """The published weights of a network, or of the one that it is a form of for small images.
+
+    Args:
+        name: ``timm:NAME``, ``torchvision:NAME``, ``cifar:NAME`` or ``open_clip:NAME.TAG``.
 
     Raises:
         LayerprobeError: if there are none, or they can't be had.
@@ -120,6 +155,10 @@ def published_weights(name: str) -> Weights:
     from layerprobe.models.cifar import PUBLISHED
 
     source, _, short = name.partition(":")
+    if published_as_file(name):
+        from layerprobe.models import open_clip_towers
+
+        return open_clip_towers.published_tower(short)
     whole = PUBLISHED.get(short, name) if source == "cifar" else split_variant(name)[0]
     return Weights({"": build_model(whole, pretrained=True).state_dict()})
 
@@ -144,26 +183,38 @@ def replaced_classifier(name: str, model: nn.Module, num_classes: int) -> Adapta
 
 
 def has_no_classes(name: str) -> bool:
-    """Whether a network has no classifier unless it is asked for one: timm's of self-supervised pretraining."""
+    """Whether a network has no classifier unless it is asked for one: towers, timm's of self-supervised pretraining."""
     source, _, short = split_variant(name)[0].partition(":")
     if split_file_name(name) or source != "timm":
-        return False
+        return source in TOWERS
     import timm
 
     config = timm.get_pretrained_cfg(short)
     return config is not None and config.num_classes == 0
 
 
+def has_published_weights(name: str) -> bool:
+    """Whether a network has published weights, which are its own where nothing else is said."""
+    return name.partition(":")[0] in ("timm", "torchvision", *TOWERS)
+
+
+def published_as_file(name: str) -> bool:
+    """Whether published weights of a network are a file of a larger model, of which it takes its part."""
+    return name.partition(":")[0] == "open_clip"
+
+
 def _split(name: str) -> tuple[str, str]:
     """A name's source and what follows, both known to exist."""
     source, colon, short = name.partition(":")
     if not colon:
-        found = [f"{kind}:{name}" for kind in SOURCES if name in list_models(kind)]
+        found = [f"{kind}:{name}" for kind in SOURCES if kind not in TOWERS and name in list_models(kind)]
         hint = closest(name, found) if found else "for example cifar:resnet56"
         raise LayerprobeError(f"a model is SOURCE:NAME (SOURCE: {', '.join(SOURCES)}) or FILE.py:callable; {hint}")
     if source not in SOURCES:
         hint = closest(source, SOURCES)
         raise LayerprobeError(f"no models come from {source!r} (in {name!r}), and it is not a .py file; {hint}")
+    if source in TOWERS:  # they look by themselves
+        return source, short
     known = list_models(source)
     base, dot, _ = short.partition(".")
     if source == "timm" and dot and base in known:
@@ -206,6 +257,18 @@ def _build_cifar(name: str, num_classes: int | None, image_size: int | None) -> 
     if num_classes == 0:
         remove_classifier(model, _CIFAR_CLASSES)
     return model
+
+
+def _build_tower(
+    source: str, short: str, num_classes: int | None, image_size: int | None, pretrained: bool
+) -> nn.Module:
+    if source == "open_clip":
+        from layerprobe.models import open_clip_towers
+
+        return open_clip_towers.build_tower(short, num_classes, image_size)
+    from layerprobe.models import transformers_towers
+
+    return transformers_towers.build_tower(short, num_classes, image_size, pretrained)
 
 
 def _build_timm(name: str, num_classes: int | None, image_size: int | None, pretrained: bool) -> nn.Module:

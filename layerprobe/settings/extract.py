@@ -54,7 +54,7 @@ class LayersSettings(StoredFeaturesSettings):
     """Whose layers are printed, and how many images their sizes are given for."""
 
     model: Annotated[str, Field(min_length=1), Flag(panel="Model", metavar="NAME")]
-    """The network: timm:NAME, torchvision:NAME, cifar:NAME or FILE.py:callable."""
+    """The network: timm:NAME, torchvision:NAME, cifar:NAME, open_clip:NAME, transformers:NAME or FILE.py:callable."""
     num_classes: Annotated[ClassCount | None, Flag(panel="Model", default="the architecture's")] = None
     """The number of classes of the network's classifier. With 0 the network has no classifier."""
     image_size: Annotated[Pixels | None, Flag(panel="Model", default="the network's")] = None

@@ -21,8 +21,8 @@ class ModelSettings(Settings):
     panel: ClassVar[str] = "Model"
 
     name: Annotated[str, Field(min_length=1), Flag(metavar="NAME")]
-    """timm:NAME, torchvision:NAME, cifar:NAME or FILE.py:callable."""
-    weights: Annotated[str | None, Flag(default="pretrained for timm: and torchvision:")] = None
+    """timm:NAME, torchvision:NAME, cifar:NAME, open_clip:NAME, transformers:NAME or FILE.py:callable."""
+    weights: Annotated[str | None, Flag(default="pretrained, where there are published weights")] = None
     """The weights: a file (.safetensors, or one that torch.save wrote, such as .pt or .pth), 'pretrained' for those of
     the model's hub, or 'random'."""
     weights_key: Annotated[str | None, Field(min_length=1), Flag(metavar="KEY", default="what fits the network")] = None

@@ -6,18 +6,22 @@ from typing import Any
 import pytest
 import timm
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from layerprobe.data.datasets import open_split
 from layerprobe.distill.alignments.catalogue import ALIGNMENTS
 from layerprobe.distill.engine.images import Images, load_images
 from layerprobe.distill.folder import read_run
 from layerprobe.distill.run import distill_student
 from layerprobe.distill.students import load_student, snippet
 from layerprobe.errors import LayerprobeError
+from layerprobe.networks import load_network
 from layerprobe.records import Run
 from layerprobe.report.figures.curves import curves_figure
 from layerprobe.report.tables.runs import UNTESTED, run_table, runs_table
 from layerprobe.settings.base import SettingsError
+from layerprobe.settings.data import DataSettings
+from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.run import DistillSettings
 
 NETWORKS = """
@@ -93,6 +97,23 @@ def test_every_alignment_trains_a_backbone_alone(alignment: str, tmp_path: Path)
     run = distill_student(told)
     first, *_, last = (sum(epoch.losses.values()) for epoch in run.epochs)
     assert last < first
+
+
+def test_a_file_of_another_size_is_interpolated(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As of DINOv2, whose published weights are of 518 pixels: position embeddings alone are of another size."""
+    caplog.set_level("INFO")
+    torch.manual_seed(0)
+    whole = timm.create_model("test_vit", num_classes=0, dynamic_img_size=True).eval()
+    save_file(whole.state_dict(), tmp_path / "vit.safetensors")
+    spec = ModelSettings(name="timm:test_vit", weights=str(tmp_path / "vit.safetensors"), num_classes=0)
+    data = DataSettings(name="digits", image_size=64)
+    network = load_network(spec, data, open_split(data, "train"))
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(network.module(images), whole(images))
+    assert network.preprocessing.image_size == (64, 64)
+    assert [layer.layout.height for layer in network.layers[:-1]] == [4] * 6 and network.layers[0].layout.prefix == 1
+    assert "its position embeddings are of another size, and are interpolated in every pass to 64 pixels" in caplog.text
 
 
 def test_a_backbone_does_not_depend_on_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,8 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.layers.discovery import discover
 from layerprobe.models import zoo
 from layerprobe.models.classifier import classifier_names
-from layerprobe.models.zoo import ModelInput, build_model, list_models, model_input
+from layerprobe.models.model_input import ModelInput
+from layerprobe.models.zoo import build_model, list_models, model_input
 from layerprobe.networks import load_network
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.model import ModelSettings
