@@ -31,6 +31,8 @@ AUGMENTATIONS = Catalogue(
 """Every augmentation: a function of the pixels and of random draws, drawn anew for every image and epoch."""
 
 DIGITS = "digits"
+HUGGING_FACE = "hf:"
+"""How the name of a Hugging Face dataset begins."""
 
 
 @dataclass(frozen=True)

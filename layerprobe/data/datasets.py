@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from layerprobe.data.builtin import open_builtin
-from layerprobe.data.catalogue import DATASETS
+from layerprobe.data.catalogue import DATASETS, HUGGING_FACE
 from layerprobe.data.folder import open_folder
+from layerprobe.data.hugging_face import Columns, open_hugging_face
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.errors import LayerprobeError
 from layerprobe.settings.data import DataSettings
@@ -20,22 +21,30 @@ SPLITS = ("train", "test", "all")
 
 
 def open_dataset(
-    name: str, split: str = "train", root: Path | None = None, download: bool = False, unlabelled: bool = False
+    name: str,
+    split: str = "train",
+    root: Path | None = None,
+    download: bool = False,
+    unlabelled: bool = False,
+    columns: Columns | None = None,
 ) -> ImageDataset:
     """Open one split of a built-in data set or of a folder of images.
 
     Args:
-        name: a key of ``DATASETS`` (in any case), or a folder.
+        name: a key of ``DATASETS`` (in any case), ``hf:`` with a Hugging Face dataset, or a folder.
         split: ``train``, ``test`` or ``all`` (train, then test).
         root: where torchvision's data sets lie; None: ``data``.
         download: whether a missing one may be downloaded.
         unlabelled: whether to leave labels out; of a folder every image is taken, whatever folder it lies in.
+        columns: of a Hugging Face dataset, that hold images and labels.
 
     Raises:
         LayerprobeError: if there is no such data set or split, or it holds no usable images.
     """
     if split not in SPLITS:
         raise LayerprobeError(f"--split is one of {', '.join(SPLITS)}, not {split!r}")
+    if name.startswith(HUGGING_FACE):
+        return open_hugging_face(name, split, columns or Columns(), download, unlabelled)
     builtin = next((known for known in DATASETS if known.lower() == name.lower()), None)
     if builtin:
         # torchvision expands ~ in some of its paths only.
@@ -59,13 +68,21 @@ def open_split(data: DataSettings, split: str, beside: ImageDataset | None = Non
     Raises:
         LayerprobeError: as ``open_dataset``.
     """
-    dataset = open_dataset(
-        data.name, split=split, root=data.data_root, download=data.download, unlabelled=data.unlabelled
-    )
+    dataset = open_quietly(data, split)
     for note in dataset.notes:
         if beside is None or note not in beside.notes:
             _log.info("%s", note)
     return dataset
+
+
+def open_quietly(data: DataSettings, split: str) -> ImageDataset:
+    """Open one split of the images that settings name, and say nothing.
+
+    Raises:
+        LayerprobeError: as ``open_dataset``.
+    """
+    columns = Columns(data.image_column, data.label_column)
+    return open_dataset(data.name, split, data.data_root, data.download, data.unlabelled, columns)
 
 
 def _beside_a_folder(name: str, opened: Callable[[], ImageDataset]) -> ImageDataset:

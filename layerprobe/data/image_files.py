@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,11 +78,12 @@ def suffix_of(name: str) -> str:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 (speed)
 
 
-def read_image(path: Path, upright: bool = False) -> Image.Image:
+def read_image(path: Path, upright: bool = False, content: bytes | None = None) -> Image.Image:
     """Decode a file into RGB. Transparency is dropped: the colours are those that the file has below it.
 
     Args:
         path: of the file; of several images in it the first is taken.
+        content: of the file, where it lies in another one; ``path`` is what messages call it then.
         upright: whether to turn the image as its EXIF orientation says. Of TIFF files Pillow turns every one.
 
     Raises:
@@ -89,9 +91,9 @@ def read_image(path: Path, upright: bool = False) -> Image.Image:
         LayerprobeError: if it has more than 8 bits per channel.
     """
     try:
-        if found := special_file(path):
+        if content is None and (found := special_file(path)):
             raise UnreadableImageError(path, f"{found}, not an image", "put an image in its place")
-        with _without_warnings(), Image.open(path, formats=FORMATS) as image:
+        with _without_warnings(), Image.open(_source(path, content), formats=FORMATS) as image:
             # Pillow clips these at 255 instead of scaling them: nearly every pixel would turn white.
             deep = image.mode == "F" or image.mode.startswith("I")
             pixels = _in_rgb(_turned(image) if upright else image)
@@ -104,6 +106,10 @@ def read_image(path: Path, upright: bool = False) -> Image.Image:
             raise LayerprobeError(f"{path} has more than 8 bits per channel; convert the images to 8 bits")
         return pixels
     raise UnreadableImageError(path, f"not a readable image ({reason})", "repair it")
+
+
+def _source(path: Path, content: bytes | None) -> Path | io.BytesIO:
+    return path if content is None else io.BytesIO(content)
 
 
 def _in_rgb(image: Image.Image) -> Image.Image:
@@ -190,27 +196,31 @@ def _has(count: int) -> str:
     return "has" if count == 1 else "have"
 
 
-def read_headers(root: Path, paths: Sequence[str]) -> ImageHeaders:
+def read_headers(
+    root: Path, paths: Sequence[str], content: Callable[[int], bytes | Path] | None = None
+) -> ImageHeaders:
     """Look at the headers of files, of more than ``MOST_HEADERS`` at so many, evenly spread.
 
     Args:
         root: folder of the files.
         paths: of each file below it.
+        content: gives what is in the file at a place, or its path, where it lies in another file.
     """
     places = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), MOST_HEADERS)).round().astype(int))
     sizes: Counter[tuple[int, int]] = Counter()
     turned = transparent = 0
     for place in places:
         try:
-            path = root / paths[place]
-            if special_file(path):
+            found = root / paths[place] if content is None else content(int(place))
+            if isinstance(found, Path) and special_file(found):
                 continue
-            with _without_warnings(), Image.open(path, formats=FORMATS) as image:
+            source = found if isinstance(found, Path) else io.BytesIO(found)
+            with _without_warnings(), Image.open(source, formats=FORMATS) as image:
                 # A PNG file may have EXIF behind its pixels, which would all be decoded for it.
                 orientation = _orientation(image) if image.info.keys() & {"exif", "xmp"} else 1
                 size = image.size[::-1] if orientation in _ON_ITS_SIDE else image.size
                 alpha = image.mode in _WITH_ALPHA or "transparency" in image.info
-        except _DAMAGED:  # whoever reads the image says so
+        except (*_DAMAGED, LayerprobeError):  # whoever reads the image says so
             continue
         sizes[size[0], size[1]] += 1
         turned += orientation != 1

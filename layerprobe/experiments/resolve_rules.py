@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from layerprobe.data.datasets import open_dataset, open_split
+from layerprobe.data.datasets import open_quietly, open_split
 from layerprobe.distill.layer_pairs import choose_student_layers
 from layerprobe.distill.ranking_check import check_source
 from layerprobe.errors import LayerprobeError
@@ -163,7 +163,7 @@ def student_similarity(
 
 def _load_teacher(plan: DistillSettings) -> Network:
     with errors_of_part("teacher"):
-        images = open_dataset(plan.data.name, "train", plan.data.data_root, plan.data.download, plan.data.unlabelled)
+        images = open_quietly(plan.data, "train")
         return load_network(plan.teacher, plan.data, images)
 
 

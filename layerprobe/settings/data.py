@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
-from layerprobe.data.catalogue import DATASETS
+from layerprobe.data.catalogue import DATASETS, HUGGING_FACE
 from layerprobe.records.preprocessing import Interpolation, Preprocessing
 from layerprobe.settings.base import AnyPath, Number, Pixels, Positive, RefusedError, Separated, Settings
 from layerprobe.settings.flags import Flag
@@ -15,7 +15,7 @@ from layerprobe.settings.flags import Flag
 SQUASH = "squash"
 PREPROCESSING = ("image_size", "mean", "std", "resize", "crop", "interpolation", "upright")
 """The fields that say how an image becomes a network's input."""
-_LATER = ("resize", "crop", "interpolation", "upright", "skip_damaged", "unlabelled")
+_LATER = ("resize", "crop", "interpolation", "upright", "skip_damaged", "unlabelled", "image_column", "label_column")
 """Fields that version 0.1.0 had not."""
 
 
@@ -45,8 +45,8 @@ class DataSettings(Settings):
     panel: ClassVar[str] = "Data"
 
     name: Annotated[str, Field(min_length=1), Flag(metavar="NAME", names=DATASETS, others="a folder")]
-    """a data set by its name, or a folder of class folders (with or without train/ and test/) or of images without
-    labels."""
+    """a data set by its name; a folder of class folders (with or without train/ and test/) or of images without
+    labels; or hf:PATH or hf:NAME, a Hugging Face dataset in a folder, in Arrow or Parquet files, or of the hub."""
     data_root: Annotated[AnyPath | None, Flag(metavar="DIR", default="data")] = None
     """The folder that holds torchvision's data sets."""
     download: bool = False
@@ -54,6 +54,10 @@ class DataSettings(Settings):
     unlabelled: bool = False
     """Take the images without labels. Of a folder every image is taken, whatever folder in it the image lies in. A
     folder that holds images and no folders needs no option."""
+    image_column: Annotated[str | None, Flag(metavar="NAME", default="the only one of images")] = None
+    """The column of a Hugging Face dataset that holds the images."""
+    label_column: Annotated[str | None, Flag(metavar="NAME", default="the only one of class labels")] = None
+    """The column of a Hugging Face dataset that holds the labels."""
     image_size: Annotated[Pixels | None, Flag(default="the network's")] = None
     """The height and width of the network's input in pixels."""
     mean: Annotated[
@@ -90,6 +94,16 @@ class DataSettings(Settings):
     def _both_or_neither(self) -> Self:
         if (self.mean is None) != (self.std is None):
             raise RefusedError("<mean> and <std> go together: give both or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_of_a_dataset(self) -> Self:
+        if (self.image_column or self.label_column) and not self.name.startswith(HUGGING_FACE):
+            raise RefusedError(
+                "<image_column> and <label_column> are of Hugging Face datasets, hf:PATH; leave them out"
+            )
+        if self.label_column and self.unlabelled:
+            raise RefusedError("<label_column> names labels, and <unlabelled> leaves them out: give one of them")
         return self
 
     @model_validator(mode="after")

@@ -1,0 +1,99 @@
+"""Images that lie in other files: in tables of a Hugging Face dataset, or in archives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from layerprobe.data.image_dataset import ImageDataset, every_fifth
+from layerprobe.data.image_files import MOST_HEADERS, read_headers, read_image
+
+Content = Callable[[int], "bytes | Path"]
+"""Gives what is in the image file of a row, or its path; it raises a ``LayerprobeError`` where there is none."""
+
+
+@dataclass(frozen=True)
+class ContentReader:
+    """Reads images from their contents.
+
+    Attributes:
+        root: what holds them, for messages.
+        names: of every image below it.
+        content: gives what is in the file of a row of what was opened.
+        rows: (n,) of these rows, those that are images of the data set.
+    """
+
+    root: Path
+    names: tuple[str, ...]
+    content: Content
+    rows: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __call__(self, row: int, upright: bool = False) -> Image.Image:
+        """The image of a row, in RGB."""
+        found = self.content_of(row)
+        return read_image(found, upright) if isinstance(found, Path) else read_image(self.path(row), upright, found)
+
+    def path(self, row: int) -> Path:
+        """What messages call the image of a row."""
+        return self.root / self.names[row]
+
+    def content_of(self, row: int) -> bytes | Path:
+        """What is in the file of a row, or its path."""
+        return self.content(int(self.rows[row]))
+
+
+def dataset_of_contents(
+    name: str,
+    split: str,
+    names: tuple[str, ...],
+    content: Content,
+    classes: tuple[str, ...],
+    labels: npt.NDArray[np.int64] | None,
+    notes: tuple[str, ...],
+    whole: bool,
+) -> ImageDataset:
+    """The images of a split.
+
+    Args:
+        name: of the data set.
+        split: of it.
+        names: of every image.
+        content: of every image.
+        classes: class names.
+        labels: of every image; None: they have none.
+        notes: what the user must be told.
+        whole: whether the images are those of both splits, which are made of them: every fifth image of a class is a
+            test image.
+    """
+    rows = np.arange(len(names), dtype=np.int64)
+    if whole and labels is not None:
+        rows = every_fifth(labels, split)
+        if split != "all":
+            notes = (
+                *notes,
+                f"{name} has one split: every fifth image of a class is a test image (--split all takes all)",
+            )
+    reader = ContentReader(Path(name), tuple(names[row] for row in rows), content, rows)
+    headers = read_headers(reader.root, reader.names, reader.content_of)
+    of = f"{len(reader)} images of {name}"
+    if len(reader) > MOST_HEADERS:
+        of = f"{MOST_HEADERS} looked at of {of}"
+    return ImageDataset(
+        name=name,
+        split=split,
+        classes=classes,
+        labels=None if labels is None else labels[rows],
+        read=reader,
+        paths=reader.names,
+        native_size=headers.native_size,
+        squares=headers.squares,
+        notes=(*notes, *headers.notes(of)),
+    )

@@ -1,0 +1,261 @@
+"""Hugging Face datasets: folders of ``save_to_disk``, Arrow and Parquet files, and the hub's.
+
+Only tables are read. No code of a dataset is run, no loading script, and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from layerprobe.data.catalogue import HUGGING_FACE
+from layerprobe.data.contents import dataset_of_contents
+from layerprobe.data.image_dataset import ImageDataset
+from layerprobe.data.image_files import UnreadableImageError
+from layerprobe.data.walking import TEST_FOLDERS
+from layerprobe.errors import LayerprobeError, first_of
+
+_TRAIN = "train"
+_FILES = (".arrow", ".parquet")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns hold images and labels; None: the only one of such a type.
+
+    Attributes:
+        image: of images.
+        label: of labels.
+    """
+
+    image: str | None = None
+    label: str | None = None
+
+
+def open_hugging_face(
+    name: str, split: str, columns: Columns, download: bool = False, unlabelled: bool = False
+) -> ImageDataset:
+    """Open one split of a Hugging Face dataset.
+
+    Its splits are ``train`` and ``test`` (or ``val``, ``valid``, ``validation``). Of a dataset with one split every
+    fifth image of each class is a test image, as in a folder.
+
+    Args:
+        name: ``hf:PATH`` or ``hf:NAME``, a folder or file, or a dataset of the hub.
+        split: ``train``, ``test`` or ``all``.
+        columns: that hold images and labels.
+        download: whether a dataset of the hub may be downloaded.
+        unlabelled: whether to leave labels out.
+
+    Raises:
+        LayerprobeError: if it can't be read, or lacks such columns or the split.
+    """
+    if find_spec("datasets") is None:
+        raise LayerprobeError(f"{name} needs the package datasets; `pip install 'layerprobe[hf]'`")
+    place = Path(name.removeprefix(HUGGING_FACE)).expanduser()
+    with _errors_in_one_line(name):
+        splits = _read(place, download)
+    notes: tuple[str, ...] = ()
+    tables = _tables_of(splits, split, name)
+    image, label = _image_column(tables[0][1], columns, name), None
+    if not unlabelled:
+        label, notes = _label_column(tables[0][1], columns, name)
+    parts = [(each, table.select_columns([image, *([label] if label else [])])) for each, table in tables]
+    with _errors_in_one_line(name):
+        classes, labels = _labels([table for _, table in parts], label, name)
+        content = _Content(name, [_undecoded(table, image) for _, table in parts], image, _roots(place))
+    if split == "test" and labels is None and len(splits) == 1:
+        raise LayerprobeError(f"{name} has no test split: its images have no labels, and all are training images")
+    names = tuple(f"{each}/{row}" for each, table in parts for row in range(len(table)))
+    return dataset_of_contents(name, split, names, content, classes, labels, notes, whole=len(splits) == 1)
+
+
+def _read(place: Path, download: bool) -> Mapping[str, Any]:
+    """The tables of a dataset, by the names of their splits."""
+    datasets = import_module("datasets")
+    datasets.disable_progress_bars()
+    if place.is_file():
+        return {_TRAIN: _table([place])}
+    if not place.is_dir():
+        return _read_hub(str(place), download)
+    if any((place / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        found = datasets.load_from_disk(str(place))
+        return dict(found) if isinstance(found, datasets.DatasetDict) else {_TRAIN: found}
+    files: dict[str, list[Path]] = {}
+    for path in sorted(path for path in place.rglob("*") if path.suffix in _FILES and path.is_file()):
+        files.setdefault(_split_of(path.relative_to(place)), []).append(path)
+    if not files:
+        raise LayerprobeError(f"{place} holds no dataset: no folder of save_to_disk, and no Arrow or Parquet file")
+    return {split: _table(paths) for split, paths in files.items()}
+
+
+def _split_of(path: Path) -> str:
+    """The split that a file's path names, as ``data/test-00000-of-00001.parquet`` does; else it is for training."""
+    words = re.findall(r"[a-z]+", str(path).lower())
+    return next((word for word in words if word in (_TRAIN, *TEST_FOLDERS)), _TRAIN)
+
+
+def _table(paths: Sequence[Path]) -> Any:
+    """Files as one table: Arrow files are mapped into memory, Parquet files are read. No cache is written."""
+    datasets, parquet = import_module("datasets"), import_module("pyarrow.parquet")
+    tables = [
+        datasets.Dataset.from_file(str(path))
+        if path.suffix == ".arrow"
+        else datasets.Dataset(datasets.table.InMemoryTable(parquet.read_table(path)))
+        for path in paths
+    ]
+    return datasets.concatenate_datasets(tables) if len(tables) > 1 else tables[0]
+
+
+def _read_hub(name: str, download: bool) -> Mapping[str, Any]:
+    """A dataset of the hub: from the cache, or downloaded. Datasets that come with a script are refused."""
+    datasets = import_module("datasets")
+    # Versions before 4 knew scripts, and would ask whether to run one.
+    known = inspect.signature(datasets.load_dataset).parameters
+    options: dict[str, Any] = {"trust_remote_code": False} if "trust_remote_code" in known else {}
+    if not download:
+        options["download_config"] = datasets.DownloadConfig(local_files_only=True)
+    try:
+        return dict(datasets.load_dataset(name, **options))
+    except Exception as error:
+        reason = _reason(error)
+        remedy = "" if download else "; --download fetches one of the hub"
+        raise LayerprobeError(f"no folder or file {name}, and no dataset of the hub: {reason}{remedy}") from None
+
+
+def _tables_of(splits: Mapping[str, Any], split: str, name: str) -> list[tuple[str, Any]]:
+    """The tables of a split of ours, by the names of theirs."""
+    if len(splits) == 1:
+        return list(splits.items())
+    test = next((each for each in TEST_FOLDERS if each in splits), None)
+    ours = {"train": (_TRAIN,), "test": (test or "test",), "all": (_TRAIN, test or "test")}[split]
+    if lacking := [each for each in ours if each not in splits]:
+        raise LayerprobeError(f"{name} has no split {lacking[0]}, but {first_of(sorted(splits))}")
+    return [(each, splits[each]) for each in ours]
+
+
+def _image_column(table: Any, columns: Columns, name: str) -> str:
+    datasets, found = import_module("datasets"), table.features
+    if columns.image is not None:
+        return _named(table, columns.image, "--image-column", name)
+    images = [column for column, kind in found.items() if isinstance(kind, datasets.Image)]
+    if len(images) != 1:
+        there = f"the columns {', '.join(images)}" if images else "no column"
+        raise LayerprobeError(
+            f"{name} has {there} of images, among {first_of(list(found))}; --image-column names the one to take"
+        )
+    return str(images[0])
+
+
+def _label_column(table: Any, columns: Columns, name: str) -> tuple[str | None, tuple[str, ...]]:
+    """The column of labels, and what must be told where there is none."""
+    datasets, found = import_module("datasets"), table.features
+    if columns.label is not None:
+        return _named(table, columns.label, "--label-column", name), ()
+    labels = [column for column, kind in found.items() if isinstance(kind, datasets.ClassLabel)]
+    if len(labels) > 1:
+        raise LayerprobeError(
+            f"{name} has the columns {', '.join(labels)} of class labels; --label-column names the one to take, or "
+            "--unlabelled leaves them out"
+        )
+    if not labels:
+        return None, (f"{name} has no column of class labels: the images have no labels (--label-column names one)",)
+    return str(labels[0]), ()
+
+
+def _named(table: Any, column: str, option: str, name: str) -> str:
+    if column not in table.features:
+        raise LayerprobeError(f"{option}: {name} has no column {column!r}, but {first_of(list(table.features))}")
+    return column
+
+
+def _labels(
+    tables: Sequence[Any], column: str | None, name: str
+) -> tuple[tuple[str, ...], npt.NDArray[np.int64] | None]:
+    """Class names, and the label of every image; those of a plain column are its values, in order."""
+    if column is None:
+        return (), None
+    values = [value for table in tables for value in table.data.column(column).to_pylist()]
+    kind = tables[0].features[column]
+    known = getattr(kind, "names", None)
+    if known:
+        labels = np.array([-1 if value is None else value for value in values], dtype=np.int64)
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(known):
+            raise LayerprobeError(f"{name}: some images have no label in {column}; --unlabelled takes them without")
+        return tuple(map(str, known)), labels
+    if not all(isinstance(value, (int, str)) for value in values):
+        raise LayerprobeError(f"{name}: {column} must hold whole numbers or texts to be labels; name another column")
+    classes = sorted(set(values))
+    number = {value: label for label, value in enumerate(classes)}
+    return tuple(map(str, classes)), np.array([number[value] for value in values], dtype=np.int64)
+
+
+def _undecoded(table: Any, column: str) -> Any:
+    """The images of a table as bytes, which are decoded as all our images are."""
+    datasets = import_module("datasets")
+    images = table.select_columns([column])
+    is_image = isinstance(images.features[column], datasets.Image)
+    return images.cast_column(column, datasets.Image(decode=False)) if is_image else images
+
+
+def _roots(place: Path) -> tuple[Path, ...]:
+    """Where images may lie that a dataset names by their path: in its folder, or in the cache of the hub's."""
+    if place.exists():
+        return ((place if place.is_dir() else place.parent).resolve(),)
+    return (Path(import_module("datasets").config.HF_CACHE_HOME).resolve(),)
+
+
+class _Content:
+    """Gives the contents of images by their row, of several tables in a row.
+
+    Args:
+        name: of the dataset.
+        tables: with a column of images.
+        column: its name.
+        roots: folders in which a path may lie.
+    """
+
+    def __init__(self, name: str, tables: Sequence[Any], column: str, roots: Sequence[Path]) -> None:
+        self._name, self._tables, self._column, self._roots = name, tables, column, roots
+        self._ends = np.cumsum([len(table) for table in tables])
+
+    def __call__(self, row: int) -> bytes | Path:
+        number = int(np.searchsorted(self._ends, row, side="right"))
+        start = int(self._ends[number - 1]) if number else 0
+        value = self._tables[number][row - start][self._column]
+        content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
+        if isinstance(content, bytes):
+            return content
+        if not isinstance(path, str):
+            raise UnreadableImageError(Path(self._name, str(row)), "not there", "repair it")
+        found = (self._roots[0] / path).resolve()
+        if not any(found.is_relative_to(root) for root in self._roots):
+            raise LayerprobeError(f"{self._name} names the image {path!r}, which lies outside {self._roots[0]}")
+        return found
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def _errors_in_one_line(name: str) -> Iterator[None]:
+    """Have whatever the package raises over a damaged dataset raised as one line."""
+    try:
+        yield
+    except LayerprobeError:
+        raise
+    except Exception as error:
+        raise LayerprobeError(
+            f"{name} can't be read as a dataset ({type(error).__name__}: {_reason(error)}); save it anew"
+        ) from None
