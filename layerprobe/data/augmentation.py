@@ -13,8 +13,9 @@ from layerprobe.data.catalogue import AUGMENTATIONS
 from layerprobe.data.loading import Batch, Pixels
 from layerprobe.errors import LayerprobeError
 
-Augmentation = Callable[[Tensor, Tensor], Tensor]
-"""Called with pixels, (batch, 3, height, width) uint8, and random draws, (batch, 3) whole numbers below 2^62."""
+Change = Callable[[Tensor, Tensor], Tensor]
+"""Called with pixels, (batch, 3, height, width) uint8, and random draws, (batch, 3) whole numbers below 2^62, both on
+one device."""
 
 
 def unchanged(pixels: Tensor, draws: Tensor) -> Tensor:
@@ -30,11 +31,11 @@ def crop_flip(pixels: Tensor, draws: Tensor) -> Tensor:
     height, width = pixels.shape[2:]
     vertical, horizontal = height // 8, width // 8
     padded = pad(pixels, (horizontal, horizontal, vertical, vertical))
-    rows = draws[:, :1] % (2 * vertical + 1) + torch.arange(height)
-    columns = torch.arange(width)
+    rows = draws[:, :1] % (2 * vertical + 1) + torch.arange(height, device=pixels.device)
+    columns = torch.arange(width, device=pixels.device)
     columns = torch.where(draws[:, 2:] % 2 == 1, columns.flip(0), columns) + draws[:, 1:2] % (2 * horizontal + 1)
-    image = torch.arange(len(pixels))
-    channel = torch.arange(pixels.shape[1])
+    image = torch.arange(len(pixels), device=pixels.device)
+    channel = torch.arange(pixels.shape[1], device=pixels.device)
     return padded[image[:, None, None, None], channel[:, None, None], rows[:, None, :, None], columns[:, None, None, :]]
 
 
@@ -67,7 +68,7 @@ class AugmentedPixels(Pixels):
     def __init__(self, pixels: Pixels, augmentation: str, seed: int) -> None:
         super().__init__(pixels.dataset, pixels.rows, pixels.preprocessing, pixels.decoded)
         self.epoch = 0
-        self._change: Augmentation = AUGMENTATIONS[augmentation].load()
+        self._change: Change = AUGMENTATIONS[augmentation].load()
         self._seed = seed
         self._draws: tuple[int, Tensor] | None = None
 
@@ -76,7 +77,8 @@ class AugmentedPixels(Pixels):
         batch = super().__getitems__(positions)
         if isinstance(batch, LayerprobeError):
             return batch
-        return Batch(self._change(batch.pixels, self._of_epoch()[batch.positions]), batch.labels, batch.positions)
+        draws = self._of_epoch()[batch.positions].to(batch.pixels.device)
+        return Batch(self._change(batch.pixels, draws), batch.labels, batch.positions)
 
     def _of_epoch(self) -> Tensor:
         if self._draws is None or self._draws[0] != self.epoch:

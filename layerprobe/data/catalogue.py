@@ -10,17 +10,30 @@ from layerprobe.catalogue import Catalogue, Entry
 
 NONE = "none"
 
+
+@dataclass(frozen=True)
+class Augmentation(Entry):
+    """A change of training images; ``target`` is a function of pixels and of random draws.
+
+    Attributes:
+        on_any_device: whether it works on pixels wherever they lie, so that they can stay on a GPU.
+    """
+
+    on_any_device: bool = False
+
+
 AUGMENTATIONS = Catalogue(
     "augmentation",
     (
-        Entry(NONE, "none", "images as they are", "layerprobe.data.augmentation:unchanged"),
-        Entry(
+        Augmentation(NONE, "none", "images as they are", "layerprobe.data.augmentation:unchanged", on_any_device=True),
+        Augmentation(
             "crop-flip",
             "crop and flip",
             "a random crop with a border of an eighth of the image, and a horizontal flip",
             "layerprobe.data.augmentation:crop_flip",
+            on_any_device=True,
         ),
-        Entry(
+        Augmentation(
             "trivial",
             "TrivialAugmentWide",
             "one random operation of random strength per image (TrivialAugmentWide)",

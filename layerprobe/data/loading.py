@@ -113,7 +113,7 @@ class Pixels(Dataset[Any]):
         dataset: the images.
         rows: (n,) which of them, in this order.
         preprocessing: their size.
-        decoded: (n, 3, height, width) uint8, where they lie in memory already.
+        decoded: (n, 3, height, width) uint8, where they lie in memory already, that of a GPU perhaps.
     """
 
     def __init__(
@@ -134,6 +134,11 @@ class Pixels(Dataset[Any]):
         """Whether the images are decoded already."""
         return self.decoded is not None
 
+    @property
+    def device(self) -> torch.device:
+        """Where batches come from: workers decode into the memory of the machine."""
+        return torch.device("cpu") if self.decoded is None else self.decoded.device
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -142,12 +147,18 @@ class Pixels(Dataset[Any]):
         index = torch.as_tensor(positions)
         labels = None if self.labels is None else self.labels[index]
         if self.decoded is not None:
-            return Batch(self.decoded[index], labels, index)
+            return Batch(self.decoded[index.to(self.device)], labels, index)
         try:
             pixels = [self._pixels(int(self.rows[i])) for i in positions]
         except LayerprobeError as error:
             return error
         return Batch(torch.stack(pixels), labels, index)
+
+    def on(self, device: torch.device) -> Pixels:
+        """The same images in the memory of a device; they are decoded already."""
+        return Pixels(
+            self.dataset, self.rows, self.preprocessing, None if self.decoded is None else self.decoded.to(device)
+        )
 
     def _pixels(self, row: int) -> Tensor:
         return to_pixels(self.dataset.image(row, self.preprocessing.upright), self.preprocessing)

@@ -151,4 +151,5 @@ class RunSession:
             progress,
             share=(self.processes.index, self.processes.count),
             skip_damaged=self.settings.data.skip_damaged,
+            device=self.accelerator.device,
         )

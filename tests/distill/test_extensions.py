@@ -15,7 +15,7 @@ import yaml
 from torch import Tensor, nn
 
 from layerprobe.catalogue import Catalogue, Entry
-from layerprobe.data.catalogue import AUGMENTATIONS
+from layerprobe.data.catalogue import AUGMENTATIONS, Augmentation
 from layerprobe.distill.alignments.catalogue import ALIGNMENTS, PROJECTORS, Alignment
 from layerprobe.distill.batches import FeatureBatch, LogitBatch
 from layerprobe.distill.engine.catalogue import OPTIMIZERS, SCHEDULES, Optimizer, Schedule
@@ -132,7 +132,7 @@ DUMMIES: dict[str, tuple[Catalogue[Any], Entry, tuple[object, ...]]] = {
         ("--method", "scratch", "--schedule", "constant"),
     ),
     "augmentation": (
-        AUGMENTATIONS, Entry("darker", "darker", "some images are darker", f"{HERE}:darker"),
+        AUGMENTATIONS, Augmentation("darker", "darker", "some images are darker", f"{HERE}:darker"),
         ("--method", "scratch", "--augment", "darker"),
     ),
 }  # fmt: skip

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from layerprobe.data.augmentation import AugmentedPixels
-from layerprobe.data.catalogue import NONE
+from layerprobe.data.catalogue import AUGMENTATIONS, NONE
 from layerprobe.data.damaged import leave_out_damaged
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.loading import Batch, EpochBatches, Pixels, batch_loader, decoded, split_holdout
 from layerprobe.data.sampling import balanced_sample, uniform_sample
 from layerprobe.errors import LayerprobeError
 from layerprobe.records import Preprocessing, Progress, silent
+from layerprobe.runtime.memory import free_memory
 from layerprobe.settings.recipe import TrainingSettings
 
 TEST_BATCH = 64
@@ -109,6 +111,7 @@ def load_images(
     progress: Progress = silent,
     share: tuple[int, int] = (0, 1),
     skip_damaged: bool = False,
+    device: torch.device | None = None,
 ) -> Images:
     """Draw the samples, hold some out, and decode once what fits into memory.
 
@@ -123,6 +126,8 @@ def load_images(
         progress: called while images are decoded.
         share: this process and how many there are.
         skip_damaged: whether images that can't be read are left out.
+        device: where the networks are. Decoded images are kept in the memory of a GPU if they take a quarter of what is
+            free there or less, and their augmentation works there.
 
     Raises:
         LayerprobeError: if the two splits name other classes, a sample is too large, or nothing is left to train on.
@@ -141,13 +146,15 @@ def load_images(
 
     def loader(dataset: ImageDataset, rows: npt.NDArray[np.int64], what: str, learn: bool = False) -> DataLoader[Batch]:
         pixels = decoded(Pixels(dataset, rows, preprocessing), training.workers, progress=progress, what=what)
+        if device and _fits(pixels, device) and (not learn or AUGMENTATIONS[training.augment].on_any_device):
+            pixels = pixels.on(device)
         seed = training.seed if learn else None
         batch_size = training.batch_size if learn else max(training.batch_size, TEST_BATCH)
         order = EpochBatches(len(rows), batch_size, seed, share, drop_small=learn)
         if learn and training.augment != NONE:
             pixels = AugmentedPixels(pixels, training.augment, training.seed)
-        idle = pixels.in_memory and not isinstance(pixels, AugmentedPixels)
-        return batch_loader(pixels, order, 0 if idle else training.workers)
+        works_here = pixels.in_memory and (pixels.device.type != "cpu" or not isinstance(pixels, AugmentedPixels))
+        return batch_loader(pixels, order, 0 if works_here else training.workers)
 
     held_out = train_rows[split.holdout]
     return Images(
@@ -156,6 +163,11 @@ def load_images(
         holdout=loader(train, held_out, "held-out images read") if len(held_out) else None,
         preprocessing=preprocessing,
     )
+
+
+def _fits(pixels: Pixels, device: torch.device) -> bool:
+    """Whether decoded images may lie on a device beside the networks."""
+    return pixels.decoded is not None and device.type == "cuda" and pixels.decoded.nbytes <= free_memory(device) // 4
 
 
 def _rows(dataset: ImageDataset, samples: int | None) -> npt.NDArray[np.int64]:
