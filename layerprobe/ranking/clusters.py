@@ -53,12 +53,13 @@ class FoundClusters:
 
 
 def with_layer(choice: ClusterChoice, source: FeatureFile | GramFile) -> ClusterChoice:
-    """The choice with a layer of a file by its name, where it named none: the last block.
+    """The choice with a layer of a file by its name, where it named none: the last block, or the last layer.
 
     Raises:
         LayerprobeError: if the file has no such layer, or fewer images than clusters are asked for.
     """
-    names = [stored.layer.name for stored in source.layers]
+    layers = [stored.layer for stored in source.layers]
+    names = [layer.name for layer in layers]
     if choice.layer and choice.layer not in names:
         raise LayerprobeError(
             f"--clusters-of: {source.path} has no layer {choice.layer!r}; {closest(choice.layer, names, 3)}; "
@@ -69,8 +70,8 @@ def with_layer(choice: ClusterChoice, source: FeatureFile | GramFile) -> Cluster
             f"--clusters {choice.count}: a cluster needs two images, and the sample has {source.header.rows}; "
             f"choose {source.header.rows // 2} or fewer, or auto"
         )
-    layer = choice.layer or body_layers([stored.layer for stored in source.layers])[-1].name
-    return ClusterChoice(choice.count, layer, choice.seed)
+    late = (*layers, *body_layers(layers))[-1]
+    return ClusterChoice(choice.count, choice.layer or late.name, choice.seed)
 
 
 def find_clusters(

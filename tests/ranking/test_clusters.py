@@ -134,3 +134,10 @@ def test_images_without_labels_have_intervals_and_scores_of_clusters(features: P
     assert [name for name in heading if name in (*NAMES, "twonn")] == [NAMES[3], *NAMES[:3], "twonn"]
     again = invoke("rank", other, "--by", "effective-rank", "--statistics", "logme", "--resamples", 8, "--top", 2)
     assert "LogME" in again.stderr and "need classes" in again.stderr
+
+
+def test_a_file_without_blocks_has_its_last_layer_for_them(tmp_path: Path) -> None:
+    run("extract", "--model", "cifar:resnet20", "--weights", "random", "--data", "digits", "--samples", 40,
+        "--layers", "-1", "--output", tmp_path / "f.h5", "--quiet")  # fmt: skip
+    with open_source(tmp_path / "f.h5") as source:
+        assert with_layer(ClusterChoice(), source).layer == source.layers[-1].layer.name == "linear.input"
