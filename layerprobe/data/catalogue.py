@@ -44,8 +44,8 @@ AUGMENTATIONS = Catalogue(
 """Every augmentation: a function of the pixels and of random draws, drawn anew for every image and epoch."""
 
 DIGITS = "digits"
-HUGGING_FACE = "hf:"
-"""How the name of a Hugging Face dataset begins."""
+HUGGING_FACE, SHARDS = "hf:", "wds:"
+"""How the names of a Hugging Face dataset, and of WebDataset's tar archives, begin."""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +14,26 @@ from PIL import Image
 
 from layerprobe.data.image_dataset import ImageDataset, every_fifth
 from layerprobe.data.image_files import MOST_HEADERS, read_headers, read_image
+from layerprobe.data.walking import TEST_FOLDERS
+from layerprobe.errors import LayerprobeError, first_of
 
+TRAIN = "train"
+Part = TypeVar("Part")
 Content = Callable[[int], "bytes | Path"]
 """Gives what is in the image file of a row, or its path; it raises a ``LayerprobeError`` where there is none."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a table, or keys of JSON, hold images and labels; None: those that are found by themselves.
+
+    Attributes:
+        image: of images.
+        label: of labels.
+    """
+
+    image: str | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +67,37 @@ class ContentReader:
     def content_of(self, row: int) -> bytes | Path:
         """What is in the file of a row, or its path."""
         return self.content(int(self.rows[row]))
+
+
+def split_in(path: Path) -> str:
+    """The split that a file's path names, as ``data/test-00000-of-00001.parquet`` does; else it is for training."""
+    words = re.findall(r"[a-z]+", str(path).lower())
+    return next((word for word in words if word in (TRAIN, *TEST_FOLDERS)), TRAIN)
+
+
+def parts_of(splits: Mapping[str, Part], split: str, name: str) -> list[tuple[str, Part]]:
+    """What makes up a split of ours, by the names of theirs; of one alone both splits are made.
+
+    Raises:
+        LayerprobeError: if it isn't there.
+    """
+    if len(splits) == 1:
+        return list(splits.items())
+    test = next((each for each in TEST_FOLDERS if each in splits), "test")
+    ours = {"train": (TRAIN,), "test": (test,), "all": (TRAIN, test)}[split]
+    if lacking := [each for each in ours if each not in splits]:
+        raise LayerprobeError(f"{name} has no split {lacking[0]}, but {first_of(sorted(splits))}")
+    return [(each, splits[each]) for each in ours]
+
+
+def check_test_split(name: str, split: str, splits: Sized, labels: npt.NDArray[np.int64] | None) -> None:
+    """Refuse the test split of images without labels that have one split.
+
+    Raises:
+        LayerprobeError: if so.
+    """
+    if split == "test" and labels is None and len(splits) == 1:
+        raise LayerprobeError(f"{name} has no test split: its images have no labels, and all are training images")
 
 
 def dataset_of_contents(

@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from layerprobe.data.builtin import open_builtin
-from layerprobe.data.catalogue import DATASETS, HUGGING_FACE
+from layerprobe.data.catalogue import DATASETS, HUGGING_FACE, SHARDS
+from layerprobe.data.contents import Columns
 from layerprobe.data.folder import open_folder
-from layerprobe.data.hugging_face import Columns, open_hugging_face
+from layerprobe.data.hugging_face import open_hugging_face
 from layerprobe.data.image_dataset import ImageDataset
+from layerprobe.data.shards import open_shards
 from layerprobe.errors import LayerprobeError
 from layerprobe.settings.data import DataSettings
 
@@ -31,12 +33,13 @@ def open_dataset(
     """Open one split of a built-in data set or of a folder of images.
 
     Args:
-        name: a key of ``DATASETS`` (in any case), ``hf:`` with a Hugging Face dataset, or a folder.
+        name: a key of ``DATASETS`` (in any case), ``hf:`` with a Hugging Face dataset, ``wds:``
+            with tar archives, or a folder.
         split: ``train``, ``test`` or ``all`` (train, then test).
         root: where torchvision's data sets lie; None: ``data``.
         download: whether a missing one may be downloaded.
         unlabelled: whether to leave labels out; of a folder every image is taken, whatever folder it lies in.
-        columns: of a Hugging Face dataset, that hold images and labels.
+        columns: of a Hugging Face dataset or of JSON in archives, that hold images and labels.
 
     Raises:
         LayerprobeError: if there is no such data set or split, or it holds no usable images.
@@ -45,6 +48,8 @@ def open_dataset(
         raise LayerprobeError(f"--split is one of {', '.join(SPLITS)}, not {split!r}")
     if name.startswith(HUGGING_FACE):
         return open_hugging_face(name, split, columns or Columns(), download, unlabelled)
+    if name.startswith(SHARDS):
+        return open_shards(name, split, columns or Columns(), unlabelled)
     builtin = next((known for known in DATASETS if known.lower() == name.lower()), None)
     if builtin:
         # torchvision expands ~ in some of its paths only.

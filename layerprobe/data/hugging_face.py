@@ -6,10 +6,8 @@ Only tables are read. No code of a dataset is run, no loading script, and nothin
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,27 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from layerprobe.data.catalogue import HUGGING_FACE
-from layerprobe.data.contents import dataset_of_contents
+from layerprobe.data.contents import TRAIN, Columns, check_test_split, dataset_of_contents, parts_of, split_in
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.image_files import UnreadableImageError
-from layerprobe.data.walking import TEST_FOLDERS
 from layerprobe.errors import LayerprobeError, first_of
 
-_TRAIN = "train"
 _FILES = (".arrow", ".parquet")
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns hold images and labels; None: the only one of such a type.
-
-    Attributes:
-        image: of images.
-        label: of labels.
-    """
-
-    image: str | None = None
-    label: str | None = None
 
 
 def open_hugging_face(
@@ -66,7 +49,7 @@ def open_hugging_face(
     with _errors_in_one_line(name):
         splits = _read(place, download)
     notes: tuple[str, ...] = ()
-    tables = _tables_of(splits, split, name)
+    tables = parts_of(splits, split, name)
     image, label = _image_column(tables[0][1], columns, name), None
     if not unlabelled:
         label, notes = _label_column(tables[0][1], columns, name)
@@ -74,8 +57,7 @@ def open_hugging_face(
     with _errors_in_one_line(name):
         classes, labels = _labels([table for _, table in parts], label, name)
         content = _Content(name, [_undecoded(table, image) for _, table in parts], image, _roots(place))
-    if split == "test" and labels is None and len(splits) == 1:
-        raise LayerprobeError(f"{name} has no test split: its images have no labels, and all are training images")
+    check_test_split(name, split, splits, labels)
     names = tuple(f"{each}/{row}" for each, table in parts for row in range(len(table)))
     return dataset_of_contents(name, split, names, content, classes, labels, notes, whole=len(splits) == 1)
 
@@ -85,24 +67,18 @@ def _read(place: Path, download: bool) -> Mapping[str, Any]:
     datasets = import_module("datasets")
     datasets.disable_progress_bars()
     if place.is_file():
-        return {_TRAIN: _table([place])}
+        return {TRAIN: _table([place])}
     if not place.is_dir():
         return _read_hub(str(place), download)
     if any((place / name).is_file() for name in ("dataset_dict.json", "state.json")):
         found = datasets.load_from_disk(str(place))
-        return dict(found) if isinstance(found, datasets.DatasetDict) else {_TRAIN: found}
+        return dict(found) if isinstance(found, datasets.DatasetDict) else {TRAIN: found}
     files: dict[str, list[Path]] = {}
     for path in sorted(path for path in place.rglob("*") if path.suffix in _FILES and path.is_file()):
-        files.setdefault(_split_of(path.relative_to(place)), []).append(path)
+        files.setdefault(split_in(path.relative_to(place)), []).append(path)
     if not files:
         raise LayerprobeError(f"{place} holds no dataset: no folder of save_to_disk, and no Arrow or Parquet file")
     return {split: _table(paths) for split, paths in files.items()}
-
-
-def _split_of(path: Path) -> str:
-    """The split that a file's path names, as ``data/test-00000-of-00001.parquet`` does; else it is for training."""
-    words = re.findall(r"[a-z]+", str(path).lower())
-    return next((word for word in words if word in (_TRAIN, *TEST_FOLDERS)), _TRAIN)
 
 
 def _table(paths: Sequence[Path]) -> Any:
@@ -131,17 +107,6 @@ def _read_hub(name: str, download: bool) -> Mapping[str, Any]:
         reason = _reason(error)
         remedy = "" if download else "; --download fetches one of the hub"
         raise LayerprobeError(f"no folder or file {name}, and no dataset of the hub: {reason}{remedy}") from None
-
-
-def _tables_of(splits: Mapping[str, Any], split: str, name: str) -> list[tuple[str, Any]]:
-    """The tables of a split of ours, by the names of theirs."""
-    if len(splits) == 1:
-        return list(splits.items())
-    test = next((each for each in TEST_FOLDERS if each in splits), None)
-    ours = {"train": (_TRAIN,), "test": (test or "test",), "all": (_TRAIN, test or "test")}[split]
-    if lacking := [each for each in ours if each not in splits]:
-        raise LayerprobeError(f"{name} has no split {lacking[0]}, but {first_of(sorted(splits))}")
-    return [(each, splits[each]) for each in ours]
 
 
 def _image_column(table: Any, columns: Columns, name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
-from layerprobe.data.catalogue import DATASETS, HUGGING_FACE
+from layerprobe.data.catalogue import DATASETS, HUGGING_FACE, SHARDS
 from layerprobe.records.preprocessing import Interpolation, Preprocessing
 from layerprobe.settings.base import AnyPath, Number, Pixels, Positive, RefusedError, Separated, Settings
 from layerprobe.settings.flags import Flag
@@ -46,7 +46,8 @@ class DataSettings(Settings):
 
     name: Annotated[str, Field(min_length=1), Flag(metavar="NAME", names=DATASETS, others="a folder")]
     """a data set by its name; a folder of class folders (with or without train/ and test/) or of images without
-    labels; or hf:PATH or hf:NAME, a Hugging Face dataset in a folder, in Arrow or Parquet files, or of the hub."""
+    labels; hf:PATH or hf:NAME, a Hugging Face dataset in a folder, in Arrow or Parquet files, or of the hub; or
+    wds:PATH, WebDataset's tar archives."""
     data_root: Annotated[AnyPath | None, Flag(metavar="DIR", default="data")] = None
     """The folder that holds torchvision's data sets."""
     download: bool = False
@@ -56,8 +57,10 @@ class DataSettings(Settings):
     folder that holds images and no folders needs no option."""
     image_column: Annotated[str | None, Flag(metavar="NAME", default="the only one of images")] = None
     """The column of a Hugging Face dataset that holds the images."""
-    label_column: Annotated[str | None, Flag(metavar="NAME", default="the only one of class labels")] = None
-    """The column of a Hugging Face dataset that holds the labels."""
+    label_column: Annotated[
+        str | None, Flag(metavar="NAME", default="the only one of class labels; of JSON label or cls")
+    ] = None
+    """The column of a Hugging Face dataset, or the key of JSON in tar archives, that holds the labels."""
     image_size: Annotated[Pixels | None, Flag(default="the network's")] = None
     """The height and width of the network's input in pixels."""
     mean: Annotated[
@@ -98,10 +101,10 @@ class DataSettings(Settings):
 
     @model_validator(mode="after")
     def _columns_of_a_dataset(self) -> Self:
-        if (self.image_column or self.label_column) and not self.name.startswith(HUGGING_FACE):
-            raise RefusedError(
-                "<image_column> and <label_column> are of Hugging Face datasets, hf:PATH; leave them out"
-            )
+        if self.image_column and not self.name.startswith(HUGGING_FACE):
+            raise RefusedError("<image_column> is of Hugging Face datasets, hf:PATH; leave it out")
+        if self.label_column and not self.name.startswith((HUGGING_FACE, SHARDS)):
+            raise RefusedError("<label_column> is of Hugging Face datasets and tar archives; leave it out")
         if self.label_column and self.unlabelled:
             raise RefusedError("<label_column> names labels, and <unlabelled> leaves them out: give one of them")
         return self

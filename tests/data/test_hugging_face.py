@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from layerprobe.data import hugging_face
+from layerprobe.data.contents import Columns
 from layerprobe.data.damaged import leave_out_damaged
 from layerprobe.data.datasets import open_dataset, open_split
-from layerprobe.data.hugging_face import Columns
 from layerprobe.errors import LayerprobeError
 from layerprobe.settings.base import SettingsError
 from layerprobe.settings.data import DataSettings
@@ -163,7 +163,7 @@ def test_no_code_is_run_and_refusals_are_one_line(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(hugging_face, "find_spec", lambda name: None)
     with pytest.raises(LayerprobeError, match=r"needs the package datasets; `pip install 'layerprobe\[hf\]'`"):
         open_dataset("hf:any")
-    with pytest.raises(SettingsError, match="are of Hugging Face datasets"):
+    with pytest.raises(SettingsError, match="is of Hugging Face datasets and tar archives"):
         DataSettings(name="digits", label_column="label")
 
 
