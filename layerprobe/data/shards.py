@@ -143,7 +143,6 @@ def _members(shard: Path) -> list[tarfile.TarInfo]:
     try:
         with tarfile.open(shard, "r:") as archive:
             members = archive.getmembers()
-            end = archive.offset
     except (tarfile.TarError, OSError, ValueError, EOFError, OverflowError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise LayerprobeError(
@@ -157,11 +156,11 @@ def _members(shard: Path) -> list[tarfile.TarInfo]:
             raise LayerprobeError(f"{shard} holds {member.name!r}, which names a place outside; write it anew")
         if member.offset_data + member.size > size:
             raise LayerprobeError(f"{shard} is cut off in {member.name!r}; fetch it again")
-    _check_end(shard, members, end)
+    _check_end(shard, members)
     return [member for member in members if member.isreg()]
 
 
-def _check_end(shard: Path, members: Sequence[tarfile.TarInfo], end: int) -> None:
+def _check_end(shard: Path, members: Sequence[tarfile.TarInfo]) -> None:
     """Refuse an archive whose next entry can't be read: Python passes for its end what is no mark of it."""
     last = max((member.offset_data + -(-member.size // _BLOCK) * _BLOCK for member in members), default=0)
     with shard.open("rb") as file:
