@@ -260,14 +260,16 @@ def run(words: Sequence[str], folder: Path, spawn: bool = False) -> float:
     return time.monotonic() - began
 
 
-def prepare(folder: Path, spawn: bool = False) -> None:
-    """Make what the commands start from: a teacher, its features, and a finished grid."""
+def prepare(folder: Path, names: Sequence[str] = tuple(TRIED), spawn: bool = False) -> None:
+    """Make what the commands start from: a teacher; for ``rank`` its features, and for ``report`` a finished grid."""
     folder.mkdir(parents=True)
     (folder / "net.py").write_text(NET)
     (folder / "grid.yaml").write_text(GRID)
     run(("train", "--model", "net.py:make_net", *DIGITS, *TRAINING, "--output", "teacher"), folder, spawn)
-    run((*TRIED["extract"].words[:-1], "features.h5"), folder, spawn)
-    run(("compare", "grid.yaml", "--output", "grid"), folder, spawn)
+    if "rank" in names:
+        run((*TRIED["extract"].words[:-1], "features.h5"), folder, spawn)
+    if "report" in names:
+        run(("compare", "grid.yaml", "--output", "grid"), folder, spawn)
 
 
 def content(folder: Path, tried: Tried) -> dict[str, str]:
@@ -380,7 +382,7 @@ def try_all(
     """Every command with every signal, so many times; told on stdout as it goes."""
     found: dict[tuple[str, str], list[Outcome]] = {}
     if not (folder / "prepared").exists():
-        prepare(folder / "prepared", spawn)
+        prepare(folder / "prepared", names, spawn)
     seconds = {name: undisturbed(name, folder / "prepared", folder, spawn) for name in names}
     for number, name, signal_name in product(range(tries), names, signals):
         draw = random.Random(f"{seed} {name} {signal_name} {number}")

@@ -13,16 +13,17 @@ from typer.testing import CliRunner, Result
 
 from layerprobe import load_student
 from layerprobe.cli.main import app
-from layerprobe.distill.folder import read_run
+from layerprobe.distill.folder import RunFolder, read_run
 from layerprobe.distill.students import read_description
 from layerprobe.experiments.grid.results import read_grid
 from layerprobe.experiments.validation.results import read_validation
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
-from layerprobe.files import null_for_nan
+from layerprobe.files import null_for_nan, read_csv
 from layerprobe.models.weights import hash_weights
 from layerprobe.ranking.file import load_ranking, save_ranking
 from layerprobe.ranking.rank import rank
+from layerprobe.records import EpochMetrics
 
 ARCHIVE = Path(__file__).parent / "data_0_1_0" / "written.tar.xz"
 RUNS = {
@@ -148,15 +149,29 @@ def test_a_configuration_with_old_keys_is_run_again(here: Path) -> None:
     ]
 
 
-def test_an_unfinished_run_goes_on_or_is_refused_in_one_line(here: Path) -> None:
+def test_an_unfinished_run_goes_on_or_is_refused_in_one_line(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has 400 epochs; that it goes on is seen after three of them."""
+    begun = read_csv(Path("unfinished/metrics.csv"), "metrics", "")
+    added: list[int] = []
+    add = RunFolder.add_epoch
+
+    def stop_after_three(folder: RunFolder, metrics: EpochMetrics) -> None:
+        add(folder, metrics)
+        added.append(metrics.epoch)
+        if len(added) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "add_epoch", stop_after_three)
     result = CliRunner().invoke(app, ["distill", "--config", "unfinished/config.yaml", "--output", "unfinished",
                                       "--resume", "--epochs", "400", "--quiet"])  # fmt: skip
-    assert result.exit_code in (0, 2)
-    if result.exit_code:
+    assert result.exit_code in (130, 2)
+    if result.exit_code == 2:
         assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
         assert "unfinished" in result.stderr
     else:
-        assert len(read_run(Path("unfinished")).epochs) == 400
+        rows = read_csv(Path("unfinished/metrics.csv"), "metrics", "")
+        assert [int(row["epoch"]) for row in rows] == list(range(1, added[-1] + 1)) and 1 < added[0] <= len(begun) + 1
+        assert rows[: added[0] - 1] == begun[: added[0] - 1]
 
 
 def test_an_unfinished_extraction_of_another_version_is_refused_in_one_line(here: Path) -> None:

@@ -1,8 +1,6 @@
 """A run that was killed and goes on is the run that was not killed."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,35 +12,7 @@ from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError
 from layerprobe.locks import FOLDER_LOCK
 from layerprobe.settings.run import DistillSettings
-
-KILLED = """
-import os, signal, sys, pickle
-from pathlib import Path
-from layerprobe.distill.run import distill_student
-
-moment, number = sys.argv[2], int(sys.argv[3])
-def kill(): os.kill(os.getpid(), signal.SIGKILL)
-def on_epoch(metrics):
-    if moment == "epoch" and metrics.epoch == number: kill()
-def progress(what, done, total):
-    if moment == "step" and what == "training steps" and done == number: kill()
-renamed = []
-rename = Path.rename
-def killing_rename(self, target):
-    renamed.append(target)
-    if moment == "before rename" and len(renamed) == number: kill()
-    rename(self, target)
-    if moment == "after rename" and len(renamed) == number: kill()
-Path.rename = killing_rename
-distill_student(pickle.loads(bytes.fromhex(sys.argv[1])), on_epoch, progress)
-"""
-
-
-def killed(config: DistillSettings, moment: str, number: int) -> None:
-    import pickle
-
-    command = [sys.executable, "-c", KILLED, pickle.dumps(config).hex(), moment, str(number)]
-    assert subprocess.run(command, capture_output=True).returncode == -9
+from tests.helpers.killed import run_until_killed
 
 
 @pytest.fixture
@@ -116,7 +86,7 @@ def test_killed_runs_go_on_to_the_same_end(
     whole = content(distill_student(config).folder)
     for number, (moment, when) in enumerate(moments):
         broken = config.replaced(output=tmp_path / str(number))
-        killed(broken, moment, when)
+        assert run_until_killed(broken, moment, when) == -9
         assert not (broken.output / "result.json").exists()
         run = distill_student(broken.replaced(resume=True))
         assert content(broken.output) == whole, (moment, when)
@@ -164,7 +134,7 @@ def test_a_finished_run_has_nothing_left_to_do(small: DistillSettings, caplog: p
 
 
 def test_another_run_is_not_gone_on_with(small: DistillSettings, tmp_path: Path) -> None:
-    killed(small, "epoch", 1)
+    assert run_until_killed(small, "epoch", 1) == -9
     going_on = small.replaced(resume=True)
 
     def refuse(message: str, **changes: object) -> None:
@@ -193,7 +163,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, small: DistillSettings)
         def __reduce__(self) -> object:
             return Path.touch, (tmp_path / "ran",)
 
-    killed(small, "epoch", 1)
+    assert run_until_killed(small, "epoch", 1) == -9
     torch.save({"history": [Bomb()]}, small.output / "checkpoints" / "latest" / "state.pt")
     with pytest.raises(LayerprobeError, match="can't be read"):
         distill_student(small.replaced(resume=True))
