@@ -117,8 +117,9 @@ def test_the_weights_are_the_students(config: DistillSettings) -> None:
 def test_a_student_with_the_teachers_classifier_is_built_again(
     config: DistillSettings, student: str, teacher: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
+    few = TRAINING.replaced(epochs=1, train_samples=60)
     plan = config.replaced(method="simkd", student=ModelSettings(name=student, weights="random"), layers=None)
-    run = distill_student(plan)
+    run = distill_student(plan.replaced(training=few))
     module = load_student(run)
     assert type(module) is type(load_network(plan.student, DIGITS, open_dataset("digits")).module)
     again = evaluate(EvaluateSettings(run=run.folder, samples=100))

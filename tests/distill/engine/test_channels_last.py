@@ -58,18 +58,18 @@ def watch_layout(monkeypatch: pytest.MonkeyPatch) -> list[list[bool]]:
 
 
 @pytest.mark.parametrize(
-    ("method", "student"),
+    ("method", "student", "images"),
     [
-        ("feature-only", "cifar:resnet20"),
-        ("semckd", "cifar:resnet20"),
-        pytest.param("feature-only", "cifar:vit-small", marks=pytest.mark.slow),
+        ("feature-only", "cifar:resnet20", 200),
+        ("semckd", "cifar:resnet20", 200),
+        pytest.param("feature-only", "cifar:vit-small", 80, marks=pytest.mark.slow),
     ],
 )
 def test_a_student_learns_the_same(
-    small: DistillSettings, method: str, student: str, monkeypatch: pytest.MonkeyPatch
+    small: DistillSettings, method: str, student: str, images: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layers = small.layers if method == "feature-only" else None
-    training = small.training.replaced(epochs=1, lr=1e-3, train_samples=200)
+    training = small.training.replaced(epochs=1, lr=1e-3, train_samples=images, test_samples=50)
     config = small.replaced(
         method=method, student=small.student.replaced(name=student), layers=layers, training=training
     )
