@@ -29,6 +29,7 @@ from layerprobe.models.zoo import (
     published_as_file,
     published_weights,
     replaced_classifier,
+    resampled_positions,
 )
 from layerprobe.records import Layer, Preprocessing
 from layerprobe.records.adaptation import Adaptation
@@ -98,6 +99,9 @@ def load_network(
     preprocessing = _choose_preprocessing(wish, stored, size, data, dataset)
     initialize_lazy_modules(module, preprocessing.image_size, seed)
     adapted: tuple[Adaptation, ...] = ()
+    if pretrained and (own := resampled_positions(spec.name, module, size)):
+        said = "%s for %s: its position embeddings, of %d pixels, are resampled to %d"
+        _log.info(said, source, spec.name, own, size, extra={"once": True})
     if pretrained and classes and (new := replaced_classifier(spec.name, module, classes)):
         _log.info("%s for %s: %s", source, spec.name, new)
         adapted = (new,)

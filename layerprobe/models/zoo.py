@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from layerprobe.errors import LayerprobeError, closest
-from layerprobe.models.adapt import new_classifier
+from layerprobe.models.adapt import POSITIONS, new_classifier
 from layerprobe.models.classifier import classifier_names, find_classifier, remove_classifier, replace_module
 from layerprobe.models.extras import import_extra
 from layerprobe.models.inputs import model_input
@@ -141,6 +141,28 @@ def build_for_any_size(name: str, num_classes: int | None, seed: int) -> nn.Modu
             raise
         return None
     return model
+
+
+def resampled_positions(name: str, model: nn.Module, image_size: int | None) -> int | None:
+    """The size of images that published position embeddings are of, where timm brings them to another one as it loads.
+
+    Args:
+        name: of the network.
+        model: as ``build_model`` built it with published weights.
+        image_size: side of the images that it was built for; None: its own.
+
+    Returns:
+        None where nothing is resampled.
+    """
+    source, _, short = name.partition(":")
+    if source != "timm" or image_size is None:
+        return None
+    import timm
+
+    config: Any = timm.get_pretrained_cfg(short)
+    own = int(config.input_size[-1])
+    has = any(one.rpartition(".")[2] in POSITIONS for one, _ in model.named_parameters())
+    return own if has and own != image_size else None
 
 
 def published_weights(name: str) -> Weights:

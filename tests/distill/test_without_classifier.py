@@ -15,6 +15,7 @@ from layerprobe.distill.folder import read_run
 from layerprobe.distill.run import distill_student
 from layerprobe.distill.students import load_student, snippet
 from layerprobe.errors import LayerprobeError
+from layerprobe.models.zoo import build_model, resampled_positions
 from layerprobe.networks import load_network
 from layerprobe.records import Run
 from layerprobe.report.figures.curves import curves_figure
@@ -114,6 +115,13 @@ def test_a_file_of_another_size_is_interpolated(tmp_path: Path, caplog: pytest.L
     assert network.preprocessing.image_size == (64, 64)
     assert [layer.layout.height for layer in network.layers[:-1]] == [4] * 6 and network.layers[0].layout.prefix == 1
     assert "its position embeddings are of another size, and are interpolated in every pass to 64 pixels" in caplog.text
+
+
+def test_published_position_embeddings_of_another_size_are_said() -> None:
+    vit = build_model("timm:test_vit", num_classes=0, image_size=80)
+    assert resampled_positions("timm:test_vit", vit, 80) == 160
+    assert resampled_positions("timm:test_vit", vit, 160) is resampled_positions("timm:test_vit", vit, None) is None
+    assert resampled_positions("timm:test_resnet", build_model("timm:test_resnet"), 80) is None
 
 
 def test_a_backbone_does_not_depend_on_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
