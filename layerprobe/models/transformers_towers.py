@@ -48,6 +48,8 @@ def build_tower(short: str, num_classes: int | None, image_size: int | None, pre
     """
     name, library = f"transformers:{short}", _library()
     refuse_classes(name, num_classes)
+    if (short.startswith((".", "/", "~")) or short.count("/") > 1) and not Path(short).is_dir():
+        raise SettingsError(f"there is no folder {short!r} for {name!r}; save_pretrained writes one")
     with _quietly(library), _explained(name):
         config = library.AutoConfig.from_pretrained(short, trust_remote_code=False)
         whole = (

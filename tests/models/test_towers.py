@@ -164,6 +164,11 @@ def test_no_code_and_no_pickles_of_a_folder_are_read(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(LayerprobeError, match=r"there is no folder '.*none' for 'transformers:.*'; save_pretrained"):
+        build_model(f"transformers:{tmp_path / 'none'}")
+
+
 def test_weights_that_are_not_whole_are_refused(tmp_path: Path) -> None:
     write("Dinov2Model", tmp_path, **DINO)
     state = load_file(tmp_path / "model.safetensors")
