@@ -61,7 +61,7 @@ def load_trained_pair(
     if not isinstance(settings, DistillSettings) or not settings.chosen_method.needs_teacher:
         raise LayerprobeError(f"{folder} has no teacher to agree with; name a run that a teacher took part in")
     for name in plugin_names(settings):
-        check_code(name, folder, allow_code)
+        check_code(name, folder, allow_code, what="")
     with errors_of_part("teacher"):
         teacher = load_network(settings.teacher, settings.data.seen_as(about.preprocessing), dataset)
     method = settings.chosen_method

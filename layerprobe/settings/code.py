@@ -17,19 +17,20 @@ class CodeSettings(Settings):
     """Allow running the Python file that the folder names for a network of your own (FILE.py:callable)."""
 
 
-def check_code(name: str, folder: Path, allowed: bool) -> None:
+def check_code(name: str, folder: Path, allowed: bool, what: str = "the network ") -> None:
     """Refuse to run the Python file that a folder names: whoever sent the folder may have written it.
 
     Args:
-        name: of a network, which may be ``FILE.py:callable``.
+        name: of a network or a plug-in, which may be ``FILE.py:callable``.
         folder: that names it.
         allowed: whether the user trusts the file.
+        what: the name is of, for the message.
 
     Raises:
         SettingsError: if it is a file and not allowed.
     """
     if not allowed and split_file_name(name):
         raise SettingsError(
-            f"{folder} names the network {name}, a Python file, which would be run; read it, and give <allow_code> "
+            f"{folder} names {what}{name}, a Python file, which would be run; read it, and give <allow_code> "
             "where you trust it"
         )

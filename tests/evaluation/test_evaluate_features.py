@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,22 @@ def test_agreement_against_a_loop(student: Run, digits_teacher: Run, tmp_path: P
         assert row["cosine"] == pytest.approx(float(cosines.mean()), abs=1e-5)
         pooled = [side.mean(dim=(2, 3)) for side in features]
         assert row["cka"] == pytest.approx(float(cka_of_images(*pooled).mean()), abs=1e-5)
+
+
+def test_agreement_runs_no_file_that_the_folder_names(student: Run, tmp_path: Path) -> None:
+    folder, evil = tmp_path / "sent", tmp_path / "evil.py"
+    shutil.copytree(student.folder, folder)
+    evil.write_text(
+        f"open({str(tmp_path / 'ran')!r}, 'w').close()\ndef loss(student, teacher):\n    return student.sum()\n"
+    )
+    config = (folder / "config.yaml").read_text()
+    assert "feature_loss: mse" in config
+    (folder / "config.yaml").write_text(config.replace("feature_loss: mse", f"feature_loss: {evil}:loss"))
+    error = invoke("evaluate", folder, "--by", "agreement", *SMALL, code=2).stderr
+    assert "evil.py:loss, a Python file, which would be run; read it, and give --allow-code" in error
+    assert not (tmp_path / "ran").exists()
+    invoke("evaluate", folder, "--by", "agreement", *SMALL, "--allow-code")
+    assert (tmp_path / "ran").exists()
 
 
 def test_a_head_makes_a_classifier_and_leaves_the_backbone_alone(student: Run, tmp_path: Path) -> None:
