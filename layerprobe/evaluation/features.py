@@ -14,7 +14,7 @@ from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.loading import Pixels, batches, make_loader
 from layerprobe.data.preprocessing import normalize
 from layerprobe.data.sampling import balanced_sample, uniform_sample
-from layerprobe.distill.pooling import Pooling
+from layerprobe.distill.pooling import MEAN, Pooling
 from layerprobe.errors import LayerprobeError
 from layerprobe.evaluation.subject import Subject
 from layerprobe.layers.capture import Capture, Captured
@@ -67,10 +67,13 @@ def choose_poolings(subject: Subject, config: EvaluateSettings) -> Mapping[str, 
     chosen = _chosen(subject, config)
     if config.tokens and not any(layer.layout.is_tokens for layer in chosen):
         raise SettingsError(f"<tokens> {config.tokens}: none of the layers has tokens; leave it out")
-    return {layer.name: Pooling(layer, config.tokens) for layer in chosen}
+    tokens = config.tokens or (MEAN if subject.only_patches else None)
+    return {layer.name: Pooling(layer, tokens) for layer in chosen}
 
 
 def _chosen(subject: Subject, config: EvaluateSettings) -> Sequence[Layer]:
+    if config.layers is None and subject.last_trained:
+        return find_layers(subject.layers, [subject.last_trained], subject.told)
     if config.layers is None:
         return [penultimate_layer(subject.layers)]
     names = [layer.name for layer in subject.layers]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypedDict
 
 from torch import nn
 
@@ -23,6 +24,7 @@ from layerprobe.records.weights_header import parse_weights_header
 from layerprobe.settings.base import errors_of_part
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.evaluate import EvaluateSettings
+from layerprobe.settings.run import DistillSettings, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Subject:
         classes: that its classifier was trained on; empty: it has no classifier; None: that isn't known.
         prefix_tokens: extra tokens, as the user says it.
         told: how messages call it.
+        last_trained: of a run whose student has no classifier the layer behind which nothing was trained; else None.
+        only_patches: whether the class token of such a student may have learned nothing.
     """
 
     name: str
@@ -46,6 +50,8 @@ class Subject:
     classes: tuple[str, ...] | None
     prefix_tokens: int | None
     told: str
+    last_trained: str | None = None
+    only_patches: bool = False
 
     @functools.cached_property
     def discovery(self) -> Discovery:
@@ -107,7 +113,22 @@ def _of_run(config: EvaluateSettings, run: Path) -> Subject:
         classes=() if settings.network.num_classes == 0 else classes,
         prefix_tokens=settings.network.prefix_tokens,
         told=str(run),
+        **_what_learned(settings),
     )
+
+
+class _WhatLearned(TypedDict, total=False):
+    """Of a student without a classifier; see ``Subject``."""
+
+    last_trained: str
+    only_patches: bool
+
+
+def _what_learned(settings: DistillSettings | TrainSettings) -> _WhatLearned:
+    if settings.network.num_classes != 0 or not isinstance(settings, DistillSettings):
+        return {}
+    names = settings.student_layers.names if settings.student_layers else ()
+    return {"last_trained": names[-1], "only_patches": settings.tokens in (None, "patches")} if names else {}
 
 
 def _of_model(config: EvaluateSettings) -> Subject:

@@ -26,11 +26,15 @@ class LayerEvaluationSettings(FigureSettings, DeviceSettings, CodeSettings):
 
     panel: ClassVar[str] = "Evaluation"
 
-    layers: Annotated[NamedLayers | None, Flag(panel="Layers", default="what enters the classifier")] = None
+    layers: Annotated[
+        NamedLayers | None,
+        Flag(panel="Layers", default="what enters the classifier; the last trained layer of a run without one"),
+    ] = None
     """The layers whose features are evaluated, separated by commas: names, globs (layer3.*), indices, ranges (3-7, 3:8,
     -4:), every:4 or all; output is what the network returns. Maps are averaged over their positions."""
     tokens: Annotated[
-        Literal["cls", "mean", "both"] | None, Flag(panel="Layers", default="cls where there is one, else mean")
+        Literal["cls", "mean", "both"] | None,
+        Flag(panel="Layers", default="cls where there is one that learned, else mean"),
     ] = None
     """What stands for the tokens of a transformer: the class token, the mean of the patch tokens, or both in a row."""
     neighbours: Count = 20

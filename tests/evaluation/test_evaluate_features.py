@@ -161,7 +161,8 @@ def test_a_student_without_a_classifier(digits_teacher: Run, tmp_path: Path) -> 
     run = distill_student(plan.replaced(student=plan.student.replaced(num_classes=0), training=training))
     command = ("evaluate", run.folder, *SMALL, "--format", "json")
     rows = json.loads(invoke(*command, "--save-head").stdout)[0]["rows"]
-    assert [(row["by"], row["dimension"]) for row in rows] == [("k-NN", 64), ("linear probe", 64)]
+    last_trained = "layer3.2"  # nothing behind it learned
+    assert [(row["by"], row["layer"]) for row in rows] == [("k-NN", last_trained), ("linear probe", last_trained)]
     assert "has no classifier; --by knn,probe needs no" in invoke(*command, "--by", "classifier", code=2).stderr
     headed = invoke(*command, "--head", run.folder / "head.safetensors").stdout
     assert json.loads(headed)["details"]["top1"] == pytest.approx(rows[1]["value"])
