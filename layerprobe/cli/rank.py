@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
 from layerprobe.errors import LayerprobeError
-from layerprobe.geometry.catalogue import ALWAYS, STATISTICS, UNMEASURED, described
+from layerprobe.geometry.catalogue import ALWAYS, CLUSTERS, STATISTICS, UNMEASURED, described
 from layerprobe.plugins import split_file_name
 from layerprobe.ranking.catalogue import RECOMMENDED_RULE, RULE_WITHOUT_LABELS
 from layerprobe.settings.display import ColumnSettings
@@ -92,6 +92,8 @@ def _go_on(ranking: Ranking, settings: RankSettings, file: Path, reporter: Repor
         reporter.say(f"warning: no next command, since {settings.features[0]} names what distill can't take: {error}")
         return
     reporter.wrote([], command)
+    if described(ranking.score).family == CLUSTERS:
+        reporter.hint("  these layers were chosen by the scores of clusters of the images, not of their classes")
     if ranking.labels is None:
         reporter.hint(
             f"  for images without labels we recommend no rule, since none has been compared with others; "

@@ -89,16 +89,17 @@ def find_clusters(
     """
     choice = with_layer(choice, source)
     task = f"images in clusters {choice}"
-    known = kept.get(choice.layer, task)
+    known, new = kept.get(choice.layer, task), False
     if known is None:
-        known = _found(source, choice, device)
+        known, new = _found(source, choice, device), True
         kept.put(choice.layer, task, known)
     labels = known["cluster labels"].long()
-    chosen = GIVEN if choice.count else BY_SILHOUETTE
-    sizes = torch.bincount(labels).tolist()
+    chosen, sizes = GIVEN if choice.count else BY_SILHOUETTE, torch.bincount(labels).tolist()
     origin = ClusterSource(
         choice.layer, len(sizes), chosen, float(known["silhouette"]), choice.seed, min(sizes, default=0)
     )
+    if new:
+        _log.info("%s", origin)
     return FoundClusters(labels if sizes else None, origin)
 
 

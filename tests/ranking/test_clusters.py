@@ -113,6 +113,7 @@ def test_images_without_labels_have_intervals_and_scores_of_clusters(features: P
         said = " ".join(result.stderr.split())
         assert "no rule" in said and "--layers even:2 spreads the layers evenly" in said
         assert "even-information" not in said
+        assert ("by the scores of clusters of the images, not of their classes" in said) == (score == "cluster-quality")
         ranking = load_ranking(other.with_suffix(".ranking.json"))
         assert all(score in one.intervals for one in ranking.geometries)
         assert "quality" not in ranking.geometries[0].statistics
