@@ -76,7 +76,7 @@ def open_split(data: DataSettings, split: str, beside: ImageDataset | None = Non
     dataset = open_quietly(data, split)
     for note in dataset.notes:
         if beside is None or note not in beside.notes:
-            _log.info("%s", note)
+            _log.info("%s", note, extra={"once": True})
     return dataset
 
 

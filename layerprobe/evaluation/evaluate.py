@@ -51,7 +51,7 @@ def evaluate(config: EvaluateSettings, progress: Progress = silent, subject: Sub
         subject = with_head(subject, config.head)
     dataset = subject.open(config.split)
     check_classes(subject, dataset.classes)
-    _log.info("preprocessing: %s", subject.preprocessing.describe())
+    _log.info("preprocessing: %s", subject.preprocessing.describe(), extra={"once": True})
     pixels = choose_images(subject, dataset, config.samples, config, progress)
     device, classes = resolve_device(config.device), len(dataset.classes)
     loader = make_loader(pixels, config.batch_size, config.workers)

@@ -47,7 +47,7 @@ def evaluate_features(
         LayerprobeError: if there is no such layer, the images have no classes, or the run has no teacher.
     """
     check_head(config, ways)
-    _log.info("preprocessing: %s", subject.preprocessing.describe())
+    _log.info("preprocessing: %s", subject.preprocessing.describe(), extra={"once": True})
     device = resolve_device(config.device)
     subject.module.to(device)
     dataset = subject.open(config.split)
