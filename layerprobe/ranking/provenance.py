@@ -17,6 +17,7 @@ _SOURCE = (
     "num_classes",
     "prefix_tokens",
     "weights_sha256",
+    "adapted",
     "dataset",
     "split",
     "population",

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Json
 
+from layerprobe.records.adaptation import Adaptation
 from layerprobe.records.fields import Count, Name, Number, Positive, Sha256, Text
 from layerprobe.records.layers import Layer
 from layerprobe.records.parsing import parse
@@ -49,7 +50,8 @@ class FeatureHeader:
     """The attributes of a feature file or a Gram file, as docs/feature-file.md lists them.
 
     ``spectrum_sample`` is there where the file has a second sample for the spectra of the classes, ``data_options``
-    where the user said where the images lie or how they become the network's input.
+    where the user said where the images lie or how they become the network's input, ``adapted`` where the network
+    started from changed weights.
     """
 
     format: Name
@@ -72,6 +74,7 @@ class FeatureHeader:
     device: Text
     spectrum_sample: Json[DrawnImages] | None = None
     data_options: Json[dict[str, Any]] | None = None
+    adapted: Json[tuple[Adaptation, ...]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

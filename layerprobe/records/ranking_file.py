@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.errors import FileError, shown
+from layerprobe.records.adaptation import Adaptation
 from layerprobe.records.clusters import ClusterSource
 from layerprobe.records.feature_header import DrawnImages
 from layerprobe.records.fields import Count, Defined, Name, Positive, Share, Text
@@ -33,6 +34,7 @@ class RankingSource:
     weights_key: Text | None = None
     num_classes: Count | None = None
     weights_sha256: Text | None = None
+    adapted: tuple[Adaptation, ...] = ()
     dataset: Text | None = None
     split: Text | None = None
     population: Count | None = None

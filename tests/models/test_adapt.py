@@ -27,8 +27,10 @@ from layerprobe.models.weights import load_weights
 from layerprobe.models.weights_file import Weights
 from layerprobe.models.zoo import build_model
 from layerprobe.networks import load_network
+from layerprobe.ranking.file import load_ranking
 from layerprobe.records.adaptation import Adaptation
 from layerprobe.records.run_files import INFORMATION
+from layerprobe.report.pages.sample import sample_facts
 from layerprobe.report.tables.runs import run_table
 from layerprobe.settings.configuration import merge, read_values
 from layerprobe.settings.data import DataSettings
@@ -178,6 +180,14 @@ def test_a_network_is_trained_from_weights_of_another_form_and_loads_without_the
     assert all(torch.equal(value, after[name]) for name, value in teacher.module.state_dict().items())
     assert teacher.adapted == ()
     assert [one.part for one in teacher.adapted_before] == ["stem", "classifier"]
+    sample = ("--model", spec.name, "--weights", spec.weights, "--data", "digits", "--samples", 20, "--device", "cpu")
+    invoke("extract", *sample, "--layers", "-1", "--output", tmp_path / "f.h5")
+    invoke("rank", tmp_path / "f.h5", "--top", 1, "--resamples", 0)
+    ranking = load_ranking(tmp_path / "f.ranking.json")
+    assert ranking.provenance["adapted"] == config["adapted"]
+    shown = "stem, 1 tensor: new, with initial weights (conv1.weight 64x3x7x7 -> 64x3x3x3); classifier, 2 tensors"
+    assert sample_facts(ranking.provenance, ())["Changed of its first weights"].startswith(shown)
+    assert "changed of its first weights: stem new, with" in invoke("inspect", tmp_path / "f.h5").stdout
     first = read_run(tmp_path / "run")
     shown = "stem new, with initial weights, classifier new, with initial weights"
     assert f"the network started from changed weights: {shown}" in run_table(first).notes

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.layers.selection import find_layers
 from layerprobe.networks import Network, load_network
 from layerprobe.records import Progress, StoredLayer, silent
+from layerprobe.records.adaptation import ADAPTED
 from layerprobe.records.cautions import FEW_IMAGES, LEAST_FOR_INTERVALS
 from layerprobe.settings.base import SettingsError, errors_of_part
 from layerprobe.settings.extract import ExtractSettings
@@ -104,12 +106,18 @@ def prepare(
             "device": device.type,
             **({"spectrum_sample": second.description} if second else {}),
             **{key: value for key in _OPTIONS if (value := getattr(config.model, key)) is not None},
+            **({ADAPTED: adapted} if (adapted := _adapted(network)) else {}),
             **({"data_options": options} if (options := config.data.options()) else {}),
         },
         spectra=_second_sample(dataset, second) if second else None,
     )
     batch_size = config.batch_size or _batch_size(network, device)
     return Job(images, network, sample, stored, plan, device, precision, batch_size)
+
+
+def _adapted(network: Network) -> list[dict[str, Any]]:
+    """What of the network's first weights was not in their file, or not so."""
+    return [asdict(one) for one in (*network.adapted_before, *network.adapted)]
 
 
 def _second_sample(dataset: ImageDataset, sample: Sample) -> SecondSample:

@@ -22,7 +22,7 @@ from layerprobe.version import __version__
 _log = logging.getLogger(__name__)
 
 # Where things came from, for people: weights are compared by their hash, preprocessing by its values.
-_NOT_COMPARED = ("weights", "weights_key", "num_classes", "preprocessing source", "data_options")
+_NOT_COMPARED = ("weights", "weights_key", "num_classes", "preprocessing source", "data_options", "adapted")
 """What says nothing of the features that the hash of the weights doesn't."""
 _OF_IMAGES = ("population", "sample", "spectrum_sample", "pixels_sha256")
 

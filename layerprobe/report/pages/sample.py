@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from layerprobe.records import Preprocessing
+from layerprobe.records.adaptation import ADAPTED, adaptations
 from layerprobe.records.parsing import parse
 from layerprobe.report.tables.layers import describe_spectra, images_per_class
 
@@ -25,6 +26,7 @@ def sample_facts(source: Mapping[str, Any], classes: Sequence[str]) -> Mapping[s
         "Network": source.get("model"),
         "Weights": source.get("weights"),
         "SHA-256 of the weights": source.get("weights_sha256"),
+        "Changed of its first weights": "; ".join(map(str, adaptations(source, ADAPTED))),
         "Data set": source.get("dataset"),
         "Split": _split(source),
         "Images": _images(source),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from layerprobe.records import Layer, Preprocessing, StoredLayer
+from layerprobe.records.adaptation import ADAPTED, adaptations, in_brief
 from layerprobe.records.feature_header import WrittenCounts
 from layerprobe.records.layout import Layout
 from layerprobe.records.parsing import parse
@@ -106,6 +107,7 @@ def _describe_source(source: Mapping[str, Any]) -> tuple[str, ...]:
     versions = f"layerprobe {source['layerprobe_version']}, torch {source['torch_version']}"
     return (
         f"model: {source['model']}, weights: {source['weights']} (SHA-256 {source['weights_sha256'][:12]}...)",
+        *([f"changed of its first weights: {in_brief(adapted)}"] if (adapted := adaptations(source, ADAPTED)) else []),
         f"images: {describe_images(source)}: {source['sample']['how']}",
         *([f"{spectra}: {source['spectrum_sample']['how']}"] if (spectra := describe_spectra(source)) else []),
         f"preprocessing: {preprocessing}",
