@@ -266,7 +266,7 @@ def test_every_field_of_a_checkpoint_is_checked(written: Path, tmp_path: Path) -
         one = replace(saved, state=state)
         said = refused(lambda _, one=one: one.check(), tmp_path, folder, *map(str, place[-2:]))
         dotted = ".".join(map(str, place))
-        optional = r"history(\.0\.(holdout_accuracy|losses(\.\w+)?))?|resumed_after"
+        optional = r"history(\.0\.((holdout|test)_accuracy|losses(\.\w+)?))?|resumed_after"
         assert said or (re.fullmatch(optional, dotted) and what in ("None", "[]", "{}", "dropped")), (place, what)
     for key in ("objective", "optimizer", "schedule", "scaler"):
         left = {name: value for name, value in saved.state.items() if name != key}
