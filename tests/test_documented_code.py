@@ -21,6 +21,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 from layerprobe.cli.main import COMMANDS, load_command
@@ -99,6 +100,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 image = Image.fromarray(pixels).convert("RGB").resize((32, 32))
                 image.save(folder / "cifar10" / split / name / f"{number}.png")
     torch.save({"state_dict": build_model("cifar:resnet56", 10, seed=0).state_dict()}, folder / "resnet56.th")
+    (folder / "small").mkdir()
+    save_file(build_model("timm:resnet18", 0, seed=0).state_dict(), folder / "small" / "student.safetensors")
     np.save(folder / "features.npy", digits.astype(np.float32))
     np.save(folder / "labels.npy", labels)
     for name in ("results", "examples"):
