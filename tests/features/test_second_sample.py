@@ -126,9 +126,10 @@ def test_only_class_blocks_are_computed_and_kept(digits: ExtractSettings, monkey
     products, rows = [], []
     multiply, made = module.gram_matrix, MemoryRows.__init__
 
-    def gram_matrix(columns: Iterator[torch.Tensor], labels: torch.Tensor, *others: object) -> Gram:
-        products.append(len(labels))
-        return multiply(columns, labels, *others)
+    def gram_matrix(columns: Iterator[torch.Tensor], labels: torch.Tensor | None, *others: object) -> Gram:
+        found = multiply(columns, labels, *others)
+        products.append(found.images)
+        return found
 
     def count_rows(self: MemoryRows, layers: object, count: int, dtype: str) -> None:
         rows.append(count)

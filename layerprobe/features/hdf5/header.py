@@ -126,7 +126,7 @@ class DescribedFile:
         if there and not later:
             raise self._malformed(f"format version {version} has no attribute spectrum_sample")
         if later and not there and (found := next((name for name in (LABEL, CLASSES) if name in self._file), None)):
-            raise self._malformed(f"format version {version} needs an attribute spectrum_sample, or no {found}")
+            raise self._malformed(f"format version {version} with {found} needs an attribute spectrum_sample")
         return later and not there
 
     def _check_images(self) -> None:
