@@ -103,7 +103,7 @@ def read_head(
             f"the head {path} reads the layer {header.layer!r}, which is not in {network}; "
             f"{closest(header.layer, [layer.name for layer in layers])}"
         )
-    pooling = Pooling(layer, header.tokens or None)
+    pooling = Pooling(layer.shape, header.tokens or None, layer.name)
     wanted = {"weight": (len(header.classes), pooling.dimension), "bias": (len(header.classes),)}
     found_shapes = {name: tuple(tensor.shape) for name, tensor in weights.state.items()}
     if found_shapes != wanted:

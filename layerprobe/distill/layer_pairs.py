@@ -188,10 +188,11 @@ def log_pairs(method: Method, settings: DistillSettings, pairing: Pairing) -> No
 
 
 def log_left_out(method: Method, settings: DistillSettings, pairing: Pairing) -> None:
-    """Log which extra tokens are compared with nothing, unless the user asked for that or has a projector that says."""
+    """Log which extra tokens are compared with nothing, unless the user asked for that or the projector decides."""
     asked = settings.tokens not in (None, ALL_TOKENS)
-    own = PROJECTORS.find(settings.alignment.projector).is_plugin
-    if asked or own or not method.compares_positions(settings.alignment.name):
+    if not PROJECTORS.find(settings.alignment.projector).positions:
+        return
+    if asked or not method.compares_positions(settings.alignment.name):
         return
     left: dict[tuple[str, int], list[str]] = {}
     for ours, theirs in zip(pairing.student, pairing.teacher, strict=True):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from layerprobe.distill.spatial import channels, channels_first
-from layerprobe.records import Layer
+from layerprobe.records import layout_of
 from layerprobe.records.layout import VECTOR
 from layerprobe.settings.base import SettingsError
 
@@ -21,8 +21,9 @@ class Pooling:
     otherwise the mean of the patch tokens; registers are left out.
 
     Args:
-        layer: whose features; its ``shape`` knows how they are laid out.
-        tokens: ``cls``, ``mean`` or ``both``; None: ``cls`` where the layer has a class token, else ``mean``.
+        shape: of the features for one image; it may know how they are laid out.
+        tokens: ``cls``, ``mean`` or ``both``; None: ``cls`` where there is a class token, else ``mean``.
+        name: of the layer, for messages.
 
     Attributes:
         dimension: length of the vector.
@@ -32,19 +33,19 @@ class Pooling:
         SettingsError: if the class token is wanted of tokens without one.
     """
 
-    def __init__(self, layer: Layer, tokens: str | None = None) -> None:
-        self.shape, self.layout = layer.shape, layer.layout
+    def __init__(self, shape: tuple[int, ...], tokens: str | None = None, name: str = "") -> None:
+        self.shape, self.layout = shape, layout_of(shape)
         has_class = self.layout.class_token
         alone = self.layout.is_tokens and self.layout.positions == 1  # as in CaiT's last blocks
         if tokens in (CLASS, BOTH) and self.layout.is_tokens and not (has_class or alone):
             raise SettingsError(
-                f"<tokens> {tokens}: the {self.layout.positions} tokens of layer {layer.name!r} have no class token; "
+                f"<tokens> {tokens}: the {self.layout.positions} tokens of layer {name!r} have no class token; "
                 "take <tokens> mean, or other <layers>"
             )
         self.tokens = (tokens or (CLASS if has_class else MEAN)) if self.layout.is_tokens else ""
         if alone:
             self.tokens = MEAN
-        self.dimension = channels(layer.shape) * (2 if self.tokens == BOTH else 1)
+        self.dimension = channels(shape) * (2 if self.tokens == BOTH else 1)
 
     def __call__(self, features: Tensor) -> Tensor:
         """(batch, *shape) to (batch, dimension) float32."""

@@ -11,6 +11,7 @@ from torch.nn.functional import conv1d
 
 from layerprobe.distill.alignments.catalogue import PROJECTORS
 from layerprobe.distill.plugin_errors import returned
+from layerprobe.distill.pooling import Pooling
 from layerprobe.distill.spatial import AlignedPair, SpatialAligner, channels
 from layerprobe.errors import LayerprobeError
 from layerprobe.plugins import errors_in_one_line
@@ -89,6 +90,34 @@ class ThreeLayerProjector(nn.Module):
         """Align a batch of student and teacher features."""
         pair = self.align(student, teacher)
         return AlignedPair(self.project(pair.student), pair.teacher)
+
+
+class PooledProjector(nn.Module):
+    """A linear map without bias from the student's features of an image, pooled to one vector, to the teacher's.
+
+    Maps are averaged over their positions. Of tokens the class token is taken where there is one, and otherwise the
+    mean of the patches (see ``Pooling``).
+
+    Args:
+        student_shape: shape of the student's features for one image.
+        teacher_shape: shape of the teacher's.
+
+    Examples:
+        >>> import torch
+        >>> pair = PooledProjector((16, 8, 8), (64, 4, 4))(torch.ones(2, 16, 8, 8), torch.ones(2, 64, 4, 4))
+        >>> pair.student.shape, pair.teacher.shape
+        (torch.Size([2, 64, 1, 1]), torch.Size([2, 64, 1, 1]))
+    """
+
+    def __init__(self, student_shape: tuple[int, ...], teacher_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.pool_student, self.pool_teacher = Pooling(student_shape), Pooling(teacher_shape)
+        self.project = nn.Conv2d(channels(student_shape), channels(teacher_shape), kernel_size=1, bias=False)
+
+    def forward(self, student: Tensor, teacher: Tensor) -> AlignedPair:
+        """Pool a batch of student and teacher features, and project the student's."""
+        ours, theirs = self.pool_student(student)[:, :, None, None], self.pool_teacher(teacher)[:, :, None, None]
+        return AlignedPair(self.project(ours), theirs)
 
 
 class GridConvolution(nn.Conv2d):

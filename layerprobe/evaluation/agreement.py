@@ -82,7 +82,7 @@ class _Pooled:
     """The pooled features of one network's layers, batch by batch."""
 
     def __init__(self, layers: Sequence[Layer], chosen: Sequence[Layer]) -> None:
-        self._poolings = {layer.name: Pooling(layer) for layer in distinct(chosen)}
+        self._poolings = {layer.name: Pooling(layer.shape) for layer in distinct(chosen)}
         self._layers = layers
         self._parts: dict[str, list[Tensor]] = {name: [] for name in (*self._poolings, OUTPUT)}
 
@@ -91,7 +91,7 @@ class _Pooled:
         for name, pooling in self._poolings.items():
             self._parts[name].append(pooling(captured.features[name]).cpu())
         output = captured.logits
-        self._parts[OUTPUT].append(Pooling(output_layer(output.shape[1:], self._layers))(output).cpu())
+        self._parts[OUTPUT].append(Pooling(output_layer(output.shape[1:], self._layers).shape)(output).cpu())
 
     def vectors(self) -> Mapping[str, Tensor]:
         """(n, D) of every layer, and of what the network returns."""

@@ -68,7 +68,7 @@ def choose_poolings(subject: Subject, config: EvaluateSettings) -> Mapping[str, 
     if config.tokens and not any(layer.layout.is_tokens for layer in chosen):
         raise SettingsError(f"<tokens> {config.tokens}: none of the layers has tokens; leave it out")
     tokens = config.tokens or (MEAN if subject.only_patches else None)
-    return {layer.name: Pooling(layer, tokens) for layer in chosen}
+    return {layer.name: Pooling(layer.shape, tokens, layer.name) for layer in chosen}
 
 
 def _chosen(subject: Subject, config: EvaluateSettings) -> Sequence[Layer]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from layerprobe.data.datasets import open_split
 from layerprobe.data.image_dataset import ImageDataset
+from layerprobe.distill.alignments.catalogue import POOLED
 from layerprobe.distill.headed import read_head
 from layerprobe.distill.students import load_student, read_description, weights_path
 from layerprobe.errors import LayerprobeError
@@ -128,7 +129,8 @@ def _what_learned(settings: DistillSettings | TrainSettings) -> _WhatLearned:
     if settings.network.num_classes != 0 or not isinstance(settings, DistillSettings):
         return {}
     names = settings.student_layers.names if settings.student_layers else ()
-    return {"last_trained": names[-1], "only_patches": settings.tokens in (None, "patches")} if names else {}
+    patches = settings.tokens in (None, "patches") and settings.alignment.projector != POOLED
+    return {"last_trained": names[-1], "only_patches": patches} if names else {}
 
 
 def _of_model(config: EvaluateSettings) -> Subject:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from layerprobe.catalogue import Catalogue, Entry
 from layerprobe.data.catalogue import AUGMENTATIONS, Augmentation
-from layerprobe.distill.alignments.catalogue import ALIGNMENTS, PROJECTORS, Alignment
+from layerprobe.distill.alignments.catalogue import ALIGNMENTS, PROJECTORS, Alignment, ProjectorForm
 from layerprobe.distill.batches import FeatureBatch, LogitBatch
 from layerprobe.distill.engine.catalogue import OPTIMIZERS, SCHEDULES, Optimizer, Schedule
 from layerprobe.distill.losses.catalogue import FEATURE_LOSSES
@@ -116,7 +116,7 @@ DUMMIES: dict[str, tuple[Catalogue[Any], Entry, tuple[object, ...]]] = {
         (*LAYERS_OF_BOTH, "--feature-loss", "absolute"),
     ),
     "projector": (
-        PROJECTORS, Entry("scaled", "scaled", "one convolution with bias", f"{HERE}:Scaled"),
+        PROJECTORS, ProjectorForm("scaled", "scaled", "one convolution with bias", f"{HERE}:Scaled"),
         (*LAYERS_OF_BOTH, "--projector", "scaled"),
     ),
     "alignment": (

@@ -8,9 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from layerprobe.distill.projectors import Projector
-from layerprobe.records import Shape, layout_of
+from layerprobe.distill.batches import Passes
+from layerprobe.distill.layer_pairs import pair_by_mapping
+from layerprobe.distill.losses.cosine import cosine
+from layerprobe.distill.methods.catalogue import METHODS
+from layerprobe.distill.objective_context import ObjectiveContext
+from layerprobe.distill.projectors import PooledProjector, Projector
+from layerprobe.layers.capture import Captured
+from layerprobe.records import Layer, Shape, layout_of
 from layerprobe.records.layout import GRID, SEQUENCE, Layout
+from layerprobe.settings.alignment import AlignmentSettings
 
 MAPS = st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 9)).filter(
     lambda s: not layout_of(s).channels_last
@@ -90,3 +97,33 @@ def test_channels_last_maps_are_turned() -> None:
 def test_a_shape_with_four_axes_is_refused() -> None:
     with pytest.raises(ValueError, match="neither a vector, tokens nor a map"):
         Projector((3, 2, 4, 4), (8, 3))
+
+
+def test_pooled_features_meet_as_one_vector_of_an_image() -> None:
+    """A map against a ViT with registers: the cosine of its class token and the projected mean of the map, by hand."""
+    generator = torch.Generator().manual_seed(0)
+    tokens = Shape((9, 5), Layout(GRID, 2, 3, 3, True, channels_last=True))
+    ours, theirs = torch.randn(4, 3, 6, 6, generator=generator), torch.randn(4, 9, 5, generator=generator)
+    projector = PooledProjector((3, 6, 6), tokens)
+    with torch.no_grad():
+        pair = projector(ours, theirs)
+        projected = ours.double().mean(dim=(2, 3)) @ projector.project.weight.double()[:, :, 0, 0].T
+    assert pair.student.shape == pair.teacher.shape == (4, 5, 1, 1)
+    similar = [float(a @ b / a.norm() / b.norm()) for a, b in zip(projected, theirs[:, 0].double(), strict=True)]
+    assert float(cosine(*pair)) == pytest.approx(1 - sum(similar) / 4, abs=1e-6)
+
+
+@pytest.mark.parametrize("alignment", [{"name": "projector"}, {"name": "moments"}, {"mapping": "attention"}])
+def test_every_alignment_with_a_projector_takes_pooled_features(alignment: dict[str, str]) -> None:
+    layers = [Layer(0, "a", "block", (4, 6, 6), 0), Layer(1, "b", "block", (8, 3, 3), 0)]
+    form = AlignmentSettings(projector="pooled", feature_loss="cosine", **alignment)
+    pairing = pair_by_mapping(form.mapping.mapping, layers, layers)
+    objective = METHODS["feature-only"].build(ObjectiveContext(pairing, 12, 10, form))
+    features = {layer.name: torch.randn(12, *layer.shape) for layer in layers}
+    passes = Passes(
+        pairing, Captured(torch.empty(12, 0), features), Captured(torch.empty(12, 0), features), None, torch.arange(12)
+    )
+    if objective.needs_fit:
+        objective.fit([objective.fit_kind.of(passes)])
+    total = torch.stack(list(objective(objective.batch_kind.of(passes)).values())).sum()
+    assert bool(total.isfinite()) and total.requires_grad

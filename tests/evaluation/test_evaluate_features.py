@@ -40,30 +40,28 @@ def student(digits_teacher: Run, tmp_path_factory: pytest.TempPathFactory) -> Ru
     return distill_student(plan.replaced(training=plan.training.replaced(epochs=1, train_samples=200)))
 
 
-def layer(shape: tuple[int, ...], layout: Layout) -> Layer:
-    return Layer(0, "x", "block", Shape(shape, layout), 0)
-
-
 def test_what_pooling_keeps() -> None:
     features = torch.randn(2, 3, 5, 6)
-    assert torch.allclose(Pooling(Layer(0, "x", "block", (3, 5, 6), 0))(features), features.mean(dim=(2, 3)))
+    assert torch.allclose(Pooling((3, 5, 6))(features), features.mean(dim=(2, 3)))
     last = Layout("map", 5, 6, channels_last=True)
-    assert torch.allclose(Pooling(layer((5, 6, 3), last))(features.permute(0, 2, 3, 1)), features.mean(dim=(2, 3)))
+    assert torch.allclose(Pooling(Shape((5, 6, 3), last))(features.permute(0, 2, 3, 1)), features.mean(dim=(2, 3)))
     vector = torch.randn(2, 4).half()
-    assert torch.equal(Pooling(Layer(0, "x", "feature", (4,), 0))(vector), vector.float())
+    assert torch.equal(Pooling((4,))(vector), vector.float())
     tokens = torch.randn(2, 7, 3)  # a class token, two registers, a grid of 2 x 2
-    of_class = layer((7, 3), Layout(GRID, 2, 2, 3, True, True))
+    of_class = Shape((7, 3), Layout(GRID, 2, 2, 3, True, True))
     first, patches = tokens[:, 0], tokens[:, 3:].mean(dim=1)
     assert torch.allclose(Pooling(of_class)(tokens), first) and Pooling(of_class).tokens == "cls"
     assert torch.allclose(Pooling(of_class, "mean")(tokens), patches)
     assert torch.allclose(Pooling(of_class, "both")(tokens), torch.cat([first, patches], dim=1))
     assert Pooling(of_class, "both").dimension == 6
-    without = layer((7, 3), Layout(SEQUENCE, 1, 7, channels_last=True))
+    without = Shape((7, 3), Layout(SEQUENCE, 1, 7, channels_last=True))
     assert torch.allclose(Pooling(without)(tokens), tokens.mean(dim=1))
-    returned = output_layer((7, 3), [of_class])  # of a network that returns its last layer
-    assert torch.allclose(Pooling(returned)(tokens), first) and Pooling(output_layer((9,), [of_class])).dimension == 9
+    last_layer = Layer(0, "x", "block", of_class, 0)
+    returned = output_layer((7, 3), [last_layer]).shape  # of a network that returns its last layer
+    assert torch.allclose(Pooling(returned)(tokens), first)
+    assert Pooling(output_layer((9,), [last_layer]).shape).dimension == 9
     with pytest.raises(SettingsError, match="tokens both: the 7 tokens of layer 'x' have no class token"):
-        Pooling(without, "both")
+        Pooling(without, "both", "x")
 
 
 def test_every_way_in_one_command(student: Run, tmp_path: Path) -> None:

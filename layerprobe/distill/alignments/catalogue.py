@@ -86,18 +86,44 @@ ALIGNMENTS = Catalogue(
 )
 """Every alignment."""
 
+POOLED = "pooled"
+
+
+@dataclass(frozen=True)
+class ProjectorForm(Entry):
+    """A way from the student's features to the teacher's channels.
+
+    Attributes:
+        positions: whether features meet position by position, so that tokens without a counterpart are left out.
+    """
+
+    positions: bool = True
+
+
+def _projector_of_a_file(name: str) -> ProjectorForm:
+    entry = plugin_entry(name)
+    return ProjectorForm(entry.name, entry.label, entry.help, entry.target, positions=False)
+
+
 PROJECTORS = Catalogue(
     "projector",
     (
-        Entry("one-layer", "one-layer", "a 1x1 convolution", "layerprobe.distill.projectors:Projector"),
-        Entry(
+        ProjectorForm("one-layer", "one-layer", "a 1x1 convolution", "layerprobe.distill.projectors:Projector"),
+        ProjectorForm(
             "three-layer",
             "three-layer",
             "1x1, 3x3 and 1x1 convolutions with batch normalization and ReLU between",
             "layerprobe.distill.projectors:ThreeLayerProjector",
         ),
+        ProjectorForm(
+            POOLED,
+            POOLED,
+            "one vector for each image, the mean over positions or the class token, and a linear map",
+            "layerprobe.distill.projectors:PooledProjector",
+            positions=False,
+        ),
     ),
-    plugin=plugin_entry,
+    plugin=_projector_of_a_file,
 )
 """Every projector: made from the student's and the teacher's shape of one image, called with the features of both."""
 
