@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,6 +57,8 @@ def open_hugging_face(
     with _errors_in_one_line(name):
         classes, labels = _labels([table for _, table in parts], label, name)
         content = _Content(name, [_undecoded(table, image) for _, table in parts], image, _roots(place))
+        for _, table in parts:
+            table.data.validate(full=True)  # Arrow trusts a file's offsets, and reads beyond its end by wrong ones
     check_test_split(name, split, splits, labels)
     names = tuple(f"{each}/{row}" for each, table in parts for row in range(len(table)))
     return dataset_of_contents(name, split, names, content, classes, labels, notes, whole=len(splits) == 1)
@@ -72,7 +74,11 @@ def _read(place: Path, download: bool) -> Mapping[str, Any]:
         return _read_hub(str(place), download)
     if any((place / name).is_file() for name in ("dataset_dict.json", "state.json")):
         found = datasets.load_from_disk(str(place))
-        return dict(found) if isinstance(found, datasets.DatasetDict) else {TRAIN: found}
+        splits = dict(found) if isinstance(found, datasets.DatasetDict) else {TRAIN: found}
+        for file in (file["filename"] for table in splits.values() for file in table.cache_files):
+            if not Path(file).resolve().is_relative_to(place.resolve()):
+                raise LayerprobeError(f"{place} names the table {file!r}, which lies outside it; save it anew")
+        return splits
     files: dict[str, list[Path]] = {}
     for path in sorted(path for path in place.rglob("*") if path.suffix in _FILES and path.is_file()):
         files.setdefault(split_in(path.relative_to(place)), []).append(path)
@@ -99,14 +105,27 @@ def _read_hub(name: str, download: bool) -> Mapping[str, Any]:
     # Versions before 4 knew scripts, and would ask whether to run one.
     known = inspect.signature(datasets.load_dataset).parameters
     options: dict[str, Any] = {"trust_remote_code": False} if "trust_remote_code" in known else {}
-    if not download:
-        options["download_config"] = datasets.DownloadConfig(local_files_only=True)
     try:
-        return dict(datasets.load_dataset(name, **options))
+        with nullcontext() if download else _offline():
+            return dict(datasets.load_dataset(name, **options))
     except Exception as error:
         reason = _reason(error)
         remedy = "" if download else "; --download fetches one of the hub"
         raise LayerprobeError(f"no folder or file {name}, and no dataset of the hub: {reason}{remedy}") from None
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Have the hub not asked: ``DownloadConfig(local_files_only=True)`` is not heeded by datasets 3 to 5."""
+    places: list[Any] = [import_module("datasets.config"), import_module("huggingface_hub.constants")]
+    before = [place.HF_HUB_OFFLINE for place in places]
+    try:
+        for place in places:
+            place.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.HF_HUB_OFFLINE = value
 
 
 def _image_column(table: Any, columns: Columns, name: str) -> str:
@@ -201,7 +220,7 @@ class _Content:
         content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
         if isinstance(content, bytes):
             return content
-        if not isinstance(path, str):
+        if not isinstance(path, str) or "\0" in path:
             raise UnreadableImageError(Path(self._name, str(row)), "not there", "repair it")
         found = (self._roots[0] / path).resolve()
         if not any(found.is_relative_to(root) for root in self._roots):

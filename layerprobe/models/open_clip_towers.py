@@ -88,6 +88,9 @@ def _library() -> Any:
 def _config(short: str) -> Mapping[str, Any]:
     """open_clip's description of an architecture."""
     architecture, library = short.partition(".")[0], _library()
+    if ":" in short:
+        # open_clip's own ways to a description of the hub's or of a folder, which could name any network of the hub.
+        raise LayerprobeError(f"open_clip:{short} must name an architecture of open_clip itself, without a colon")
     config: Mapping[str, Any] | None = library.get_model_config(architecture)
     if config is None:
         raise LayerprobeError(

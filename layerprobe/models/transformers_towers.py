@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from layerprobe.errors import LayerprobeError, first_of
+from layerprobe.errors import LayerprobeError, first_of, shown
 from layerprobe.models.classifier import declare_no_classifier
 from layerprobe.models.extras import import_extra, refuse_classes
 from layerprobe.models.model_input import ModelInput
@@ -29,6 +29,8 @@ from layerprobe.settings.base import SettingsError
 _log = logging.getLogger(__name__)
 
 _PIXELS = "pixel_values"
+_ATTENTION = ("eager", "sdpa")
+"""What transformers has itself of a configuration's ``attn_implementation``."""
 _PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 
 
@@ -52,6 +54,7 @@ def build_tower(short: str, num_classes: int | None, image_size: int | None, pre
         raise SettingsError(f"there is no folder {short!r} for {name!r}; save_pretrained writes one")
     with _quietly(library), _explained(name):
         config = library.AutoConfig.from_pretrained(short, trust_remote_code=False)
+        _refuse_kernels(config, name)
         whole = (
             _load(short, name, library)
             if pretrained
@@ -71,19 +74,42 @@ def tower_input(short: str, model: nn.Module) -> ModelInput:
     if not values:
         _log.info("transformers:%s says nothing of how images are prepared", short, extra={"once": True})
         return ModelInput(image_size=own, source="the model's configuration" if own else "")
+    try:
+        return _described_input(values, own)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise LayerprobeError(
+            f"transformers:{short}: the configuration of its image processor ({' or '.join(_PREPROCESSING)}) is "
+            f"malformed: {one_line(error)}; get it anew, or take it away and say the preprocessing by options"
+        ) from error
+
+
+def _described_input(values: Mapping[str, Any], own: tuple[int, int] | None) -> ModelInput:
+    """The input that the configuration of an image processor describes; ``own``: the size that the model's own does."""
     target, crop = values.get("size") or {}, values.get("crop_size") if values.get("do_center_crop") else None
     edge = target if isinstance(target, int) else target.get("shortest_edge")
     sides = _sides(crop) or _sides(target) or own
     normalized = values.get("do_normalize", True)
+    mean, std = (values.get(key) if normalized else None for key in ("image_mean", "image_std"))
     filter = Image.Resampling(values["resample"]).name.lower() if "resample" in values else "bilinear"
     return ModelInput(
         image_size=sides,
-        mean=tuple(values["image_mean"]) if normalized and "image_mean" in values else (0.0,) * 3,
-        std=tuple(values["image_std"]) if normalized and "image_std" in values else (1.0,) * 3,
+        mean=(0.0,) * 3 if mean is None else tuple(map(float, mean)),
+        std=(1.0,) * 3 if std is None else tuple(map(float, std)),
         resize=max(edge, *sides) if edge and sides and not _is_exact(target) else None,
         interpolation=filter,
         source="the image processor's configuration",
     )
+
+
+def _refuse_kernels(config: Any, name: str) -> None:
+    """Refuse a configuration, or a part of one, whose attention is code that transformers would fetch from the hub."""
+    parts = [config, *(getattr(config, key, None) for key in config.sub_configs)]
+    for attention in (getattr(part, "_attn_implementation", None) for part in parts):
+        if attention not in (None, *_ATTENTION):
+            raise SettingsError(
+                f"{name}: its configuration asks for the attention {shown(attention)}, which may be code of the hub, "
+                f"and is not run; take it out of config.json, or put {' or '.join(_ATTENTION)} in its place"
+            )
 
 
 def _load(short: str, name: str, library: Any) -> Any:
@@ -174,7 +200,9 @@ def _preprocessing(short: str) -> Mapping[str, Any]:
                 values = json.loads(Path(path).read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
                 raise LayerprobeError(f"{path} can't be read as JSON: {one_line(error)}") from error
-            found: Mapping[str, Any] = values.get("image_processor", values)
+            found = values.get("image_processor", values) if isinstance(values, Mapping) else None
+            if not isinstance(found, Mapping):
+                raise LayerprobeError(f"{path} describes no image processor; get it anew")
             return found
     return {}
 

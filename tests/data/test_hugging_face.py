@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from layerprobe.settings.data import DataSettings
 from tests.helpers.commands import run
 
 datasets = pytest.importorskip("datasets")
+huggingface_hub = pytest.importorskip("huggingface_hub")
 CLASSES = ["cat", "dog", "<eel>"]
 
 
@@ -170,13 +172,49 @@ def test_no_code_is_run_and_refusals_are_one_line(tmp_path: Path, monkeypatch: p
 def test_scripts_are_refused_by_versions_that_know_them(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
 
-    def load_dataset(path: str, trust_remote_code: bool | None = None, download_config: Any = None) -> dict[str, Any]:
-        asked.update(path=path, trusted=trust_remote_code, local=download_config.local_files_only)
+    def load_dataset(path: str, trust_remote_code: bool | None = None) -> dict[str, Any]:
+        asked.update(path=path, trusted=trust_remote_code)
         return {"train": table(6, 0), "test": table(3, 1)}
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     assert len(open_dataset("hf:org/name", "test")) == 3
-    assert asked == {"path": "org/name", "trusted": False, "local": True}
+    assert asked == {"path": "org/name", "trusted": False}
+
+
+def test_the_hub_is_not_asked_without_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *host, **options: pytest.fail(f"{host[0]} is asked"))
+    with pytest.raises(LayerprobeError, match="no dataset of the hub: .*; --download fetches one"):
+        open_dataset("hf:some/name")
+    assert not datasets.config.HF_HUB_OFFLINE and not huggingface_hub.constants.HF_HUB_OFFLINE
+
+
+def test_tables_that_lie(saved: Path, tmp_path: Path) -> None:
+    rows = {"image": [{"bytes": bytes(7), "path": None}, {"bytes": bytes(12345), "path": None}]}
+    kinds = datasets.Features({"image": datasets.Image(decode=False)})
+    datasets.Dataset.from_dict(rows, features=kinds).save_to_disk(str(tmp_path / "two"))
+    written = next((tmp_path / "two").glob("*.arrow"))
+    true, false = (struct.pack("<3i", 0, 7, end) for end in (7 + 12345, 2**30))
+    assert written.read_bytes().count(true) == 1
+    (tmp_path / "lies.arrow").write_bytes(written.read_bytes().replace(true, false))
+    with pytest.raises(LayerprobeError, match="can't be read as a dataset .*save it anew"):
+        open_dataset(f"hf:{tmp_path / 'lies.arrow'}").image(1)
+    state = json.loads((saved / "train" / "state.json").read_text())
+    table = saved / "train" / state["_data_files"][0]["filename"]
+    table.rename(tmp_path / "outside.arrow")
+    state["_data_files"][0]["filename"] = "../../outside.arrow"
+    (saved / "train" / "state.json").write_text(json.dumps(state))
+    with pytest.raises(LayerprobeError, match="outside.arrow', which lies outside it; save it anew"):
+        open_dataset(f"hf:{saved}")
+
+
+def test_a_path_that_is_none_is_an_image_that_cannot_be_read(tmp_path: Path) -> None:
+    rows = {"image": [{"bytes": None, "path": "a\0.png"}]}
+    found = datasets.Dataset.from_dict(rows, features=datasets.Features({"image": datasets.Image(decode=False)}))
+    pytest.importorskip("pyarrow.parquet").write_table(found.data.table, tmp_path / "train.parquet")
+    with pytest.raises(LayerprobeError, match="0 is not there; repair it"):
+        open_dataset(f"hf:{tmp_path}").image(0)
 
 
 def test_features_of_a_dataset_from_the_command_line(saved: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from layerprobe.data.datasets import open_split
 from layerprobe.distill.students import load_student
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.capture import Capture
+from layerprobe.models.transformers_towers import tower_input
 from layerprobe.models.zoo import build_model, list_models, model_input
 from layerprobe.networks import find_model_layers, load_network
 from layerprobe.settings.data import DataSettings
@@ -162,6 +163,40 @@ def test_no_code_and_no_pickles_of_a_folder_are_read(tmp_path: Path) -> None:
     with pytest.raises(LayerprobeError, match="can't be loaded: "):
         build_model(f"transformers:{tmp_path}")
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kernel", ["kernels-community/any", "flash_attention_2"])
+def test_kernels_of_the_hub_are_not_fetched(kernel: str, tmp_path: Path) -> None:
+    write("CLIPVisionModel", tmp_path / "one", **VISION)
+    write("CLIPModel", tmp_path / "two", text_config=TEXT, vision_config=VISION, projection_dim=16)
+    for place, attention in (("one", kernel), ("two", {"": "eager", "vision_config": kernel})):
+        file = tmp_path / place / "config.json"
+        config = {**json.loads(file.read_text()), "attn_implementation": attention}
+        file.write_text(json.dumps(config))
+        for pretrained in (False, True):
+            with pytest.raises(LayerprobeError, match=f"asks for the attention '{kernel}', which may be code of the"):
+                build_model(f"transformers:{tmp_path / place}", pretrained=pretrained)
+        file.write_text(json.dumps({**config, "attn_implementation": "eager"}))
+        build_model(f"transformers:{tmp_path / place}", pretrained=True)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", "null", '{"image_processor": 3}', '{"size": "a"}', '{"image_mean": ["a"]}', '{"image_std": 3}',
+     '{"resample": 99}', '{"size": {"height": [], "width": 1}}', '{"size": {"height": 1e999, "width": 1}}'],
+)  # fmt: skip
+def test_a_malformed_configuration_of_preprocessing_is_refused(content: str, tmp_path: Path) -> None:
+    model = nn.Identity()
+    (tmp_path / "preprocessor_config.json").write_text(content)
+    with pytest.raises(LayerprobeError, match="is malformed: |describes no image processor"):
+        tower_input(str(tmp_path), model)
+
+
+@pytest.mark.parametrize("name", ["local-dir:/no/folder", "hf-hub:some/model"])
+def test_descriptions_from_elsewhere_are_refused(name: str) -> None:
+    pytest.importorskip("open_clip")
+    with pytest.raises(LayerprobeError, match=f"open_clip:{name} must name an architecture of open_clip itself"):
+        build_model(f"open_clip:{name}")
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
