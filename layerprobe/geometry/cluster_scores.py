@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from layerprobe.geometry.catalogue import CLUSTERS, resampled
-from layerprobe.geometry.clusters import SMALLEST
 from layerprobe.geometry.measure import Quantities, Values
 from layerprobe.geometry.resampling import score_deviations
 from layerprobe.records import Gram
+from layerprobe.records.cautions import LEAST_FOR_INTERVALS
 
 PREFIX = "cluster-"
 """How the name of a score begins whose classes are clusters."""
@@ -52,7 +52,7 @@ def cluster_deviations(gram: Gram, clusters: Tensor | None, resamples: int, seed
         NaN where a cluster has fewer than four images.
     """
     names = [one.name for one in resampled(CLUSTERS)]
-    if clusters is None or int(torch.bincount(clusters).min()) < SMALLEST:
+    if clusters is None or int(torch.bincount(clusters).min()) < LEAST_FOR_INTERVALS:
         return dict.fromkeys(names, torch.full((resamples,), torch.nan, dtype=torch.float64))
     found = score_deviations(clustered(gram, clusters), resamples, seed)
     return {name: found[name.removeprefix(PREFIX)] for name in names}

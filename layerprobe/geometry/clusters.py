@@ -10,11 +10,10 @@ from torch import Tensor
 
 from layerprobe.geometry.gram import squared_distances
 from layerprobe.records import Gram
+from layerprobe.records.cautions import LEAST_FOR_INTERVALS
 
 MOST = 20
 """The largest number of clusters that ``choose_clusters`` tries."""
-SMALLEST = 4
-"""Images that every cluster must have where their number is chosen: intervals need as many in each."""
 _STARTS, _FIRST_STARTS = 10, 4
 """Seedings, of which the one with the least inertia is kept; while the number of clusters is being chosen, fewer."""
 _STEPS = 100
@@ -83,15 +82,15 @@ def choose_clusters(gram: Gram, seed: int = 0, most: int = MOST) -> Clusters:
         ValueError: if no number gives clusters that are large enough.
     """
     best: Clusters | None = None
-    for count in range(2, min(most, gram.images // SMALLEST) + 1):
+    for count in range(2, min(most, gram.images // LEAST_FOR_INTERVALS) + 1):
         found = k_means(gram, count, seed, _FIRST_STARTS)
-        if int(torch.bincount(found.labels, minlength=count).min()) < SMALLEST:
+        if int(torch.bincount(found.labels, minlength=count).min()) < LEAST_FOR_INTERVALS:
             continue
         value = mean_silhouette(gram, found.labels)
         if best is None or value > best.silhouette:
             best = Clusters(found.labels, found.inertia, value)
     if best is None:
-        raise ValueError(f"no number of clusters leaves {SMALLEST} images in each")
+        raise ValueError(f"no number of clusters leaves {LEAST_FOR_INTERVALS} images in each")
     return best
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from layerprobe.records.layers import OUTPUT
+
 _FUNCTIONS = {
     "celu", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "logsigmoid", "mish", "prelu", "relu",
     "relu6", "rrelu", "selu", "sigmoid", "silu", "softplus", "softsign", "tanh", "tanhshrink",
 }  # fmt: skip
-_OUTPUT = "output"
-"""The name of what the network itself returns."""
 _FUNCTION_NAME = re.compile(r"(?:(?P<module>.+)\.)?F\.(?P<function>\w+)")
 
 
@@ -46,7 +46,7 @@ class Tap:
             >>> Tap.of("F.relu@3")
             Tap(module='', call=3, takes_input=False, function='relu')
         """
-        if name == _OUTPUT:
+        if name == OUTPUT:
             return cls("")
         path, _, call = name.partition("@")
         number = int(call or 1)
@@ -61,7 +61,7 @@ class Tap:
         """The layer's name; ``Tap.of`` reads it back."""
         end = "input" if self.takes_input else f"F.{self.function}" if self.function else ""
         path = ".".join(part for part in (self.module, end) if part)
-        return path or _OUTPUT if self.call == 1 and path != _OUTPUT else f"{path}@{self.call}"
+        return path or OUTPUT if self.call == 1 and path != OUTPUT else f"{path}@{self.call}"
 
 
 def function_name(function: Callable[..., Any]) -> str:

@@ -61,13 +61,13 @@ NAMED_RULES = (
     ),
     *(
         Rule(
-            f"even-{name}", f"evenly spread to the last of half the {words}",
-            f"as even-information, by the {words} in place of the information, which needs no labels",
+            f"even-{name}", f"evenly spread to the last of half {words}",
+            f"as even-information, by {words} in place of the information, which needs no labels",
             f"{_HERE}:evenly_to_the_half", score=name,
         )
         for name, words in (
-            ("cluster-information", "information of clusters"),
-            ("effective-rank", "effective rank"),
+            ("cluster-information", "the information of clusters"),
+            ("effective-rank", "the effective rank"),
             ("rankme", "RankMe"),
         )
     ),

@@ -332,12 +332,16 @@ def _scalar(text: str) -> Any:
     return text
 
 
+def _from_digits(value: Any) -> Any:
+    """A whole number from text that is one; anything else as it is."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
 def _counted(value: Any) -> Any:
     """A number of images; None for ``all``."""
     if value == "all":
         return None
-    if isinstance(value, str) and value.isdecimal():
-        value = int(value)
+    value = _from_digits(value)
     if value is not None and (type(value) is not int or value < 1):
         raise ValueError("a number of images from 1, or 'all'")
     return value
@@ -362,6 +366,8 @@ AnyPath = Annotated[Path, Field(strict=False)]
 """A path, also from text."""
 Listed = BeforeValidator(_listed)
 """Of a tuple: takes lists."""
+FromDigits = BeforeValidator(_from_digits)
+"""Of a number or a word: takes the number as text, too."""
 Separated = BeforeValidator(_separated)
 """Of a tuple: takes text with commas, and lists."""
 ImageCount = Annotated[int | None, BeforeValidator(_counted)]

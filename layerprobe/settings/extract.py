@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
-from layerprobe.settings.base import AnyPath, ClassCount, Count, Number, Pixels, Seed, Settings
+from layerprobe.settings.base import AnyPath, ClassCount, Count, FromDigits, Number, Pixels, Seed, Settings
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.flags import Flag, Part
 from layerprobe.settings.layer_choice import NamedLayers
@@ -23,10 +23,6 @@ def _pool(text: str) -> str:
     if not re.fullmatch(r"(avg|max):[1-9]\d*", text):
         raise ValueError("avg:H or max:H, with H pixels of height and width")
     return text
-
-
-def _counted(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class StoredFeaturesSettings(Settings):
@@ -80,7 +76,7 @@ class ExtractSettings(StoredFeaturesSettings, DeviceSettings):
     """The part of the data set to take images from."""
     samples: Annotated[
         Count | Literal["all"] | None,
-        BeforeValidator(_counted),
+        FromDigits,
         Flag(panel="Data", metavar="INT|all", default="5000, or what there is"),
     ] = None
     """The number of images in the sample, which is class-balanced if the images have labels."""

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from layerprobe.geometry.catalogue import CLUSTERS, FAMILIES, SCORES
 from layerprobe.report.figures.catalogue import ALL, FIGURES, Figure, chosen_figures
-from layerprobe.settings.base import AnyPath, Count, Listed, Number, OneOf, RefusedError, Seed, Separated, Whole
+from layerprobe.settings.base import (
+    AnyPath,
+    Count,
+    FromDigits,
+    Listed,
+    Number,
+    OneOf,
+    RefusedError,
+    Seed,
+    Separated,
+    Whole,
+)
 from layerprobe.settings.display import PageFigureSettings
 from layerprobe.settings.flags import Flag
 from layerprobe.settings.layer_choice import NamedLayers
 from layerprobe.settings.machine import DeviceSettings
-
-
-def _counted(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class RankSettings(PageFigureSettings, DeviceSettings):
@@ -47,7 +54,7 @@ class RankSettings(PageFigureSettings, DeviceSettings):
     """Further statistics to measure, separated by commas. FILE.py:name is a statistic of your own."""
     clusters: Annotated[
         Annotated[Whole, Field(ge=2)] | Literal["auto"] | None,
-        BeforeValidator(_counted),
+        FromDigits,
         Flag(panel="Statistics", metavar="INT|auto", default="auto where scores of clusters are asked for"),
     ] = None
     """Also measure S, I, E and Q of so many clusters of the images, which need no labels. The images are grouped by
