@@ -38,7 +38,7 @@ def evaluate(settings: EvaluateSettings, display: ColumnSettings) -> None:
     matrix. Without one, --by knn,probe,retrieval,agreement says how well the features of a layer tell classes apart,
     and how alike student and teacher see the images.
     """
-    from layerprobe.distill.folder import HEAD
+    from layerprobe.distill.folder import EVALUATION, HEAD
     from layerprobe.evaluation.catalogue import CLASSIFIER
     from layerprobe.evaluation.evaluate import chosen_ways, classifier_score
     from layerprobe.evaluation.evaluate import evaluate as run
@@ -53,7 +53,7 @@ def evaluate(settings: EvaluateSettings, display: ColumnSettings) -> None:
         features = any(way.name != CLASSIFIER for way in ways)
         _check_columns(features, display)
         check_head(settings, ways)
-        kept = _file_name("evaluation", settings)
+        kept = _file_name(EVALUATION, settings)
         if features:
             check_kept(settings, kept)
         if classify:
@@ -87,15 +87,17 @@ def _check_columns(features: bool, display: ColumnSettings) -> None:
 
 
 def _check_figure(settings: EvaluateSettings) -> None:
+    from layerprobe.distill.folder import CONFUSION
     from layerprobe.evaluation.evaluate import evaluated
     from layerprobe.report.figures.style import check_figure
 
     if settings.folder:
-        check_figure(settings.folder, _file_name("confusion", settings), settings.overwrite, evaluated(settings))
+        check_figure(settings.folder, _file_name(CONFUSION, settings), settings.overwrite, evaluated(settings))
 
 
 def _draw(settings: EvaluateSettings, evaluation: Evaluation) -> Sequence[Path]:
     """The files of the confusion matrix; none where there is no folder for it."""
+    from layerprobe.distill.folder import CONFUSION
     from layerprobe.evaluation.evaluate import evaluated
     from layerprobe.report.figures.confusion import confusion_figure
     from layerprobe.report.figures.style import WIDTHS, save_figure
@@ -106,7 +108,7 @@ def _draw(settings: EvaluateSettings, evaluation: Evaluation) -> Sequence[Path]:
     return save_figure(
         draw,
         settings.folder,
-        _file_name("confusion", settings),
+        _file_name(CONFUSION, settings),
         settings.overwrite,
         settings.style,
         evaluated(settings),

@@ -44,12 +44,14 @@ HEAD = "head.safetensors"
 """The linear head that `layerprobe evaluate --save-head` keeps."""
 EVENTS = "tensorboard"
 """Folder of TensorBoard's event files."""
+CONFUSION, EVALUATION = "confusion", "evaluation"
+"""How the names of the files begin that `layerprobe evaluate` keeps: of the figure, and of the scores of features."""
 _DRAWN = tuple(
-    f"{name}.{ending}" for name in ("curves", "confusion", "confusion-*") for ending in ("pdf", "svg", "png", "csv")
+    f"{name}.{ending}" for name in ("curves", CONFUSION, f"{CONFUSION}-*") for ending in ("pdf", "svg", "png", "csv")
 )
 WEIGHTS = {"distill": "student.safetensors", "train": "model.safetensors"}
 """The weights file of a run, by its command."""
-_EVALUATED = ("evaluation.json", "evaluation-*.json", HEAD)
+_EVALUATED = (f"{EVALUATION}.json", f"{EVALUATION}-*.json", HEAD)
 _REPLACED = (RESULT, METRICS, *WEIGHTS.values(), *_DRAWN, *_EVALUATED, PAGE)
 """What a new run deletes of an older one."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from layerprobe.distill.folder import CONFUSION, EVALUATION
 from layerprobe.errors import FileError, shown
 from layerprobe.evaluation.catalogue import EVALUATORS
 from layerprobe.evaluation.evaluate import evaluated
@@ -29,8 +30,6 @@ from layerprobe.settings.evaluate import EvaluateSettings
 
 _log = logging.getLogger(__name__)
 
-EVALUATION = "evaluation"
-"""How the names of the files of kept scores begin."""
 _LARGEST = 16_000_000
 """Bytes of a file above which it isn't read: it is of more classes than a page can show."""
 
@@ -50,7 +49,7 @@ def read_evaluations(folder: Path) -> Mapping[str, Evaluation]:
         LayerprobeError: if the numbers of one are malformed.
     """
     found = {}
-    for name, path in _files(folder, "confusion", ".csv").items():
+    for name, path in _files(folder, CONFUSION, ".csv").items():
         found[name] = Evaluation(name, "", "", *_matrix(path), top5=None)
     return found
 
