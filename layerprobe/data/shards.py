@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from layerprobe.data.catalogue import SHARDS
-from layerprobe.data.contents import Columns, check_test_split, dataset_of_contents, parts_of, split_in
+from layerprobe.data.contents import TRAIN, Columns, check_test_split, dataset_of_contents, parts_of, split_in
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.image_files import is_image
 from layerprobe.errors import LayerprobeError
@@ -106,7 +106,7 @@ def _read(place: Path, passed: Counter[str]) -> Mapping[str, list[_Sample]]:
     shards = sorted(place.rglob("*.tar")) if place.is_dir() else [place]
     splits: dict[str, list[_Sample]] = {}
     for shard in shards:
-        split = split_in(shard.relative_to(place)) if place.is_dir() else "train"
+        split = split_in(shard.relative_to(place)) if place.is_dir() else TRAIN
         splits.setdefault(split, []).extend(_samples(shard, passed))
     splits = {split: samples for split, samples in splits.items() if samples}
     if not splits:
