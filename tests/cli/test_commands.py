@@ -258,8 +258,8 @@ def test_the_papers_samples(tmp_path: Path) -> None:
     result = invoke(
         "rank", paper, small, "--top", 1, "--resamples", 4, "--sizes", "3,6", "--output", tmp_path / "figures"
     )
-    assert "60 images (6 per class) of 1198 in digits/train; spectra of 1198 images (" in result.stdout
-    assert "60 images (6 per class) of 1198 in digits/train; spectra of 80 images (8 per class)" in result.stdout
+    assert "60 images (6 per class) of 1198 in digits, split train; spectra of 1198 images (" in result.stdout
+    assert "60 images (6 per class) of 1198 in digits, split train; spectra of 80 images (8 per class)" in result.stdout
     assert "warning: the samples have 6, " in result.stderr and "6, 8 for spectra, images per class" in result.stderr
     assert "--sizes: smaller samples have the spectra of their own images" in result.stderr
     ranking = json.loads((tmp_path / "small.ranking.json").read_text())

@@ -166,7 +166,7 @@ def describe_images(source: Mapping[str, Any]) -> str:
     left_out = f", {count} left out" if (count := (source.get("sample") or {}).get("left_out")) else ""
     size = f"{source.get('rows', '?')} images{_described(images_per_class(source.get('sample')))}{left_out}"
     dataset = Path(str(source.get("dataset", "?"))).name
-    return f"{size} of {source.get('population', '?')} in {dataset}/{source.get('split', '?')}"
+    return f"{size} of {source.get('population', '?')} in {dataset}, split {source.get('split', '?')}"
 
 
 def describe_spectra(source: Mapping[str, Any]) -> str:

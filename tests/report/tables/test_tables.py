@@ -230,7 +230,7 @@ def test_ranking_table() -> None:
     assert table.marked == {1, 3}
     assert [row["quality"] for row in table.rows] == [g.statistics["quality"] for g in RANKING.geometries]
     assert [row["dimension"] for row in table.rows] == [1024, 1023, 1022, 1021, 1020]
-    assert table.notes[0] == "60 images (20 per class) of 900 in photos/train"
+    assert table.notes[0] == "60 images (20 per class) of 900 in photos, split train"
     assert table.rows[1]["quality_low"] == RANKING.geometries[1].intervals["quality"].low
     assert table.rows[1]["quality_high"] == RANKING.geometries[1].intervals["quality"].high
     assert [row["top_share"] for row in table.rows] == [0, 25, 50, 75, 100]
