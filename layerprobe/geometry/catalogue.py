@@ -318,8 +318,8 @@ STATISTICS = Catalogue(
 """Every statistic, in the order of a table's columns; a user's own is ``FILE.py:name``, a function of a ``Gram``.
 
 Low values are taken for the better ones of NC1, which falls as classes collapse, and of the intrinsic dimension by
-TwoNN, which is lower in late layers of networks that generalise better (Ansuini et al., NeurIPS 2019); a higher
-effective rank goes with better features (Garrido et al., ICML 2023).
+TwoNN, which is lower in late layers of networks that generalise better (Ansuini et al., NeurIPS 2019); a higher RankMe,
+of which the effective rank is a form, goes with better features (Garrido et al., ICML 2023).
 """
 
 QUANTITIES = Catalogue(
@@ -419,7 +419,7 @@ MEASURES = Catalogue(
         ),
         Measure(
             "information-imbalance", "information imbalance",
-            "how little the distances in the row's layer say of those in the column's, from 0 (all) to 1 (nothing)",
+            "how little the distances in the row's layer say of those in the column's: 0 (all) to about 1 (nothing)",
             f"{_GEOMETRY}.neighbour_ranks:information_imbalance", f"{_GEOMETRY}.neighbour_ranks:neighbour_ranks",
             direction="low",
         ),
