@@ -39,9 +39,9 @@ def completed(words: str, shell: str = "bash") -> list[str]:
         ("layerprobe distill --method f", ["feature-only", "fitnets", "fitnets-full", "fitnets-ce"]),
         ("layerprobe distill --feature-loss ", ["mse", "huber", "cosine"]),
         ("layerprobe distill --preset paper-2", ["paper-240"]),
-        ("layerprobe distill --layers even", ["even:", "even-quality:", "even-information:"]),
+        ("layerprobe distill --layers even-in", ["even-information:"]),
         ("layerprobe train --data CIFAR", ["CIFAR10", "CIFAR100"]),
-        ("layerprobe rank f.h5 --statistics probe,c", ["probe,collapse"]),
+        ("layerprobe rank f.h5 --statistics probe,co", ["probe,collapse"]),
     ],
 )
 def test_names_complete(words: str, offered: list[str]) -> None:
