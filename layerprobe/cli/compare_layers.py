@@ -20,7 +20,7 @@ FIRST = ("--measure", "--debiased", "--output", "--format", "--columns", "--devi
 
 
 def compare_layers(settings: CompareLayersSettings, display: ColumnSettings) -> None:
-    """Compare layers of one or two networks, by linear CKA or by neighbourhoods.
+    """Compare layers of one or two networks, by CKA or by neighbourhoods.
 
     Both files must hold features of the same images, as two `layerprobe extract` with the same --data, --samples and
     --seed write them; the networks and their preprocessing may differ.
