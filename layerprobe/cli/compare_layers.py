@@ -20,10 +20,11 @@ FIRST = ("--measure", "--debiased", "--output", "--format", "--columns", "--devi
 
 
 def compare_layers(settings: CompareLayersSettings, display: ColumnSettings) -> None:
-    """Compare layers of one or two networks, by CKA or by neighbourhoods.
+    """Compare the layers of one or two networks.
 
-    Both files must hold features of the same images, as two `layerprobe extract` with the same --data, --samples and
-    --seed write them; the networks and their preprocessing may differ.
+    They are compared by linear CKA, or with --measure by the nearest neighbours of the images. Both files must hold
+    features of the same images, as two `layerprobe extract` with the same --data, --samples and --seed write them; the
+    networks and their preprocessing may differ.
     """
     from layerprobe.ranking.grams import described_source, open_source
     from layerprobe.ranking.similarity import compare_neighbourhoods, layer_similarity

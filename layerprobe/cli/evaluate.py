@@ -32,7 +32,7 @@ FIRST = (
 
 
 def evaluate(settings: EvaluateSettings, display: ColumnSettings) -> None:
-    """Classify images with a trained network, or measure what its features are worth.
+    """Evaluate a trained network and its features.
 
     With a classifier this prints top-1 and top-5 accuracy and the accuracy of every class, and draws the confusion
     matrix. Without one, --by knn,probe,retrieval,agreement says how well the features of a layer tell classes apart,
