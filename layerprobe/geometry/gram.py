@@ -52,17 +52,13 @@ def gram_matrix(
         >>> norms(gram)
         tensor([5., 0.], dtype=torch.float64)
     """
-    blocks = iter(columns)
-    first = next(blocks, None)
-    if first is None:
-        raise ValueError("there are no features")
-    n = len(first) if labels is None else len(labels)
+    n, blocks = _count_images(columns, labels)
     centred = torch.zeros(n, n, dtype=torch.float64, device=device)
     mean_products = torch.zeros(n, dtype=torch.float64, device=device)
     squared_norms = torch.zeros(n, dtype=torch.float64, device=device)
     mean_square, dimension = 0.0, 0
     broken: set[str] = set()
-    for block in chain([first], blocks):
+    for block in blocks:
         if block.ndim != 2 or len(block) != n:
             raise ValueError(f"a block has shape {tuple(block.shape)}, expected ({n}, columns)")
         block = block.to(device=device, dtype=torch.float32)
@@ -91,6 +87,15 @@ def gram_matrix(
         dimension=dimension,
         population=population,
     )
+
+
+def _count_images(columns: Iterable[Tensor], labels: Tensor | None) -> tuple[int, Iterable[Tensor]]:
+    """How many images there are, which the first block says where there are no labels; and all the blocks."""
+    blocks = iter(columns)
+    first = next(blocks, None)
+    if first is None:
+        raise ValueError("there are no features")
+    return len(first) if labels is None else len(labels), chain([first], blocks)
 
 
 def _what_is_not_finite(block: Tensor) -> set[str]:
