@@ -78,19 +78,23 @@ def test_a_run_that_has_begun_is_let_alone_and_one_that_has_not_is_told_anew(tmp
 
 def test_runs_whose_settings_were_not_kept_are_compared_by_their_configuration() -> None:
     grid, finished = load_grid(STUDY / "grid.yaml"), read_study(STUDY).finished
-    assert len(finished) == len(grid.cells) and all(kept.settings is None for kept in finished.values())
+    kept_by_configuration = [
+        planned for planned in grid.cells if (kept := finished.get(planned.cell.path)) and kept.settings is None
+    ]
+    assert len(kept_by_configuration) >= 33  # of version 0.1.0, which kept no settings
 
     def found(planned: PlannedCell) -> str:
         config = dict(finished[planned.cell.path].run.config)
         return differing_settings(as_it_was_begun(planned, config), None, config, STUDY)
 
-    assert {found(planned) for planned in grid.cells} == {""}
+    assert {found(planned) for planned in kept_by_configuration} == {""}
     for edit, differs in (
         ({"channels_last": True}, {"training.channels_last True, not False"}),
         ({"train_samples": 10000}, {"training.train_samples 10000, not None"}),
     ):
         ((key, value),) = edit.items()
         edited = parse_grid(grid.text.replace(f"    {key}: {str(value).lower()}\n", ""), "g.yaml")
-        assert {found(planned) for planned in edited.cells} == differs
+        edited_cells = [planned for planned in edited.cells if planned.cell.path in finished]
+        assert {found(planned) for planned in edited_cells} == differs
     rate = parse_grid(grid.text.replace("epochs: 15", "epochs: 15\n    lr: 0.02"), "g.yaml").cells[0]
     assert found(rate) == "training.lr 0.0075, not 0.02"
