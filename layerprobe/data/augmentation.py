@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 
 from layerprobe.data.catalogue import AUGMENTATIONS
 from layerprobe.data.loading import Batch, Pixels
+from layerprobe.data.transfers import to_device
 from layerprobe.errors import LayerprobeError
 
 Change = Callable[[Tensor, Tensor], Tensor]
@@ -77,7 +78,7 @@ class AugmentedPixels(Pixels):
         batch = super().__getitems__(positions)
         if isinstance(batch, LayerprobeError):
             return batch
-        draws = self._of_epoch()[batch.positions].to(batch.pixels.device)
+        draws = to_device(self._of_epoch()[batch.positions], batch.pixels.device)
         return Batch(self._change(batch.pixels, draws), batch.labels, batch.positions)
 
     def _of_epoch(self) -> Tensor:

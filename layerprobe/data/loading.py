@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.preprocessing import to_pixels
+from layerprobe.data.transfers import to_device
 from layerprobe.errors import LayerprobeError
 from layerprobe.records import Preprocessing, Progress, silent
 
@@ -147,7 +148,7 @@ class Pixels(Dataset[Any]):
         index = torch.as_tensor(positions)
         labels = None if self.labels is None else self.labels[index]
         if self.decoded is not None:
-            return Batch(self.decoded[index.to(self.device)], labels, index)
+            return Batch(self.decoded[to_device(index, self.device)], labels, index)
         try:
             pixels = [self._pixels(int(self.rows[i])) for i in positions]
         except LayerprobeError as error:

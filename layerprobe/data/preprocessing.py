@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -158,6 +159,11 @@ def normalize(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
     Returns:
         (batch, 3, height, width) float32, what torchvision's ``ToTensor`` and ``Normalize`` give.
     """
-    mean = torch.tensor(preprocessing.mean, device=pixels.device)[:, None, None]
-    std = torch.tensor(preprocessing.std, device=pixels.device)[:, None, None]
+    mean, std = (_per_channel(values, pixels.device) for values in (preprocessing.mean, preprocessing.std))
     return pixels.float().div_(255).sub_(mean).div_(std)
+
+
+@lru_cache(maxsize=64)
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """(3, 1, 1) on a device; copied there once, since a GPU would be waited for every time."""
+    return torch.tensor(values, device=device)[:, None, None]

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from layerprobe.data.transfers import to_device
 from layerprobe.distill.pairing import Pairing
 from layerprobe.layers.capture import Captured
 
@@ -135,7 +136,7 @@ class IndexedBatch:
     def of(cls, passes: Passes) -> IndexedBatch:
         """Everything."""
         labels = passes.known_labels
-        return cls(_require_student(passes), passes.teacher, labels, passes.positions.to(labels.device))
+        return cls(_require_student(passes), passes.teacher, labels, to_device(passes.positions, labels.device))
 
 
 def require_teacher(teacher: Captured | None) -> Captured:

@@ -68,8 +68,8 @@ class RecipeSettings(Settings):
     """If the backbone learns from features alone, check before the first step that no gradient of the classifier's loss
     reaches it."""
     cache_teacher: Annotated[bool, Flag(panel=_MACHINE)] = False
-    """Run the teacher once over the training images and keep its outputs in the memory of the device. Images can't be
-    augmented then."""
+    """Run the teacher once over the training images and keep its outputs in memory; for a GPU, features in 16 bits.
+    Images can't be augmented then."""
     channels_last: Annotated[bool, Flag(panel=_MACHINE)] = False
     """Keep feature maps with their channels last in memory. Convolutions are faster, and results differ in their last
     bits."""

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from layerprobe.data.loading import Batch, batches
 from layerprobe.data.preprocessing import normalize
+from layerprobe.data.transfers import to_device
 from layerprobe.layers.logits import classify
 from layerprobe.records import Preprocessing
 
@@ -24,7 +25,7 @@ def count_correct(
     with torch.no_grad():
         for batch in batches(loader):
             logits = logits_of(model, batch, preprocessing, device)
-            counts[0] += (logits.argmax(dim=1) == batch.known_labels.to(device)).sum()
+            counts[0] += (logits.argmax(dim=1) == to_device(batch.known_labels, device)).sum()
             counts[1] += len(batch.positions)
             counts[2] += logits.isnan().any(dim=1).sum()
     return counts
@@ -41,4 +42,4 @@ def logits_of(model: nn.Module, batch: Batch, preprocessing: Preprocessing, devi
     Raises:
         LayerprobeError: if it returns no tensor, or several that could be the logits.
     """
-    return classify(model, normalize(batch.pixels.to(device, non_blocking=True), preprocessing))
+    return classify(model, normalize(to_device(batch.pixels, device), preprocessing))

@@ -153,8 +153,10 @@ def load_images(
         order = EpochBatches(len(rows), batch_size, seed, share, drop_small=learn)
         if learn and training.augment != NONE:
             pixels = AugmentedPixels(pixels, training.augment, training.seed)
-        works_here = pixels.in_memory and (pixels.device.type != "cpu" or not isinstance(pixels, AugmentedPixels))
-        return batch_loader(pixels, order, 0 if works_here else training.workers)
+        on_host = pixels.device.type == "cpu"
+        works_here = pixels.in_memory and not (on_host and isinstance(pixels, AugmentedPixels))
+        pin = on_host and device is not None and device.type == "cuda"
+        return batch_loader(pixels, order, 0 if works_here else training.workers, pin_memory=pin)
 
     held_out = train_rows[split.holdout]
     return Images(

@@ -38,8 +38,10 @@ DIVERGENCE = 100
 TRAINING_STEPS = "training steps"
 """What progress counts."""
 
-_LOOK_EVERY = 50
-"""Steps after which the losses are looked at: looking makes a GPU wait."""
+_LOOK_EVERY = {"cpu": 50}
+"""Steps after which the losses are looked at, beside the end of an epoch, by device."""
+_LOOK_SELDOM = 1000
+"""Such steps on other devices: looking makes a GPU wait."""
 
 
 def train(
@@ -117,6 +119,7 @@ class _Trainer:
         self._on_first_step, self._has_classifier = on_first_step, setup.has_classifier
         self._images, self._recipe, self._accelerator, self._checkpoints = images, recipe, accelerator, checkpoints
         self._processes = ProcessGroup(accelerator)
+        self._look_every = _LOOK_EVERY.get(accelerator.device.type, _LOOK_SELDOM)
         if setup.objective.batch_kind.indexed:
             if self._processes.count > 1:
                 raise LayerprobeError("this method keeps something of every image, and takes one process; start one")
@@ -177,7 +180,7 @@ class _Trainer:
             if self._on_first_step:
                 self._on_first_step()
                 self._on_first_step = None
-            if step % _LOOK_EVERY == 0:
+            if step % self._look_every == 0:
                 self._check(means.of(self._processes), epoch)
             progress(TRAINING_STEPS, (epoch - 1) * self._steps_per_epoch + step, total)
         losses = means.of(self._processes)
@@ -236,8 +239,9 @@ class _Trainer:
 
     def _check_student(self, epoch: int) -> None:
         """Stop where the last step, whose loss nobody computes any more, has spoilt the weights."""
-        spoilt = [name for name, value in self._student.named_parameters() if not value.isfinite().all()]
-        if spoilt:
+        names, values = zip(*self._student.named_parameters(), strict=True)
+        finite = torch.stack([value.isfinite().all() for value in values]).tolist()  # read at once
+        if spoilt := [name for name, good in zip(names, finite, strict=True) if not good]:
             self._lose(f"the student's weights are not finite after epoch {epoch} ({first_of(spoilt)})", epoch)
 
     def _lose(self, what: str, epoch: int) -> NoReturn:

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from layerprobe.data.loading import Batch
 from layerprobe.data.preprocessing import normalize
+from layerprobe.data.transfers import to_device
 from layerprobe.distill.batches import Passes
 from layerprobe.distill.engine.cached_teacher import CachedTeacherFeatures
 from layerprobe.distill.engine.compiling import CompiledCapture, compile_networks
@@ -73,7 +74,7 @@ class TrainingStep:
             held_out: whether they are held out from the training.
         """
         inputs = self._inputs(batch)
-        labels = None if batch.labels is None else batch.labels.to(self._device, non_blocking=True)
+        labels = None if batch.labels is None else to_device(batch.labels, self._device)
         teacher = self._teacher_outputs(inputs, batch, held_out)
         student = self._student_capture(inputs)
         passes = Passes(self._setup.pairing, student, teacher, labels, batch.positions)
@@ -97,7 +98,7 @@ class TrainingStep:
                     pairing=self._setup.pairing,
                     student=None,
                     teacher=self._teacher_outputs(self._inputs(batch), batch),
-                    labels=None if batch.labels is None else batch.labels.to(self._device),
+                    labels=None if batch.labels is None else to_device(batch.labels, self._device),
                     positions=batch.positions,
                 )
                 for batch in images
@@ -114,15 +115,16 @@ class TrainingStep:
         capture = self._teacher_capture
         if capture:
             with torch.no_grad():
-                self._cached_teacher = CachedTeacherFeatures((capture(self._inputs(batch)) for batch in images), count)
+                passes = (capture(self._inputs(batch)) for batch in images)
+                self._cached_teacher = CachedTeacherFeatures(passes, count, self._device)
 
     def _inputs(self, batch: Batch) -> Tensor:
-        return normalize(batch.pixels.to(self._device, non_blocking=True), self._preprocessing)
+        return normalize(to_device(batch.pixels, self._device), self._preprocessing)
 
     def _teacher_outputs(self, inputs: Tensor, batch: Batch, held_out: bool = False) -> Captured | None:
         if stored := self._setup.stored_holdout if held_out else self._setup.stored_teacher:
             features = stored.features(batch.positions)
-            on_device = {name: value.to(self._device, non_blocking=True) for name, value in features.items()}
+            on_device = {name: to_device(value, self._device) for name, value in features.items()}
             return Captured(inputs.new_empty(len(inputs), 0), on_device)
         if self._cached_teacher and not held_out:
             return self._cached_teacher.outputs(batch.positions)
@@ -139,7 +141,7 @@ class TrainingStep:
         Raises:
             LayerprobeError: if the teacher's features of these images are not finite.
         """
-        inputs = normalize(batch.pixels.to(self._device), self._preprocessing)
+        inputs = self._inputs(batch)
         buffers = [(buffer, buffer.clone()) for buffer in self.student.buffers()]
         # As in a step: in-place operations like dropout's may do nothing in evaluation mode.
         self.student.train()

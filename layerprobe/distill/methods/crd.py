@@ -129,6 +129,11 @@ class ContrastiveDistillation(IndexedObjective):
         self.weight, self.negatives, self.temperature = weight, negatives, temperature
         self.width, self.momentum = width, momentum
         self.register_buffer("normalizers", torch.full((2,), math.nan))
+        self._normalizers_are_set: bool | None = None
+
+    def start_epoch(self, epoch: int, epochs: int) -> None:
+        """Look again whether Z is set: a state may have been loaded."""
+        self._normalizers_are_set = None
 
     def prepare(self, labels: Tensor) -> None:
         """Make the two memories, and sort the images by class."""
@@ -154,7 +159,10 @@ class ContrastiveDistillation(IndexedObjective):
         theirs = normalize(self.embed_teacher(teacher.flatten(1)), dim=1)
         drawn = torch.cat([positions[:, None], self.others.draw(labels, self.negatives)], dim=1)
         sides = ((ours, self.teacher_bank), (theirs, self.student_bank))
+        if self._normalizers_are_set is None:  # one look an epoch: a GPU is waited for
+            self._normalizers_are_set = not bool(self.normalizers.isnan().any())
         losses = [self._side(number, anchors, bank, drawn) for number, (anchors, bank) in enumerate(sides)]
+        self._normalizers_are_set = True
         if self.training:
             self.student_bank.update(positions, ours.detach())
             self.teacher_bank.update(positions, theirs.detach())
@@ -163,7 +171,7 @@ class ContrastiveDistillation(IndexedObjective):
     def _side(self, side: int, anchors: Tensor, bank: MemoryBank, drawn: Tensor) -> Tensor:
         images = len(bank.embeddings)
         scores = bank.scores(anchors, drawn) / self.temperature
-        if torch.isnan(self.normalizers[side]):
+        if not self._normalizers_are_set:
             self.normalizers[side] = scores.detach().exp().mean() * images
         return contrastive_loss(scores, self.normalizers[side].clone(), images)
 

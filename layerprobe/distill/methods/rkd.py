@@ -22,7 +22,9 @@ def distance_potentials(features: Tensor) -> Tensor:
     """
     # Of squared lengths and inner products nothing would be left where all features have a large common offset.
     distances = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
-    distances = distances[~torch.eye(len(features), dtype=torch.bool, device=features.device)]
+    # In rows of one more, what lies off the diagonal comes first: a mask would have to wait for a GPU to count it.
+    count = len(features)
+    distances = distances.flatten()[:-1].view(count - 1, count + 1)[:, 1:].flatten()
     return distances / distances.mean().clamp_min(1e-12)
 
 
