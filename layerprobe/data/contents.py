@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +19,7 @@ from layerprobe.errors import LayerprobeError, first_of
 
 TRAIN = "train"
 Part = TypeVar("Part")
+Label = int | str | None
 Content = Callable[[int], "bytes | Path"]
 """Gives what is in the image file of a row, or its path; it raises a ``LayerprobeError`` where there is none."""
 
@@ -88,6 +89,46 @@ def parts_of(splits: Mapping[str, Part], split: str, name: str) -> list[tuple[st
     if lacking := [each for each in ours if each not in splits]:
         raise LayerprobeError(f"{name} has no split {lacking[0]}, but {first_of(sorted(splits))}")
     return [(each, splits[each]) for each in ours]
+
+
+def number_labels(
+    name: str, labels: Mapping[str, Sequence[Label]], opened: Sequence[str], known: Sequence[str] = ()
+) -> tuple[tuple[str, ...], npt.NDArray[np.int64] | None]:
+    """The classes, which are the labels of the training split, and the number of every image's class.
+
+    Args:
+        name: of the data set.
+        labels: of the images, by split: of those that are opened, and of the training split where there is one.
+        opened: the splits that are opened, in order.
+        known: the classes, where the data set names them; else they are the labels, in order.
+
+    Returns:
+        The names of the classes, and the number of the class of every image that is opened; None: no image has a label.
+
+    Raises:
+        LayerprobeError: if some images have a label and others none, or an image has one that is no class.
+    """
+    missing = {split: sum(label is None for label in found) for split, found in labels.items()}
+    if all(missing[split] == len(found) for split, found in labels.items()):
+        return (), None
+    if bare := [f"{count} of {len(labels[split])} images of {split}" for split, count in missing.items() if count]:
+        raise LayerprobeError(
+            f"{name}: some images have a label and others none; --unlabelled takes them without ({first_of(bare)})"
+        )
+    classes = known or _in_order(label for label in labels.get(TRAIN, labels[opened[0]]) if label is not None)
+    number: dict[Label, int] = {label: place for place, label in enumerate(classes)}
+    for split in opened:
+        if strange := [repr(label) for label in labels[split] if label not in number]:
+            raise LayerprobeError(
+                f"{name}: the classes are the labels of the training split, but {len(strange)} images of {split} have "
+                f"others, first {strange[0]}; leave these images out, or --unlabelled takes all without labels"
+            )
+    found = [number[label] for split in opened for label in labels[split]]
+    return tuple(map(str, classes)), np.array(found, dtype=np.int64)
+
+
+def _in_order(labels: Iterable[int | str]) -> list[int | str]:
+    return sorted(set(labels), key=lambda label: (isinstance(label, str), label))
 
 
 def check_test_split(name: str, split: str, splits: Sized, labels: npt.NDArray[np.int64] | None) -> None:

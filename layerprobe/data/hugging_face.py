@@ -17,7 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from layerprobe.data.catalogue import HUGGING_FACE
-from layerprobe.data.contents import TRAIN, Columns, check_test_split, dataset_of_contents, parts_of, split_in
+from layerprobe.data.contents import (
+    TRAIN,
+    Columns,
+    Label,
+    check_test_split,
+    dataset_of_contents,
+    number_labels,
+    parts_of,
+    split_in,
+)
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.image_files import UnreadableImageError
 from layerprobe.errors import LayerprobeError, first_of
@@ -51,11 +60,16 @@ def open_hugging_face(
     notes: tuple[str, ...] = ()
     tables = parts_of(splits, split, name)
     image, label = _image_column(tables[0][1], columns, name), None
+    classes: tuple[str, ...] = ()
+    labels: npt.NDArray[np.int64] | None = None
     if not unlabelled:
         label, notes = _label_column(tables[0][1], columns, name)
     parts = [(each, table.select_columns([image, *([label] if label else [])])) for each, table in tables]
     with _errors_in_one_line(name):
-        classes, labels = _labels([table for _, table in parts], label, name)
+        if label:
+            whose = {TRAIN: splits[TRAIN]} if label in getattr(splits.get(TRAIN), "features", ()) else {}
+            classes, labels = _labels(whose | dict(tables), [each for each, _ in tables], label, name)
+            notes = notes if labels is not None else (f"{name} has no label in {label}: the images have no labels",)
         content = _Content(name, [_undecoded(table, image) for _, table in parts], image, _roots(place))
         for _, table in parts:
             table.data.validate(full=True)  # Arrow trusts a file's offsets, and reads beyond its end by wrong ones
@@ -164,24 +178,26 @@ def _named(table: Any, column: str, option: str, name: str) -> str:
 
 
 def _labels(
-    tables: Sequence[Any], column: str | None, name: str
+    tables: Mapping[str, Any], opened: Sequence[str], column: str, name: str
 ) -> tuple[tuple[str, ...], npt.NDArray[np.int64] | None]:
-    """Class names, and the label of every image; those of a plain column are its values, in order."""
-    if column is None:
-        return (), None
-    values = [value for table in tables for value in table.data.column(column).to_pylist()]
-    kind = tables[0].features[column]
-    known = getattr(kind, "names", None)
-    if known:
-        labels = np.array([-1 if value is None else value for value in values], dtype=np.int64)
-        if len(labels) and not 0 <= labels.min() <= labels.max() < len(known):
-            raise LayerprobeError(f"{name}: some images have no label in {column}; --unlabelled takes them without")
-        return tuple(map(str, known)), labels
-    if not all(isinstance(value, (int, str)) for value in values):
+    """Class names, and the label of every image of the splits that are opened, as ``number_labels`` has them."""
+    kind = next(iter(tables.values())).features[column]
+    found = {split: _texts(table, column, name) for split, table in tables.items()}
+    return number_labels(name, found, opened, tuple(map(str, getattr(kind, "names", None) or ())))
+
+
+def _texts(table: Any, column: str, name: str) -> list[Label]:
+    """What a column says of the class of every image: the names of a column of class labels, else its values."""
+    values: list[Any] = table.data.column(column).to_pylist()
+    if names := getattr(table.features[column], "names", None):
+        if any(value is not None and not -1 <= value < len(names) for value in values):
+            raise LayerprobeError(
+                f"{name}: {column} has numbers that are none of its {len(names)} classes; save it anew"
+            )
+        return [None if value is None or value < 0 else str(names[value]) for value in values]
+    if not all(value is None or isinstance(value, (int, str)) for value in values):
         raise LayerprobeError(f"{name}: {column} must hold whole numbers or texts to be labels; name another column")
-    classes = sorted(set(values))
-    number = {value: label for label, value in enumerate(classes)}
-    return tuple(map(str, classes)), np.array([number[value] for value in values], dtype=np.int64)
+    return values
 
 
 def _undecoded(table: Any, column: str) -> Any:

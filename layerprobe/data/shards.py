@@ -17,7 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from layerprobe.data.catalogue import SHARDS
-from layerprobe.data.contents import TRAIN, Columns, check_test_split, dataset_of_contents, parts_of, split_in
+from layerprobe.data.contents import (
+    TRAIN,
+    Columns,
+    Label,
+    check_test_split,
+    dataset_of_contents,
+    number_labels,
+    parts_of,
+    split_in,
+)
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.image_files import is_image
 from layerprobe.errors import LayerprobeError
@@ -70,24 +79,21 @@ def open_shards(name: str, split: str, columns: Columns, unlabelled: bool = Fals
     """
     passed: Counter[str] = Counter()
     splits = _read(Path(name.removeprefix(SHARDS)).expanduser(), passed)
-    known = {} if unlabelled else {each: _labels_of(samples, columns, name) for each, samples in splits.items()}
-    found = [label for labels in known.values() for label in labels if label is not None]
     parts = parts_of(splits, split, name)
-    classes: tuple[Any, ...] = tuple(sorted(set(found), key=lambda label: (isinstance(label, str), label)))
     notes = () if not passed else (f"not taken for images in {name}: {_counted(passed)}",)
+    classes: tuple[str, ...] = ()
     labels: npt.NDArray[np.int64] | None = None
-    if found:
-        if None in [label for labels in known.values() for label in labels]:
-            raise LayerprobeError(f"{name}: some images have a label and others none; --unlabelled takes them without")
-        number = {label: place for place, label in enumerate(classes)}
-        labels = np.array([number[label] for each, _ in parts for label in known[each]], dtype=np.int64)
-    elif not unlabelled:
-        notes = (*notes, f"{name} has no .cls and no label in JSON: the images have no labels")
+    if not unlabelled:
+        whose = {each: splits[each] for each in (TRAIN,) if each in splits} | dict(parts)
+        found = {each: [_label(sample, columns, name) for sample in samples] for each, samples in whose.items()}
+        classes, labels = number_labels(name, found, [each for each, _ in parts])
+        if labels is None:
+            notes = (*notes, f"{name} has no .cls and no label in JSON: the images have no labels")
     check_test_split(name, split, splits, labels)
     images = [sample.image for _, samples in parts for sample in samples if sample.image]
     names = tuple(f"{image.shard.name}/{image.name}" for image in images)
     return dataset_of_contents(
-        name, split, names, _Contents(tuple(images)), tuple(map(str, classes)), labels, notes, whole=len(splits) == 1
+        name, split, names, _Contents(tuple(images)), classes, labels, notes, whole=len(splits) == 1
     )
 
 
@@ -170,11 +176,7 @@ def _check_end(shard: Path, members: Sequence[tarfile.TarInfo]) -> None:
         raise LayerprobeError(f"{shard} is cut off or damaged after {len(members)} entries; fetch it again")
 
 
-def _labels_of(samples: Sequence[_Sample], columns: Columns, name: str) -> list[int | str | None]:
-    return [_label(sample, columns, name) for sample in samples]
-
-
-def _label(sample: _Sample, columns: Columns, name: str) -> int | str | None:
+def _label(sample: _Sample, columns: Columns, name: str) -> Label:
     """What is said of an image's class; None: nothing."""
     place = sample.labels.get("json" if columns.label or "cls" not in sample.labels else "cls")
     if place is None:

@@ -112,6 +112,32 @@ def test_columns_by_type_and_by_name(tmp_path: Path) -> None:
         open_dataset(f"hf:{tmp_path / 'none'}")
 
 
+def test_classes_are_those_of_the_training_split(tmp_path: Path) -> None:
+    words = datasets.Value("string")
+
+    def texts(*labels: str | None) -> Any:
+        return table(len(labels)).remove_columns("label").add_column("label", list(labels)).cast_column("label", words)
+
+    def opened(split: str, **parts: Any) -> Any:
+        datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "set"))
+        return open_dataset(f"hf:{tmp_path / 'set'}", split, columns=Columns(label="label"))
+
+    three = texts("a", "b", "c", "b")
+    for split, numbers in (("train", [0, 1, 2, 1]), ("test", [2, 1]), ("all", [0, 1, 2, 1, 2, 1])):
+        found = opened(split, train=three, test=texts("c", "b"))
+        assert found.classes == ("a", "b", "c") and found.labels.tolist() == numbers
+    with pytest.raises(LayerprobeError, match="labels of the training split, but 2 images of test have .* first 'd'"):
+        opened("test", train=three, test=texts("a", "d", "e"))
+    assert opened("train", train=three, test=texts("d")).classes == ("a", "b", "c")
+    with pytest.raises(LayerprobeError, match=r"others none; .*\(1 of 2 images of test\)"):
+        opened("test", train=three, test=texts("a", None))
+    other = table(6, 1).cast_column("label", datasets.ClassLabel(names=["dog", "<eel>", "cat"]))
+    turned = opened("test", train=table(), test=other)  # the same classes in another order: by name, not by number
+    assert turned.classes == tuple(CLASSES) and turned.labels.tolist() == [1, 2, 0] * 2
+    bare = opened("train", train=texts(None, None))
+    assert bare.labels is None and "has no label in label: the images have no labels" in bare.notes[0]
+
+
 def test_images_turned_by_exif_and_damaged_ones(tmp_path: Path) -> None:
     wide, exif = Image.fromarray(np.arange(8 * 4 * 3, dtype=np.uint8).reshape(4, 8, 3)), Image.Exif()
     exif[0x0112] = 6

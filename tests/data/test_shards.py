@@ -71,6 +71,16 @@ def test_labels_in_json_and_none(tmp_path: Path) -> None:
         open_dataset(f"wds:{mixed}")
 
 
+def test_classes_are_those_of_the_training_split(tmp_path: Path) -> None:
+    archive(tmp_path / "set" / "train.tar", samples(range(3)))
+    archive(tmp_path / "set" / "test.tar", {"5.png": png(5), "5.cls": b"20"})
+    assert open_dataset(f"wds:{tmp_path / 'set'}", "test").labels.tolist() == [2]
+    archive(tmp_path / "set" / "test.tar", {"5.png": png(5), "5.cls": b"15", "6.png": png(6), "6.cls": b"0"})
+    assert open_dataset(f"wds:{tmp_path / 'set'}").classes == ("0", "10", "20")
+    with pytest.raises(LayerprobeError, match="labels of the training split, but 1 images of test have .* first 15"):
+        open_dataset(f"wds:{tmp_path / 'set'}", "test")
+
+
 class Bomb:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return exec, ("raise SystemExit('was run')",)
