@@ -117,7 +117,7 @@ def load_network(
         adapted = load_weights(module, weights, what, fitting=fitting, trained=trained, adapt=spec.adapt)
     module.eval()
     digest = hash_weights(module)
-    _check_hash(digest, spec, source, seed)
+    _check_hash(digest, spec, source, seed, drawn=source in DRAWN or bool(adapted))
     built = Network(spec.name, module, source, digest, preprocessing, (), 0, adapted, header.adapted)
     return _look_at(spec, built)
 
@@ -207,12 +207,14 @@ def _choose_preprocessing(
     )
 
 
-def _check_hash(digest: str, spec: ModelSettings, source: str, seed: int) -> None:
-    """Refuse weights that aren't those that are expected."""
+def _check_hash(digest: str, spec: ModelSettings, source: str, seed: int, drawn: bool) -> None:
+    """Refuse weights that aren't those that are expected; ``drawn``: all or some of them depend on the seed."""
     if spec.weights_sha256 in (None, digest):
         return
-    drawn = source in DRAWN
-    what, remedy = (f", drawn with seed {seed},", "") if drawn else ("", "name the right file with <weights>, or ")
+    part = "" if source in DRAWN else "in part "
+    what = f", {part}drawn with seed {seed}," if drawn else ""
+    remedy = "" if source in DRAWN else "name the right file with <weights>, or "
+    remedy += "take the seed of the configuration, or " if drawn else ""
     raise SettingsError(
         f"the weights of {spec.name} are not those of the configuration: {source}{what} has SHA-256 {digest[:12]}, "
         f"not {str(spec.weights_sha256)[:12]}; {remedy}remove weights_sha256"

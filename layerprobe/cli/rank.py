@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from layerprobe.cli.options import Command
 from layerprobe.cli.reporter import Reporter
 from layerprobe.errors import LayerprobeError
-from layerprobe.geometry.catalogue import ALWAYS, CLUSTERS, STATISTICS, UNMEASURED, described
+from layerprobe.geometry.catalogue import ALWAYS, CLUSTERS, DEFAULT_SCORE, STATISTICS, UNMEASURED, described
 from layerprobe.plugins import split_file_name
 from layerprobe.ranking.catalogue import RECOMMENDED_RULE, RULE_WITHOUT_LABELS
 from layerprobe.settings.display import ColumnSettings
@@ -72,18 +72,18 @@ def _measuring(settings: RankSettings, columns: Sequence[str]) -> RankSettings:
     from layerprobe.report.tables.ranking import possible_columns
 
     named = [one.family for one in STATISTICS.values() if one.name in columns or one.symbol in columns]
-    labels = [described(name).label for name in (settings.by, *settings.families)]
+    labels = [described(name).label for name in (settings.by or DEFAULT_SCORE, *settings.families)]
     own = [name for name in columns if split_file_name(name) and name not in labels]
     more = [name for name in (*named, *own) if name not in (ALWAYS, UNMEASURED, *settings.statistics)]
     settings = settings.replaced(statistics=tuple(dict.fromkeys([*settings.statistics, *more])))
-    plugins = [name for name in (settings.by, *settings.families) if split_file_name(name)]
+    plugins = [name for name in (settings.by or DEFAULT_SCORE, *settings.families) if split_file_name(name)]
     check_columns(possible_columns(settings.top, plugins), columns)
     return settings
 
 
 def _go_on(ranking: Ranking, settings: RankSettings, file: Path, reporter: Reporter) -> None:
     """Name the next command: by the rule that we recommend, unless the user has a say in the choice of layers."""
-    own = settings.by != RankSettings.model_fields["by"].default or settings.layers is not None
+    own = settings.by not in (None, DEFAULT_SCORE) or settings.layers is not None
     own = own or not ranking.evenly_spread or ranking.labels is None  # too few blocks, or no classes, for the rule
     layers = str(file) if own else f"{RECOMMENDED_RULE}:{settings.top}"
     try:

@@ -14,6 +14,7 @@ from layerprobe.data.folder import open_folder
 from layerprobe.data.hugging_face import open_hugging_face
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.shards import open_shards
+from layerprobe.data.unlabelled import is_flat
 from layerprobe.errors import LayerprobeError
 from layerprobe.settings.data import DataSettings
 
@@ -88,6 +89,18 @@ def open_quietly(data: DataSettings, split: str) -> ImageDataset:
     """
     columns = Columns(data.image_column, data.label_column)
     return open_dataset(data.name, split, data.data_root, data.download, data.unlabelled, columns)
+
+
+def has_no_labels(data: DataSettings) -> bool:
+    """Whether images are known to have no labels, without reading a folder of them.
+
+    Raises:
+        LayerprobeError: as ``open_dataset``, of tables and archives.
+    """
+    if data.unlabelled or data.name.startswith((HUGGING_FACE, SHARDS)):
+        return data.unlabelled or open_quietly(data, "train").labels is None
+    known = any(data.name.lower() == one.lower() for one in DATASETS)
+    return not known and Path(data.name).is_dir() and is_flat(Path(data.name))
 
 
 def _beside_a_folder(name: str, opened: Callable[[], ImageDataset]) -> ImageDataset:

@@ -108,4 +108,8 @@ def read_head(
     found_shapes = {name: tuple(tensor.shape) for name, tensor in weights.state.items()}
     if found_shapes != wanted:
         raise LayerprobeError(f"the head {path} holds {wanted} by its header, not {found_shapes}; write it anew")
+    if any(not tensor.isfinite().all() for tensor in weights.state.values()):
+        raise LayerprobeError(
+            f"the head {path} holds values that are no finite numbers; train it anew with --save-head"
+        )
     return HeadedNetwork(backbone, layer, pooling, **weights.state).eval(), header.classes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
@@ -15,9 +15,11 @@ from layerprobe.distill.folder import CHECKPOINTS
 from layerprobe.distill.layer_pairs import choose_tokens, pair_layers
 from layerprobe.distill.objective_context import ObjectiveContext
 from layerprobe.distill.pairing import NO_PAIRS, Pairing
-from layerprobe.distill.students import read_description
+from layerprobe.distill.students import read_description, weights_path
 from layerprobe.errors import LayerprobeError
+from layerprobe.models.weights_file import read_weights
 from layerprobe.networks import Network, load_network
+from layerprobe.records.weights_header import parse_weights_header
 from layerprobe.settings.base import errors_of_part
 from layerprobe.settings.code import check_code
 from layerprobe.settings.configuration import plugin_names
@@ -42,17 +44,16 @@ class TrainedPair:
 
 
 def load_trained_pair(
-    folder: Path, student: Network, dataset: ImageDataset, which: str, allow_code: bool, classes: int
+    folder: Path, student: Network, dataset: ImageDataset, which: str, allow_code: bool
 ) -> TrainedPair:
     """Rebuild what a run trained its student with.
 
     Args:
         folder: of the run.
         student: its network as it was trained.
-        dataset: images like those of the run, for the teacher's input.
+        dataset: images like those of the run, for the teacher's input; their classes may be others.
         which: the student's weights; the projectors are those of the same state.
         allow_code: whether to run the Python files that the run names.
-        classes: how many classes the run's images had.
 
     Raises:
         LayerprobeError: if the run has no teacher, or its teacher's weights aren't there.
@@ -62,6 +63,10 @@ def load_trained_pair(
         raise LayerprobeError(f"{folder} has no teacher to agree with; name a run that a teacher took part in")
     for name in plugin_names(settings):
         check_code(name, folder, allow_code, what="")
+    weights = weights_path(folder, which, settings.command)
+    header = parse_weights_header(read_weights(weights).metadata, weights)
+    if header.classes is not None:  # a teacher without weights of its own is built for the classes of the run
+        dataset = replace(dataset, classes=header.classes)
     with errors_of_part("teacher"):
         teacher = load_network(settings.teacher, settings.data.seen_as(about.preprocessing), dataset)
     method = settings.chosen_method
@@ -69,7 +74,7 @@ def load_trained_pair(
         _log.info("%s changed the student where its layers are paired: only the outputs are compared", method.name)
         return TrainedPair(teacher, NO_PAIRS, ())
     pairing = choose_tokens(settings, pair_layers(method, settings, teacher, student))
-    context = ObjectiveContext(pairing, settings.training.batch_size, classes, settings.alignment)
+    context = ObjectiveContext(pairing, settings.training.batch_size, len(dataset.classes), settings.alignment)
     state = _objective_state(folder, BEST if which == BEST else LATEST)
     if not pairing.names or state is None:
         return TrainedPair(teacher, pairing, ())

@@ -203,7 +203,6 @@ def _agreement(
         layers=subject.layers,
         num_classes=shape[-1] if subject.discovery.has_classifier else 0,
     )
-    classes = len(subject.classes or dataset.classes)
-    pair = load_trained_pair(config.run, student, dataset, config.which, config.allow_code, classes)
+    pair = load_trained_pair(config.run, student, dataset, config.which, config.allow_code)
     pixels = choose_images(subject, dataset, config.samples, config, progress)
     return measure_agreement(subject, pair, pixels, config, device, progress)

@@ -433,8 +433,8 @@ SCORES = DerivedCatalogue(
 """The statistics that layers can be chosen by, as ``--by`` names them."""
 
 
-WITHOUT_LABELS = "effective-rank"
-"""The score that a command suggests for images without labels, of which the default has no value."""
+DEFAULT_SCORE, WITHOUT_LABELS = "quality", "effective-rank"
+"""The scores by which layers are chosen where nothing else is said; the second one of images without labels."""
 
 
 def _families() -> Iterator[Family]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from layerprobe.models.extras import import_extra, refuse_classes
 from layerprobe.models.model_input import ModelInput
 from layerprobe.models.published import fetching_weights
 from layerprobe.plugins import one_line
-from layerprobe.settings.base import SettingsError
+from layerprobe.settings.base import MOST_PIXELS, SettingsError
 
 _log = logging.getLogger(__name__)
 
@@ -85,11 +86,17 @@ def tower_input(short: str, model: nn.Module) -> ModelInput:
 
 def _described_input(values: Mapping[str, Any], own: tuple[int, int] | None) -> ModelInput:
     """The input that the configuration of an image processor describes; ``own``: the size that the model's own does."""
-    target, crop = values.get("size") or {}, values.get("crop_size") if values.get("do_center_crop") else None
+    target = {} if values.get("size") is None else values["size"]
+    crop = values.get("crop_size") if values.get("do_center_crop") else None
     edge = target if isinstance(target, int) else target.get("shortest_edge")
     sides = _sides(crop) or _sides(target) or own
+    for pixels in (*(sides or ()), *([edge] if edge is not None else [])):
+        if not isinstance(pixels, int) or not 1 <= pixels <= MOST_PIXELS:
+            raise ValueError(f"a size is 1 to {MOST_PIXELS:,} pixels, not {shown(pixels)}")
     normalized = values.get("do_normalize", True)
     mean, std = (values.get(key) if normalized else None for key in ("image_mean", "image_std"))
+    if any(not math.isfinite(value) for value in (*(mean or ()), *(std or ()))) or 0 in (std or ()):
+        raise ValueError(f"mean and std are finite numbers, and no std is 0, not {shown(mean)} and {shown(std)}")
     filter = Image.Resampling(values["resample"]).name.lower() if "resample" in values else "bilinear"
     return ModelInput(
         image_size=sides,

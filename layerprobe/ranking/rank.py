@@ -6,7 +6,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Container, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,13 +16,13 @@ import torch
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
-from layerprobe.geometry.catalogue import CLUSTERS, VIEWS, described
+from layerprobe.geometry.catalogue import CLUSTERS, DEFAULT_SCORE, VIEWS, WITHOUT_LABELS, described
 from layerprobe.layers.selection import find_layers
 from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.ranking.cache import StatisticsCache, open_cache
 from layerprobe.ranking.choose import Choice, check_count, choose
 from layerprobe.ranking.clusters import ClusterChoice, find_clusters, with_layer
-from layerprobe.ranking.file import check_replaceable_ranking, ranking_path, read_existing, save_ranking
+from layerprobe.ranking.file import Existing, check_replaceable_ranking, ranking_path, read_existing, save_ranking
 from layerprobe.ranking.grams import described_source, extract_grams, open_source
 from layerprobe.ranking.measure import Measurements, measure_layers
 from layerprobe.ranking.provenance import ranking_provenance, with_score
@@ -231,7 +231,8 @@ def shown_choices(settings: RankSettings) -> tuple[str, ...]:
     Raises:
         LayerprobeError: if a file can't be read, or a plug-in isn't there.
     """
-    by = [settings.by, *([file_sha256(settings.by)] if split_file_name(settings.by) else [])]
+    score = settings.by or DEFAULT_SCORE
+    by = [score, *([file_sha256(score)] if split_file_name(score) else [])]
     layers = [str(settings.layers)] if settings.layers else []
     return tuple(json.dumps([described_source(path), by, settings.top, *layers]) for path in settings.features)
 
@@ -251,41 +252,84 @@ def rank_files(settings: RankSettings, device: torch.device | None = None, progr
         LayerprobeError: if the input is wrong, or something else than a ranking lies where one is to be written;
             before any work is done where that can be known.
     """
-    choice = Choice(settings.top, settings.by, settings.level)
+    with ExitStack() as stack:
+        sources = [stack.enter_context(closing(open_source(path))) for path in settings.features]
+        for source in sources if settings.overwrite else ():
+            check_replaceable_ranking(target(settings, source.path))
+        planned = [_plan(source, settings) for source in sources]
+        found = [_rank_planned(one, settings, device, progress) for one in planned]
+    return Ranked(
+        tuple(ranking for ranking, _ in found),
+        tuple(one.file for one, (_, saved) in zip(planned, found, strict=True) if saved),
+        tuple(one.file for one in planned if one.existing and not one.existing.same_layers),
+    )
+
+
+@dataclass(frozen=True)
+class _PlannedRanking:
+    """What is measured of one network, and where its ranking is kept.
+
+    Attributes:
+        source: of the features.
+        layers: that are ranked.
+        choice: how layers are chosen.
+        measurements: that are asked for, and that the sample allows.
+        file: the ranking file.
+        existing: what lies there, unless it is replaced; None: nothing.
+    """
+
+    source: FeatureFile | GramFile
+    layers: tuple[StoredLayer, ...]
+    choice: Choice
+    measurements: Measurements
+    file: Path
+    existing: Existing | None
+
+
+def _plan(source: FeatureFile | GramFile, settings: RankSettings) -> _PlannedRanking:
+    """Find out what is to be done for one network.
+
+    Raises:
+        LayerprobeError: as ``rank_files``.
+    """
+    choice = Choice(settings.top, settings.by or _default_score(source), settings.level)
+    check_score(choice.score, source)
+    layers = chosen_layers(source, settings.layers)
     clusters = ClusterChoice(settings.cluster_count, settings.clusters_of or "", settings.seed)
     wanted = Measurements(
         settings.families, settings.views, settings.resamples, settings.sizes, settings.seed, clusters=clusters
     )
+    allowed = _with_layer(permitted(with_score(wanted, choice), source), source)
+    file = target(settings, source.path)
+    reads = file.exists() and not settings.overwrite
+    existing = read_existing(file, source, layers, choice, allowed) if reads else None
+    return _PlannedRanking(source, layers, choice, allowed, file, existing)
+
+
+def _default_score(source: FeatureFile | GramFile) -> str:
+    """The score where the user names none; that of images without labels is said."""
+    if source.labels is not None:
+        return DEFAULT_SCORE
+    said = "the images of %s have no labels, and %s needs classes: layers are chosen by %s (--by names another score)"
+    _log.info(said, source.header.dataset, DEFAULT_SCORE, WITHOUT_LABELS)
+    return WITHOUT_LABELS
+
+
+def _rank_planned(
+    planned: _PlannedRanking, settings: RankSettings, device: torch.device | None, progress: Progress
+) -> tuple[Ranking, bool]:
+    """The ranking of one network, and whether it was saved."""
+    source, old, shown = planned.source, planned.existing, with_score(planned.measurements, planned.choice)
+    known = old.statistics if old and not old.differs and set(shown.statistics) - set(old.statistics) else ()
+    measured = replace(shown, statistics=tuple(dict.fromkeys([*shown.statistics, *known])))
+    if old and CLUSTERS in known and CLUSTERS not in shown.statistics:
+        measured = replace(measured, clusters=old.clusters)
     similarity = any(figure.similarity for figure in settings.drawn)
-    with ExitStack() as stack:
-        sources = [open_source(path) for path in settings.features]
-        for source in sources:
-            stack.callback(source.close)
-        targets = [target(settings, source.path) for source in sources]
-        for file in targets if settings.overwrite else ():
-            check_replaceable_ranking(file)
-        for source in sources:
-            check_score(choice.score, source)
-        chosen = [chosen_layers(source, settings.layers) for source in sources]
-        allowed = [_with_layer(permitted(with_score(wanted, choice), source), source) for source in sources]
-        there = [
-            None if settings.overwrite or not file.exists() else read_existing(file, source, layers, choice, asked)
-            for file, source, layers, asked in zip(targets, sources, chosen, allowed, strict=True)
-        ]
-        rankings, files = [], []
-        for source, layers, asked, file, old in zip(sources, chosen, allowed, targets, there, strict=True):
-            shown = with_score(asked, choice)
-            known = old.statistics if old and not old.differs and set(shown.statistics) - set(old.statistics) else ()
-            measured = replace(shown, statistics=tuple(dict.fromkeys([*shown.statistics, *known])))
-            if old and CLUSTERS in known and CLUSTERS not in shown.statistics:
-                measured = replace(measured, clusters=old.clusters)
-            cache = open_cache(source) if settings.cache else StatisticsCache(None)
-            ranking = rank_source(source, choice, measured, similarity, cache, device, progress, layers)
-            if old and old.differs:
-                _log.warning(_UNCHANGED, file, old.differs)
-            elif old is None or set(ranking.provenance["statistics"]) - set(old.statistics):
-                save_ranking(ranking, file)
-                files.append(file)
-            rankings.append(_without(ranking, set(measured.statistics) - set(shown.statistics)))
-    others = (file for file, old in zip(targets, there, strict=True) if old and not old.same_layers)
-    return Ranked(tuple(rankings), tuple(files), tuple(others))
+    cache = open_cache(source) if settings.cache else StatisticsCache(None)
+    ranking = rank_source(source, planned.choice, measured, similarity, cache, device, progress, planned.layers)
+    saved = old is None or (not old.differs and bool(set(ranking.provenance["statistics"]) - set(old.statistics)))
+    if old and old.differs:
+        _log.warning(_UNCHANGED, planned.file, old.differs)
+    elif saved:
+        save_ranking(ranking, planned.file)
+    return _without(ranking, set(measured.statistics) - set(shown.statistics)), saved

@@ -352,7 +352,8 @@ _LARGEST = 1e12
 Whole = Annotated[int, Strict()]
 Count = Annotated[int, Strict(), Field(ge=1)]
 """A number of things, at least one."""
-Pixels = Annotated[int, Strict(), Field(ge=1, le=65_536)]
+MOST_PIXELS = 65_536
+Pixels = Annotated[int, Strict(), Field(ge=1, le=MOST_PIXELS)]
 """Height or width of an image: JPEG and most programs end there."""
 ClassCount = Annotated[int, Strict(), Field(ge=0, le=100_000_000)]
 """Size of a classifier; 0: there is none."""

@@ -36,7 +36,8 @@ class LayerEvaluationSettings(FigureSettings, DeviceSettings, CodeSettings):
         Literal["cls", "mean", "both"] | None,
         Flag(panel="Layers", default="cls where there is one that learned, else mean"),
     ] = None
-    """What stands for the tokens of a transformer: the class token, the mean of the patch tokens, or both in a row."""
+    """The one vector that stands for the tokens of a transformer: the class token, the mean of the patch tokens, or
+    both in a row. In distill, which compares position by position, --tokens says which positions."""
     neighbours: Count = 20
     """The number of training images that vote in k-NN."""
     votes: Literal["weighted", "plain"] = "weighted"

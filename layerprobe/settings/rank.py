@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from layerprobe.geometry.catalogue import CLUSTERS, FAMILIES, SCORES
+from layerprobe.geometry.catalogue import CLUSTERS, DEFAULT_SCORE, FAMILIES, SCORES, WITHOUT_LABELS
 from layerprobe.report.figures.catalogue import ALL, FIGURES, Figure, chosen_figures
 from layerprobe.settings.base import (
     AnyPath,
@@ -36,7 +36,10 @@ class RankSettings(PageFigureSettings, DeviceSettings):
     """Feature files that `layerprobe extract` wrote, one per network."""
     top: Annotated[Count, Flag(short="-k")] = 4
     """How many layers to choose."""
-    by: Annotated[str, OneOf(SCORES)] = "quality"
+    by: Annotated[
+        Annotated[str, OneOf(SCORES)] | None,
+        Flag(default=f"{DEFAULT_SCORE}; {WITHOUT_LABELS} of images without labels"),
+    ] = None
     """The score by which layers are chosen. FILE.py:name is a score of your own, a function of a layer's Gram
     matrix."""
     layers: Annotated[NamedLayers | None, Flag(default="all")] = None
@@ -94,7 +97,10 @@ class RankSettings(PageFigureSettings, DeviceSettings):
 
     @model_validator(mode="after")
     def _clusters_have_scores(self) -> Self:
-        if self.clusters_of is not None and CLUSTERS not in (*self.families, SCORES.find(self.by).family):
+        if self.clusters_of is not None and CLUSTERS not in (
+            *self.families,
+            SCORES.find(self.by or DEFAULT_SCORE).family,
+        ):
             raise RefusedError(
                 "<clusters_of> names the layer that clusters are found by, and no scores of clusters are asked for; "
                 "give <clusters> auto"

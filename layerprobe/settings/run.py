@@ -115,7 +115,8 @@ class DistillSettings(RunSettings):
         Flag(panel="Layers", default="all between layers of one layout, else patches"),
     ] = None
     """The tokens of transformers to compare, in methods that compare features position by position: the patch tokens;
-    the class token, with the other network's or with the mean of its patches; or all tokens."""
+    the class token, with the other network's or with the mean of its patches; or all tokens. There is no mean here, as
+    in extract and evaluate, since positions are compared; --projector pooled compares one vector of each image."""
     alignment: Annotated[AlignmentSettings, Part()] = AlignmentSettings()
     """The form of feature-only."""
     teacher_features: Annotated[

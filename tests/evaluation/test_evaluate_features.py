@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from layerprobe.data.datasets import open_dataset
 from layerprobe.data.loading import Pixels
@@ -150,6 +151,8 @@ def test_a_head_makes_a_classifier_and_leaves_the_backbone_alone(student: Run, t
     other.write_bytes(head.read_bytes().replace(weights.encode(), b"0" * 64))
     refused = invoke(*command, "--head", other, code=2).stderr
     assert "was trained on the features of other weights than those of" in refused
+    save_file(state | {"bias": torch.full((10,), torch.nan)}, other, safe_open(head, "pt").metadata())
+    assert "holds values that are no finite numbers" in invoke(*command, "--head", other, code=2).stderr
     assert "has no backbone_sha256" in invoke(*command, "--head", student.weights, code=2).stderr
 
 
@@ -166,6 +169,18 @@ def test_a_student_without_a_classifier(digits_teacher: Run, tmp_path: Path) -> 
     assert json.loads(headed)["details"]["top1"] == pytest.approx(rows[1]["value"])
     agreement = json.loads(invoke(*command, "--by", "agreement").stdout)["rows"]
     assert [row["student"] for row in agreement] == ["layer2.1", "layer3.2", "output"]
+
+
+def test_agreement_on_images_of_other_classes_has_the_teacher_of_the_run(
+    digits_teacher: Run, photos: Path, tmp_path: Path
+) -> None:
+    plan = small_plan(digits_teacher, tmp_path)
+    training = plan.training.replaced(epochs=1, train_samples=100)
+    teacher = plan.teacher.replaced(weights="random")
+    run = distill_student(plan.replaced(teacher=teacher, training=training))
+    command = ("evaluate", run.folder, "--data", photos, *SMALL, "--samples", "all", "-o", tmp_path / "o")
+    found = json.loads(invoke(*command, "--by", "agreement", "--format", "json").stdout)["rows"]
+    assert [row["student"] for row in found] == ["layer2.1", "layer3.2", "output"]
 
 
 def test_several_layers_of_a_network_that_is_no_run(digits_teacher: Run, tmp_path: Path) -> None:

@@ -77,7 +77,13 @@ def test_it_goes_on_and_is_finished_once(features: Path, flat: Path, tmp_path: P
 
 
 def test_ranked_by_what_needs_no_classes(features: Path, tmp_path: Path) -> None:
-    error = run("rank", features, code=2)
+    shutil.copy(features, tmp_path / "default.h5")
+    default = invoke("rank", tmp_path / "default.h5", "--top", 2)
+    assert (
+        "have no labels, and quality needs classes: layers are chosen by effective-rank (--by names" in default.stderr
+    )
+    assert load_ranking(tmp_path / "default.ranking.json").score == "effective-rank"
+    error = run("rank", features, "--by", "quality", code=2)
     assert "the knowledge quality needs classes, and the images have no labels" in error
     allowed = error.rpartition("this sample allows ")[2].strip().split(", ")
     assert set(allowed) == {name for name in SCORES if name in LABEL_FREE} and "twonn" in allowed

@@ -183,7 +183,9 @@ def test_kernels_of_the_hub_are_not_fetched(kernel: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "content",
     ["[]", "null", '{"image_processor": 3}', '{"size": "a"}', '{"image_mean": ["a"]}', '{"image_std": 3}',
-     '{"resample": 99}', '{"size": {"height": [], "width": 1}}', '{"size": {"height": 1e999, "width": 1}}'],
+     '{"size": 0}', '{"size": 1000000000}', '{"size": {"shortest_edge": 0}}', '{"image_mean": [NaN, 0, 0]}',
+     '{"image_std": [0, 1, 1]}', '{"resample": 99}', '{"size": {"height": [], "width": 1}}',
+     '{"size": {"height": 1e999, "width": 1}}'],
 )  # fmt: skip
 def test_a_malformed_configuration_of_preprocessing_is_refused(content: str, tmp_path: Path) -> None:
     model = nn.Identity()

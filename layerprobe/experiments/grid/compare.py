@@ -11,6 +11,7 @@ from layerprobe.distill.resume_check import changed_plugin
 from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.experiments.grid.cell_settings import check_settings
 from layerprobe.experiments.grid.grid_file import RUNS, Grid, load_grid
+from layerprobe.experiments.grid.label_check import check_labels
 from layerprobe.experiments.grid.launchers import LAUNCHERS, Launch, Launched
 from layerprobe.experiments.grid.results import (
     DONE,
@@ -50,9 +51,11 @@ def open_grid(settings: CompareSettings) -> Grid:
     """Read the grid file, and make sure that the folder may hold the grid.
 
     Raises:
-        LayerprobeError: if the file says what can't be, or something else lies in the folder.
+        LayerprobeError: if the file says what can't be, a cell needs labels and the images have none, or something else
+            lies in the folder.
     """
     grid = load_grid(settings.grid)
+    check_labels(grid, str(settings.grid))
     folder = settings.output
     if folder.exists() and not folder.is_dir():
         raise LayerprobeError(f"{folder} is a file; --output names a folder for the grid")

@@ -7,12 +7,14 @@ import yaml
 
 from layerprobe.data.datasets import open_split
 from layerprobe.errors import LayerprobeError
+from layerprobe.experiments.grid.compare import open_grid
 from layerprobe.experiments.grid.grid_file import Grid, parse_grid
 from layerprobe.experiments.grid.rankings import _name
 from layerprobe.experiments.grid.work import _plan
 from layerprobe.networks import load_network
 from layerprobe.ranking.file import save_ranking
 from layerprobe.records import Layer, LayerGeometry, Ranking, Run, silent
+from layerprobe.settings.compare import CompareSettings
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.model import ModelSettings
 
@@ -59,6 +61,29 @@ def test_a_teacher_that_was_trained_anew_is_ranked_anew(tmp_path: Path) -> None:
     assert before == name(copy)
     one.write_bytes(b"second")
     assert name(one) != before
+
+
+def test_a_cell_that_needs_classes_is_refused_before_any_runs_where_there_are_none(
+    photos: Path, tmp_path: Path
+) -> None:
+    flat = photos / "train" / "cat"
+
+    def opened(**values: object) -> Grid:
+        told = yaml.safe_load(grid(tmp_path / "none.th").text) | values
+        (tmp_path / "g.yaml").write_text(yaml.safe_dump(told))
+        return open_grid(CompareSettings(grid=tmp_path / "g.yaml", output=tmp_path / "out"))
+
+    bare = {"data": {"name": str(flat)}}
+    with pytest.raises(
+        LayerprobeError, match=r"feature-only \(quality:1\): the rule quality:1 needs classes, and .*cat"
+    ):
+        opened(common=bare)
+    with pytest.raises(LayerprobeError, match="kd: kd needs classes, and the images of digits have no labels; take"):
+        opened(common={"data": {"name": "digits", "unlabelled": True}}, methods=["kd"])
+    with pytest.raises(LayerprobeError, match="validation needs classes"):
+        opened(common=bare, choices={}, validate={"layers": "all"})
+    assert opened(common=bare, choices=["even:1", "even-effective-rank:1"])
+    assert opened(common={**bare, "ranking": "r.json"}) and opened()  # a ranking that is given has its scores
 
 
 def test_a_ranking_with_a_second_sample_is_another_one(tmp_path: Path) -> None:
