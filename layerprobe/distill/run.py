@@ -6,10 +6,12 @@ from layerprobe.distill.prepare import prepare_distillation, prepare_training
 from layerprobe.distill.session import RunSession
 from layerprobe.distill.train import OnEpoch, train_prepared
 from layerprobe.records import Progress, Run, silent
+from layerprobe.runtime.lack_of_memory import explaining_lack_of_memory
 from layerprobe.runtime.subnormals import flushing_subnormals
 from layerprobe.settings.run import DistillSettings, TrainSettings
 
 
+@explaining_lack_of_memory
 @flushing_subnormals()
 def train_model(settings: TrainSettings, on_epoch: OnEpoch | None = None, progress: Progress = silent) -> Run:
     """Train a network with cross entropy; its weights go to ``model.safetensors`` in the run folder.
@@ -23,6 +25,7 @@ def train_model(settings: TrainSettings, on_epoch: OnEpoch | None = None, progre
     return train_prepared(session, prepare_training(session, settings), on_epoch, progress)
 
 
+@explaining_lack_of_memory
 @flushing_subnormals()
 def distill_student(settings: DistillSettings, on_epoch: OnEpoch | None = None, progress: Progress = silent) -> Run:
     """Train a student with a teacher; its weights go to ``student.safetensors`` in the run folder.

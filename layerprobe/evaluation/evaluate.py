@@ -18,6 +18,7 @@ from layerprobe.evaluation.subject import Subject, check_classes, has_classifier
 from layerprobe.files import sha256
 from layerprobe.records import Evaluation, Progress, Score, silent
 from layerprobe.runtime.devices import resolve_device
+from layerprobe.runtime.lack_of_memory import explaining_lack_of_memory
 from layerprobe.settings.evaluate import EvaluateSettings
 
 _log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def chosen_ways(config: EvaluateSettings) -> tuple[Evaluator, ...]:
     return tuple(EVALUATORS[name] for name in dict.fromkeys(config.by or default))
 
 
+@explaining_lack_of_memory
 def evaluate(config: EvaluateSettings, progress: Progress = silent, subject: Subject | None = None) -> Evaluation:
     """Classify images with a network's classifier, under the network's own preprocessing.
 

@@ -26,12 +26,14 @@ from layerprobe.evaluation.ways import Evidence, Verdict
 from layerprobe.networks import Network
 from layerprobe.records import Agreement, FeatureEvaluation, Progress, Score, silent
 from layerprobe.runtime.devices import resolve_device
+from layerprobe.runtime.lack_of_memory import explaining_lack_of_memory
 from layerprobe.settings.base import SettingsError
 from layerprobe.settings.evaluate import EvaluateSettings
 
 _log = logging.getLogger(__name__)
 
 
+@explaining_lack_of_memory
 def evaluate_features(
     config: EvaluateSettings, ways: Sequence[Evaluator], subject: Subject, progress: Progress = silent
 ) -> FeatureEvaluation:

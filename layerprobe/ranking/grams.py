@@ -22,6 +22,7 @@ from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.geometry.gram import TOO_LARGE, NotFiniteError, gram_matrix
 from layerprobe.records import Gram, Progress, StoredLayer, silent
 from layerprobe.runtime.devices import resolve_device
+from layerprobe.runtime.lack_of_memory import explaining_lack_of_memory
 from layerprobe.runtime.processes import Processes
 from layerprobe.settings.extract import ExtractSettings
 
@@ -92,6 +93,7 @@ def _gram_of_features(source: FeatureFile, stored: StoredLayer, device: torch.de
     return replace(gram, class_blocks=source.class_blocks(stored.layer.index))
 
 
+@explaining_lack_of_memory
 def extract_grams(config: ExtractSettings, memory: float | None = None, progress: Progress = silent) -> GramFile:
     """Compute the Gram matrix of every layer in a forward pass, and write no features.
 

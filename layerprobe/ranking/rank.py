@@ -30,6 +30,7 @@ from layerprobe.ranking.sample import check_score, permitted
 from layerprobe.ranking.similarity import layer_similarity
 from layerprobe.records import Progress, Ranking, StoredLayer, silent
 from layerprobe.runtime.devices import resolve_device
+from layerprobe.runtime.lack_of_memory import explaining_lack_of_memory
 from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.layer_choice import LayerChoice
 from layerprobe.settings.rank import RankSettings
@@ -237,6 +238,7 @@ def shown_choices(settings: RankSettings) -> tuple[str, ...]:
     return tuple(json.dumps([described_source(path), by, settings.top, *layers]) for path in settings.features)
 
 
+@explaining_lack_of_memory
 def rank_files(settings: RankSettings, device: torch.device | None = None, progress: Progress = silent) -> Ranked:
     """Rank every network and save the rankings.
 

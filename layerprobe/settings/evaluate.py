@@ -92,6 +92,13 @@ class EvaluateSettings(LayerEvaluationSettings):
     workers: Workers = 0
     """The number of processes that decode images."""
 
+    kept_so_far: ClassVar[str] = ""
+
+    @property
+    def takes_less_memory(self) -> tuple[str, ...]:
+        """What takes less memory than these settings, the most helpful first; fields stand in angle brackets."""
+        return (f"a <batch_size> below {self.batch_size}", *(() if self.device == "cpu" else ("<device> cpu",)))
+
     @model_validator(mode="after")
     def _one_network(self) -> Self:
         if (self.run is None) == (self.model is None):

@@ -101,3 +101,17 @@ class ExtractSettings(StoredFeaturesSettings, DeviceSettings):
         Number | None, Field(ge=0.001), Flag(panel="Machine", metavar="GB", default="half of what is free")
     ] = None
     """The memory in GB that features may take with --stats-only or --spectrum-samples."""
+
+    kept_so_far: ClassVar[str] = ""  # the extraction says it, also where something else ends it
+
+    @property
+    def takes_less_memory(self) -> tuple[str, ...]:
+        """What takes less memory than these settings, the most helpful first; fields stand in angle brackets."""
+        features = self.stats_only or self.spectrum_samples is not None
+        found = {
+            f"a smaller <batch_size>{f' than {self.batch_size}' if self.batch_size else ''}": True,
+            "<amp>": not self.amp,
+            "less <memory> for features": features,
+            "<device> cpu": self.device != "cpu",
+        }
+        return tuple(words for words, helps in found.items() if helps)

@@ -84,6 +84,13 @@ class RankSettings(PageFigureSettings, DeviceSettings):
     overwrite: Annotated[bool, Flag(panel="Output", alone=True)] = False
     """Replace a ranking file and figures that show another choice of layers."""
 
+    kept_so_far: ClassVar[str] = "layers that were measured are not measured again"
+
+    @property
+    def takes_less_memory(self) -> tuple[str, ...]:
+        """What takes less memory than these settings, the most helpful first; fields stand in angle brackets."""
+        return ("features of fewer images",) if self.device == "cpu" else ("<device> cpu", "features of fewer images")
+
     @model_validator(mode="after")
     def _figures_have_a_folder(self) -> Self:
         if self.output is None and self.figures:

@@ -126,6 +126,16 @@ class TrainingSettings(RecipeSettings):
     tensorboard: Annotated[bool, Flag(panel="Output")] = False
     """Also write event files for TensorBoard."""
 
+    @property
+    def takes_less_memory(self) -> tuple[str, ...]:
+        """What takes less memory than these settings, the most helpful first; fields stand in angle brackets."""
+        found = {
+            "no <cache_teacher>": self.cache_teacher,
+            f"a <batch_size> below {self.batch_size} (with <accumulate> for as many images in a step)": True,
+            "<precision> bf16": self.precision == "no",
+        }
+        return tuple(words for words, helps in found.items() if helps)
+
 
 @dataclass(frozen=True)
 class Rates:

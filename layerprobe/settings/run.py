@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import model_validator
@@ -11,7 +12,7 @@ from layerprobe.data.catalogue import NONE
 from layerprobe.distill.methods.catalogue import METHODS, SETTINGS, Method
 from layerprobe.records.layout import ALL_TOKENS, CLASS_TOKEN, PATCHES
 from layerprobe.settings.alignment import AlignmentSettings
-from layerprobe.settings.base import AnyPath, OneOf, RefusedError, Settings
+from layerprobe.settings.base import AnyPath, OneOf, RefusedError, Settings, SettingsError
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.flags import Flag, Part
 from layerprobe.settings.layer_choice import StudentLayers, TeacherLayers, rule_words
@@ -42,6 +43,11 @@ class RunSettings(Settings):
             raise RefusedError("<resume> continues a run and <overwrite> replaces it; give only one of them")
         return self
 
+    @property
+    def kept_so_far(self) -> str:
+        """What of a run is not lost where it ends early."""
+        return f"what was saved in {self.output} stays, and <resume> goes on from there with the same recipe"
+
     def configuration(self) -> dict[str, Any]:
         """What the run is told, as ``config.yaml`` holds it: without where it is written to."""
         return {"command": self.command, **self.model_dump(mode="json", exclude=set(RunSettings.model_fields))}
@@ -64,6 +70,11 @@ class TrainSettings(RunSettings):
     def network(self) -> ModelSettings:
         """The network that is trained."""
         return self.model
+
+    @property
+    def takes_less_memory(self) -> tuple[str, ...]:
+        """What takes less memory than these settings, the most helpful first; fields stand in angle brackets."""
+        return _of_part("training", self.training.takes_less_memory)
 
     @model_validator(mode="after")
     def _has_a_classifier(self) -> Self:
@@ -134,6 +145,11 @@ class DistillSettings(RunSettings):
     def network(self) -> ModelSettings:
         """The network that is trained."""
         return self.student
+
+    @property
+    def takes_less_memory(self) -> tuple[str, ...]:
+        """What takes less memory than these settings, the most helpful first; fields stand in angle brackets."""
+        return _of_part("training", self.training.takes_less_memory)
 
     @property
     def chosen_method(self) -> Method:
@@ -233,6 +249,11 @@ def _check_classifier(trained: ModelSettings, part: str, instead: str = "") -> N
         raise RefusedError(
             f"training needs a classifier, which <{part}.num_classes> 0 leaves out; leave the number out{instead}"
         )
+
+
+def _of_part(part: str, texts: Iterable[str]) -> tuple[str, ...]:
+    """Texts that name fields of a part, as these settings name them."""
+    return tuple(SettingsError(text).within(part).message for text in texts)
 
 
 def _check_cache(training: TrainingSettings, teacher_features: bool) -> None:

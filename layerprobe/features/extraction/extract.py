@@ -24,12 +24,14 @@ from layerprobe.files import remove_leftovers
 from layerprobe.records import Progress, silent
 from layerprobe.records.feature_header import WrittenCounts
 from layerprobe.runtime.devices import resolve_device
+from layerprobe.runtime.lack_of_memory import explaining_lack_of_memory
 from layerprobe.runtime.processes import Processes, join_processes
 from layerprobe.settings.extract import ExtractSettings
 
 _log = logging.getLogger(__name__)
 
 
+@explaining_lack_of_memory
 def extract(config: ExtractSettings, progress: Progress = silent) -> FeatureFile:
     """Run a sample of images, class-balanced if they have labels, through a model and write the features of its layers.
 
