@@ -19,7 +19,7 @@ from layerprobe.experiments.grid.results import read_grid
 from layerprobe.experiments.validation.results import read_validation
 from layerprobe.ranking.file import load_ranking
 from layerprobe.ranking.grams import open_source
-from layerprobe.ranking.rank import rank_files
+from layerprobe.ranking.rank_files import rank_files
 from layerprobe.ranking.similarity import layer_similarity
 from layerprobe.records import GridResults, Ranking, Validation, silent
 from layerprobe.report.figures.catalogue import ALL, FIGURES

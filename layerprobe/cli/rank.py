@@ -41,7 +41,7 @@ def rank(settings: RankSettings, display: ColumnSettings) -> None:
     Prints separation, information, efficiency and knowledge quality of each layer with intervals, draws figures, and
     writes the layers with the best score to a ranking file.
     """
-    from layerprobe.ranking.rank import rank_files, shown_choices, target
+    from layerprobe.ranking.rank_files import rank_files, shown_choices, target
     from layerprobe.report.figures.drawing import check_drawings, draw_rankings
     from layerprobe.report.tables.ranking import different_samples, ranking_table
     from layerprobe.runtime.devices import resolve_device

@@ -155,6 +155,10 @@ class Pixels(Dataset[Any]):
             return error
         return Batch(torch.stack(pixels), labels, index)
 
+    def only(self, positions: npt.NDArray[np.int64]) -> Pixels:
+        """Some of these images, by their position among them; they are decoded anew."""
+        return Pixels(self.dataset, self.rows[positions], self.preprocessing)
+
     def on(self, device: torch.device) -> Pixels:
         """The same images in the memory of a device; they are decoded already."""
         return Pixels(

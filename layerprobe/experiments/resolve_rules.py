@@ -15,7 +15,7 @@ from layerprobe.distill.layer_pairs import choose_student_layers
 from layerprobe.distill.ranking_check import check_source
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
-from layerprobe.geometry.catalogue import ALWAYS, SCORES, UNMEASURED
+from layerprobe.geometry.catalogue import ALWAYS, SCORES, UNMEASURED, needs_views
 from layerprobe.networks import Network, find_model_layers, load_network
 from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.ranking.catalogue import RULES, Rule
@@ -86,7 +86,23 @@ def _ranking_for(rule: Rule, count: int, plan: DistillSettings, ranking: Ranking
     if not rule.score:
         found = find_model_layers(plan.teacher.name, plan.teacher.num_classes, plan.data.image_size)
         return Ranking(tuple(LayerGeometry(layer, {}) for layer in found), "", ())
-    return rank_model(teacher_sample(plan), count, rule.score, progress=progress) if ranking is None else ranking
+    if ranking is None:
+        check_one_view(plan)
+        return rank_model(teacher_sample(plan), count, rule.score, progress=progress)
+    return ranking
+
+
+def check_one_view(plan: DistillSettings) -> None:
+    """Refuse a rule without a ranking that would compare two views of the images, of which a run has one.
+
+    Raises:
+        LayerprobeError: if so.
+    """
+    if (score := scored_rule(plan)) and needs_views(SCORES.find(score)):
+        raise LayerprobeError(
+            f"{plan.layers} looks at {score}, which compares two views of the images; rank the teacher with "
+            "--second-view first, and name the ranking file (--layers FILE.ranking.json, in a grid ranking: FILE)"
+        )
 
 
 def check_ranking(ranking: Ranking, plan: DistillSettings, name: str = "the ranking") -> None:

@@ -19,10 +19,13 @@ UNMEASURED = ""
 """The family of what is known of a layer without its features."""
 CLUSTERS = "clusters"
 """The family of the scores whose classes are clusters of the images."""
-GIVEN = ("gram", "labels", "population", "components", "place", "layers", "clusters")
+TWO_VIEWS = "two-views"
+"""The family of what compares two views of every image."""
+GIVEN = ("gram", "labels", "population", "components", "place", "layers", "clusters", "both-views")
 """What a statistic may take that is not computed: of a layer's sample its ``Gram``, the (n,) labels in it, N and
 r = min(n, D); of the layer its place among the layers, from 0, and how many layers there are; of all layers together
-the (n,) clusters of the images."""
+the (n,) clusters of the images; and the ``Gram`` of two views of the images, all of the first before those of the
+second, which is None where there is one view."""
 
 
 @dataclass(frozen=True)
@@ -311,6 +314,18 @@ STATISTICS = Catalogue(
             symbol="RankMe", family="rankme", direction="high", digits=1, interval=True,
             range="1 to min(n, D)", page="rankme",
         ),
+        Statistic(
+            "lidar", "LiDAR", "number of directions that tell images apart whatever was done to them",
+            f"{_GEOMETRY}.two_views:lidar", takes=("both-views",),
+            symbol="LiDAR", family=TWO_VIEWS, direction="high", digits=1, interval=True,
+            range="1 to min(n - 1, D)", page="two-views",
+        ),
+        Statistic(
+            "infonce", "InfoNCE", "how surely an image is known among all others by another view of it",
+            f"{_GEOMETRY}.two_views:info_nce", takes=("both-views",),
+            symbol="InfoNCE", family=TWO_VIEWS, direction="high", interval=True,
+            range="up to 1", page="two-views",
+        ),
         *_cluster_scores(),
     ),
     plugin=_own_statistic,
@@ -374,6 +389,10 @@ DEVIATIONS = Catalogue(
         ),
         Quantity(
             "rankme", "RankMe", "RankMe, by its influence function", f"{_GEOMETRY}.part_spectra:rankme_deviations"
+        ),
+        Quantity(
+            TWO_VIEWS, "two views", "LiDAR by its influence function, InfoNCE in halves of the images",
+            f"{_GEOMETRY}.two_views:view_deviations", takes=("both-views",),
         ),
         Quantity(
             CLUSTERS, "clusters", "scores of clusters, in halves of every cluster",
@@ -483,6 +502,16 @@ def needs_classes(entry: Quantity) -> bool:
         (True, True, False)
     """
     return any(one.classes or "labels" in one.takes for one in ingredients(entry))
+
+
+def needs_views(entry: Quantity) -> bool:
+    """Whether something compares two views of the images.
+
+    Examples:
+        >>> needs_views(STATISTICS["lidar"]), needs_views(STATISTICS["rankme"])
+        (True, False)
+    """
+    return any("both-views" in one.takes for one in ingredients(entry))
 
 
 def described(name: str) -> Statistic:

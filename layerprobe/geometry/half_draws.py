@@ -17,8 +17,13 @@ def halves(gram: Gram, resamples: int, seed: int) -> Tensor:
     Returns:
         (R, n) bool: first R / 2 first halves, then their partners.
     """
-    labels = torch.zeros(gram.images, dtype=torch.int64) if gram.labels is None else gram.labels
-    return draw_parts(labels, resamples // 2, 2, seed)
+    return halves_of(gram.images, gram.labels, resamples, seed)
+
+
+def halves_of(images: int, labels: Tensor | None, resamples: int, seed: int) -> Tensor:
+    """The same of so many images with these labels, (n,); None: they have none."""
+    classes = torch.zeros(images, dtype=torch.int64) if labels is None else labels
+    return draw_parts(classes, resamples // 2, 2, seed)
 
 
 def deviations_of_halves(values: Tensor) -> Tensor:

@@ -33,11 +33,11 @@ class Quantities:
         self._values = dict(given)
 
     @classmethod
-    def of_gram(cls, gram: Gram, clusters: Tensor | None = None) -> Quantities:
-        """What a layer's Gram matrix says, and the clusters of its images, if there are any."""
+    def of_gram(cls, gram: Gram, clusters: Tensor | None = None, both_views: Gram | None = None) -> Quantities:
+        """What a layer's Gram matrix says, with the clusters of its images and a second view, if there are any."""
         components = min(gram.images, gram.dimension)
         known = {"gram": gram, "labels": gram.labels, "population": gram.population, "components": components}
-        return cls({**known, "clusters": clusters})
+        return cls({**known, "clusters": clusters, "both-views": both_views})
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._values:

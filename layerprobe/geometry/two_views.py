@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from layerprobe.geometry.gram import norms, products
+from layerprobe.geometry.half_draws import deviations_of_halves, halves_of
 from layerprobe.geometry.spectrum import double_centre
 from layerprobe.records import Gram
 
@@ -21,7 +23,22 @@ TEMPERATURE = 0.1
 """Of the cosines in InfoNCE, as Skean et al. have it."""
 
 
-def lidar(gram: Gram, views: int = 2) -> float:
+@dataclass(frozen=True, eq=False)
+class Discriminant:
+    """The directions that tell images apart, each scaled to variance 1 within images.
+
+    Attributes:
+        eigenvalues: (K,) float64, of Sigma_w^(-1) Sigma_b, descending: the variance of the images' means.
+        means: (n, K) float64, the squared distance of an image's mean from that of all, along each direction.
+        within: (n, K) float64, the mean square of its views' distances from its mean.
+    """
+
+    eigenvalues: Tensor
+    means: Tensor
+    within: Tensor
+
+
+def lidar(gram: Gram | None, views: int = 2) -> float:
     """exp of the entropy of the spectrum of Sigma_w^(-1/2) Sigma_b Sigma_w^(-1/2): the rank of discriminant analysis
     where every image is a class and its views are the members.
 
@@ -30,47 +47,66 @@ def lidar(gram: Gram, views: int = 2) -> float:
     4). The 1e-4 makes it depend on the scale of the features, as published.
 
     Args:
-        gram: of all views of the images: those of the first view in order, then those of the second, and so on.
+        gram: of all views of the images: those of the first view in order, then those of the second, and so on; None:
+            there is one view alone, and no value.
         views: how many there are, at least two.
 
     Returns:
         From 1 to min(n - 1, D), n images; NaN where all means are equal.
     """
-    eigenvalues = discriminant_spectrum(gram, views)
+    return math.nan if gram is None else _rank(discriminant(gram, views).eigenvalues)
+
+
+def _rank(eigenvalues: Tensor) -> float:
     total = eigenvalues.sum()
     if not float(total) > 0:
         return math.nan
     return math.exp(float(torch.special.entr(eigenvalues / total + EPSILON).sum()))
 
 
-def discriminant_spectrum(gram: Gram, views: int) -> Tensor:
-    """The eigenvalues of Sigma_w^(-1) Sigma_b, descending, (min(n - 1, D),) float64.
+def discriminant(gram: Gram, views: int = 2) -> Discriminant:
+    """The discriminant analysis of ``lidar``, from the Gram matrix alone.
 
-    With the residuals' principal directions w_k, of variance s_k, and B the (n, D) centred means, these are the
-    eigenvalues of the n x n matrix
+    The differences between views that an orthonormal (V - 1, V) matrix of contrasts takes have the products of the
+    residuals. With their principal directions w_k, of variance s_k, and B the (n, D) centred means, the eigenvalues are
+    those of the n x n matrix
 
-        (sum_k (B w_k)(B w_k)^T / (s_k + delta) + (B B^T - sum_k (B w_k)(B w_k)^T) / delta) / n,
+        (sum_k (B w_k)(B w_k)^T / (s_k + delta) + (B B^T - sum_k (B w_k)(B w_k)^T) / delta) / n.
 
-    whose parts all follow from the Gram matrix.
+    Args:
+        gram: as ``lidar`` has it.
+        views: how many there are.
     """
     n, total = gram.images // views, gram.images
-    kernel = double_centre(gram.centred)
-    average = torch.eye(n, dtype=torch.float64).repeat(1, views) / views  # (n, V n): features to their means
-    keep = torch.eye(total, dtype=torch.float64) - average.T @ average * views  # to what is left of them
-    means, across = average @ kernel @ average.T, average @ kernel @ keep
-    values, vectors = torch.linalg.eigh(keep @ kernel @ keep)
-    rank = min(n * (views - 1), gram.dimension)
+    kernel = double_centre(gram.centred).reshape(views, n, views, n)
+    contrasts = _contrasts(views)
+    means, across = kernel.mean(dim=(0, 2)), torch.einsum("vnwm,bw->nbm", kernel, contrasts) / views
+    between = torch.einsum("av,vnwm,bw->anbm", contrasts, kernel, contrasts).reshape(total - n, total - n)
+    values, vectors = torch.linalg.eigh(between)
+    rank = min(total - n, gram.dimension)
     values, vectors = values[-rank:].clamp_min(0), vectors[:, -rank:]
     known = values > _ROUNDING * values.max()
-    values, along = values[known], across @ vectors[:, known] / values[known].sqrt()
-    matrix = along / (values / total + REGULARISER) @ along.T
+    values, vectors = values[known], vectors[:, known]
+    along = across.reshape(n, total - n) @ vectors / values.sqrt()
+    scaled = along / (values / total + REGULARISER)
+    matrix = scaled @ along.T
     if len(values) < gram.dimension:  # else the residuals span all directions, and nothing is left but rounding
         matrix = matrix + (means - along @ along.T) / REGULARISER
-    found: Tensor = torch.linalg.eigvalsh(matrix / n).flip(0)[: min(n - 1, gram.dimension)].clamp_min(0)
-    return found
+    found, axes = torch.linalg.eigh(matrix / n)
+    found, axes = (one.flip(-1)[..., : min(n - 1, gram.dimension)] for one in (found.clamp_min(0), axes))
+    residuals = (vectors * values.sqrt()) @ (scaled.T @ axes) / (n * found).sqrt()
+    within = residuals.square().nan_to_num(0, 0, 0).reshape(views - 1, n, -1).sum(dim=0) / views
+    return Discriminant(found, n * found * axes.square(), within)
 
 
-def info_nce(gram: Gram) -> float:
+def _contrasts(views: int) -> Tensor:
+    """(V - 1, V) float64 with orthonormal rows that sum to 0."""
+    steps = torch.eye(views, dtype=torch.float64)[:, 1:] - torch.eye(views, dtype=torch.float64)[:, :-1]
+    rows: Tensor = torch.linalg.qr(steps)[0].T
+    return rows
+
+
+def info_nce(gram: Gram | None) -> float:
     """How surely an image is known among all others by another view of it: 1 - loss / ln n, with the loss InfoNCE.
 
     The loss is the mean cross entropy of the softmax of cosines / 0.1, from the first view to the second and back (van
@@ -78,16 +114,60 @@ def info_nce(gram: Gram) -> float:
     (ICML 2025) measure the layers of a network by it, from the first view to the second alone.
 
     Args:
-        gram: of both views of the images: those of the first in order, then those of the second.
+        gram: of both views of the images: those of the first in order, then those of the second; None: there is one
+            view alone, and no value.
 
     Returns:
         At most 1; near 0 by chance, below for confident errors. NaN with a single image, or all-zero features.
     """
-    n = gram.images // 2
-    lengths = norms(gram)
-    if n < 2 or not bool((lengths > 0).all()):
+    if gram is None:
         return math.nan
-    cosines = products(gram)[:n, n:] / lengths[:n, None] / lengths[n:]
-    right = torch.arange(n)
-    both = [torch.nn.functional.cross_entropy(one / TEMPERATURE, right) for one in (cosines, cosines.T)]
-    return 1 - float(sum(both)) / 2 / math.log(n)
+    return float(_info_nce(_cosines(gram), torch.ones(1, gram.images // 2, dtype=torch.float64)))
+
+
+def _cosines(gram: Gram) -> Tensor:
+    """(n, n) float64, of the first view with the second; NaN for features that are all zero."""
+    n, lengths = gram.images // 2, norms(gram)
+    found = products(gram)[:n, n:] / lengths[:n, None] / lengths[n:]
+    return found if bool((lengths > 0).all()) else torch.full_like(found, torch.nan)
+
+
+def _info_nce(cosines: Tensor, drawn: Tensor) -> Tensor:
+    """(R,) of the images of every draw, (R, n) of 0 and 1: the others are no candidates either."""
+    counts, right = drawn.sum(dim=1), cosines.diagonal() / TEMPERATURE
+    likely = ((cosines - 1) / TEMPERATURE).exp()  # at most 1
+    losses = [(drawn @ one).log() + 1 / TEMPERATURE - right for one in (likely, likely.T)]
+    means = [(drawn * loss).sum(dim=1) / counts for loss in losses]
+    return torch.where(counts > 1, 1 - sum(means) / 2 / counts.log(), torch.nan)
+
+
+def view_deviations(gram: Gram | None, resamples: int, seed: int) -> dict[str, Tensor]:
+    """How far ``lidar`` and ``infonce`` lie from what is expected if other images were drawn, (R,) each.
+
+    InfoNCE is computed anew in halves of the images. LiDAR follows from its influence function, as statistics of a
+    spectrum do (``layerprobe.geometry.part_spectra``): with another image both covariances change, and an eigenvalue
+    by (v_k b_i)^2 - lambda_k mean_v (v_k r_iv)^2 to first order, up to a constant.
+
+    Args:
+        gram: of both views; None: there is one view alone.
+        resamples: R, a multiple of four.
+        seed: of the draws; give every layer of one sample the same.
+    """
+    if gram is None:
+        return dict.fromkeys(("lidar", "infonce"), torch.full((resamples,), torch.nan, dtype=torch.float64))
+    n = gram.images // 2
+    drawn = halves_of(n, None if gram.labels is None else gram.labels[:n], resamples, seed).double()
+    of_lidar = drawn @ _influence(discriminant(gram)) / drawn.sum(dim=1)
+    return {
+        "lidar": deviations_of_halves(of_lidar),
+        "infonce": deviations_of_halves(_info_nce(_cosines(gram), drawn)),
+    }
+
+
+def _influence(found: Discriminant) -> Tensor:
+    """(n,) float64, what every image does to LiDAR, up to a constant."""
+    total = found.eigenvalues.sum()
+    shares = found.eigenvalues / total
+    logarithms = (shares + EPSILON).log()
+    slope = -_rank(found.eigenvalues) * (logarithms - shares @ logarithms) / total
+    return (found.means - found.eigenvalues * found.within) @ slope

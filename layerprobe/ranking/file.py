@@ -19,7 +19,7 @@ from layerprobe.ranking.measure import Measurements
 from layerprobe.ranking.provenance import ranking_provenance
 from layerprobe.records import RANKING_FORMAT, Ranking, StoredLayer
 from layerprobe.records.clusters import GIVEN, cluster_source
-from layerprobe.records.ranking_file import REMEDY, WHAT, parse_ranking
+from layerprobe.records.ranking_file import REMEDY, SECOND_VIEW, WHAT, parse_ranking
 
 
 def ranking_path(features: Path) -> Path:
@@ -104,6 +104,9 @@ def read_existing(
         clusters = ClusterChoice(held.count if held.chosen == GIVEN else None, held.layer, held.seed)
         if CLUSTERS in measurements.statistics and clusters != measurements.clusters:
             layers.append(f"scores of {held}")
+    views = (old.provenance.get(SECOND_VIEW) or {}).get("fingerprint", measurements.second_view)
+    if measurements.second_view not in ("", views):
+        layers.append("LiDAR and InfoNCE of another second view")
     draws = _draws(old.provenance, new)
     return Existing(statistics, ", ".join(filter(None, [*layers, draws])), not layers, clusters)
 

@@ -19,7 +19,7 @@ from layerprobe.ranking.choose import Choice
 from layerprobe.ranking.file import load_ranking, ranking_path
 from layerprobe.ranking.grams import open_source
 from layerprobe.ranking.measure import Measurements, sizes_of
-from layerprobe.ranking.rank import rank_source
+from layerprobe.ranking.rank import default_score, rank_source
 from layerprobe.ranking.similarity import kept_similarity
 from layerprobe.records import LayerGeometry, Progress, Ranking, silent
 
@@ -44,7 +44,8 @@ def read_ranked(features: Path, device: torch.device | None = None, progress: Pr
         cache = open_cache(source)
         ranking = _read_beside(source)
         if ranking is None:
-            ranking = rank_source(source, Choice(), Measurements(), cache=cache, device=device, progress=progress)
+            choice = Choice(by=default_score(source))
+            ranking = rank_source(source, choice, Measurements(), cache=cache, device=device, progress=progress)
         return _with_kept(ranking, source, cache)
 
 

@@ -21,11 +21,13 @@ from layerprobe.geometry.catalogue import (
     DEVIATIONS,
     FAMILIES,
     STATISTICS,
+    TWO_VIEWS,
     UNMEASURED,
     VIEWS,
     Quantity,
     members,
     needs_classes,
+    needs_views,
     resampled,
 )
 from layerprobe.geometry.measure import Quantities, Values, as_number, own_value
@@ -35,6 +37,7 @@ from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.ranking.cache import StatisticsCache
 from layerprobe.ranking.clusters import ClusterChoice, find_clusters
 from layerprobe.ranking.grams import UndefinedLayerError, gram_of
+from layerprobe.ranking.second_view import gram_of_both
 from layerprobe.records import Gram, Layer, LayerGeometry, Progress, StoredLayer, silent
 
 _log = logging.getLogger(__name__)
@@ -52,6 +55,7 @@ class Measurements:
         seed: of all draws.
         labelled: whether the images have labels: what needs classes is not measured else.
         clusters: which clusters of the images stand for classes in the scores of clusters.
+        second_view: fingerprint of the features of another view of the images; empty: there is none.
 
     Raises:
         LayerprobeError: if one of them is unknown or malformed.
@@ -64,6 +68,7 @@ class Measurements:
     seed: int = 0
     labelled: bool = True
     clusters: ClusterChoice = field(default_factory=ClusterChoice)
+    second_view: str = ""
 
     def __post_init__(self) -> None:
         for name in self.statistics:
@@ -101,7 +106,9 @@ class Measurements:
         return found
 
     def _task(self, family: str) -> str:
-        return f"{family} {self.clusters}" if family == CLUSTERS else family
+        """A family with what its values depend on beside the features of a layer."""
+        told = {CLUSTERS: f" {self.clusters}", TWO_VIEWS: f" {self.second_view}"}
+        return family + told.get(family, "")
 
     def allows(self, entry: Quantity) -> bool:
         """Whether something can be computed of these images."""
@@ -110,7 +117,8 @@ class Measurements:
     def _family(self, name: str) -> Computation:
         """The statistics of a family that these images allow."""
         statistics = tuple(one for one in members(name) if self.allows(one))
-        return Computation(lambda quantities: quantities.numbers(statistics), frozenset(one.name for one in statistics))
+        names = frozenset(one.name for one in statistics)
+        return Computation(lambda quantities: quantities.numbers(statistics), names, any(map(needs_views, statistics)))
 
 
 def _sizes_task(sizes: tuple[int, ...], seed: int) -> str:
@@ -134,10 +142,12 @@ class Computation(NamedTuple):
     Attributes:
         compute: does it.
         names: of what it gives at least.
+        of_both_views: whether it compares two views of the images.
     """
 
     compute: Callable[[Quantities], Values]
     names: frozenset[str] = frozenset()
+    of_both_views: bool = False
 
     def is_done(self, values: Values | None) -> bool:
         """Whether these are all its values; an earlier version may have known fewer statistics."""
@@ -173,7 +183,8 @@ def _deviations(family: str, resamples: int, seed: int) -> Computation:
         found = entry.load()(*(quantities[taken] for taken in entry.takes), resamples=resamples, seed=seed)
         return {f"deviations {name}": values for name, values in found.items()}
 
-    return Computation(compute, frozenset(f"deviations {one.name}" for one in resampled(family)))
+    names = frozenset(f"deviations {one.name}" for one in resampled(family))
+    return Computation(compute, names, needs_views(entry))
 
 
 def measure_layers(
@@ -183,6 +194,7 @@ def measure_layers(
     device: torch.device | None = None,
     progress: Progress = silent,
     layers: Sequence[StoredLayer] | None = None,
+    second: FeatureFile | None = None,
 ) -> tuple[LayerGeometry, ...]:
     """Measure layers of a file.
 
@@ -195,6 +207,7 @@ def measure_layers(
         device: where the Gram matrices are computed; default: the CPU.
         progress: told before every layer.
         layers: those of the file that are measured; None: all.
+        second: features of another view of the images, whose fingerprint ``measurements`` has.
 
     Raises:
         LayerprobeError: if a size exceeds that of a class, or a user's own statistic fails.
@@ -212,7 +225,8 @@ def measure_layers(
             progress("layers measured", done, len(measured))
             place = _place(source, stored)
             try:
-                found.append(_geometry(stored.layer, place | _measured(source, stored, tasks, kept, device, clusters)))
+                values = _measured((source, second), stored, tasks, kept, device, clusters)
+                found.append(_geometry(stored.layer, place | values))
             except UndefinedLayerError as error:
                 _log.warning("%s, and is ranked as undefined", error)
                 found.append(_undefined(stored, place, tasks, error.reason))
@@ -221,7 +235,7 @@ def measure_layers(
 
 
 def _measured(
-    source: FeatureFile | GramFile,
+    sources: tuple[FeatureFile | GramFile, FeatureFile | None],
     stored: StoredLayer,
     tasks: Mapping[str, Computation],
     kept: StatisticsCache,
@@ -232,7 +246,10 @@ def _measured(
     name = stored.layer.name
     missing = [task for task, computation in tasks.items() if not computation.is_done(kept.get(name, task))]
     if missing:
-        quantities = Quantities.of_gram(gram_of(source, stored, device), clusters)
+        source, second = sources
+        compared = second is not None and any(tasks[task].of_both_views for task in missing)
+        both = gram_of_both(source, second, stored, device) if second and compared else None
+        quantities = Quantities.of_gram(gram_of(source, stored, device), clusters, both)
         for task in missing:
             kept.put(name, task, tasks[task].compute(quantities))
     return {key: value for task in tasks for key, value in (kept.get(name, task) or {}).items()}

@@ -24,6 +24,7 @@ _SOURCE = (
     "rows",
     "sample",
     "spectrum_sample",
+    "view",
     "preprocessing",
     "data_options",
     "dtype",

@@ -21,6 +21,7 @@ from layerprobe.geometry.catalogue import (
     ingredients,
     members,
     needs_classes,
+    needs_views,
 )
 from layerprobe.ranking.measure import Measurements
 from layerprobe.records.cautions import LEAST_FOR_INTERVALS
@@ -81,20 +82,27 @@ def _short_name(entry: Quantity) -> str:
     return entry.label
 
 
-def check_score(score: Statistic, source: FeatureFile | GramFile) -> None:
+def check_score(score: Statistic, source: FeatureFile | GramFile, has_views: bool = False) -> None:
     """Refuse a score that the sample leaves undefined in every layer.
 
+    Args:
+        score: that layers are chosen by.
+        source: the sample.
+        has_views: whether there is a second view of the images.
+
     Raises:
-        LayerprobeError: if a class has too few images for the score, or there are too few classes.
+        LayerprobeError: if a class has too few images for the score, there are too few classes, or there is one view.
     """
-    if not (reason := _lack(score, source)):
+    if not (reason := _lack(score, source, has_views)):
         return
-    others = [one.name for one in SCORES.values() if not _lack(one, source)]
+    others = [one.name for one in SCORES.values() if not _lack(one, source, has_views)]
     raise LayerprobeError(f"--by {score.name}: {reason}; this sample allows {', '.join(others)}")
 
 
-def _lack(score: Statistic, source: FeatureFile | GramFile) -> str:
+def _lack(score: Statistic, source: FeatureFile | GramFile, has_views: bool) -> str:
     """Why no layer can have a score; empty where some may."""
+    if needs_views(score) and not has_views:
+        return f"{score.label} compares two views of the images; --second-view FILE names the features of another one"
     if source.labels is None:
         return f"the {score.label} needs classes, and the images have no labels" if needs_classes(score) else ""
     return next(filter(None, (_lack_of(entry, source) for entry in ingredients(score))), "")

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from layerprobe.catalogue import load_target
-from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.geometry.alignment import CentredKernel, centred_kernel, cka_matrix, undefined_kernel
@@ -17,6 +16,7 @@ from layerprobe.geometry.catalogue import MEASURES, Measure
 from layerprobe.geometry.measure import Values
 from layerprobe.ranking.cache import StatisticsCache
 from layerprobe.ranking.grams import UndefinedLayerError, gram_of
+from layerprobe.ranking.same_images import check_images
 from layerprobe.records import Comparison, Progress, Similarity, StoredLayer, silent
 
 _log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def layer_similarity(
         LayerprobeError: if the files hold other images.
     """
     other = second or first
-    _check_images(first, other)
+    check_images(first, other)
     ours = first.layers if layers is None else tuple(layers)
     theirs = second.layers if second else ours
     kept = cache if second is None and ours == first.layers else None
@@ -98,7 +98,7 @@ def compare_neighbourhoods(
     """
     entry = MEASURES.find(measure)
     other = second or first
-    _check_images(first, other)
+    check_images(first, other)
     rows = _prepared(first, entry, device, progress)
     columns = _prepared(second, entry, device, progress) if second else rows
     values = torch.full((len(rows), len(columns)), torch.nan, dtype=torch.float64)
@@ -175,22 +175,3 @@ def _kernels(
             kernels.append(undefined_kernel(source.header.rows))
     progress(f"CKA, {source.path.name}", len(layers), len(layers))
     return tuple(kernels)
-
-
-def _check_images(first: FeatureFile | GramFile, second: FeatureFile | GramFile) -> None:
-    same = (
-        first.provenance.get("split") == second.provenance.get("split")
-        and torch.equal(first.image_rows, second.image_rows)
-        and _same_labels(first.labels, second.labels)
-        and first.image_paths == second.image_paths
-    )
-    if not same:
-        raise LayerprobeError(
-            f"{first.path} and {second.path} hold other images, or the same in another order; extract both with the "
-            "same --data, --split, --samples and --seed"
-        )
-
-
-def _same_labels(first: torch.Tensor | None, second: torch.Tensor | None) -> bool:
-    """Whether two files say the same of the classes of their images, or one of them says nothing."""
-    return first is None or second is None or torch.equal(first, second)

@@ -46,12 +46,30 @@ class DrawnImages:
 
 
 @dataclass(frozen=True)
+class AugmentedView:
+    """What was done to the images of a file.
+
+    Attributes:
+        number: of the view; with the seed and an image it decides what is done to the image.
+        seed: of the draws.
+        how: in words.
+    """
+
+    number: Positive
+    seed: Count
+    how: Text
+
+    def __str__(self) -> str:
+        return f"view {self.number} of the images, seed {self.seed}: {self.how}"
+
+
+@dataclass(frozen=True)
 class FeatureHeader:
     """The attributes of a feature file or a Gram file, as docs/feature-file.md lists them.
 
     ``spectrum_sample`` is there where the file has a second sample for the spectra of the classes, ``data_options``
     where the user said where the images lie or how they become the network's input, ``adapted`` where the network
-    started from changed weights.
+    started from changed weights, ``view`` where the images were augmented.
     """
 
     format: Name
@@ -75,6 +93,7 @@ class FeatureHeader:
     spectrum_sample: Json[DrawnImages] | None = None
     data_options: Json[dict[str, Any]] | None = None
     adapted: Json[tuple[Adaptation, ...]] | None = None
+    view: Json[AugmentedView] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from typing import Any
 from layerprobe.errors import FileError, shown
 from layerprobe.records.adaptation import Adaptation
 from layerprobe.records.clusters import ClusterSource
-from layerprobe.records.feature_header import DrawnImages
-from layerprobe.records.fields import Count, Defined, Name, Positive, Share, Text
+from layerprobe.records.feature_header import AugmentedView, DrawnImages
+from layerprobe.records.fields import Count, Defined, Name, Positive, Sha256, Share, Text
 from layerprobe.records.geometry import Interval, LayerGeometry
 from layerprobe.records.layers import Layer, as_layer
 from layerprobe.records.parsing import parse
@@ -22,7 +22,22 @@ _OLD_VERSION = 2
 """What layerprobe 0.1.0 wrote: it spelled the names of statistics otherwise."""
 _RENAMED = {"probe_accuracy": "probe", "knn_accuracy": "knn", "families": "statistics"}
 
+SECOND_VIEW = "second_view"
+"""What a ranking says of the second view of its images, by this key of its provenance."""
 WHAT, REMEDY = "ranking file", "`layerprobe rank FEATURES.h5` writes one"
+
+
+@dataclass(frozen=True)
+class SecondView:
+    """The features that LiDAR and InfoNCE compare those of a ranking with.
+
+    Attributes:
+        fingerprint: SHA-256 of their content.
+        view: of the images; None: the images as they are.
+    """
+
+    fingerprint: Sha256
+    view: AugmentedView | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,8 @@ class RankingSource:
     rows: Count | None = None
     sample: DrawnImages | None = None
     spectrum_sample: DrawnImages | None = None
+    view: AugmentedView | None = None
+    second_view: SecondView | None = None
     preprocessing: Preprocessing | None = None
     dtype: Text | None = None
     created: Text | None = None

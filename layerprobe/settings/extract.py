@@ -5,9 +5,20 @@ from __future__ import annotations
 import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
+from typing_extensions import Self
 
-from layerprobe.settings.base import AnyPath, ClassCount, Count, FromDigits, Number, Pixels, Seed, Settings
+from layerprobe.settings.base import (
+    AnyPath,
+    ClassCount,
+    Count,
+    FromDigits,
+    Number,
+    Pixels,
+    RefusedError,
+    Seed,
+    Settings,
+)
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.flags import Flag, Part
 from layerprobe.settings.layer_choice import NamedLayers
@@ -80,11 +91,14 @@ class ExtractSettings(StoredFeaturesSettings, DeviceSettings):
         Flag(panel="Data", metavar="INT|all", default="5000, or what there is"),
     ] = None
     """The number of images in the sample, which is class-balanced if the images have labels."""
+    view: Annotated[int | None, Field(ge=1), Flag(panel="Data", default="the images as they are")] = None
+    """Extract an augmented view of the images in place of the images as they are: a random crop, flip, colours and blur
+    of every image. Another number is another view; `layerprobe rank --second-view` compares two of them."""
     spectrum_samples: SpectrumSamples = None
     """Compute the entropy in information from a second sample with up to so many images of every class. The paper's
     code takes 500."""
     seed: Annotated[Seed, Flag(panel="Data")] = 0
-    """The seed of the sampling and of the random projection."""
+    """The seed of the sampling, of the random projection and of the augmented view."""
     stats_only: Annotated[bool, Flag(panel="Output")] = False
     """Write no features, but only the Gram matrices that `layerprobe rank` needs, which usually take less space."""
     overwrite: Annotated[bool, Flag(panel="Output", alone=True)] = False
@@ -115,3 +129,10 @@ class ExtractSettings(StoredFeaturesSettings, DeviceSettings):
             "<device> cpu": self.device != "cpu",
         }
         return tuple(words for words, helps in found.items() if helps)
+
+    @model_validator(mode="after")
+    def _a_view_has_features(self) -> Self:
+        if self.view and (self.stats_only or self.spectrum_samples):
+            option = "stats_only" if self.stats_only else "spectrum_samples"
+            raise RefusedError(f"<view> is compared with another view by the features of both; leave <{option}> out")
+        return self

@@ -7,7 +7,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from layerprobe.geometry.catalogue import CLUSTERS, DEFAULT_SCORE, FAMILIES, SCORES, WITHOUT_LABELS
+from layerprobe.geometry.catalogue import (
+    CLUSTERS,
+    DEFAULT_SCORE,
+    FAMILIES,
+    SCORES,
+    TWO_VIEWS,
+    WITHOUT_LABELS,
+)
 from layerprobe.report.figures.catalogue import ALL, FIGURES, Figure, chosen_figures
 from layerprobe.settings.base import (
     AnyPath,
@@ -54,7 +61,8 @@ class RankSettings(PageFigureSettings, DeviceSettings):
     statistics: Annotated[
         tuple[Annotated[str, OneOf(FAMILIES, also=(ALL,))], ...], Separated, Flag(panel="Statistics")
     ] = ()
-    """Further statistics to measure, separated by commas. FILE.py:name is a statistic of your own."""
+    """Further statistics to measure, separated by commas; those of two views need --second-view, also with all.
+    FILE.py:name is a statistic of your own."""
     clusters: Annotated[
         Annotated[Whole, Field(ge=2)] | Literal["auto"] | None,
         FromDigits,
@@ -64,6 +72,9 @@ class RankSettings(PageFigureSettings, DeviceSettings):
     k-means. With auto the number is chosen that has the highest silhouette."""
     clusters_of: Annotated[str | None, Flag(panel="Statistics", metavar="LAYER", default="the last block")] = None
     """The layer by whose features the images are grouped into clusters."""
+    second_view: Annotated[AnyPath | None, Flag(panel="Statistics", metavar="FILE")] = None
+    """The features of another view of the same images (`layerprobe extract --view`): LiDAR and InfoNCE compare the two,
+    and are measured too."""
     sizes: Annotated[
         tuple[Annotated[Whole, Field(ge=2)], ...], Separated, Flag(panel="Statistics", metavar="INT,INT,...")
     ] = ()
@@ -115,6 +126,18 @@ class RankSettings(PageFigureSettings, DeviceSettings):
         return self
 
     @model_validator(mode="after")
+    def _views_are_two(self) -> Self:
+        asked = TWO_VIEWS in self.statistics or SCORES.find(self.by or DEFAULT_SCORE).family == TWO_VIEWS
+        if asked and self.second_view is None:
+            raise RefusedError(
+                "LiDAR and InfoNCE compare two views of every image; give <second_view> FILE, features of the same "
+                "images that `layerprobe extract --view` wrote"
+            )
+        if self.second_view is not None and len(self.features) > 1:
+            raise RefusedError("<second_view> is of one network, and there are several; rank one at a time")
+        return self
+
+    @model_validator(mode="after")
     def _files_are_apart(self) -> Self:
         if self.ranking and self.ranking.suffix != ".json":
             raise RefusedError(
@@ -145,7 +168,8 @@ class RankSettings(PageFigureSettings, DeviceSettings):
         """The statistics that are measured: those that are asked for, and what the figures show."""
         asked = [name for name in self.statistics if name != ALL]
         asked += [CLUSTERS] if self.clusters else []
-        every = FAMILIES if ALL in self.statistics else ()
+        asked += [TWO_VIEWS] if self.second_view else []
+        every = [name for name in FAMILIES if name != TWO_VIEWS] if ALL in self.statistics else []
         return tuple(dict.fromkeys([*every, *asked, *(name for figure in self.drawn for name in figure.statistics)]))
 
     @property

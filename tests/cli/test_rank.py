@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from layerprobe.cli.main import app
 from layerprobe.errors import LayerprobeError
-from layerprobe.geometry.catalogue import FAMILIES, SCORES
+from layerprobe.geometry.catalogue import FAMILIES, SCORES, TWO_VIEWS
 from layerprobe.ranking.file import load_ranking
 from layerprobe.report.figures.catalogue import FIGURES
 from layerprobe.settings.rank import RankSettings
@@ -52,7 +52,7 @@ def test_every_figure_and_statistic_in_one_command(files: tuple[Path, Path], tmp
     ends = ("pdf", "svg", "png", "csv")
     assert {path.name for path in out.iterdir()} == {f"resnet20.{name}.{end}" for name in FIGURES for end in ends}
     ranking = load_ranking(tmp_path / "resnet20.ranking.json")
-    assert ranking.provenance["statistics"] == sorted(FAMILIES)
+    assert ranking.provenance["statistics"] == sorted(set(FAMILIES) - {TWO_VIEWS})
     assert len(ranking.evenly_spread) == 2
 
 
@@ -166,7 +166,7 @@ def test_a_file_of_ones_own_is_not_drawn_over(ending: str, files: tuple[Path, Pa
     assert (out / f"resnet20.quality.{ending}").read_text() == "mine"
 
 
-@pytest.mark.parametrize("by", SCORES)
+@pytest.mark.parametrize("by", [name for name, one in SCORES.items() if one.family != TWO_VIEWS])
 def test_distill_takes_the_ranking_of_every_score(by: str, files: tuple[Path, Path], tmp_path: Path) -> None:
     run("rank", files[0], "--top", 2, "--resamples", 8, "--by", by, "--ranking", tmp_path / "r.json")
     ranking = load_ranking(tmp_path / "r.json")

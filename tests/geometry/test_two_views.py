@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from layerprobe.geometry.gram import gram_matrix
-from layerprobe.geometry.two_views import discriminant_spectrum, info_nce, lidar
+from layerprobe.geometry.two_views import discriminant, info_nce, lidar, view_deviations
 from layerprobe.records import Gram
 
 
@@ -33,8 +33,13 @@ def test_lidar_is_its_formula(views: int, n: int, d: int) -> None:
     values, vectors = np.linalg.eigh(within)
     root = vectors / np.sqrt(values) @ vectors.T
     eigenvalues = np.linalg.eigvalsh(root @ between @ root)[::-1][: min(n - 1, d)]
-    found = discriminant_spectrum(gram_of(x), views).numpy()
+    analysis = discriminant(gram_of(x), views)
+    found = analysis.eigenvalues.numpy()
     assert np.allclose(found, eigenvalues, rtol=2e-3, atol=2e-3 * eigenvalues[0])
+    directions = root @ np.linalg.eigh(root @ between @ root)[1][:, ::-1][:, :5]  # the first ones stand clear
+    along = ((means - means.mean(axis=0)) @ directions) ** 2, (((x - means) @ directions) ** 2).mean(axis=0)
+    for ours, theirs in zip((analysis.means, analysis.within), along, strict=True):
+        assert np.allclose(ours.numpy()[:, :5], theirs, rtol=2e-2, atol=2e-2 * theirs.max())
     p = eigenvalues / eigenvalues.sum() + 1e-7
     assert lidar(gram_of(x), views) == pytest.approx(math.exp(-(p * np.log(p)).sum()), rel=2e-3)
 
@@ -62,3 +67,20 @@ def test_info_nce_of_views_that_agree_and_of_unrelated_ones() -> None:
     assert info_nce(gram_of(np.stack([noise[0], noise[0]]))) > 0.99
     assert info_nce(gram_of(noise)) == pytest.approx(0, abs=0.05)
     assert math.isnan(info_nce(gram_of(np.zeros((2, 5, 3)))))
+
+
+def test_deviations_are_as_wide_as_the_statistics_scatter() -> None:
+    """Of 40 samples of 60 images, against what the draws of one sample say on average."""
+
+    def sample(number: int) -> Gram:
+        generator = np.random.default_rng(number)
+        images = generator.normal(size=(60, 10)) * np.arange(1, 11) ** -0.5
+        return gram_of((images + 0.3 * generator.normal(size=(2, 60, 10))).astype("f4"))
+
+    grams = [sample(number) for number in range(40)]
+    said = [view_deviations(gram, 80, 0) for gram in grams]
+    for name, statistic in (("lidar", lidar), ("infonce", info_nce)):
+        scatter = np.std([statistic(gram) for gram in grams], ddof=1)
+        spread = np.mean([float(one[name].std()) for one in said])
+        assert spread == pytest.approx(scatter, rel=0.35), name
+    assert all(bool(one.isnan().all()) for one in view_deviations(None, 8, 0).values()) and math.isnan(lidar(None))

@@ -10,7 +10,8 @@ from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile, write_grams
 from layerprobe.features.hdf5.layout import FilePlan
 from layerprobe.geometry.gram import gram_matrix
-from layerprobe.ranking.rank import chosen_layers, rank, rank_files
+from layerprobe.ranking.rank import chosen_layers, rank
+from layerprobe.ranking.rank_files import rank_files
 from layerprobe.records import Layer, LayerGeometry, Ranking, StoredLayer
 from layerprobe.records.cautions import cautions
 from layerprobe.settings.layer_choice import LayerChoice

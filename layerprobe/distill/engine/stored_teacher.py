@@ -95,6 +95,7 @@ def _compared(header: FeatureHeader, teacher: Network, images: Pixels) -> list[t
         ("model", header.model, teacher.name),
         ("weights hash", header.weights_sha256, teacher.weights_sha256),
         ("preprocessing", theirs, ours),
+        ("view", str(header.view or "the images as they are"), "the images as they are"),
         ("split", header.split, dataset.split),
         ("number of images in the split", header.population, len(dataset)),
     ]

@@ -8,7 +8,7 @@ import logging
 from layerprobe.data.datasets import has_no_labels
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell
-from layerprobe.experiments.resolve_rules import scored_rule
+from layerprobe.experiments.resolve_rules import check_one_view, scored_rule
 from layerprobe.geometry.catalogue import SCORES, needs_classes
 from layerprobe.settings.data import DataSettings
 
@@ -29,6 +29,8 @@ def check_labels(grid: Grid, name: str) -> None:
     """
     known = functools.cache(_lacks_labels)
     for planned in grid.cells:
+        if not planned.ranking:
+            check_one_view(planned.settings)
         if (what := _what_needs_classes(planned, bool(grid.validate))) and known(planned.settings.data):
             raise LayerprobeError(
                 f"{name}: {planned.cell.label}: {what} needs classes, and the images of {planned.settings.data.name} "

@@ -16,7 +16,7 @@ from layerprobe.experiments.grid.study import read_study
 from layerprobe.experiments.resolve_rules import student_similarity, teacher_sample
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.files import read_json, sha256, write_json
-from layerprobe.geometry.catalogue import FAMILIES, SCORES, UNMEASURED
+from layerprobe.geometry.catalogue import FAMILIES, SCORES, TWO_VIEWS, UNMEASURED
 from layerprobe.geometry.measure import own_value
 from layerprobe.plugins import load_function
 from layerprobe.ranking.grams import extract_grams
@@ -159,8 +159,9 @@ def _scores(
     grams: GramFile, plan: DistillSettings, own: Mapping[str, LayerScore], progress: Progress
 ) -> dict[str, dict[str, float]]:
     device = resolve_device(plan.training.device)
-    ranking = rank(grams, 1, resamples=0, statistics=tuple(FAMILIES), device=device, progress=progress)
-    names = [name for name, score in SCORES.items() if score.family != UNMEASURED]
+    families = tuple(name for name in FAMILIES if name != TWO_VIEWS)  # there is one view of the images
+    ranking = rank(grams, 1, resamples=0, statistics=families, device=device, progress=progress)
+    names = [name for name, score in SCORES.items() if score.family not in (UNMEASURED, TWO_VIEWS)]
     scores = {one.layer.name: {name: one.statistics[name] for name in names} for one in ranking.geometries}
     undefined = {one.layer.name for one in ranking.geometries if one.undefined}
     for stored in grams.layers if own else ():

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from layerprobe.data.loading import Batch, Pixels, batches, make_loader
+from layerprobe.data.loading import Batch, batches, make_loader
 from layerprobe.data.preprocessing import normalize
 from layerprobe.features.extraction.concurrent_batches import SharedPool, divide_cores, in_threads
 from layerprobe.features.extraction.job import Job
@@ -50,8 +50,7 @@ def write_rows(job: Job, rows: npt.NDArray[np.int64], sink: RowSink, workers: in
         LayerprobeError: if an image can't be read, or a value can't be stored.
         OSError: if the disk is full or fails.
     """
-    images = Pixels(job.images.dataset, job.images.rows[rows], job.images.preprocessing)
-    loader = make_loader(images, job.batch_size, workers=workers, pin_memory=job.device.type == "cuda")
+    loader = make_loader(job.images.only(rows), job.batch_size, workers=workers, pin_memory=job.device.type == "cuda")
     store = RowStore(sink, job.layers, job.plan.dtype, job.precision != torch.float32)
     progress(EXTRACTED, sink.rows_done, len(job.plan.rows))
     with _captures(job, store) as captures:

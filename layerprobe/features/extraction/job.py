@@ -16,6 +16,7 @@ from layerprobe.data.fingerprint import pixel_fingerprint
 from layerprobe.data.image_dataset import ImageDataset
 from layerprobe.data.loading import Pixels
 from layerprobe.data.sampling import Sample, all_rows, balanced_sample, reduced, spectrum_sample, uniform_sample
+from layerprobe.data.views import ViewedPixels
 from layerprobe.features.extraction.reduce import Reduction, Step, plan_reduction
 from layerprobe.features.extraction.remaining import remaining_samples
 from layerprobe.features.hdf5.layout import FilePlan, SecondSample
@@ -84,6 +85,8 @@ def prepare(
     layers = find_layers(network.layers, config.layers.names if config.layers else None, network.name)
     stored = plan_reduction(layers, _reduction(config))
     images = Pixels(dataset, sample.rows, network.preprocessing)
+    if config.view:
+        images = ViewedPixels(images, config.view, config.seed)
     precision = _precision(config.amp, device)
     plan = FilePlan(
         layers=tuple(stored),
@@ -107,6 +110,7 @@ def prepare(
             **({"spectrum_sample": second.description} if second else {}),
             **{key: value for key in _OPTIONS if (value := getattr(config.model, key)) is not None},
             **({ADAPTED: adapted} if (adapted := _adapted(network)) else {}),
+            **({"view": asdict(images.view)} if isinstance(images, ViewedPixels) else {}),
             **({"data_options": options} if (options := config.data.options()) else {}),
         },
         spectra=_second_sample(dataset, second) if second else None,

@@ -55,7 +55,7 @@ LABEL, INDEX, PATH = "images/label", "images/index", "images/path"
 CLASSES = "classes"
 LAYERS = "layers"
 
-JSON_ATTRIBUTES = ("preprocessing", "sample", "spectrum_sample", "data_options", "adapted")
+JSON_ATTRIBUTES = ("preprocessing", "sample", "spectrum_sample", "data_options", "adapted", "view")
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def differences(file: FeatureFile, plan: FilePlan, of_images: bool = True) -> It
         of_images: whether it counts which images they have.
     """
     now = {
-        **dict.fromkeys(("spectrum_sample", "prefix_tokens")),  # a file may have them where the plan has none
+        **dict.fromkeys(("spectrum_sample", "prefix_tokens", "view")),  # a file may have them where the plan has none
         **plan.provenance,
         "dtype": plan.dtype,
         "layerprobe_version": __version__,

@@ -9,6 +9,7 @@ from layerprobe.records import Preprocessing
 from layerprobe.records.adaptation import ADAPTED, adaptations
 from layerprobe.records.parsing import parse
 from layerprobe.report.tables.layers import describe_spectra, images_per_class
+from layerprobe.report.tables.ranking import describe_views
 
 _NAMED = 12
 """Classes that are named; of more the first ones are."""
@@ -33,6 +34,7 @@ def sample_facts(source: Mapping[str, Any], classes: Sequence[str]) -> Mapping[s
         "Classes": _classes(classes),
         "Drawn": sample.get("how"),
         "Images of the spectra": describe_spectra(source),
+        "Views": describe_views(source),
         "Preprocessing": _preprocessing(source),
         "Features": _features(source),
     }

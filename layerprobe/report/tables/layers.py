@@ -8,7 +8,7 @@ from typing import Any
 
 from layerprobe.records import Layer, Preprocessing, StoredLayer
 from layerprobe.records.adaptation import ADAPTED, adaptations, in_brief
-from layerprobe.records.feature_header import WrittenCounts
+from layerprobe.records.feature_header import AugmentedView, WrittenCounts
 from layerprobe.records.layout import Layout
 from layerprobe.records.parsing import parse
 from layerprobe.report.tables.table import Column, Table
@@ -110,6 +110,7 @@ def _describe_source(source: Mapping[str, Any]) -> tuple[str, ...]:
         *([f"changed of its first weights: {in_brief(adapted)}"] if (adapted := adaptations(source, ADAPTED)) else []),
         f"images: {describe_images(source)}: {source['sample']['how']}",
         *([f"{spectra}: {source['spectrum_sample']['how']}"] if (spectra := describe_spectra(source)) else []),
+        *([f"images augmented: {describe_view(source['view'])}"] if source.get("view") else []),
         f"preprocessing: {preprocessing}",
         f"computed in {source['precision']} on {source['device']}, {source['created']}, {versions}",
     )
@@ -167,6 +168,11 @@ def describe_images(source: Mapping[str, Any]) -> str:
     size = f"{source.get('rows', '?')} images{_described(images_per_class(source.get('sample')))}{left_out}"
     dataset = Path(str(source.get("dataset", "?"))).name
     return f"{size} of {source.get('population', '?')} in {dataset}, split {source.get('split', '?')}"
+
+
+def describe_view(view: Mapping[str, Any] | None) -> str:
+    """What was done to the images, from the provenance of features; None: nothing."""
+    return str(parse(AugmentedView, view, "view", "extract it again")) if view else "the images as they are"
 
 
 def describe_spectra(source: Mapping[str, Any]) -> str:

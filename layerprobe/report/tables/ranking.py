@@ -13,6 +13,7 @@ from layerprobe.geometry.catalogue import (
     CLUSTERS,
     MEASURES,
     STATISTICS,
+    TWO_VIEWS,
     UNMEASURED,
     Statistic,
     described,
@@ -25,6 +26,7 @@ from layerprobe.report.tables.layers import (
     LAYER_COLUMNS,
     describe_images,
     describe_spectra,
+    describe_view,
     images_per_class,
     layer_row,
 )
@@ -206,9 +208,17 @@ def describe_sample(ranking: Ranking) -> str:
     """Which images the scores come from: scores of samples of different size can't be compared."""
     clusters = cluster_source(ranking.provenance)
     of_clusters = f"{', '.join(one.symbol for one in members(CLUSTERS))}: {clusters}" if clusters else ""
-    return "; ".join(
-        filter(None, (describe_images(ranking.provenance), describe_spectra(ranking.provenance), of_clusters))
-    )
+    source = ranking.provenance
+    parts = describe_images(source), describe_spectra(source), of_clusters, describe_views(source)
+    return "; ".join(filter(None, parts))
+
+
+def describe_views(source: Mapping[str, Any]) -> str:
+    """Which views of the images were compared, where some were, or which one was measured."""
+    if not (second := source.get("second_view")):
+        return describe_view(source["view"]) if source.get("view") else ""
+    symbols = ", ".join(one.symbol for one in members(TWO_VIEWS))
+    return f"{symbols}: {describe_view(source.get('view'))}, with {describe_view(second.get('view'))}"
 
 
 def different_samples(rankings: Sequence[Ranking]) -> str | None:
