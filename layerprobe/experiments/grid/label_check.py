@@ -1,4 +1,4 @@
-"""Whether the cells of a grid need labels that their images don't have: looked at before any of them is run."""
+"""Whether rules of a grid, or its validation, look at what its images don't have: seen before any cell is run."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _log = logging.getLogger(__name__)
 
 
 def check_labels(grid: Grid, name: str) -> None:
-    """Refuse a grid with a cell that needs classes where the images have none.
+    """Refuse a grid with a rule that looks at classes, or at two views of the images, where there are none.
 
-    Images that this machine can't open are not looked at: the cell is refused where it runs.
+    Images that this machine can't open are not looked at: the cell fails where it runs. So does a cell whose method
+    needs labels, since the others of its grid don't need them.
 
     Args:
         grid: the grid.
@@ -34,15 +35,15 @@ def check_labels(grid: Grid, name: str) -> None:
         if (what := _what_needs_classes(planned, bool(grid.validate))) and known(planned.settings.data):
             raise LayerprobeError(
                 f"{name}: {planned.cell.label}: {what} needs classes, and the images of {planned.settings.data.name} "
-                "have no labels; take feature-only with a rule such as even:4 or even-effective-rank:4"
+                "have no labels; choose layers by a rule such as even:4 or even-effective-rank:4"
             )
 
 
 def _what_needs_classes(planned: PlannedCell, validates: bool) -> str:
     """What of a cell needs classes; empty: nothing."""
     plan = planned.settings
-    if validates or plan.needs_labels:
-        return "validation" if validates else plan.form_in_words
+    if validates:
+        return "validation"
     score = "" if planned.ranking else scored_rule(plan)
     return f"the rule {plan.layers}" if score and needs_classes(SCORES.find(score)) else ""
 

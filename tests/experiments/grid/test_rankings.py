@@ -78,8 +78,10 @@ def test_a_cell_that_needs_classes_is_refused_before_any_runs_where_there_are_no
         LayerprobeError, match=r"feature-only \(quality:1\): the rule quality:1 needs classes, and .*cat"
     ):
         opened(common=bare)
-    with pytest.raises(LayerprobeError, match="kd: kd needs classes, and the images of digits have no labels; take"):
-        opened(common={"data": {"name": "digits", "unlabelled": True}}, methods=["kd"])
+    with pytest.raises(LayerprobeError, match="rule quality:1 needs classes, and the images of digits have no labels"):
+        opened(common={"data": {"name": "digits", "unlabelled": True}})
+    with pytest.raises(LayerprobeError, match="lidar:1 looks at lidar, which compares two views of the images"):
+        opened(choices=["lidar:1"])
     with pytest.raises(LayerprobeError, match="validation needs classes"):
         opened(common=bare, choices={}, validate={"layers": "all"})
     assert opened(common=bare, choices=["even:1", "even-effective-rank:1"])
