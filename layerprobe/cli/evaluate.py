@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -38,7 +37,7 @@ def evaluate(settings: EvaluateSettings, display: ColumnSettings) -> None:
     matrix. Without one, --by knn,probe,retrieval,agreement says how well the features of a layer tell classes apart,
     and how alike student and teacher see the images.
     """
-    from layerprobe.distill.folder import EVALUATION, HEAD
+    from layerprobe.distill.folder import HEAD
     from layerprobe.evaluation.catalogue import CLASSIFIER
     from layerprobe.evaluation.evaluate import chosen_ways, classifier_score
     from layerprobe.evaluation.evaluate import evaluate as run
@@ -53,9 +52,8 @@ def evaluate(settings: EvaluateSettings, display: ColumnSettings) -> None:
         features = any(way.name != CLASSIFIER for way in ways)
         _check_columns(features, display)
         check_head(settings, ways)
-        kept = _file_name(EVALUATION, settings)
         if features:
-            check_kept(settings, kept)
+            check_kept(settings)
         if classify:
             _check_figure(settings)
         subject = load_subject(settings)
@@ -64,7 +62,7 @@ def evaluate(settings: EvaluateSettings, display: ColumnSettings) -> None:
         files = _draw(settings, evaluation) if evaluation else []
         if features:
             found = evaluate_features(settings, ways, subject, reporter.progress)
-            files = [*files, *keep_evaluation(settings, kept, found)]
+            files = [*files, *keep_evaluation(settings, found)]
             reporter.show(feature_tables(found, score))
         elif evaluation:
             reporter.show(evaluation_table(evaluation, score, interval_note(settings.level, settings.resamples)))
@@ -89,16 +87,18 @@ def _check_columns(features: bool, display: ColumnSettings) -> None:
 def _check_figure(settings: EvaluateSettings) -> None:
     from layerprobe.distill.folder import CONFUSION
     from layerprobe.evaluation.evaluate import evaluated
+    from layerprobe.evaluation.kept import kept_name
     from layerprobe.report.figures.style import check_figure
 
     if settings.folder:
-        check_figure(settings.folder, _file_name(CONFUSION, settings), settings.overwrite, evaluated(settings))
+        check_figure(settings.folder, kept_name(CONFUSION, settings), settings.overwrite, evaluated(settings))
 
 
 def _draw(settings: EvaluateSettings, evaluation: Evaluation) -> Sequence[Path]:
     """The files of the confusion matrix; none where there is no folder for it."""
     from layerprobe.distill.folder import CONFUSION
     from layerprobe.evaluation.evaluate import evaluated
+    from layerprobe.evaluation.kept import kept_name
     from layerprobe.report.figures.confusion import confusion_figure
     from layerprobe.report.figures.style import WIDTHS, save_figure
 
@@ -108,24 +108,12 @@ def _draw(settings: EvaluateSettings, evaluation: Evaluation) -> Sequence[Path]:
     return save_figure(
         draw,
         settings.folder,
-        _file_name(CONFUSION, settings),
+        kept_name(CONFUSION, settings),
         settings.overwrite,
         settings.style,
         evaluated(settings),
         settings.caption,
     )
-
-
-def _file_name(beginning: str, settings: EvaluateSettings) -> str:
-    """A name with what is evaluated other than the last weights on the run's own test images."""
-    model = re.sub(r"[^\w.-]+", "-", settings.model.name) if settings.model else ""
-    data = Path(settings.data.name).name if settings.data else ""
-    head = settings.head.stem if settings.head else ""
-    sample = "" if settings.samples is None else str(settings.samples)
-    split, which = (
-        value if value != usual else "" for value, usual in ((settings.split, "test"), (settings.which, "last"))
-    )
-    return "-".join(filter(None, (beginning, model, data, split, sample, which, head)))
 
 
 COMMAND = Command("evaluate", evaluate, EXAMPLES, FIRST)

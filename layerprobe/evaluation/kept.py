@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,7 +61,16 @@ def read_feature_evaluations(folder: Path) -> Mapping[str, FeatureEvaluation]:
     Raises:
         LayerprobeError: if a file of them is malformed.
     """
-    return {name: _read(path).found for name, path in _files(folder, EVALUATION, ".json").items()}
+    return {name: read_evaluation(path) for name, path in _files(folder, EVALUATION, ".json").items()}
+
+
+def read_evaluation(path: Path) -> FeatureEvaluation:
+    """The scores in one file.
+
+    Raises:
+        LayerprobeError: if the file is not there or malformed.
+    """
+    return _read(path).found
 
 
 def _files(folder: Path, beginning: str, ending: str) -> Mapping[str, Path]:
@@ -74,17 +84,35 @@ def _files(folder: Path, beginning: str, ending: str) -> Mapping[str, Path]:
     return found
 
 
-def check_kept(config: EvaluateSettings, name: str) -> None:
-    """Refuse to write over scores of other weights or images, before any work is done.
+def kept_name(beginning: str, config: EvaluateSettings) -> str:
+    """A name with what is evaluated other than the last weights on the run's own test images, without an ending.
 
     Args:
+        beginning: of the name: what is kept.
         config: what is evaluated.
-        name: of the file, without its ending.
+    """
+    model = re.sub(r"[^\w.-]+", "-", config.model.name) if config.model else ""
+    data = Path(config.data.name).name if config.data else ""
+    head = config.head.stem if config.head else ""
+    sample = "" if config.samples is None else str(config.samples)
+    split, which = (
+        value if value != usual else "" for value, usual in ((config.split, "test"), (config.which, "last"))
+    )
+    return "-".join(filter(None, (beginning, model, data, split, sample, which, head)))
+
+
+def evaluation_path(config: EvaluateSettings) -> Path | None:
+    """The file of scores; None: nothing is kept."""
+    return None if config.folder is None else config.folder / f"{kept_name(EVALUATION, config)}.json"
+
+
+def check_kept(config: EvaluateSettings) -> None:
+    """Refuse to write over scores of other weights or images, before any work is done.
 
     Raises:
         LayerprobeError: if other scores lie there and may not be replaced.
     """
-    path = _path(config, name)
+    path = evaluation_path(config)
     if path is None:
         return
     if path.parent.exists() and not path.parent.is_dir():
@@ -98,18 +126,17 @@ def check_kept(config: EvaluateSettings, name: str) -> None:
         )
 
 
-def keep_evaluation(config: EvaluateSettings, name: str, found: FeatureEvaluation) -> Sequence[Path]:
+def keep_evaluation(config: EvaluateSettings, found: FeatureEvaluation) -> Sequence[Path]:
     """Write scores beside those that the same weights have on the same images already.
 
     Args:
         config: what was evaluated.
-        name: of the file, without its ending.
         found: the scores.
 
     Returns:
         What was written; nothing where there is no folder for it.
     """
-    path = _path(config, name)
+    path = evaluation_path(config)
     if path is None:
         return []
     before = _read(path) if path.exists() and not config.overwrite else None
@@ -119,10 +146,6 @@ def keep_evaluation(config: EvaluateSettings, name: str, found: FeatureEvaluatio
     content = {"format": EVALUATION_FORMAT, "version": EVALUATION_VERSION, "of": _of(config), "found": found.to_dict()}
     write_json(path, content)
     return [path]
-
-
-def _path(config: EvaluateSettings, name: str) -> Path | None:
-    return None if config.folder is None else config.folder / f"{name}.json"
 
 
 def _of(config: EvaluateSettings) -> str:

@@ -39,8 +39,8 @@ def publish_study(source: Path, folder: Path) -> list[Path]:
     check_study(source, folder)
     grid = load_grid(source / GRID_FILE, recorded=True)
     finished: dict[Cell, FinishedCell] = {}
-    for result in results.results:
-        if result.state == DONE and (kept := finished_cell(result.cell.path, source)):
+    for planned, result in zip(grid.cells, results.results, strict=True):
+        if result.state == DONE and (kept := finished_cell(planned, source)):
             finished[result.cell] = kept
     failures = {result.cell: result.reason for result in results.results if result.state == FAILED}
     if not finished:

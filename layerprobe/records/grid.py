@@ -48,12 +48,22 @@ class CellResult:
         state: ``done``, ``running``, ``failed`` or ``waiting``.
         run: the finished run; None in any other state.
         reason: why it failed, in one line.
+        scores: of the ways of evaluation that the grid asks for, in percent, by the way's name.
     """
 
     cell: Cell
     state: str
     run: Run | None = None
     reason: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+    def value(self, way: str) -> float | None:
+        """What the cell is compared by, in percent; None where there is no such number.
+
+        Args:
+            way: of evaluation; empty: the student's classifier, after the last epoch.
+        """
+        return self.scores.get(way) if way else self.run.last_accuracy if self.run else None
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,8 @@ class GridResults:
         reference: label of the method, with its choice where it has several (see ``Cell``), that others are compared
             with; empty: none.
         results: of every cell, in the order of the grid file.
+        ways: of evaluation that the grid asks for; cells are compared by the first, and without any by the students'
+            classifiers.
         provenance: versions, the grid file's text and hash, when it was read.
     """
 
@@ -72,3 +84,9 @@ class GridResults:
     reference: str
     results: tuple[CellResult, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    ways: tuple[str, ...] = ()
+
+    @property
+    def way(self) -> str:
+        """The way of evaluation that cells are compared by; empty: the students' classifiers."""
+        return self.ways[0] if self.ways else ""

@@ -8,13 +8,23 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.evaluation.catalogue import EVALUATORS
 from layerprobe.settings.base import Count, RefusedError, Seed, Settings, Whole
+from layerprobe.settings.evaluate import EvaluateSettings
 from layerprobe.settings.layer_choice import ALL, LayerChoice, NamedLayers
 from layerprobe.settings.legacy import with_new_keys
 
 Patch = dict[str, Any]
 """Values of a run's configuration, by its keys; beside them ``preset``, ``ranking`` and, of a method, ``choices``."""
 
+
+_OF_ONE_RUN = (
+    "run", "model", "layers", "which", "head", "save_head", "output", "overwrite", "allow_code", "width", "style",
+    "caption",
+)  # fmt: skip
+_OF_LAYER = tuple(way.name for way in EVALUATORS.values() if way.of_layer)
+_WAYS = ("probe", "knn")
+"""How the runs of a grid are evaluated where the grid file names only the images."""
 
 MOST_SEEDS, MOST_SETS = 10_000, 10_000
 """Above these a grid has more cells than anyone can run."""
@@ -56,6 +66,21 @@ def _seeds(value: Any) -> Any:
     if not isinstance(seeds, list) or not seeds or any(type(seed) is not int or seed < 0 for seed in seeds):
         raise ValueError("a number of seeds or a list of whole numbers")
     return tuple(seeds)
+
+
+def _evaluation(values: Any) -> Any:
+    """Settings of `layerprobe evaluate` that hold for every run of the grid; ``run`` is put in its place there."""
+    if values is None or isinstance(values, EvaluateSettings):
+        return values
+    if not isinstance(values, Mapping):
+        raise ValueError("a mapping with keys of `layerprobe evaluate`, such as data and by")
+    for key in values:
+        if key in _OF_ONE_RUN:
+            raise RefusedError(f"<{key}> is for one run of `layerprobe evaluate`, not for all of a grid; leave it out")
+    settings = EvaluateSettings.parse({"by": _WAYS, **values, "run": "runs"})
+    if without := [name for name in settings.by or () if not EVALUATORS[name].of_layer]:
+        raise RefusedError(f"<by> {without[0]} gives no number of every run to compare; name {' or '.join(_OF_LAYER)}")
+    return settings
 
 
 def _not_empty(values: dict[str, Patch]) -> dict[str, Patch]:
@@ -102,5 +127,8 @@ class GridSettings(Settings):
     """Choices of the teacher's layers: a list such as [quality:4, even:4], or what each label stands for."""
     seeds: Annotated[tuple[Seed, ...], BeforeValidator(_seeds)] = (0,)
     """Seeds: how many, or a list."""
+    evaluation: Annotated[EvaluateSettings | None, BeforeValidator(_evaluation)] = None
+    """How the features of every run are evaluated when it is finished: keys of `layerprobe evaluate`. Runs are compared
+    by the first way in ``by``; without this key by the accuracy of their classifiers."""
     validation: Annotated[CandidateSettings | None, Field(alias="validate")] = None
     """What ``layerprobe validate`` does; without it the grid is one of ``layerprobe compare``."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from layerprobe.distill.resume_check import changed_plugin
 from layerprobe.errors import LayerprobeError, first_of
 from layerprobe.experiments.grid.cell_settings import check_settings
+from layerprobe.experiments.grid.evaluate_cell import check_evaluation
 from layerprobe.experiments.grid.grid_file import RUNS, Grid, load_grid
 from layerprobe.experiments.grid.label_check import check_labels
 from layerprobe.experiments.grid.launchers import LAUNCHERS, Launch, Launched
@@ -108,10 +109,11 @@ def compare(
         watch: of several: told the state of the grid while they work.
 
     Raises:
-        LayerprobeError: as ``plan_grid``, or if workers can't be started, or all ended before the last cell was
-            settled.
+        LayerprobeError: as ``plan_grid``, or if there are no labelled images to evaluate on, workers can't be started,
+            or all ended before the last cell was settled.
     """
     grid = plan_grid(settings)
+    check_evaluation(grid)
     write_grid(grid, settings.output)
     forget_failures(settings.output)
     tidy_cells(grid.cells, settings.output)
@@ -187,7 +189,7 @@ def check_plugins(grid: Grid, folder: Path) -> None:
     for planned in grid.cells:
         if not plugin_hashes(planned.settings):
             continue
-        kept = finished_cell(planned.cell.path, folder)
+        kept = finished_cell(planned, folder)
         name = changed_plugin(planned.settings, kept.run.config.get("plugins", {})) if kept else None
         if name is not None:
             raise LayerprobeError(

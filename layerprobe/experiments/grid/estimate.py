@@ -82,12 +82,13 @@ def _timed(planned: PlannedCell) -> float:
         training = whole.training
         step = training.batch_size * training.accumulate
         images = (BATCHES + 1) * step
-        train, test = (open_split(whole.data, split) for split in ("train", "test"))
+        train = open_split(whole.data, "train")
+        test = open_split(whole.data, "test", beside=train) if train.labels is not None else None
         some = training.replaced(
             epochs=1,
             milestones=None,
             train_samples=_some(train, images),
-            test_samples=_some(test, step),
+            test_samples=_some(test, step) if test else None,
             holdout=0.0,
             tensorboard=False,
         )
@@ -99,7 +100,7 @@ def _timed(planned: PlannedCell) -> float:
         steps = moments[1:] if moments[2:] else moments  # a first step warms up, where there is another
         each = (steps[-1] - steps[0]) / (len(steps) - 1) / step
         seen = training.train_samples or len(train)
-        tested = (training.test_samples or len(test)) + training.holdout * seen
+        tested = (training.test_samples or len(test) if test else 0) + training.holdout * seen
         return training.epochs * each * (seen * (1 - training.holdout) + FORWARD * tested)
 
 

@@ -14,6 +14,7 @@ from layerprobe.errors import LayerprobeError, closest
 from layerprobe.files import parse_yaml, read_text, short_name
 from layerprobe.records import Cell
 from layerprobe.settings.configuration import merge, settings_of
+from layerprobe.settings.evaluate import EvaluateSettings
 from layerprobe.settings.grid import CandidateSettings, GridSettings
 from layerprobe.settings.legacy import with_new_keys
 from layerprobe.settings.presets import recipe_of
@@ -36,11 +37,13 @@ class PlannedCell:
         cell: which.
         settings: of its run, which goes on where it was stopped; ``output`` is below the grid's folder.
         ranking: the ranking file that a rule for ``layers`` reads; None: the layers are ranked when needed.
+        evaluation: how the features of its run are evaluated; None: they are not.
     """
 
     cell: Cell
     settings: DistillSettings
     ranking: Path | None = None
+    evaluation: EvaluateSettings | None = None
 
     def config(self, folder: Path) -> DistillSettings:
         """Its run in a grid's folder."""
@@ -57,6 +60,7 @@ class Grid:
         cells: in the order of the file.
         validate: settings of ``layerprobe validate``; None: the grid is for ``layerprobe compare``.
         text: of the file.
+        evaluation: how the features of every run are evaluated; None: they are not.
     """
 
     title: str
@@ -64,6 +68,12 @@ class Grid:
     cells: tuple[PlannedCell, ...]
     validate: CandidateSettings | None
     text: str
+    evaluation: EvaluateSettings | None = None
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """The ways in which the features of its runs are evaluated."""
+        return self.evaluation.by or () if self.evaluation else ()
 
     @property
     def sha256(self) -> str:
@@ -106,7 +116,7 @@ def parse_grid(text: str, name: str, recorded: bool = False) -> Grid:
         raise LayerprobeError(
             f"{name}: the reference {given.reference!r} is no method of it; {closest(given.reference, sorted(labels))}"
         )
-    return Grid(given.title or Path(name).stem, given.reference or "", cells, given.validation, text)
+    return Grid(given.title or Path(name).stem, given.reference or "", cells, given.validation, text, given.evaluation)
 
 
 def _parsed(text: str, name: str) -> GridSettings:
@@ -130,7 +140,8 @@ def _cells(given: GridSettings, name: str, recorded: bool) -> Iterator[PlannedCe
                 for choice, of_choice in _choices(own, given.choices, f"{name}: methods.{method}").items():
                     for seed in given.seeds:
                         labels = (pair, data, method, choice)
-                        yield _planned(labels, seed, _merged(shared, own, of_choice), name, recorded)
+                        planned = _planned(labels, seed, _merged(shared, own, of_choice), name, recorded)
+                        yield replace(planned, evaluation=given.evaluation)
 
 
 def _of_pairs(data: Values, pairs: Iterable[str], where: str) -> Mapping[str, Values]:

@@ -15,6 +15,7 @@ from layerprobe.distill.folder import RESULT, build_run, read_record, tidy_run
 from layerprobe.errors import FileError, LayerprobeError
 from layerprobe.experiments.grid.cell_settings import as_it_was_begun, differing_settings, other_run, read_cell_settings
 from layerprobe.experiments.grid.claims import Claims
+from layerprobe.experiments.grid.evaluate_cell import is_evaluated, kept_evaluation, scores_of
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell, load_grid, slug
 from layerprobe.experiments.grid.study import RANKINGS, FinishedCell, read_study
 from layerprobe.files import read_json, short_name, write_json
@@ -62,7 +63,8 @@ class GridReader:
             if result.state == DONE:
                 self._done[planned.cell.path] = result
             results.append(result)
-        return GridResults(self._grid.title, self._grid.reference, tuple(results), provenance(self._grid))
+        grid = self._grid
+        return GridResults(grid.title, grid.reference, tuple(results), provenance(grid), grid.ways)
 
 
 def provenance(grid: Grid) -> dict[str, Any]:
@@ -86,15 +88,15 @@ def cell_result(planned: PlannedCell, folder: Path) -> CellResult:
     cell = planned.cell
     read_study(folder)
     try:
-        kept = finished_cell(cell.path, folder)
+        kept = finished_cell(planned, folder)
         meant = as_it_was_begun(planned, kept.run.config) if kept else planned
         found = differing_settings(meant, kept.settings, kept.run.config, folder) if kept else ""
     except LayerprobeError as error:
         return CellResult(cell, FAILED, reason=str(error))
     if found:
         return CellResult(cell, FAILED, reason=other_run(cell.path, found, "finished"))
-    if kept:
-        return CellResult(cell, DONE, kept.run)
+    if kept and not _awaits_evaluation(planned, folder):
+        return CellResult(cell, DONE, kept.run, scores=scores_of(kept.evaluation))
     if claims(folder).held(claim_name(cell.path)):
         return CellResult(cell, RUNNING)
     if reason := failure(folder, cell.path) or _published_failure(folder, cell.path):
@@ -102,29 +104,43 @@ def cell_result(planned: PlannedCell, folder: Path) -> CellResult:
     return CellResult(cell, WAITING)
 
 
-def finished_cell(path: str, folder: Path) -> FinishedCell | None:
-    """A cell that is done, from its run folder, else from the study's table; None: it isn't done.
+def finished_cell(planned: PlannedCell, folder: Path) -> FinishedCell | None:
+    """A cell whose run is finished, from its folder, else from the study's table; None: it isn't.
 
     Raises:
         LayerprobeError: if the folder or the table is damaged.
     """
-    if not (folder / path / RESULT).is_file():
+    path = planned.cell.path
+    if not is_run(planned, folder):
         return read_study(folder).finished.get(path)
     record = read_record(folder / path)
-    return FinishedCell(build_run(folder / path, record), record, read_cell_settings(folder, path))
+    run, settings = build_run(folder / path, record), read_cell_settings(folder, path)
+    return FinishedCell(run, record, settings, kept_evaluation(planned, folder))
 
 
 def tidy_cells(cells: Iterable[PlannedCell], folder: Path) -> None:
     """Delete what killed workers left in the folders of finished cells, which no run opens any more."""
     for planned in cells:
-        if (folder / planned.cell.path / RESULT).is_file():
+        if is_run(planned, folder):
             tidy_run(folder / planned.cell.path)
 
 
 def is_settled(planned: PlannedCell, folder: Path) -> bool:
-    """Whether a cell is finished or has failed, so that nothing is left to do for it."""
+    """Whether a cell is finished and evaluated, or has failed, so that nothing is left to do for it."""
     path = planned.cell.path
-    return (folder / path / RESULT).is_file() or path in read_study(folder).finished or bool(failure(folder, path))
+    if failure(folder, path):
+        return True
+    return (is_run(planned, folder) or path in read_study(folder).finished) and not _awaits_evaluation(planned, folder)
+
+
+def is_run(planned: PlannedCell, folder: Path) -> bool:
+    """Whether the run of a cell is finished, and lies in its folder."""
+    return (folder / planned.cell.path / RESULT).is_file()
+
+
+def _awaits_evaluation(planned: PlannedCell, folder: Path) -> bool:
+    """Whether the features of a finished run are still to be evaluated; what a study holds has no weights for it."""
+    return is_run(planned, folder) and not is_evaluated(planned, folder)
 
 
 def claims(folder: Path) -> Claims:

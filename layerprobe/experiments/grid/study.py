@@ -16,8 +16,9 @@ from layerprobe.distill.folder import RunRecord, build_run
 from layerprobe.errors import LayerprobeError
 from layerprobe.experiments.grid.flat_csv import format_rows, read_rows
 from layerprobe.experiments.grid.grid_file import slug
-from layerprobe.records import Cell, Run
+from layerprobe.records import Cell, FeatureEvaluation, Run
 from layerprobe.records.grid_files import parse_scores
+from layerprobe.records.parsing import parse
 
 TABLE = "runs.csv"
 RANKINGS = "rankings"
@@ -34,11 +35,13 @@ class FinishedCell:
         record: what the files of the run hold.
         settings: what the grid file said to the run when it began, by the keys of that version; None: that was not
             kept.
+        evaluation: of the features that the student has, where the grid asks for it; None: there is none.
     """
 
     run: Run
     record: RunRecord
     settings: Mapping[str, Any] | None
+    evaluation: FeatureEvaluation | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,9 @@ def _read(path: Path, changed: int, size: int) -> Study:
 
 def _finished(row: Mapping[str, Any], folder: Path) -> FinishedCell:
     record = RunRecord(row["config"], row["result"], row["epochs"])
-    return FinishedCell(build_run(folder / row["path"], record), record, row.get("settings"))
+    run, evaluation = build_run(folder / row["path"], record), row.get("evaluation")
+    evaluated = parse(FeatureEvaluation, evaluation, folder / TABLE, "restore the file") if evaluation else None
+    return FinishedCell(run, record, row.get("settings"), evaluated)
 
 
 def _scores(rows: Sequence[Mapping[str, Any]], path: Path) -> Mapping[str, Any] | None:
@@ -136,8 +141,10 @@ def _finished_row(cell: Cell, kept: FinishedCell) -> dict[str, Any]:
         "result": record.result,
         "epochs": record.metrics,
         "config": record.config,
+        "settings": kept.settings,
+        "evaluation": kept.evaluation.to_dict() if kept.evaluation else None,
     }
-    return row if kept.settings is None else {**row, "settings": kept.settings}
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def _labels(cell: Cell, state: str) -> dict[str, Any]:

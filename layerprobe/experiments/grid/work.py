@@ -16,12 +16,14 @@ from layerprobe.distill.run import distill_student
 from layerprobe.errors import LayerprobeError, first_of, is_of_full_disk
 from layerprobe.experiments.grid.cell_settings import as_it_was_begun, begun_config, other_run, write_cell_settings
 from layerprobe.experiments.grid.claims import Claim, ClaimLostError
+from layerprobe.experiments.grid.evaluate_cell import evaluate_cell
 from layerprobe.experiments.grid.grid_file import Grid, PlannedCell
 from layerprobe.experiments.grid.rankings import ranking_of
 from layerprobe.experiments.grid.results import (
     claim_name,
     claims,
     fail_deadly_cells,
+    is_run,
     is_settled,
     mark_failed,
     tried_before,
@@ -135,7 +137,7 @@ def _take(cells: Iterable[PlannedCell], folder: Path, held: set[str]) -> tuple[P
 
 
 def _run(planned: PlannedCell, claim: Claim, grid: Grid, folder: Path, on_epoch: OnEpoch, progress: Progress) -> bool:
-    """Run a claimed cell to its end; whether it came there."""
+    """Run a claimed cell to its end, and evaluate its student; whether it came there."""
     cell = planned.cell
     if is_settled(planned, folder):
         return False  # another worker finished it between the check and the claim
@@ -150,11 +152,13 @@ def _run(planned: PlannedCell, claim: Claim, grid: Grid, folder: Path, on_epoch:
         progress(what, done, total)
 
     try:
-        planned = as_it_was_begun(planned, begun_config(planned, folder))
-        write_cell_settings(planned, folder)
-        plan = _plan(planned, grid, folder, check_and_show)
-        epochs = plan.training.epochs
-        distill_student(plan, check_and_tell, check_and_show)
+        if not is_run(planned, folder):
+            planned = as_it_was_begun(planned, begun_config(planned, folder))
+            write_cell_settings(planned, folder)
+            plan = _plan(planned, grid, folder, check_and_show)
+            epochs = plan.training.epochs
+            distill_student(plan, check_and_tell, check_and_show)
+        evaluate_cell(planned, folder, check_and_show)
     except ClaimLostError:
         _log.warning("another worker has taken %s over, since this one gave no sign of life", cell.path)
         return False

@@ -33,6 +33,8 @@ def spread_out(grid: Grid, name: str) -> Grid:
     values, plan = yaml.safe_load(grid.text), grid.validate or CandidateSettings()
     if values.get("choices"):
         raise LayerprobeError(f"{name}: validate makes the choices of layers itself; remove the key 'choices'")
+    if grid.evaluation:
+        raise LayerprobeError(f"{name}: validate compares students by their classifiers; remove the key 'evaluation'")
     _check_subject(grid, name)
     layers = teacher_layers(grid)
     values["choices"] = {"+".join(chosen): {"layers": list(chosen)} for chosen in _candidates(layers, plan, name)}

@@ -1,4 +1,4 @@
-"""What accuracy costs: top-1 against the seconds of training."""
+"""What accuracy costs: top-1, or a score of features, against the seconds of training."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from layerprobe.report.figures.looks import Look, method_looks
 from layerprobe.report.figures.panels import add_legend, panels
 from layerprobe.report.figures.style import PAGE_WIDTH, Drawing, is_narrow
 from layerprobe.report.grid.groups import Group, column_groups, group_cells, method_labels
+from layerprobe.report.grid.measure import compared_by
 from layerprobe.report.tables.table import data_table
 
 WIDE = 8
@@ -28,7 +29,8 @@ def cost_figure(results: GridResults, width: float = PAGE_WIDTH) -> Drawing:
         for column, groups in column_groups(results).items()
         if (done := [group for group in groups if group.runs])
     }
-    looks = method_looks(method_labels(results))
+    measure = compared_by(results)
+    name, looks = measure.name, method_looks(method_labels(results))
     page = panels(len(columns), width, 1.9 if is_narrow(width) else 2.2)
     entries: dict[str, Artist] = {}
     for axis, (column, groups) in zip(page.axes, columns.items(), strict=True):
@@ -38,26 +40,26 @@ def cost_figure(results: GridResults, width: float = PAGE_WIDTH) -> Drawing:
         axis.set_title(fitted(column, page.width, "axes.titlesize"), loc="left")
         axis.grid(axis="x")
     for axis in page.left:
-        axis.set_ylabel("top-1 of the last epoch (%)")
+        axis.set_ylabel(f"{measure.label} of the last epoch (%)")
     for axis in page.lowest:
         axis.set_xlabel("seconds of training")
     add_legend(page.figure, entries)
     titles = (
-        "pair", "data", "method", "choice", "seconds", "seconds_std", "seconds_n", "top1", "top1_std", "top1_n",
+        "pair", "data", "method", "choice", "seconds", "seconds_std", "seconds_n", name, f"{name}_std", f"{name}_n",
     )  # fmt: skip
-    data = data_table("top-1 against seconds", titles, _data(results))
+    data = data_table(f"{measure.label} against seconds", titles, _data(results))
     return Drawing(
         page.figure, data,
-        "Top-1 of the last epoch against the seconds that a run took: means over seeds, bars of one sample standard "
+        f"{measure.sentence} against the seconds that a run took: means over seeds, bars of one sample standard "
         "deviation.",
     )  # fmt: skip
 
 
 def _point(axis: Axes, group: Group, shape: Look) -> Artist:
-    seconds, top1 = group.seconds, group.accuracy
-    across, up = (0.0 if math.isnan(one.deviation) else one.deviation for one in (seconds, top1))
+    seconds, reached = group.seconds, group.spread
+    across, up = (0.0 if math.isnan(one.deviation) else one.deviation for one in (seconds, reached))
     drawn = axis.errorbar(
-        seconds.mean, top1.mean, xerr=across, yerr=up, color=shape.colour, marker=shape.marker, linestyle="none",
+        seconds.mean, reached.mean, xerr=across, yerr=up, color=shape.colour, marker=shape.marker, linestyle="none",
         markersize=5, markerfacecolor=shape.face, markeredgewidth=0.8, elinewidth=0.8, label=group.label,
     )  # fmt: skip
     return drawn.lines[0]
@@ -76,4 +78,4 @@ def _data(results: GridResults) -> Iterator[tuple[object, ...]]:
     for group in group_cells(results):
         if group.runs:
             labels = (group.pair, group.data, group.method, group.choice)
-            yield *labels, *group.seconds.cells("").values(), *group.accuracy.cells("").values()
+            yield *labels, *group.seconds.cells("").values(), *group.spread.cells("").values()

@@ -1,4 +1,4 @@
-"""Methods compared: top-1 of the last epoch as bars, every seed as a dot."""
+"""Methods compared: top-1 of the last epoch, or a score of features, as bars, every seed as a dot."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from layerprobe.report.figures.labels import fitted
 from layerprobe.report.figures.panels import add_legend, panels
 from layerprobe.report.figures.style import PAGE_WIDTH, Drawing, is_narrow
 from layerprobe.report.grid.groups import Group, column_groups, group_cells, method_labels, reference_labels
+from layerprobe.report.grid.measure import compared_by
 from layerprobe.report.grid.notes import teacher_accuracy
 from layerprobe.report.tables.table import data_table
 
@@ -36,9 +37,9 @@ _TALL, _GAP, _LINE = 0.13, 0.06, 0.115
 def grid_bars_figure(results: GridResults, width: float = PAGE_WIDTH) -> Drawing:
     """A panel per pair and data set, a bar per method: the mean over seeds, with one sample standard deviation.
 
-    Where all accuracies are alike the axis doesn't begin at zero; it says so, and its bars are torn.
+    Where all values are alike the axis doesn't begin at zero; it says so, and its bars are torn.
     """
-    columns = column_groups(results)
+    columns, measure = column_groups(results), compared_by(results)
     labels = method_labels(results)
     marked = reference_labels(results)
     room = 1.2 if is_narrow(width) else 1.6
@@ -48,17 +49,21 @@ def grid_bars_figure(results: GridResults, width: float = PAGE_WIDTH) -> Drawing
     places = _places(wrapped)
     page = panels(len(columns), width, places.height + 0.6)
     for axis, groups in zip(page.axes, columns.values(), strict=True):
-        _panel(axis, {group.label: group for group in groups}, dict(zip(labels, places.middles, strict=True)))
+        drawn = {group.label: group for group in groups}
+        _panel(axis, drawn, dict(zip(labels, places.middles, strict=True)), measure.label)
         _finish(axis, places)
         axis.set_title(fitted(groups[0].column, page.width - room / page.across, "axes.titlesize"), loc="left")
     for axis in page.axes:
         axis.set_yticks(places.middles, wrapped if axis in page.left else [""] * len(wrapped))
     add_legend(page.figure, _entries(results))
-    titles = ("pair", "data", "method", "choice", "top1", "top1_std", "top1_n", "seed", "top1_of_seed", "labels")
-    data = data_table("top-1 of the last epoch (%)", titles, _data(results))
+    name, label = measure.name, measure.label
+    titles = (
+        "pair", "data", "method", "choice", name, f"{name}_std", f"{name}_n", "seed", f"{name}_of_seed", "labels",
+    )  # fmt: skip
+    data = data_table(f"{label} of the last epoch (%)", titles, _data(results))
     return Drawing(
         page.figure, data,
-        "Top-1 of the last epoch: means and sample standard deviations over seeds, every seed as a dot. Hatched bars: "
+        f"{measure.sentence}: means and sample standard deviations over seeds, every seed as a dot. Hatched bars: "
         "methods by which labels reach the student's backbone.",
     )  # fmt: skip
 
@@ -82,7 +87,7 @@ def _places(wrapped: Sequence[str]) -> _Places:
     return _Places(tuple(end - height / 2 for end, height in zip(ends, heights, strict=True)), ends[-1])
 
 
-def _panel(axis: Axes, groups: Mapping[str, Group], places: Mapping[str, float]) -> None:
+def _panel(axis: Axes, groups: Mapping[str, Group], places: Mapping[str, float], measured: str) -> None:
     teacher = teacher_accuracy(list(groups.values()))
     begin = _begin(list(groups.values()), teacher)
     for label, place in places.items():
@@ -98,7 +103,7 @@ def _panel(axis: Axes, groups: Mapping[str, Group], places: Mapping[str, float])
     axis.set_xlim(left=begin)
     if begin > 0:
         _tear(axis, max(places.values()))
-    axis.set_xlabel("top-1 (%)" if begin == 0 else f"top-1 (%); the axis begins at {begin:g}")
+    axis.set_xlabel(f"{measured} (%)" if begin == 0 else f"{measured} (%); the axis begins at {begin:g}")
 
 
 def _finish(axis: Axes, places: _Places) -> None:
@@ -110,12 +115,12 @@ def _finish(axis: Axes, places: _Places) -> None:
 
 
 def _bar(axis: Axes, group: Group, place: float, begin: float) -> None:
-    top1 = group.accuracy
+    top1 = group.spread
     look = _LABELLED if group.labels_reach_backbone else _FREE
     axis.barh(place, top1.mean - begin, _TALL, left=begin, label=group.label, **look)
-    seeds = sorted(group.accuracies)
+    seeds = sorted(group.reached)
     offsets = [_TALL * ((number + 1) / (len(seeds) + 1) - 0.5) for number in range(len(seeds))]
-    axis.plot([group.accuracies[seed] for seed in seeds], [place + offset for offset in offsets], zorder=4, **_SEED)
+    axis.plot([group.reached[seed] for seed in seeds], [place + offset for offset in offsets], zorder=4, **_SEED)
     if not math.isnan(top1.deviation):
         axis.errorbar(top1.mean, place, xerr=top1.deviation, color="black", elinewidth=0.8, capsize=1.8, zorder=3)
     axis.text(
@@ -138,8 +143,8 @@ def _tear(axis: Axes, height: float) -> None:
 
 def _begin(groups: Sequence[Group], teacher: float | None) -> float:
     """Where the axis begins: at zero, or at a round number below values that are all alike."""
-    values = [value for group in groups for value in group.accuracies.values()]
-    values += [group.accuracy.mean - group.accuracy.deviation for group in groups if group.accuracy.count > 1]
+    values = [value for group in groups for value in group.reached.values()]
+    values += [group.spread.mean - group.spread.deviation for group in groups if group.spread.count > 1]
     if not values:
         return 0.0
     low, span = min(values), max(values) - min(values)
@@ -170,6 +175,6 @@ def _entries(results: GridResults) -> dict[str, Artist]:
 def _data(results: GridResults) -> Iterator[tuple[object, ...]]:
     for group in group_cells(results):
         labels = (group.pair, group.data, group.method, group.choice)
-        numbers = group.accuracy.cells("").values()
-        for seed, accuracy in group.accuracies.items() or [(None, None)]:
-            yield *labels, *numbers, seed, accuracy, group.labels_reach_backbone
+        numbers = group.spread.cells("").values()
+        for seed, value in group.reached.items() or [(None, None)]:
+            yield *labels, *numbers, seed, value, group.labels_reach_backbone

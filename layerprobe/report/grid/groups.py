@@ -20,6 +20,7 @@ class Group:
         method: label of the method.
         choice: of the teacher's layers; empty: the method's own way.
         results: one per seed, finished or not.
+        way: of evaluation that runs are compared by; empty: the students' classifiers.
     """
 
     pair: str
@@ -27,6 +28,7 @@ class Group:
     method: str
     choice: str
     results: tuple[CellResult, ...]
+    way: str = ""
 
     @property
     def label(self) -> str:
@@ -44,15 +46,19 @@ class Group:
         return {result.cell.seed: result.run for result in self.results if result.run is not None}
 
     @cached_property
-    def accuracies(self) -> Mapping[int, float]:
-        """Top-1 of the last epoch in percent, by seed; without the runs whose student has no classifier."""
-        found = ((seed, run.last_accuracy) for seed, run in self.runs.items())
-        return {seed: accuracy for seed, accuracy in found if accuracy is not None}
+    def reached(self) -> Mapping[int, float]:
+        """What runs are compared by, in percent, by seed: top-1 of the last epoch, or the score of the features."""
+        return self.reached_by(self.way)
+
+    def reached_by(self, way: str) -> Mapping[int, float]:
+        """The same of any way of evaluation, by seed; without the runs that have none."""
+        found = ((result.cell.seed, result.value(way)) for result in self.results)
+        return {seed: value for seed, value in found if value is not None}
 
     @property
-    def accuracy(self) -> Spread:
-        """Of the last epoch, over seeds."""
-        return spread(self.accuracies.values())
+    def spread(self) -> Spread:
+        """Of what runs are compared by, over seeds."""
+        return spread(self.reached.values())
 
     @property
     def loss(self) -> Spread:
@@ -90,13 +96,18 @@ def group_cells(results: GridResults) -> tuple[Group, ...]:
     for result in results.results:
         cell = result.cell
         found.setdefault((cell.pair, cell.data, cell.method, cell.choice), []).append(result)
-    return tuple(Group(*key, tuple(members)) for key, members in found.items())
+    return tuple(Group(*key, tuple(members), results.way) for key, members in found.items())
 
 
 def are_untested(results: GridResults) -> bool:
-    """Whether runs are finished, and the students of all of them have no classifier."""
-    runs = [result.run for result in results.results if result.run]
-    return bool(runs) and all(run.last_accuracy is None for run in runs)
+    """Whether runs are finished, and none has a number that methods are compared by."""
+    finished = [result for result in results.results if result.run]
+    return bool(finished) and all(result.value(results.way) is None for result in finished)
+
+
+def have_accuracies(results: GridResults) -> bool:
+    """Whether the student of a finished run has a classifier."""
+    return any(result.value("") is not None for result in results.results)
 
 
 def column_groups(results: GridResults) -> Mapping[str, tuple[Group, ...]]:

@@ -117,8 +117,11 @@ def reference_notes(results: GridResults) -> tuple[str, ...]:
 
 
 def teacher_accuracy(groups: Sequence[Group]) -> float | None:
-    """Top-1 of the teacher of a column in percent; None where it isn't known, or runs don't agree on two decimals."""
-    known = [run.teacher_accuracy for group in groups for run in group.runs.values()]
+    """Top-1 of the teacher of a column in percent.
+
+    None where it isn't known, runs don't agree on two decimals, or students are compared by something else.
+    """
+    known = [run.teacher_accuracy for group in groups if not group.way for run in group.runs.values()]
     accuracies = [accuracy for accuracy in known if accuracy is not None]
     return accuracies[0] if len({f"{accuracy:.2f}" for accuracy in accuracies}) == 1 else None
 

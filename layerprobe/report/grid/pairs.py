@@ -72,7 +72,7 @@ def method_notes(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 def difference(group: Group | None, reference: Group) -> PairedDifference:
     """How far a group is ahead of the reference, over seeds; of no seed where it is the reference itself."""
-    return paired_difference({} if group is None or group is reference else group.accuracies, reference.accuracies)
+    return paired_difference({} if group is None or group is reference else group.reached, reference.reached)
 
 
 def difference_columns(counted: str) -> tuple[Column, ...]:

@@ -16,7 +16,7 @@ from layerprobe.report.figures.grid_bars import grid_bars_figure
 from layerprobe.report.figures.learning_curves import learning_curves_figure
 from layerprobe.report.figures.style import PAGE_WIDTH, Drawing, figure_paths, paper_style, save_figure
 from layerprobe.report.figures.validation import validation_figure
-from layerprobe.report.grid.groups import are_untested, method_labels
+from layerprobe.report.grid.groups import are_untested, have_accuracies, method_labels
 from layerprobe.report.grid.notes import count_states
 from layerprobe.report.grid.pairs import pairs_table
 from layerprobe.report.grid.tables import details_table, grid_table, states_table
@@ -147,10 +147,11 @@ def _grid_figures(results: GridResults) -> Iterator[_FigureToDraw]:
     )
     if len(method_labels(results)) > MOST_CURVES:
         return
-    yield _FigureToDraw(
-        "learning-curves",
-        partial(learning_curves_figure, results),
-    )
+    if have_accuracies(results):
+        yield _FigureToDraw(
+            "learning-curves",
+            partial(learning_curves_figure, results),
+        )
     yield _FigureToDraw(
         "cost",
         partial(cost_figure, results),
@@ -219,6 +220,8 @@ def _missing(results: GridResults) -> str:
         return "The students have no classifier, so there is no accuracy to draw. The tables have their losses."
     if len(method_labels(results)) > MOST_CURVES:
         return f"With more than {MOST_CURVES} methods, learning curves and cost are left to the tables."
+    if not have_accuracies(results):
+        return "The students have no classifier, so there are no learning curves to draw."
     return ""
 
 

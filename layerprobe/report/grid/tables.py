@@ -14,6 +14,7 @@ from layerprobe.report.grid.groups import (
     method_labels,
     reference_labels,
 )
+from layerprobe.report.grid.measure import Measure, compared_by, measure_of
 from layerprobe.report.grid.notes import (
     BEST_EPOCH,
     DIFFERENCES,
@@ -37,8 +38,8 @@ TEACHER = "teacher"
 
 
 def grid_table(results: GridResults) -> Table:
-    """The outcome of every method: top-1, or of students without a classifier the loss."""
-    return _losses_table(results) if are_untested(results) else _accuracies_table(results)
+    """The outcome of every method: top-1, or a score of features; of students that have neither the loss."""
+    return _losses_table(results) if are_untested(results) else _values_table(results)
 
 
 def _losses_table(results: GridResults) -> Table:
@@ -74,25 +75,26 @@ def _method_cells(own: Mapping[str, Group | None]) -> dict[str, Any]:
     return {"method": first.method, "setting": ", ".join(filter(None, settings)), "choice": first.choice}
 
 
-def _accuracies_table(results: GridResults) -> Table:
-    """Top-1 of the last epoch: a row per method and choice of layers, two columns per pair and data set.
+def _values_table(results: GridResults) -> Table:
+    """What methods are compared by, of the last epoch: a row per method and choice of layers, two columns per pair.
 
-    For machines a pair's numbers are ``top1 COLUMN``, ``top1 COLUMN_std`` and ``top1 COLUMN_n``, and of the difference
-    to the reference, where there is one, ``difference COLUMN``, ``_low`` and ``_high``. The last row is the teachers',
-    where they are known.
+    For machines a pair's numbers are ``top1 COLUMN``, ``top1 COLUMN_std`` and ``top1 COLUMN_n`` (of a score of features
+    its name, such as ``probe COLUMN``), and of the difference to the reference, where there is one, ``difference
+    COLUMN``, ``_low`` and ``_high``. The last row is the teachers' top-1, where it is known.
     """
+    measure = compared_by(results)
     columns = column_groups(results)
     rows = [_method_row(label, columns, results) for label in method_labels(results)]
     teachers = {column: teacher_accuracy(groups) for column, groups in columns.items()}
     marked = {number for number, label in enumerate(method_labels(results)) if label in reference_labels(results)}
     if any(value is not None for value in teachers.values()):
-        reached = {f"top1 {column}": top1 for column, top1 in teachers.items()}
+        reached = {f"{measure.name} {column}": top1 for column, top1 in teachers.items()}
         rows.append({"method": TEACHER, "setting": "", "choice": "", **reached})
     return Table(
-        title=f"{results.title}: top-1 on the test images (%)",
+        title=f"{results.title}: {measure.title}",
         columns=(
             *method_columns(rows),
-            *(one for column in columns for one in _headline_columns(column, rows, alone=len(columns) == 1)),
+            *(one for column in columns for one in _headline_columns(column, rows, measure, alone=len(columns) == 1)),
         ),
         rows=tuple(rows),
         marked=frozenset(marked),
@@ -115,7 +117,7 @@ def _method_row(label: str, columns: Mapping[str, tuple[Group, ...]], results: G
     own = {column: next((one for one in groups if one.label == label), None) for column, groups in columns.items()}
     row = _method_cells(own)
     for column, group in own.items():
-        row |= (group.accuracy if group else spread(())).cells(f"top1 {column}")
+        row |= (group.spread if group else spread(())).cells(f"{compared_by(results).name} {column}")
         reference = find_reference(columns[column], results)
         if reference is not None:
             row |= difference(group, reference).cells(f"difference {column}")
@@ -126,12 +128,14 @@ def _has_reference(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
     return any(f"difference {column}" in row for row in rows)
 
 
-def _headline_columns(column: str, rows: Sequence[Mapping[str, Any]], alone: bool) -> Iterator[Column]:
-    """Top-1 of a pair and the difference to its reference; beside one pair there is room for p too.
+def _headline_columns(
+    column: str, rows: Sequence[Mapping[str, Any]], measure: Measure, alone: bool
+) -> Iterator[Column]:
+    """What methods are compared by in a pair, and the difference to its reference; beside one pair there is room for p.
 
     In LaTeX differences stand beside one pair only: over several pairs, and of each, other tables have them.
     """
-    yield Column(f"top1 {column}", column, digits=2, best="max", spread=True)
+    yield Column(f"{measure.name} {column}", column, digits=2, best="max", spread=True)
     name = f"difference {column}"
     if not _has_reference(column, rows):
         return
@@ -151,10 +155,10 @@ def details_table(results: GridResults) -> Table:
         for group in groups:
             if group is reference:
                 marked.add(len(rows))
-            rows.append(_details_row(group, reference))
+            rows.append(_details_row(group, reference, results.ways))
     return Table(
         title=f"{results.title}: every pair and method",
-        columns=_details_columns(rows),
+        columns=_details_columns(rows, results.ways),
         rows=tuple(rows),
         marked=frozenset(marked),
         notes=_details_notes(results, rows),
@@ -163,7 +167,7 @@ def details_table(results: GridResults) -> Table:
     )
 
 
-def _details_row(group: Group, reference: Group | None) -> dict[str, Any]:
+def _details_row(group: Group, reference: Group | None, ways: Sequence[str]) -> dict[str, Any]:
     runs = group.runs.values()
     memory = [run.peak_memory for run in runs if run.peak_memory is not None]
     labels = group.labels_reach_backbone
@@ -172,7 +176,8 @@ def _details_row(group: Group, reference: Group | None) -> dict[str, Any]:
         "choice": group.choice,
     }  # fmt: skip
     row |= {"labels": None if labels is None else "yes" if labels else "no", "cells": len(group.results)}
-    row |= group.accuracy.cells("top1")
+    for way in (*ways, ""):
+        row |= spread(group.reached_by(way).values()).cells(measure_of(way).name)
     if reference is not None:
         row |= difference(group, reference).cells("difference")
     row |= spread(run.chosen_accuracy for run in runs).cells("chosen_on_holdout")
@@ -182,19 +187,21 @@ def _details_row(group: Group, reference: Group | None) -> dict[str, Any]:
     return {**row, "peak_megabytes": max(memory) / 1e6 if memory else None}
 
 
-def _details_columns(rows: Sequence[dict[str, Any]]) -> tuple[Column, ...]:
+def _details_columns(rows: Sequence[dict[str, Any]], ways: Sequence[str]) -> tuple[Column, ...]:
     def anywhere(name: str) -> bool:
         return any(row.get(name) for row in rows)
 
     held_out = Column("chosen_on_holdout", "epoch chosen on held-out", digits=2, spread=True, latex=False)
     best = Column("best_on_test", "best epoch on test", digits=2, spread=True, latex=False)
-    labelled = anywhere("top1_n") or not anywhere("loss_n")
+    scores = [measure_of(way) for way in ways]
+    labelled = anywhere("top1_n") or not (scores or anywhere("loss_n"))
     return (
         Column("pair", "pair", "left", key=True),
         *((Column("data", "data", "left", key=True),) if anywhere("data") else ()),
         *method_columns(rows),
         Column("labels", "labels", "left"),
         Column("cells", "cells", latex=False),
+        *(Column(score.name, score.label, digits=2, best="max", spread=True) for score in scores),
         *((Column("top1", "top-1, last epoch", digits=2, best="max", spread=True),) if labelled else ()),
         *((Column("loss", "loss, last epoch", digits=4, spread=True),) if anywhere("loss_n") else ()),
         *((Column("holdout_loss", "loss, held-out", digits=4, spread=True),) if anywhere("holdout_loss_n") else ()),
