@@ -124,11 +124,14 @@ class _Trainer:
             if self._processes.count > 1:
                 raise LayerprobeError("this method keeps something of every image, and takes one process; start one")
             setup.objective.prepare(images.labels)
-        self.step = TrainingStep(setup, images.preprocessing, accelerator, recipe.compile, recipe.channels_last)
+        self.step = TrainingStep(
+            setup, images.preprocessing, accelerator, recipe.compile, recipe.channels_last, recipe.accumulate > 1
+        )
         self._student, self._objective = self.step.student, self.step.objective
         self._plain_optimizer = make_optimizer(self._student, self._objective, setup.new_modules, recipe)
         self._parameters = [parameter for group in self._plain_optimizer.param_groups for parameter in group["params"]]
         self._clipped = [self._parameters]
+        self._unreached: list[nn.Parameter] = []
         self._steps_per_epoch = math.ceil(len(images.order) / recipe.accumulate)
         self._schedule = SCHEDULES[recipe.schedule].load()(self._plain_optimizer, recipe, self._steps_per_epoch)
         # After the schedule, which counts steps: with float16 Accelerate puts back the step that it finds here.
@@ -176,7 +179,7 @@ class _Trainer:
         means = LossMeans()
         total = self._recipe.epochs * self._steps_per_epoch
         for step, group in enumerate(self._groups(), start=1):
-            self._step(group, means)
+            self._step(group, means, first=step == 1)
             if self._on_first_step:
                 self._on_first_step()
                 self._on_first_step = None
@@ -206,13 +209,16 @@ class _Trainer:
             group = list(islice(loaded, self._recipe.accumulate))
             yield [(batch, len(batch.positions) / together) for batch in group]
 
-    def _step(self, group: Iterable[tuple[Batch, float]], means: LossMeans) -> None:
+    def _step(self, group: Iterable[tuple[Batch, float]], means: LossMeans, first: bool) -> None:
         self._optimizer.zero_grad()
-        for batch, share in group:
-            terms = self.step.terms(batch)
-            loss = torch.stack(list(terms.values())).sum()
-            self._accelerator.backward(loss if share == 1 else loss * share)
-            means.add(terms, len(batch.positions))
+        with self.step.as_written(first):
+            for batch, share in group:
+                terms = self.step.terms(batch)
+                loss = torch.stack(list(terms.values())).sum()
+                self._accelerator.backward(loss if share == 1 else loss * share)
+                means.add(terms, len(batch.positions))
+        if self._recipe.compile:
+            self._leave_out_unreached(first)
         self._processes.add_gradients(self._parameters)
         if self._recipe.clip is not None:
             # Accelerate's own clipping unscales float16's gradients at every call: of a step that can be done once.
@@ -221,6 +227,16 @@ class _Trainer:
                 nn.utils.clip_grad_norm_(parameters, self._recipe.clip)
         self._optimizer.step()
         self._schedule.step()
+
+    def _leave_out_unreached(self, first: bool) -> None:
+        """Take the gradients away that compiled code makes up: zeros, of parameters that no term depends on.
+
+        They would decay. Which ones they are the first step of an epoch tells, which is not compiled.
+        """
+        if first:
+            self._unreached = [parameter for parameter in self._parameters if parameter.grad is None]
+        for parameter in self._unreached:
+            parameter.grad = None
 
     def _check(self, losses: Mapping[str, float], epoch: int) -> None:
         """Stop where the loss is lost, with the state saved."""

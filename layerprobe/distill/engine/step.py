@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 import torch
 from accelerate import Accelerator
@@ -14,7 +16,7 @@ from layerprobe.data.preprocessing import normalize
 from layerprobe.data.transfers import to_device
 from layerprobe.distill.batches import Passes
 from layerprobe.distill.engine.cached_teacher import CachedTeacherFeatures
-from layerprobe.distill.engine.compiling import CompiledCapture, compile_networks
+from layerprobe.distill.engine.compiling import CompiledCapture, check_compilable, mark_step
 from layerprobe.distill.engine.setup import TrainingSetup
 from layerprobe.errors import LayerprobeError
 from layerprobe.layers.capture import Capture, Captured
@@ -35,6 +37,7 @@ class TrainingStep:
         accelerator: Accelerator,
         compile: bool = False,
         channels_last: bool = False,
+        accumulates: bool = False,
     ) -> None:
         self._setup, self._preprocessing, self._device = setup, preprocessing, accelerator.device
         self._batch_kind = setup.objective.batch_kind
@@ -51,12 +54,26 @@ class TrainingStep:
                 prefer_channels_last(network, blank)
         ours, theirs = setup.pairing.student, setup.pairing.teacher
         if compile:
-            names = [layer.name for layer in (*ours, *theirs)]
-            compile_networks(filter(None, (self.student, self._teacher)), names)
-        kind = CompiledCapture if compile else Capture
+            check_compilable([layer.name for layer in (*ours, *theirs)])
+        # Gradients that one batch leaves for the next would lie where that one's pass is replayed.
+        self._replayed = compile and self._device.type == "cuda" and not accumulates
+        kind = partial(CompiledCapture, replayed=self._replayed) if compile else Capture
         self._student_capture = kind(self.student, ours, gate=setup.detached_after)
         self._teacher_capture = kind(self._teacher, theirs) if self._teacher else None
+        captures = (self._student_capture, self._teacher_capture)
+        self._compiled = [one for one in captures if isinstance(one, CompiledCapture)]
         self._cached_teacher: CachedTeacherFeatures | None = None
+
+    @contextmanager
+    def as_written(self, wanted: bool = True) -> Iterator[None]:
+        """Leave compiled code aside for the length of a block, where that is wanted."""
+        for capture in self._compiled:
+            capture.paused = wanted
+        try:
+            yield
+        finally:
+            for capture in self._compiled:
+                capture.paused = False
 
     def close(self) -> None:
         """Take the taps off the networks."""
@@ -73,6 +90,8 @@ class TrainingStep:
             batch: of images.
             held_out: whether they are held out from the training.
         """
+        if self._replayed:
+            mark_step()
         inputs = self._inputs(batch)
         labels = None if batch.labels is None else to_device(batch.labels, self._device)
         teacher = self._teacher_outputs(inputs, batch, held_out)
@@ -153,6 +172,8 @@ class TrainingStep:
                 self._teacher_capture(inputs)
             if teacher := self._teacher_outputs(inputs, batch):
                 _check_finite(teacher.features)
+        for capture in self._compiled:
+            capture.compile_passes(len(inputs))
 
     def backbone(self, batch: Batch, check: bool = True) -> list[nn.Parameter]:
         """The student's parameters that a feature objective trains, without frozen ones; none for other objectives.
@@ -175,7 +196,7 @@ class TrainingStep:
         by_features = _gradients(torch.stack(list(terms.values())).sum(), parameters)
         trained_by_features = [number for number, gradient in enumerate(by_features) if gradient is not None]
         if check and self._classifier_learns:
-            # A second pass: the graph of a compiled network can be walked once.
+            # A second pass: a graph can be walked once.
             by_head = _gradients(self.terms(batch)[HEAD_TERM], parameters)
             reached = [trained[number][0] for number in trained_by_features if by_head[number] is not None]
             if reached:
