@@ -108,6 +108,7 @@ def test_any_layer_can_be_captured(layers: tuple[str, str], tmp_path: Path, coun
         assert (frames == 1) == (layers[0] != "pair")
         assert len(capture(batch[:3]).logits) == 3  # of another size: as it is
         net.eval()
+        net(batch[:3])  # by itself
         capture(batch)
         assert counter.frame_count == frames
 
