@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 layerprobe compare examples/paper/cpu-methods.yaml --output grid/ --dry-run
 layerprobe compare examples/paper/cpu-methods.yaml --output grid/ --jobs 2
+layerprobe compare examples/paper/resnet34.yaml --output grid/ --per-device 3
 layerprobe compare examples/paper/cifar10.yaml --output grid/ \\
     --launcher slurm --jobs 16 --launcher-option timeout_min=600 \\
     --launcher-option gpus_per_node=1
@@ -74,13 +75,14 @@ def grid_reporter(display: DisplaySettings, plan: PlanSettings) -> Reporter:
 def show_plan(grid: Grid, settings: CompareSettings, reporter: Reporter) -> None:
     """The cells of a grid, and how long they will take."""
     from layerprobe.experiments.grid.estimate import estimate_seconds
+    from layerprobe.experiments.grid.launchers import count_workers
     from layerprobe.experiments.grid.results import GridReader
     from layerprobe.report.tables.plan import plan_table
 
     results = GridReader(grid, settings.output).read()
-    jobs = settings.jobs if settings.launcher == "local" else 1
-    seconds = estimate_seconds(grid, results, reporter.progress, jobs)
-    reporter.show(plan_table(results, seconds, settings.jobs))
+    workers = count_workers(settings)
+    seconds = estimate_seconds(grid, results, reporter.progress, workers if settings.launcher == "local" else 1)
+    reporter.show(plan_table(results, seconds, workers))
 
 
 def show_failures(results: GridResults, reporter: Reporter) -> bool:

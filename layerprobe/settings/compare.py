@@ -29,6 +29,8 @@ class CompareSettings(Settings):
     """The grid's folder."""
     jobs: Annotated[Count, Flag(short="-j")] = 1
     """The number of workers that run cells at the same time."""
+    per_device: Annotated[Count | None, Flag(default="as many workers as --jobs says, over all devices")] = None
+    """The number of workers on every GPU of this machine, which share its memory evenly; without a GPU, on the CPU."""
     launcher: Literal["local", "slurm"] = "local"
     """How workers are started: as processes on this machine, or as jobs of Slurm."""
     launcher_option: Annotated[
@@ -42,6 +44,19 @@ class CompareSettings(Settings):
             raise RefusedError(
                 "<launcher_option> is for the launcher slurm, and local workers take no options; leave it out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _workers_are_counted_once(self) -> Self:
+        if self.per_device is None:
+            return self
+        if self.launcher != "local":
+            raise RefusedError(
+                f"<per_device> is for workers of this machine, and those of {self.launcher} have devices of their own; "
+                "give <jobs>"
+            )
+        if self.jobs != 1:
+            raise RefusedError("<jobs> and <per_device> both say how many workers there are; give one of them")
         return self
 
     @property

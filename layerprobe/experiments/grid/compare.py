@@ -13,7 +13,7 @@ from layerprobe.experiments.grid.cell_settings import check_settings
 from layerprobe.experiments.grid.evaluate_cell import check_evaluation
 from layerprobe.experiments.grid.grid_file import RUNS, Grid, load_grid
 from layerprobe.experiments.grid.label_check import check_labels
-from layerprobe.experiments.grid.launchers import LAUNCHERS, Launch, Launched
+from layerprobe.experiments.grid.launchers import LAUNCHERS, Launch, Launched, count_workers
 from layerprobe.experiments.grid.results import (
     DONE,
     GRID_FILE,
@@ -119,10 +119,11 @@ def compare(
     tidy_cells(grid.cells, settings.output)
     reader = GridReader(grid, settings.output)
     with interruptible():
-        if settings.launcher == "local" and settings.jobs == 1:
+        workers = count_workers(settings)
+        if settings.launcher == "local" and workers == 1:
             launched = _work_here(grid, settings.output, on_epoch, progress)
         else:
-            launch = Launch(settings.output, settings.jobs, settings.launcher_options)
+            launch = Launch(settings.output, workers, settings.launcher_options)
             launched = LAUNCHERS[settings.launcher](launch, lambda: watch(reader.read()))
     if launched.broken:
         fail_deadly_cells(grid.cells, settings.output)

@@ -15,6 +15,7 @@ import torch
 
 from layerprobe.errors import LayerprobeError
 from layerprobe.files import check_writable
+from layerprobe.settings.compare import CompareSettings
 
 WORKER = "layerprobe.experiments.grid.worker"
 """The module that a worker process runs, with the grid's folder."""
@@ -58,7 +59,8 @@ def start_local(launch: Launch, watch: Callable[[], None] = lambda: None, poll: 
     """
     logs = launch.folder / "log"
     logs.mkdir(parents=True, exist_ok=True)
-    workers = [_start(launch, number, logs) for number in range(launch.jobs)]
+    gpus = torch.cuda.device_count()
+    workers = [_start(launch, number, logs, gpus) for number in range(launch.jobs)]
     try:
         while any(worker.poll() is None for worker in workers):
             watch()
@@ -93,16 +95,27 @@ def share_of_cores(jobs: int) -> int:
     return max(1, cores // jobs)
 
 
-def _start(launch: Launch, number: int, logs: Path) -> subprocess.Popen[bytes]:
+def count_workers(settings: CompareSettings) -> int:
+    """How many workers the settings ask for: on this machine ``per_device`` for each GPU, or for the CPU."""
+    return settings.jobs if settings.per_device is None else settings.per_device * max(1, torch.cuda.device_count())
+
+
+def _start(launch: Launch, number: int, logs: Path, gpus: int) -> subprocess.Popen[bytes]:
+    """Start a worker as a process of its own, on one GPU of several.
+
+    Workers on one device are processes, not threads. Each has random generators, an accelerator and a CUDA context of
+    its own: what a cell draws doesn't depend on its neighbours, and a cell that brings its process down takes no other
+    with it. While one prepares a step, the GPU works for the others.
+    """
     environment = dict(os.environ)
     environment.setdefault("OMP_NUM_THREADS", str(share_of_cores(launch.jobs)))
-    gpus = torch.cuda.device_count()
     if gpus > 1:
         visible = environment.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
         environment["CUDA_VISIBLE_DEVICES"] = visible[number % gpus]
     check_writable(logs / f"worker-{number}.log")
     with (logs / f"worker-{number}.log").open("ab") as log:
-        command = [sys.executable, "-m", WORKER, str(launch.folder)]
+        beside = len(range(number % max(gpus, 1), launch.jobs, max(gpus, 1)))  # on its device, itself included
+        command = [sys.executable, "-m", WORKER, str(launch.folder), str(beside)]
         return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 

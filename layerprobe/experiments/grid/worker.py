@@ -1,4 +1,7 @@
-"""A worker process: ``python -m layerprobe.experiments.grid.worker FOLDER`` runs cells of the grid there."""
+"""A worker process: ``python -m layerprobe.experiments.grid.worker FOLDER [WORKERS]`` runs cells of the grid there.
+
+So many workers are on its device, this one included.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from layerprobe.experiments.grid.results import GRID_FILE
 from layerprobe.experiments.grid.work import work
 from layerprobe.records import Cell, EpochMetrics
 from layerprobe.runtime.interruption import exit_code, interruptible
+from layerprobe.runtime.memory import share_gpu
 
 
 def run_worker(folder: str) -> int:
@@ -30,9 +34,10 @@ def run_worker(folder: str) -> int:
         return len(work(load_grid(place / GRID_FILE), place, say))
 
 
-def main(folder: str) -> int:
-    """Run cells as a process of its own; its exit code."""
+def main(folder: str, beside: str = "1") -> int:
+    """Run cells as a process of its own, one of so many on its device; its exit code."""
     try:
+        share_gpu(int(beside))
         run_worker(folder)
     except KeyboardInterrupt as interruption:
         return exit_code(interruption)
@@ -43,4 +48,4 @@ def main(folder: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))
