@@ -27,7 +27,7 @@ def compare_layers(settings: CompareLayersSettings, display: ColumnSettings) -> 
     networks and their preprocessing may differ.
     """
     from layerprobe.ranking.grams import described_source, open_source
-    from layerprobe.ranking.similarity import compare_neighbourhoods, layer_similarity
+    from layerprobe.ranking.similarity import PairDraws, compare_neighbourhoods, layer_similarity
     from layerprobe.report.figures.similarity import comparison_figure, similarity_figure
     from layerprobe.report.figures.style import WIDTHS, check_figure, paper_style, save_figure
     from layerprobe.report.tables.choice import check_columns
@@ -53,7 +53,8 @@ def compare_layers(settings: CompareLayersSettings, display: ColumnSettings) -> 
             reporter.show(similarity_table(similarity, settings.debiased))
             draw = partial(similarity_figure, similarity, width, settings.debiased)
         else:
-            comparison = compare_neighbourhoods(one, other, settings.measure, device, reporter.progress)
+            draws = PairDraws(settings.resamples, settings.level, settings.seed) if settings.resamples else None
+            comparison = compare_neighbourhoods(one, other, settings.measure, device, reporter.progress, draws)
             reporter.show(comparison_table(comparison))
             draw = partial(comparison_figure, comparison, width)
         if output:

@@ -95,10 +95,13 @@ class Measure(Entry):
 
     Attributes:
         prepare: ``module:function`` that makes of a ``Gram`` what the comparison needs.
+        restrict: ``module:function`` that makes of this what it is of some of the images alone, given their rows, for
+            the intervals; empty: it has none.
         direction: whether layers are alike where values are high, or low.
     """
 
     prepare: str = ""
+    restrict: str = ""
     direction: Literal["high", "low"] = "high"
 
 
@@ -435,11 +438,13 @@ MEASURES = Catalogue(
             "mutual-neighbours", "mutual nearest neighbours",
             "the share of the ten nearest neighbours of an image that both layers have in common",
             f"{_GEOMETRY}.neighbour_ranks:mutual_neighbours", f"{_GEOMETRY}.neighbour_ranks:neighbour_ranks",
+            f"{_GEOMETRY}.neighbour_ranks:among",
         ),
         Measure(
             "information-imbalance", "information imbalance",
             "how little the distances in the row's layer say of those in the column's: 0 (all) to about 1 (nothing)",
             f"{_GEOMETRY}.neighbour_ranks:information_imbalance", f"{_GEOMETRY}.neighbour_ranks:neighbour_ranks",
+            f"{_GEOMETRY}.neighbour_ranks:among",
             direction="low",
         ),
     ),

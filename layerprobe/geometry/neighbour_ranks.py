@@ -45,6 +45,19 @@ def neighbour_ranks(gram: Gram) -> NeighbourRanks:
     return NeighbourRanks(ranks, nearest)
 
 
+def among(found: NeighbourRanks, rows: Tensor) -> NeighbourRanks:
+    """The order of some of the images alone.
+
+    Args:
+        found: of all images.
+        rows: (m,) of those that are left.
+    """
+    order = found.ranks[rows][:, rows].argsort(dim=1)
+    places = torch.arange(len(rows), dtype=torch.int32).expand(len(rows), -1)
+    ranks = torch.empty_like(order, dtype=torch.int32).scatter_(1, order, places)
+    return NeighbourRanks(ranks, order[:, 1 : min(SHARED, len(rows) - 1) + 1])
+
+
 def mutual_neighbours(first: Sequence[NeighbourRanks], second: Sequence[NeighbourRanks]) -> Tensor:
     """The mean share of the ten nearest neighbours of an image that two layers have in common.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,13 +15,33 @@ from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.geometry.alignment import CentredKernel, centred_kernel, cka_matrix, undefined_kernel
 from layerprobe.geometry.catalogue import MEASURES, Measure
+from layerprobe.geometry.half_draws import halves_of
 from layerprobe.geometry.measure import Values
+from layerprobe.geometry.pair_deviations import matrices_of_halves, matrix_range
 from layerprobe.ranking.cache import StatisticsCache
 from layerprobe.ranking.grams import UndefinedLayerError, gram_of
 from layerprobe.ranking.same_images import check_images
 from layerprobe.records import Comparison, Progress, Similarity, StoredLayer, silent
+from layerprobe.records.cautions import LEAST_FOR_INTERVALS
+from layerprobe.records.geometry import ValueRange
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PairDraws:
+    """How the images are drawn again for the intervals of a comparison.
+
+    Attributes:
+        resamples: how often, a multiple of four.
+        level: of the intervals.
+        seed: of the draws.
+    """
+
+    resamples: int
+    level: float
+    seed: int
+
 
 _ALL = ""
 """Stands for all layers together where results are kept by layer."""
@@ -78,6 +100,7 @@ def compare_neighbourhoods(
     measure: str,
     device: torch.device | None = None,
     progress: Progress = silent,
+    draws: PairDraws | None = None,
 ) -> Comparison:
     """Compare the layers of two files, or of one file with each other, by the neighbourhoods of the images.
 
@@ -88,7 +111,8 @@ def compare_neighbourhoods(
         second: layers of the columns, measured on the same images; None: those of ``first``.
         measure: a name in ``layerprobe.geometry.catalogue.MEASURES``.
         device: where the Gram matrices are computed; default: the CPU.
-        progress: told before every layer.
+        progress: told before every layer, and before every half of the images.
+        draws: for the intervals; None: there are none.
 
     Returns:
         The comparison; NaN for a layer whose features are not finite, of which a warning is logged.
@@ -101,11 +125,17 @@ def compare_neighbourhoods(
     check_images(first, other)
     rows = _prepared(first, entry, device, progress)
     columns = _prepared(second, entry, device, progress) if second else rows
-    values = torch.full((len(rows), len(columns)), torch.nan, dtype=torch.float64)
+    shape = len(rows), len(columns)
     known = [[place for place, one in enumerate(side) if one is not None] for side in (rows, columns)]
+    values, found = torch.full(shape, torch.nan, dtype=torch.float64), None
     if all(known):
-        found = entry.load()([rows[place] for place in known[0]], [columns[place] for place in known[1]])
-        values[torch.tensor(known[0])[:, None], torch.tensor(known[1])] = found
+        ours = [rows[place] for place in known[0]]
+        theirs = ours if rows is columns else [columns[place] for place in known[1]]
+        whole = partial(_among_all, shape, known)
+        part = entry.load()(ours, theirs)
+        values = whole(part)
+        found = _range(part, ours, theirs, entry, draws, first, progress) if draws else None
+        found = replace(found, low=whole(found.low), high=whole(found.high)) if found else None
     return Comparison(
         measure=measure,
         first=tuple(stored.layer for stored in first.layers),
@@ -113,7 +143,39 @@ def compare_neighbourhoods(
         names=(str(first.provenance["model"]), str(other.provenance["model"])),
         values=values,
         provenance={key: first.provenance.get(key) for key in _IMAGES},
+        range=found,
     )
+
+
+def _among_all(shape: tuple[int, int], known: Sequence[Sequence[int]], part: torch.Tensor) -> torch.Tensor:
+    """The values of some layers among those of all, which are NaN."""
+    values = torch.full(shape, torch.nan, dtype=torch.float64)
+    values[torch.tensor(known[0])[:, None], torch.tensor(known[1])] = part
+    return values
+
+
+def _range(
+    values: torch.Tensor,
+    ours: Sequence[Any],
+    theirs: Sequence[Any],
+    measure: Measure,
+    draws: PairDraws,
+    source: FeatureFile | GramFile,
+    progress: Progress,
+) -> ValueRange | None:
+    """The intervals of a comparison; None, with a warning, for fewer images than they need."""
+    least = min(torch.bincount(source.labels).tolist()) if source.labels is not None else source.header.rows
+    if least < LEAST_FOR_INTERVALS:
+        _log.warning("there are no intervals: the images of a class of %s are too few to be halved", source.path)
+        return None
+    halves = halves_of(source.header.rows, source.labels, draws.resamples, draws.seed)
+    restrict = load_target(measure.restrict)
+    found: list[torch.Tensor] = []
+    for matrix in matrices_of_halves(ours, theirs, measure.load(), restrict, halves):
+        progress("halves of the images compared", len(found), len(halves))
+        found.append(matrix)
+    progress("halves of the images compared", len(found), len(halves))
+    return matrix_range(values, torch.stack(found), draws.level)
 
 
 def _prepared(

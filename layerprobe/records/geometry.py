@@ -143,6 +143,23 @@ class Similarity:
 
 
 @dataclass(frozen=True, eq=False)
+class ValueRange:
+    """Intervals for all values of a comparison.
+
+    Attributes:
+        low: (rows, columns) float64, the lower ends.
+        high: the upper ends.
+        level: the share of samples whose interval is meant to hold the expected value.
+        resamples: how often the images were drawn again.
+    """
+
+    low: torch.Tensor
+    high: torch.Tensor
+    level: float
+    resamples: int
+
+
+@dataclass(frozen=True)
 class Comparison:
     """The layers of one network compared with those of the same or another one, by their neighbourhoods.
 
@@ -153,6 +170,7 @@ class Comparison:
         names: of the two networks.
         values: (rows, columns) float64.
         provenance: of the images: ``dataset``, ``split``, ``rows``.
+        range: the intervals; None: there are none.
     """
 
     measure: str
@@ -161,6 +179,7 @@ class Comparison:
     names: tuple[str, str]
     values: torch.Tensor
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    range: ValueRange | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -171,7 +190,13 @@ class Comparison:
             "names": list(self.names),
             "values": _plain(self.values),
             "provenance": dict(self.provenance),
+            **(self._plain_range(self.range) if self.range else {}),
         }
+
+    @staticmethod
+    def _plain_range(found: ValueRange) -> dict[str, Any]:
+        ends = {"low": _plain(found.low), "high": _plain(found.high)}
+        return {**ends, "level": found.level, "resamples": found.resamples}
 
 
 def _plain(values: torch.Tensor) -> list[list[float | None]]:

@@ -5,12 +5,15 @@ import pytest
 import torch
 
 from layerprobe.geometry.gram import gram_matrix
+from layerprobe.geometry.half_draws import deviations_of_halves, halves_of
 from layerprobe.geometry.neighbour_ranks import (
     NeighbourRanks,
+    among,
     information_imbalance,
     mutual_neighbours,
     neighbour_ranks,
 )
+from layerprobe.geometry.pair_deviations import matrices_of_halves, matrix_range
 
 
 def ranks_of(features: np.ndarray) -> NeighbourRanks:
@@ -64,3 +67,22 @@ def test_against_dadapy(layers: list[np.ndarray]) -> None:
     first, second = (np.concatenate([np.arange(80)[:, None], order(one)], axis=1) for one in (layers[0], layers[2]))
     expected = peers._return_imbalance(first, second, np.random.default_rng(0))
     assert float(information_imbalance([ranks_of(layers[0])], [ranks_of(layers[2])])) == pytest.approx(expected)
+
+
+def test_intervals_are_as_wide_as_the_values_scatter() -> None:
+    """Of 30 samples of 60 images, against what the halves of each say on average."""
+    weights = np.random.default_rng(0).normal(size=(8, 20))
+
+    def sample(number: int) -> list[NeighbourRanks]:
+        first = np.random.default_rng(number).normal(size=(60, 8))
+        return [ranks_of(first), ranks_of(np.maximum(first @ weights, 0))]
+
+    samples, drawn = [sample(number) for number in range(30)], halves_of(60, None, 40, 0)
+    for compare in (mutual_neighbours, information_imbalance):
+        values = np.stack([compare(one, one).numpy() for one in samples])
+        halves = [torch.stack([*matrices_of_halves(one, one, compare, among, drawn)]) for one in samples]
+        spread = np.mean([deviations_of_halves(one).std(dim=0).numpy() for one in halves], axis=0)
+        apart = ~np.eye(2, dtype=bool)
+        assert np.allclose(spread[apart], values.std(axis=0, ddof=1)[apart], rtol=0.4), compare
+        found = matrix_range(torch.from_numpy(values[0]), halves[0], 0.9)
+        assert torch.equal(found.low.diagonal(), found.high.diagonal())  # a layer and itself agree in every sample

@@ -15,6 +15,7 @@ from layerprobe.report.figures.layer_axis import FONT, ROOM, name_layers, names_
 from layerprobe.report.figures.looks import MAP
 from layerprobe.report.figures.style import COLUMN_WIDTH, PAGE_WIDTH, Drawing, new_figure
 from layerprobe.report.tables.layers import describe_images
+from layerprobe.report.tables.ranking import describe_range
 from layerprobe.report.tables.table import data_table
 
 if TYPE_CHECKING:
@@ -46,8 +47,10 @@ def similarity_figure(
 def comparison_figure(comparison: Comparison, width: float = COLUMN_WIDTH) -> Drawing:
     """Neighbourhoods of layers compared, from 0 (dark) to 1 (light), the first layers at the lower left."""
     measure = MEASURES[comparison.measure]
-    data = data_table(measure.label, ("first", "second", measure.name), _pairs(comparison, comparison.values))
-    caption = _caption(comparison, f"{measure.label}, {measure.help}", ())
+    ends = (comparison.range.low, comparison.range.high) if comparison.range else ()
+    names = ("first", "second", measure.name, *(f"{measure.name}_{end}" for end in ("low", "high")[: len(ends)]))
+    data = data_table(measure.label, names, _pairs(comparison, comparison.values, *ends))
+    caption = " ".join((_caption(comparison, f"{measure.label}, {measure.help}", ()), *describe_range(comparison)))
     return Drawing(_matrix(comparison, measure.label, width, ()), data, caption)
 
 

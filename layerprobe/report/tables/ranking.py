@@ -162,18 +162,34 @@ def similarity_table(similarity: Similarity, debiased: bool) -> Table:
 def comparison_table(comparison: Comparison) -> Table:
     """Neighbourhoods of every pair of layers compared: a row per layer of the first network, a column per layer of
     the second."""
+    found, measure = comparison.range, MEASURES[comparison.measure]
     first, *columns = similarity_columns(comparison.second, comparison.measure)
-    measure = MEASURES[comparison.measure]
+    parts = {"": comparison.values, **({"_low": found.low, "_high": found.high} if found else {})}
     return Table(
         title=f"{measure.label}: {comparison.names[0]} (rows), {comparison.names[1]}",
-        columns=(first, *columns),
+        columns=(first, *(replace(column, interval=found is not None) for column in columns)),
         rows=tuple(
-            {"layer": layer.name, **dict(zip((column.name for column in columns), row, strict=True))}
-            for layer, row in zip(comparison.first, comparison.values.tolist(), strict=True)
+            {"layer": layer.name}
+            | {
+                f"{column.name}{end}": value
+                for end, matrix in parts.items()
+                for column, value in zip(columns, matrix[row].tolist(), strict=True)
+            }
+            for row, layer in enumerate(comparison.first)
         ),
-        notes=(measure.help, describe_images(dict(comparison.provenance))),
+        notes=(measure.help, describe_images(dict(comparison.provenance)), *describe_range(comparison)),
+        further=tuple(end for column in columns for end in _ends(column.name)) if found else (),
         details=comparison.to_dict(),
     )
+
+
+def describe_range(comparison: Comparison) -> tuple[str, ...]:
+    """How sure the values of a comparison are; empty: they have no intervals."""
+    if (found := comparison.range) is None:
+        return ()
+    widest = float((found.high - found.low).nan_to_num(0).max())
+    said = f"{100 * found.level:g} % intervals from {found.resamples} resamples, the widest of {widest:.3f}"
+    return (f"{said}: CSV, JSON and LaTeX have them",)
 
 
 def describe_end(ranking: Ranking) -> tuple[str, ...]:
