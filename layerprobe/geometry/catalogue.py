@@ -38,12 +38,15 @@ class Quantity(Entry):
         options: further arguments of the function, by name.
         images: how many images of every class the sample must have; else the value is NaN.
         classes: how many classes it must have; 0: it does not look at classes, nor does it need labels.
+        summaries: ``module:function`` that says which summaries of a Gram matrix the function gathers. Empty: if it
+            takes ``gram``, the matrix must lie in memory.
     """
 
     takes: tuple[str, ...] = ("gram",)
     options: tuple[tuple[str, Any], ...] = ()
     images: int = 1
     classes: int = 0
+    summaries: str = ""
 
 
 @dataclass(frozen=True)
@@ -236,14 +239,17 @@ STATISTICS = Catalogue(
         Statistic(
             "class-gap", "class gap", "least distance of a class to another one",
             f"{_GEOMETRY}.margins:mean_class_gap", symbol="gap", shown=False, classes=2,
+            summaries=f"{_GEOMETRY}.margins:summaries",
         ),
         Statistic(
             "feature-norm", "feature length", "mean length of the features of a class",
             f"{_GEOMETRY}.margins:mean_class_norm", symbol="norm", shown=False, classes=1,
+            summaries=f"{_GEOMETRY}.strips:nothing",
         ),
         Statistic(
             "dimension", "features", "how many features an image has",
             f"{_GEOMETRY}.gram:feature_count", takes=("gram",), symbol="D", digits=0, shown=False,
+            summaries=f"{_GEOMETRY}.strips:nothing",
         ),
         Statistic(
             "twonn", "TwoNN", "intrinsic dimension, from the two nearest neighbours",
@@ -292,6 +298,7 @@ STATISTICS = Catalogue(
             "nc1", "neural collapse", "variability within classes, relative to that between their means",
             f"{_GEOMETRY}.collapse:within_class_variability",
             symbol="NC1", family="collapse", direction="low", classes=2,
+            summaries=f"{_GEOMETRY}.collapse:summaries",
             range="from 0", page="neural-collapse",
         ),
         Statistic(
@@ -345,15 +352,15 @@ QUANTITIES = Catalogue(
     (
         Quantity(
             "class-cosines", "class cosines", "means of absolute cosines within and between classes",
-            f"{_GEOMETRY}.cosines:cosine_statistics", classes=1,
+            f"{_GEOMETRY}.cosines:cosine_statistics", classes=1, summaries=f"{_GEOMETRY}.cosines:summaries",
         ),
         Quantity(
             "class-entropies", "class entropies", "means of the entropies of the classes' spectra",
-            f"{_GEOMETRY}.spectrum:class_entropies", classes=1,
+            f"{_GEOMETRY}.spectrum:class_entropies", classes=1, summaries=f"{_GEOMETRY}.spectrum:summaries",
         ),
         Quantity(
             "neighbourhood", "neighbourhood", "every image's nearest neighbours",
-            f"{_GEOMETRY}.neighbours:neighbourhood",
+            f"{_GEOMETRY}.neighbours:neighbourhood", summaries=f"{_GEOMETRY}.neighbours:summaries",
         ),
         Quantity(
             "neighbour-distances", "neighbour distances", "distances to the nearest neighbours",
@@ -384,7 +391,7 @@ DEVIATIONS = Catalogue(
     (
         Quantity(
             "neighbours", "neighbours", "dimensions from nearest neighbours, in halves of the sample",
-            f"{_GEOMETRY}.part_neighbours:neighbour_deviations",
+            f"{_GEOMETRY}.part_neighbours:neighbour_deviations", summaries=f"{_GEOMETRY}.part_neighbours:summaries",
         ),
         Quantity(
             "dimensions", "dimensions", "statistics of the spectrum, by their influence functions",
@@ -517,6 +524,16 @@ def needs_views(entry: Quantity) -> bool:
         (True, False)
     """
     return any("both-views" in one.takes for one in ingredients(entry))
+
+
+def needs_matrix(entry: Quantity) -> bool:
+    """Whether a whole Gram matrix must lie in memory for it.
+
+    Examples:
+        >>> needs_matrix(STATISTICS["quality"]), needs_matrix(STATISTICS["knn"]), needs_matrix(STATISTICS["probe"])
+        (False, False, True)
+    """
+    return needs_views(entry) or any("gram" in one.takes and not one.summaries for one in ingredients(entry))
 
 
 def described(name: str) -> Statistic:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from layerprobe.geometry.resampling import draw_parts
-from layerprobe.records import Gram
+from layerprobe.records import AnyGram
 
 
-def halves(gram: Gram, resamples: int, seed: int) -> Tensor:
+def halves(gram: AnyGram, resamples: int, seed: int) -> Tensor:
     """Pairs of disjoint halves of the images: of every class, where they have labels, else of all images.
 
     Returns:

@@ -13,7 +13,7 @@ from torch import Tensor
 from layerprobe.errors import LayerprobeError
 from layerprobe.geometry.catalogue import ALWAYS, QUANTITIES, STATISTICS, VIEWS, Quantity, Statistic, members
 from layerprobe.plugins import errors_in_one_line
-from layerprobe.records import Gram
+from layerprobe.records import AnyGram, Gram
 
 Values = dict[str, Tensor]
 """Numbers (0-d) and arrays by name, float64."""
@@ -33,7 +33,7 @@ class Quantities:
         self._values = dict(given)
 
     @classmethod
-    def of_gram(cls, gram: Gram, clusters: Tensor | None = None, both_views: Gram | None = None) -> Quantities:
+    def of_gram(cls, gram: AnyGram, clusters: Tensor | None = None, both_views: Gram | None = None) -> Quantities:
         """What a layer's Gram matrix says, with the clusters of its images and a second view, if there are any."""
         components = min(gram.images, gram.dimension)
         known = {"gram": gram, "labels": gram.labels, "population": gram.population, "components": components}
@@ -92,7 +92,7 @@ def as_number(value: float | Tensor) -> Tensor:
     return torch.as_tensor(value, dtype=torch.float64)
 
 
-def measure(gram: Gram, family: str = ALWAYS) -> dict[str, float]:
+def measure(gram: AnyGram, family: str = ALWAYS) -> dict[str, float]:
     """Measure one layer: its statistics by name, NaN where a value is undefined.
 
     Args:

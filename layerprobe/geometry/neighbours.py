@@ -8,8 +8,9 @@ import math
 import torch
 from torch import Tensor
 
-from layerprobe.geometry.gram import squared_distances
-from layerprobe.records import Gram
+from layerprobe.geometry.nearest import NearestImages
+from layerprobe.geometry.strips import Summary, gathered
+from layerprobe.records import AnyGram
 
 _log = logging.getLogger(__name__)
 
@@ -17,19 +18,22 @@ NEIGHBOURS = 20
 """Neighbours of an image that the maximum-likelihood dimension looks at, fewer in small samples."""
 VOTES = 10
 """Neighbours of an image that vote for its class."""
-_ROWS = 256
-"""Rows of the distance matrix that are searched at a time."""
 
 Neighbourhood = tuple[Tensor, Tensor]
 """Of every image the distances to its nearest neighbours, (n, k) float64, ascending, and their rows, (n, k) int64."""
 
 
-def neighbourhood(gram: Gram) -> Neighbourhood:
+def neighbourhood(gram: AnyGram) -> Neighbourhood:
     """The twenty nearest neighbours of every image, fewer in small samples; none (k = 0) of three images or fewer."""
     n = gram.images
     if n <= 3:
         return torch.empty(n, 0, dtype=torch.float64), torch.empty(n, 0, dtype=torch.int64)
     return nearest_neighbours(gram, min(NEIGHBOURS, n - 1))
+
+
+def summaries(gram: AnyGram) -> tuple[Summary, ...]:
+    """What ``neighbourhood`` gathers."""
+    return (NearestImages(min(NEIGHBOURS, gram.images - 1)),) if gram.images > 3 else ()
 
 
 def neighbour_distances(neighbours: Neighbourhood) -> Tensor:
@@ -42,7 +46,7 @@ def voters(neighbours: Neighbourhood) -> Tensor:
     return neighbours[1][:, :VOTES]
 
 
-def nearest_neighbours(gram: Gram, count: int) -> Neighbourhood:
+def nearest_neighbours(gram: AnyGram, count: int) -> Neighbourhood:
     """The nearest other images of every image.
 
     Args:
@@ -58,14 +62,8 @@ def nearest_neighbours(gram: Gram, count: int) -> Neighbourhood:
     n = gram.images
     if not 1 <= count < n:
         raise ValueError(f"{count} neighbours among {n} images")
-    distances, rows = torch.empty(n, count, dtype=torch.float64), torch.empty(n, count, dtype=torch.int64)
-    for start in range(0, n, _ROWS):
-        block = slice(start, min(start + _ROWS, n))
-        squares = squared_distances(gram, block)
-        squares[torch.arange(len(squares)), torch.arange(block.start, block.stop)] = torch.inf
-        nearest = squares.topk(count, dim=1, largest=False)
-        distances[block], rows[block] = nearest.values.sqrt(), nearest.indices
-    return distances, rows
+    squares, rows = gathered(gram, NearestImages(count))
+    return squares.sqrt(), rows
 
 
 def twonn_dimension(distances: Tensor, discard: float = 0.1) -> float:

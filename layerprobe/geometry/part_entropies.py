@@ -6,16 +6,20 @@ import torch
 from torch import Tensor
 
 from layerprobe.geometry.classes import class_batches
-from layerprobe.geometry.spectrum import double_centre, spectral_entropies, spectrum_blocks, spectrum_members
-from layerprobe.records import Gram
+from layerprobe.geometry.spectrum import (
+    decomposed,
+    is_linearized,
+    spectral_entropies,
+    spectrum_blocks,
+    spectrum_members,
+)
+from layerprobe.records import AnyGram
 
-_EXACT = 64
-"""Largest part of a class whose spectrum is computed in every draw; that of larger ones is linearized."""
 _AT_ONCE = 2**22
 """Numbers of parts' blocks that lie in memory together: 32 MB."""
 
 
-def class_entropies_of_parts(gram: Gram, drawn: Tensor) -> Tensor:
+def class_entropies_of_parts(gram: AnyGram, drawn: Tensor) -> Tensor:
     """The spectral entropy of the drawn images of every class.
 
     The entropy of more than 64 images is linearized: H + (mean of h_i over the drawn images), with H that of the class,
@@ -34,18 +38,29 @@ def class_entropies_of_parts(gram: Gram, drawn: Tensor) -> Tensor:
     entropies = torch.empty(len(members), len(drawn), dtype=torch.float64)
     for places, rows in class_batches(members, lambda size: size * max(size, len(drawn))):
         blocks = spectrum_blocks(gram, places, rows)
-        entropies[places] = _entropies(blocks, gram.dimension, drawn[:, rows].transpose(0, 1))
+        parts = drawn[:, rows].transpose(0, 1)
+        counts = parts.sum(dim=2)
+        large = is_linearized(counts)
+        found = _exact_entropies(blocks, gram.dimension, parts, torch.where(large, 0, counts))
+        for number in torch.nonzero(large.any(dim=1)).flatten().tolist():
+            entropy, influence = decomposed(gram, int(places[number]), blocks[number])
+            part = parts[number, large[number]]
+            found[number, large[number]] = entropy + part.double() @ influence / part.sum(dim=1)
+        entropies[places] = found
     return entropies
 
 
-def _entropies(blocks: Tensor, dimension: int, parts: Tensor) -> Tensor:
-    """Of classes of equal size, from their blocks (g, m, m), per part, (g, R, m), the entropy: (g, R)."""
-    counts = parts.sum(dim=2)
-    entropies = torch.empty(counts.shape, dtype=torch.float64)
-    large = counts > _EXACT
-    for number in torch.nonzero(large.any(dim=1)).flatten().tolist():
-        entropies[number, large[number]] = _linearized(blocks[number], parts[number, large[number]])
-    for count in torch.unique(counts[~large]).tolist():
+def _exact_entropies(blocks: Tensor, dimension: int, parts: Tensor, counts: Tensor) -> Tensor:
+    """Of classes of equal size, from their blocks (g, m, m), per part, (g, R, m), the entropy: (g, R).
+
+    Args:
+        blocks: products of their images.
+        dimension: D.
+        parts: which images are drawn.
+        counts: (g, R), how many; 0 where the entropy is not asked for, and is NaN.
+    """
+    entropies = torch.full(counts.shape, torch.nan, dtype=torch.float64)
+    for count in torch.unique(counts[counts > 0]).tolist():
         for own in torch.split(torch.nonzero(counts == count), max(_AT_ONCE // max(count, 1) ** 2, 1)):
             classes, draws = own.unbind(dim=1)
             entropies[classes, draws] = _exact(blocks, dimension, classes, parts[classes, draws])
@@ -56,14 +71,3 @@ def _exact(blocks: Tensor, dimension: int, classes: Tensor, parts: Tensor) -> Te
     """(P,) entropies of as many parts (P, m) of equally many images, of the classes (P,) that each belongs to."""
     chosen = torch.nonzero(parts)[:, 1].reshape(len(parts), -1)
     return spectral_entropies(blocks[classes[:, None, None], chosen[:, :, None], chosen[:, None, :]], dimension)
-
-
-def _linearized(block: Tensor, part: Tensor) -> Tensor:
-    values, vectors = torch.linalg.eigh(double_centre(block))
-    values = values.clamp_min(0)
-    p = values / values.sum()
-    entropy: Tensor = torch.special.entr(p).sum()
-    slope = torch.where(p > 0, p * (p.log() + entropy), 0.0)
-    influence = -len(block) * (vectors.square() @ slope)
-    means: Tensor = part.double() @ influence / part.sum(dim=1)
-    return entropy + means

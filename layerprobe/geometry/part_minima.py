@@ -8,26 +8,24 @@ import torch
 from torch import Tensor
 
 from layerprobe.geometry.classes import class_batches
-from layerprobe.geometry.margins import distances_to_others, tiles_of_others
-from layerprobe.records import Gram
+from layerprobe.geometry.cosines import class_cosines
+from layerprobe.geometry.gram import Lengths, distances_from
+from layerprobe.geometry.nearest import listed_others
+from layerprobe.geometry.strips import gathered
+from layerprobe.records import AnyGram
 
 _LISTS = (64, 4096, 10**9)
 """Pairs of a class that are looked at, most different first, until both of one are drawn: the first few mostly settle
 it, but one image far from all others has a part in hundreds."""
-_NEIGHBOURS = (4, 24)
-"""Of every image so many of the nearest images of other classes are looked at first, fewer in larger classes: that none
-of a class's is drawn is rare."""
-_OF_CLASS = 512
-"""Of a class so many, if that is possible."""
 _AT_ONCE = 2**22
 """Numbers that lie in memory together: 32 MB."""
 
 
-def least_cosines_of_parts(cosines: Tensor, drawn: Tensor, members: Sequence[Tensor]) -> Tensor:
+def least_cosines_of_parts(gram: AnyGram, drawn: Tensor, members: Sequence[Tensor]) -> Tensor:
     """The least absolute cosine of two drawn images of every class, in every part.
 
     Args:
-        cosines: (n, n) absolute cosines.
+        gram: of the layer.
         drawn: (R, n) bool, which images belong to a part.
         members: row numbers of each class's images.
 
@@ -37,8 +35,8 @@ def least_cosines_of_parts(cosines: Tensor, drawn: Tensor, members: Sequence[Ten
     least = torch.empty(len(members), len(drawn), dtype=torch.float64)
     for places, rows in class_batches(members, lambda size: size**2 + _LISTS[0] * len(drawn)):
         upper = torch.triu_indices(rows.shape[1], rows.shape[1], offset=1)
-        pairs = rows[:, upper]
-        least[places] = _first_drawn(cosines[pairs[:, 0], pairs[:, 1]], pairs, drawn)
+        values = class_cosines(gram, rows)[:, upper[0], upper[1]]
+        least[places] = _first_drawn(values, rows[:, upper], drawn)
     return least
 
 
@@ -59,7 +57,7 @@ def _first_drawn(values: Tensor, pairs: Tensor, drawn: Tensor) -> Tensor:
     return least
 
 
-def gaps_of_parts(gram: Gram, drawn: Tensor, members: Sequence[Tensor]) -> Tensor:
+def gaps_of_parts(gram: AnyGram, drawn: Tensor, members: Sequence[Tensor]) -> Tensor:
     """The least distance of a drawn image of every class to a drawn one of another class, in every part.
 
     Args:
@@ -70,10 +68,7 @@ def gaps_of_parts(gram: Gram, drawn: Tensor, members: Sequence[Tensor]) -> Tenso
     Returns:
         (classes, R) float64; NaN where no image of the class, or of all others, is drawn.
     """
-    fewest, most = _NEIGHBOURS
-    count = min(max(_OF_CLASS // min(map(len, members)), fewest), most, gram.images)
-    nearest = [tile.topk(count, dim=1, largest=False) for tile in tiles_of_others(gram)]
-    distances, others = (torch.cat(found) for found in zip(*nearest, strict=True))
+    distances, others = gathered(gram, listed_others(gram))
     of_images = _nearest_drawn(distances, others, drawn.T.contiguous())
     own = torch.empty(len(drawn.T), dtype=torch.int64)
     gaps = torch.empty(len(members), len(drawn), dtype=torch.float64)
@@ -84,9 +79,16 @@ def gaps_of_parts(gram: Gram, drawn: Tensor, members: Sequence[Tensor]) -> Tenso
     unsettled = drawn.T & of_images.isinf() & (distances[:, -1:] < gaps[own])
     for some in torch.split(torch.nonzero(unsettled), max(_AT_ONCE // len(own), 1)):
         image, draw = some.unbind(dim=1)
-        least = distances_to_others(gram, image).masked_fill_(~drawn[draw], torch.inf).amin(dim=1)
+        least = _distances_to_others(gram, image).masked_fill_(~drawn[draw], torch.inf).amin(dim=1)
         gaps.view(-1).scatter_reduce_(0, own[image] * len(drawn) + draw, least, "amin")
     return torch.where(gaps.isinf(), torch.nan, gaps).sqrt()
+
+
+def _distances_to_others(gram: AnyGram, images: Tensor) -> Tensor:
+    """``|f_i - f_j|^2`` from some images i to images j of other classes, (m, n); infinite within a class."""
+    lengths = Lengths.of(gram)
+    distances = distances_from(gram.rows(images), lengths[images], lengths)
+    return distances.masked_fill_(gram.known_labels[images, None] == gram.known_labels, torch.inf)
 
 
 def _nearest_drawn(distances: Tensor, others: Tensor, drawn: Tensor) -> Tensor:

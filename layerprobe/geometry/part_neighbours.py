@@ -6,14 +6,16 @@ import torch
 from torch import Tensor
 
 from layerprobe.geometry.half_draws import deviations_of_halves, halves
+from layerprobe.geometry.nearest import NearestImages
 from layerprobe.geometry.neighbours import NEIGHBOURS, mle_dimension, nearest_neighbours, twonn_dimension
-from layerprobe.records import Gram
+from layerprobe.geometry.strips import Summary
+from layerprobe.records import AnyGram
 
 _LISTED = 4 * NEIGHBOURS
 """Nearest neighbours of an image that are looked at: that fewer than twenty of eighty lie in a half does not happen."""
 
 
-def neighbour_deviations(gram: Gram, resamples: int, seed: int) -> dict[str, Tensor]:
+def neighbour_deviations(gram: AnyGram, resamples: int, seed: int) -> dict[str, Tensor]:
     """How far ``twonn`` and ``mle`` lie from what is expected, (R,) each.
 
     A half has neighbours farther apart than the whole, and so perhaps another dimension; only the difference of two
@@ -35,6 +37,11 @@ def neighbour_deviations(gram: Gram, resamples: int, seed: int) -> dict[str, Ten
     found = [_dimensions(distances[part], part[rows[part]], min(NEIGHBOURS, images - 1)) for part in drawn]
     twonn, mle = torch.tensor(found, dtype=torch.float64).unbind(dim=1)
     return {"twonn": deviations_of_halves(twonn), "mle": deviations_of_halves(mle)}
+
+
+def summaries(gram: AnyGram, resamples: int, seed: int) -> tuple[Summary, ...]:
+    """What ``neighbour_deviations`` gathers."""
+    return (NearestImages(min(_LISTED, gram.images - 1)),) if gram.images >= 8 else ()
 
 
 def _dimensions(distances: Tensor, present: Tensor, count: int) -> tuple[float, float]:

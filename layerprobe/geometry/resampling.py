@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -30,7 +31,9 @@ from layerprobe.geometry.catalogue import resampled
 from layerprobe.geometry.classes import class_batches, class_members
 from layerprobe.geometry.measure import Quantities, Values
 from layerprobe.geometry.parts import part_statistics
-from layerprobe.records import Gram, Interval
+from layerprobe.geometry.parts import summaries as part_summaries
+from layerprobe.geometry.strips import Summary
+from layerprobe.records import AnyGram, Interval
 
 _LEAST = ("min-intra-cosine", "class-gap")
 """Means over classes of a least value."""
@@ -69,7 +72,7 @@ def draw_parts(labels: Tensor, pairs: int, divisor: int, seed: int) -> Tensor:
     return drawn.flatten(0, 1)
 
 
-def score_deviations(gram: Gram, resamples: int = 200, seed: int = 0) -> Values:
+def score_deviations(gram: AnyGram, resamples: int = 200, seed: int = 0) -> Values:
     """How far the scores of a sample like this one lie from what is expected at its size.
 
     Args:
@@ -93,8 +96,20 @@ def score_deviations(gram: Gram, resamples: int = 200, seed: int = 0) -> Values:
     return {name: scores[name] - expected[name] for name in scores}
 
 
+def summaries(gram: AnyGram, resamples: int = 200, seed: int = 0) -> tuple[Summary, ...]:
+    """What ``score_deviations`` gathers."""
+    return part_summaries(gram, _draw_all_parts(gram.known_labels, resamples, seed))
+
+
 def _draw_all_parts(labels: Tensor, resamples: int, seed: int) -> Tensor:
-    """The whole sample, its halves and its quarters: (1 + R + R / 2, n) bool."""
+    """The whole sample, its halves and its quarters: (1 + R + R / 2, n) bool; the same tensor for the same labels."""
+    return _drawn_parts(labels.numpy().tobytes(), resamples, seed)
+
+
+@lru_cache(maxsize=2)
+def _drawn_parts(content: bytes, resamples: int, seed: int) -> Tensor:
+    """All layers of a sample have the same draws: they are drawn once."""
+    labels = torch.frombuffer(bytearray(content), dtype=torch.int64)
     halves = draw_parts(labels, resamples // 2, 2, seed)
     quarters = draw_parts(labels, resamples // 4, 4, seed + 1)
     return torch.cat([torch.ones(1, len(labels), dtype=torch.bool), halves, quarters])
@@ -143,7 +158,7 @@ def _differences(values: Tensor) -> Tensor:
     return (first - second) / math.sqrt(2)
 
 
-def _scores(parts: Mapping[str, Tensor], gram: Gram) -> Values:
+def _scores(parts: Mapping[str, Tensor], gram: AnyGram) -> Values:
     """The scores from their parts, (R,) each, with the exponent 1 / r of the whole sample.
 
     Parts that were moved may give values below zero, where no score lies: they count as zero.

@@ -12,11 +12,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from layerprobe.geometry.class_blocks import ClassBlocks
 from layerprobe.geometry.classes import class_batches, class_members
-from layerprobe.records import Gram
+from layerprobe.geometry.strips import Strip, Summary
+from layerprobe.records import AnyGram
+
+_EXACT = 64
+"""Largest part of a class whose spectrum is computed in every draw; that of larger ones is linearized."""
 
 
-def spectrum_members(gram: Gram) -> list[Tensor]:
+def spectrum_members(gram: AnyGram) -> list[Tensor]:
     """Row numbers of each class's images, in order of class, in the sample that the spectra are of.
 
     That is the second sample where the Gram matrix has one, with its images class after class.
@@ -27,7 +32,7 @@ def spectrum_members(gram: Gram) -> list[Tensor]:
     return list(torch.split(torch.arange(sum(sizes)), sizes))
 
 
-def spectrum_blocks(gram: Gram, places: Tensor, rows: Tensor) -> Tensor:
+def spectrum_blocks(gram: AnyGram, places: Tensor, rows: Tensor) -> Tensor:
     """What the spectra of classes are computed from: inner products of their features, less any common vector.
 
     Args:
@@ -39,7 +44,7 @@ def spectrum_blocks(gram: Gram, places: Tensor, rows: Tensor) -> Tensor:
         (g, m, m) float64.
     """
     if gram.class_blocks is None:
-        return gram.centred[rows[:, :, None], rows[:, None, :]]
+        return gram.within(rows)
     return torch.stack([gram.class_blocks[place].double() for place in places.tolist()])
 
 
@@ -88,6 +93,60 @@ def spectral_entropies(blocks: Tensor, dimension: int) -> Tensor:
     return torch.where(total > 0, entropies, torch.nan)
 
 
+def is_linearized(images: Tensor) -> Tensor:
+    """Whether the spectrum of so many drawn images of a class is too expensive to be computed in every draw."""
+    return images > _EXACT
+
+
+def decomposed(gram: AnyGram, place: int, block: Tensor) -> tuple[Tensor, Tensor]:
+    """The entropy of a class, and its influence function: what every image does to it.
+
+    h_i = -n sum_k (ln p_k + H) p_k v_ki^2, v_k the k-th eigenvector of the class's centred block.
+
+    Args:
+        gram: of the layer.
+        place: of the class among ``spectrum_members``.
+        block: (n, n) products of its images.
+
+    Returns:
+        (), and (n,), float64.
+    """
+    kept = kept_decompositions(gram)
+    if kept is not None and place in kept:
+        return kept[place]
+    values, vectors = torch.linalg.eigh(double_centre(block))
+    values = values.clamp_min(0)
+    p = values / values.sum()
+    entropy: Tensor = torch.special.entr(p).sum()
+    slope = torch.where(p > 0, p * (p.log() + entropy), 0.0)
+    found = entropy, -len(block) * (vectors.square() @ slope)
+    if kept is not None:
+        kept[place] = found
+    return found
+
+
+@dataclass(frozen=True)
+class Decompositions:
+    """A place to keep what ``decomposed`` gives of each class, for what asks for it later; not gathered of strips."""
+
+    def begin(self, gram: AnyGram) -> Decompositions:
+        """Gather nothing."""
+        return self
+
+    def add(self, strip: Strip) -> None:
+        """Gather nothing."""
+
+    def result(self) -> dict[int, tuple[Tensor, Tensor]]:
+        """What is known, by the place of a class: nothing so far."""
+        return {}
+
+
+def kept_decompositions(gram: AnyGram) -> dict[int, tuple[Tensor, Tensor]] | None:
+    """The place to keep them; None where there is none."""
+    kept: dict[int, tuple[Tensor, Tensor]] | None = getattr(gram, "found", {}).get(Decompositions())
+    return kept
+
+
 @dataclass(frozen=True)
 class ClassEntropies:
     """How far the classes' features spread.
@@ -106,7 +165,7 @@ def largest_entropy(images: int, dimension: int) -> float:
     return math.log(max(min(images - 1, dimension), 1))
 
 
-def class_entropies(gram: Gram) -> ClassEntropies:
+def class_entropies(gram: AnyGram) -> ClassEntropies:
     """The spectral entropy of each class's features, averaged over classes; n_c is that of the sample they are of.
 
     NaN where a class has no variance; ``relative`` is NaN too where a class can have one value only.
@@ -114,9 +173,19 @@ def class_entropies(gram: Gram) -> ClassEntropies:
     members = spectrum_members(gram)
     entropies, largest = torch.empty(2, len(members), dtype=torch.float64)
     for places, rows in class_batches(members, lambda size: size**2):
-        entropies[places] = spectral_entropies(spectrum_blocks(gram, places, rows), gram.dimension)
+        blocks = spectrum_blocks(gram, places, rows)
+        if rows.shape[1] > 2 * _EXACT and kept_decompositions(gram) is not None:
+            found = [decomposed(gram, place, block)[0] for place, block in zip(places.tolist(), blocks, strict=True)]
+            entropies[places] = torch.stack(found)
+        else:
+            entropies[places] = spectral_entropies(blocks, gram.dimension)
         largest[places] = largest_entropy(rows.shape[1], gram.dimension) or math.nan
     return ClassEntropies(float(entropies.mean()), float((entropies / largest).mean()))
+
+
+def summaries(gram: AnyGram) -> tuple[Summary, ...]:
+    """What ``class_entropies`` gathers."""
+    return (ClassBlocks(),) if gram.class_blocks is None else ()
 
 
 def absolute_entropy(entropies: ClassEntropies) -> float:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,14 +21,20 @@ from layerprobe.features.hdf5.gram_file import GramFile, write_grams
 from layerprobe.features.hdf5.layout import format_size
 from layerprobe.features.hdf5.opening import check_replaceable_features, file_format
 from layerprobe.features.hdf5.reader import FeatureFile
+from layerprobe.geometry.class_blocks import ClassBlocks
 from layerprobe.geometry.gram import TOO_LARGE, NotFiniteError, gram_matrix
-from layerprobe.records import Gram, Progress, StoredLayer, silent
+from layerprobe.geometry.strips import Summary
+from layerprobe.geometry.tiles import TiledGram, tiled_gram
+from layerprobe.records import AnyGram, Gram, Progress, StoredLayer, silent
 from layerprobe.runtime.devices import resolve_device
 from layerprobe.runtime.lack_of_memory import explaining_lack_of_memory
 from layerprobe.runtime.processes import Processes
 from layerprobe.settings.extract import ExtractSettings
 
 _log = logging.getLogger(__name__)
+
+LARGE = 8192
+"""Images beyond which strips of a Gram matrix are no slower than all of it."""
 
 
 class UndefinedLayerError(LayerprobeError):
@@ -81,9 +89,65 @@ def gram_of(source: FeatureFile | GramFile, stored: StoredLayer, device: torch.d
         gram = source.gram(stored) if isinstance(source, GramFile) else _gram_of_features(source, stored, device)
     except NotFiniteError as error:
         raise UndefinedLayerError(stored, source.path, str(error)) from None
-    if gram.class_blocks and not all(bool(block.isfinite().all()) for block in gram.class_blocks):
-        raise UndefinedLayerError(stored, source.path, "values that are not finite in the sample of spectra")
+    _check_blocks(gram, stored, source.path)
     return gram
+
+
+def matrix_memory(images: int) -> float:
+    """Bytes that a Gram matrix takes with what statistics make of it."""
+    return 24.0 * images**2
+
+
+def has_room(source: FeatureFile | GramFile, memory: float) -> bool:
+    """Whether the Gram matrix of a layer may lie in memory; that of a Gram file always does."""
+    return isinstance(source, GramFile) or matrix_memory(source.header.rows) <= memory
+
+
+def in_strips(source: FeatureFile | GramFile, memory: float) -> bool:
+    """Whether what allows it is computed from strips of the Gram matrix."""
+    return not has_room(source, memory) or (not isinstance(source, GramFile) and source.header.rows > LARGE)
+
+
+def swept_gram(
+    source: FeatureFile,
+    stored: StoredLayer,
+    summaries: Callable[[AnyGram], Sequence[Summary]],
+    memory: float,
+    device: torch.device | None = None,
+) -> TiledGram:
+    """Get the summaries of the Gram matrix of one layer, which never lies in memory as a whole.
+
+    Args:
+        source: the file.
+        stored: the layer.
+        summaries: which, given the matrix.
+        memory: bytes that features and products may take.
+        device: where the products are taken; default: the CPU.
+
+    Raises:
+        UndefinedLayerError, LayerprobeError: as ``gram_of``.
+    """
+    source.check(stored.layer.index)
+    population, blocks = int(source.provenance["population"]), source.class_blocks(stored.layer.index)
+    columns = partial(source.columns, stored.layer.index)
+    left = memory - (0 if source.labels is None else ClassBlocks.memory(source.labels))
+    if left < 0:
+        raise LayerprobeError(
+            f"the products of images of the same class take {format_size(memory - left)}, more than the "
+            f"{format_size(memory)} of memory that is allowed; raise --memory to {math.ceil((memory - left) / 1e9 + 1)}"
+        )
+    try:
+        gram = tiled_gram(columns, source.labels, population, left, device, blocks)
+        gram.gather(summaries(gram))
+    except NotFiniteError as error:
+        raise UndefinedLayerError(stored, source.path, str(error)) from None
+    _check_blocks(gram, stored, source.path)
+    return gram
+
+
+def _check_blocks(gram: AnyGram, stored: StoredLayer, path: Path) -> None:
+    if gram.class_blocks and not all(bool(block.isfinite().all()) for block in gram.class_blocks):
+        raise UndefinedLayerError(stored, path, "values that are not finite in the sample of spectra")
 
 
 def _gram_of_features(source: FeatureFile, stored: StoredLayer, device: torch.device | None) -> Gram:

@@ -8,11 +8,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
+from layerprobe.catalogue import load_target
 from layerprobe.errors import LayerprobeError
+from layerprobe.features.extraction.memory import allowed_memory
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.geometry.catalogue import (
@@ -25,20 +27,25 @@ from layerprobe.geometry.catalogue import (
     UNMEASURED,
     VIEWS,
     Quantity,
+    Statistic,
+    ingredients,
     members,
     needs_classes,
+    needs_matrix,
     needs_views,
     resampled,
 )
 from layerprobe.geometry.measure import Quantities, Values, as_number, own_value
 from layerprobe.geometry.resampling import score_deviations
+from layerprobe.geometry.resampling import summaries as deviation_summaries
 from layerprobe.geometry.sizes import scores_at_sizes
+from layerprobe.geometry.strips import Summary
 from layerprobe.plugins import file_sha256, split_file_name
 from layerprobe.ranking.cache import StatisticsCache
 from layerprobe.ranking.clusters import ClusterChoice, find_clusters
-from layerprobe.ranking.grams import UndefinedLayerError, gram_of
+from layerprobe.ranking.grams import UndefinedLayerError, gram_of, in_strips, swept_gram
 from layerprobe.ranking.second_view import gram_of_both
-from layerprobe.records import Gram, Layer, LayerGeometry, Progress, StoredLayer, silent
+from layerprobe.records import AnyGram, Layer, LayerGeometry, Progress, StoredLayer, silent
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +61,7 @@ class Measurements:
         sizes: images per class of smaller samples whose scores are measured too.
         seed: of all draws.
         labelled: whether the images have labels: what needs classes is not measured else.
+        matrix: whether there is room for a whole Gram matrix: what needs one is not measured else.
         clusters: which clusters of the images stand for classes in the scores of clusters.
         second_view: fingerprint of the features of another view of the images; empty: there is none.
 
@@ -67,6 +75,7 @@ class Measurements:
     sizes: tuple[int, ...] = ()
     seed: int = 0
     labelled: bool = True
+    matrix: bool = True
     clusters: ClusterChoice = field(default_factory=ClusterChoice)
     second_view: str = ""
 
@@ -97,8 +106,9 @@ class Measurements:
             draws = f"{self.resamples} resamples, seed {self.seed}"
             if self.labelled:
                 deviations = partial(score_deviations, resamples=self.resamples, seed=self.seed)
-                found[draws] = _resampled("deviations", deviations)
-            families = (name for name in self.statistics if name in DEVIATIONS)
+                gathers = partial(deviation_summaries, resamples=self.resamples, seed=self.seed)
+                found[draws] = _resampled("deviations", deviations, gathers)
+            families = (name for name in self.statistics if name in DEVIATIONS and self.allows(DEVIATIONS[name]))
             found |= {f"{self._task(name)}, {draws}": _deviations(name, self.resamples, self.seed) for name in families}
         if self.sizes:
             at_sizes = partial(scores_at_sizes, sizes=self.sizes, seed=self.seed)
@@ -112,13 +122,14 @@ class Measurements:
 
     def allows(self, entry: Quantity) -> bool:
         """Whether something can be computed of these images."""
-        return self.labelled or not needs_classes(entry)
+        return (self.labelled or not needs_classes(entry)) and (self.matrix or not needs_matrix(entry))
 
     def _family(self, name: str) -> Computation:
         """The statistics of a family that these images allow."""
         statistics = tuple(one for one in members(name) if self.allows(one))
         names = frozenset(one.name for one in statistics)
-        return Computation(lambda quantities: quantities.numbers(statistics), names, any(map(needs_views, statistics)))
+        of_both_views = any(map(needs_views, statistics))
+        return Computation(partial(_numbers, statistics), names, _summaries(statistics), of_both_views)
 
 
 def _sizes_task(sizes: tuple[int, ...], seed: int) -> str:
@@ -142,16 +153,31 @@ class Computation(NamedTuple):
     Attributes:
         compute: does it.
         names: of what it gives at least.
+        summaries: of a Gram matrix, which it gathers; None: the matrix must lie in memory.
         of_both_views: whether it compares two views of the images.
     """
 
     compute: Callable[[Quantities], Values]
     names: frozenset[str] = frozenset()
+    summaries: Callable[[AnyGram], Sequence[Summary]] | None = None
     of_both_views: bool = False
 
     def is_done(self, values: Values | None) -> bool:
         """Whether these are all its values; an earlier version may have known fewer statistics."""
         return values is not None and self.names <= values.keys()
+
+
+def _numbers(statistics: Sequence[Statistic], quantities: Quantities) -> Values:
+    return quantities.numbers(statistics)
+
+
+def _summaries(entries: Sequence[Quantity]) -> Callable[[AnyGram], Sequence[Summary]] | None:
+    """What statistics gather together; None: one of them needs the matrix."""
+    if any(map(needs_matrix, entries)):
+        return None
+    gathering = {one.summaries for entry in entries for one in ingredients(entry) if one.summaries}
+    functions = [load_target(target) for target in sorted(gathering)]
+    return lambda gram: [summary for function in functions for summary in function(gram)]
 
 
 def _own(name: str) -> Computation:
@@ -167,11 +193,16 @@ def _view(name: str, quantities: Quantities) -> Values:
     return arrays
 
 
-def _resampled(prefix: str, compute: Callable[[Gram], Values]) -> Computation:
+def _resampled(
+    prefix: str,
+    compute: Callable[[Any], Values],
+    summaries: Callable[[AnyGram], Sequence[Summary]] | None = None,
+) -> Computation:
     """Of every statistic that has an interval an array, named for what it holds."""
     return Computation(
         lambda quantities: {f"{prefix} {name}": values for name, values in compute(quantities["gram"]).items()},
         frozenset(f"{prefix} {one.name}" for one in resampled()),
+        summaries,
     )
 
 
@@ -184,7 +215,8 @@ def _deviations(family: str, resamples: int, seed: int) -> Computation:
         return {f"deviations {name}": values for name, values in found.items()}
 
     names = frozenset(f"deviations {one.name}" for one in resampled(family))
-    return Computation(compute, names, needs_views(entry))
+    gathers = partial(load_target(entry.summaries), resamples=resamples, seed=seed) if entry.summaries else None
+    return Computation(compute, names, gathers, needs_views(entry))
 
 
 def measure_layers(
@@ -195,6 +227,7 @@ def measure_layers(
     progress: Progress = silent,
     layers: Sequence[StoredLayer] | None = None,
     second: FeatureFile | None = None,
+    memory: float | None = None,
 ) -> tuple[LayerGeometry, ...]:
     """Measure layers of a file.
 
@@ -208,6 +241,7 @@ def measure_layers(
         progress: told before every layer.
         layers: those of the file that are measured; None: all.
         second: features of another view of the images, whose fingerprint ``measurements`` has.
+        memory: bytes that a Gram matrix, or the features that it is made of, may take; None: half of what is available.
 
     Raises:
         LayerprobeError: if a size exceeds that of a class, or a user's own statistic fails.
@@ -217,6 +251,7 @@ def measure_layers(
     if source.spectra:
         _check_spectra(source.spectra.labels, measurements.sizes)
     tasks = measurements.tasks()
+    memory = memory or allowed_memory()
     measured = source.layers if layers is None else layers
     found = []
     with cache or StatisticsCache(None) as kept:
@@ -225,7 +260,7 @@ def measure_layers(
             progress("layers measured", done, len(measured))
             place = _place(source, stored)
             try:
-                values = _measured((source, second), stored, tasks, kept, device, clusters)
+                values = _measured((source, second), stored, tasks, kept, clusters, device, memory)
                 found.append(_geometry(stored.layer, place | values))
             except UndefinedLayerError as error:
                 _log.warning("%s, and is ranked as undefined", error)
@@ -239,8 +274,9 @@ def _measured(
     stored: StoredLayer,
     tasks: Mapping[str, Computation],
     kept: StatisticsCache,
-    device: torch.device | None,
     clusters: torch.Tensor | None,
+    device: torch.device | None,
+    memory: float,
 ) -> Values:
     """What all tasks give of a layer; what is not kept from earlier is computed."""
     name = stored.layer.name
@@ -249,10 +285,27 @@ def _measured(
         source, second = sources
         compared = second is not None and any(tasks[task].of_both_views for task in missing)
         both = gram_of_both(source, second, stored, device) if second and compared else None
-        quantities = Quantities.of_gram(gram_of(source, stored, device), clusters, both)
+        gram = _gram(source, stored, [tasks[task] for task in missing], device, memory)
+        quantities = Quantities.of_gram(gram, clusters, both)
         for task in missing:
             kept.put(name, task, tasks[task].compute(quantities))
     return {key: value for task in tasks for key, value in (kept.get(name, task) or {}).items()}
+
+
+def _gram(
+    source: FeatureFile | GramFile,
+    stored: StoredLayer,
+    computations: Sequence[Computation],
+    device: torch.device | None,
+    memory: float,
+) -> AnyGram:
+    """The Gram matrix of a layer for computations: as a whole if one of them needs that, or the sample is small."""
+    functions = [one.summaries for one in computations if one.summaries is not None]
+    if isinstance(source, GramFile) or len(functions) < len(computations) or not in_strips(source, memory):
+        return gram_of(source, stored, device)
+    return swept_gram(
+        source, stored, lambda gram: [one for function in functions for one in function(gram)], memory, device
+    )
 
 
 def _clusters(

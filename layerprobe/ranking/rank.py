@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.features.extraction.memory import allowed_memory
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.geometry.catalogue import CLUSTERS, DEFAULT_SCORE, TWO_VIEWS, VIEWS, WITHOUT_LABELS
@@ -93,6 +94,7 @@ def rank_source(
     progress: Progress = silent,
     layers: Sequence[StoredLayer] | None = None,
     second: FeatureFile | None = None,
+    memory: float | None = None,
 ) -> Ranking:
     """Measure layers, choose, and keep what figures show.
 
@@ -106,17 +108,19 @@ def rank_source(
         progress: told before every layer.
         layers: those of the file that are ranked; None: all.
         second: features of another view of the images.
+        memory: bytes that a Gram matrix, or the features that it is made of, may take; None: half of what is available.
 
     Raises:
         LayerprobeError: as ``rank``.
     """
     layers = source.layers if layers is None else layers
     check_count(choice, len(layers))
-    check_score(choice.score, source, second is not None)
-    measurements = permitted(with_score(measurements, choice), source)
+    memory = memory or allowed_memory()
+    check_score(choice.score, source, second is not None, memory)
+    measurements = permitted(with_score(measurements, choice), source, memory)
     measurements = replace(measurements, second_view=second.fingerprint if second else "")
     cache = cache or StatisticsCache(None)
-    measured = measure_layers(source, measurements, cache, device, progress, layers, second)
+    measured = measure_layers(source, measurements, cache, device, progress, layers, second, memory)
     provenance = dict(ranking_provenance(source.provenance, measurements, choice))
     if CLUSTERS in measurements.statistics:
         provenance[CLUSTERS] = asdict(find_clusters(source, measurements.clusters, cache, device).source)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from layerprobe.features.extraction.memory import allowed_memory
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.geometry.catalogue import CLUSTERS, DEFAULT_SCORE, TWO_VIEWS, described
@@ -135,6 +136,7 @@ class _PlannedRanking:
         measurements: that are asked for, and that the sample allows.
         file: the ranking file.
         existing: what lies there, unless it is replaced; None: nothing.
+        memory: bytes that a Gram matrix, or the features that it is made of, may take.
     """
 
     source: FeatureFile | GramFile
@@ -143,6 +145,7 @@ class _PlannedRanking:
     measurements: Measurements
     file: Path
     existing: Existing | None
+    memory: float
 
 
 def _plan(source: FeatureFile | GramFile, settings: RankSettings, second: FeatureFile | None) -> _PlannedRanking:
@@ -152,18 +155,19 @@ def _plan(source: FeatureFile | GramFile, settings: RankSettings, second: Featur
         LayerprobeError: as ``rank_files``.
     """
     choice = Choice(settings.top, settings.by or default_score(source), settings.level)
-    check_score(choice.score, source, settings.second_view is not None)
+    memory = allowed_memory(settings.memory)
+    check_score(choice.score, source, settings.second_view is not None, memory)
     layers = chosen_layers(source, settings.layers)
     clusters = ClusterChoice(settings.cluster_count, settings.clusters_of or "", settings.seed)
     wanted = Measurements(
         settings.families, settings.views, settings.resamples, settings.sizes, settings.seed, clusters=clusters
     )
     wanted = replace(wanted, second_view=second.fingerprint if second else "")
-    allowed = _with_layer(permitted(with_score(wanted, choice), source), source)
+    allowed = _with_layer(permitted(with_score(wanted, choice), source, memory), source)
     file = target(settings, source.path)
     reads = file.exists() and not settings.overwrite
     existing = read_existing(file, source, layers, choice, allowed) if reads else None
-    return _PlannedRanking(source, layers, choice, allowed, file, existing)
+    return _PlannedRanking(source, layers, choice, allowed, file, existing, memory)
 
 
 def _rank_planned(
@@ -184,7 +188,9 @@ def _rank_planned(
         measured = replace(measured, clusters=old.clusters)
     similarity = any(figure.similarity for figure in settings.drawn)
     cache = open_cache(source) if settings.cache else StatisticsCache(None)
-    ranking = rank_source(source, planned.choice, measured, similarity, cache, device, progress, planned.layers, second)
+    ranking = rank_source(
+        source, planned.choice, measured, similarity, cache, device, progress, planned.layers, second, planned.memory
+    )
     saved = old is None or (not differs and bool(set(ranking.provenance["statistics"]) - set(old.statistics)))
     if differs:
         _log.warning(_UNCHANGED, planned.file, differs)

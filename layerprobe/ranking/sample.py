@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from layerprobe.errors import LayerprobeError
+from layerprobe.features.extraction.memory import allowed_memory
 from layerprobe.features.hdf5.gram_file import GramFile
 from layerprobe.features.hdf5.reader import FeatureFile
 from layerprobe.geometry.catalogue import (
     ALWAYS,
     DEVIATIONS,
+    FAMILIES,
     SCORES,
     VIEWS,
     Quantity,
@@ -21,10 +24,13 @@ from layerprobe.geometry.catalogue import (
     ingredients,
     members,
     needs_classes,
+    needs_matrix,
     needs_views,
 )
+from layerprobe.ranking.grams import has_room, matrix_memory
 from layerprobe.ranking.measure import Measurements
 from layerprobe.records.cautions import LEAST_FOR_INTERVALS
+from layerprobe.settings.machine import BYTES_PER_GB
 
 _log = logging.getLogger(__name__)
 
@@ -32,15 +38,22 @@ _ENTROPIES = "class-entropies"
 """The quantity that comes from the second sample where there is one."""
 
 
-def permitted(measurements: Measurements, source: FeatureFile | GramFile) -> Measurements:
+def permitted(measurements: Measurements, source: FeatureFile | GramFile, memory: float | None = None) -> Measurements:
     """The measurements without what the sample does not allow; a warning says so.
 
     There are no intervals where a class has too few images for them. Of images without labels nothing is measured
-    that needs classes.
+    that needs classes; of more images than a Gram matrix in memory can have, nothing that needs one.
+
+    Args:
+        measurements: what is asked for.
+        source: the features, or their Gram matrices.
+        memory: bytes that a Gram matrix may take; None: half of what is available.
 
     Raises:
-        LayerprobeError: if smaller samples of every class are asked for, and there are no classes.
+        LayerprobeError: if smaller samples of every class are asked for, and there are no classes, or no room.
     """
+    if not has_room(source, memory or allowed_memory()):
+        measurements = _without_matrix(measurements, source)
     if source.labels is None:
         return _without_classes(measurements, source)
     sizes = [_sizes(source.labels), *([_sizes(source.spectra.labels)] if source.spectra else [])]
@@ -75,6 +88,27 @@ def _without_classes(measurements: Measurements, source: FeatureFile | GramFile)
     return allowed
 
 
+def _without_matrix(measurements: Measurements, source: FeatureFile | GramFile) -> Measurements:
+    needed = _memory_needed(source)
+    if measurements.sizes:
+        raise LayerprobeError(f"--sizes: {needed}; or leave it out")
+    allowed = replace(measurements, matrix=False)
+    families = [name for name in measurements.statistics if not all(map(needs_matrix, members(name)))]
+    lacking = [FAMILIES.find(name).label for name in measurements.statistics if name not in families]
+    lacking += [VIEWS[name].label for name in measurements.views if needs_matrix(VIEWS[name])]
+    if lacking:
+        _log.warning("%s: not measured, since %s", ", ".join(lacking), needed)
+    views = tuple(name for name in measurements.views if not needs_matrix(VIEWS[name]))
+    return replace(allowed, statistics=tuple(families), views=views)
+
+
+def _memory_needed(source: FeatureFile | GramFile) -> str:
+    """Why there is no Gram matrix in memory, and what would help."""
+    rows = source.header.rows
+    size = math.ceil(matrix_memory(rows) / BYTES_PER_GB * 10) / 10
+    return f"the Gram matrix of {rows:,} images takes {size:g} GB of memory; allow that with --memory {size:g}"
+
+
 def _short_name(entry: Quantity) -> str:
     """What a table calls a statistic that it shows by itself, or a view is called."""
     if isinstance(entry, Statistic):
@@ -82,18 +116,24 @@ def _short_name(entry: Quantity) -> str:
     return entry.label
 
 
-def check_score(score: Statistic, source: FeatureFile | GramFile, has_views: bool = False) -> None:
-    """Refuse a score that the sample leaves undefined in every layer.
+def check_score(
+    score: Statistic, source: FeatureFile | GramFile, has_views: bool = False, memory: float | None = None
+) -> None:
+    """Refuse a score that the sample leaves undefined in every layer, or that there is no room for.
 
     Args:
         score: that layers are chosen by.
         source: the sample.
         has_views: whether there is a second view of the images.
+        memory: bytes that a Gram matrix may take; None: half of what is available.
 
     Raises:
-        LayerprobeError: if a class has too few images for the score, there are too few classes, or there is one view.
+        LayerprobeError: if a class has too few images for the score, there are too few classes, there is one view,
+            or no room.
     """
     if not (reason := _lack(score, source, has_views)):
+        if needs_matrix(score) and not has_room(source, memory or allowed_memory()):
+            raise LayerprobeError(f"--by {score.name}: {_memory_needed(source)}, or choose another score")
         return
     others = [one.name for one in SCORES.values() if not _lack(one, source, has_views)]
     raise LayerprobeError(f"--by {score.name}: {reason}; this sample allows {', '.join(others)}")

@@ -1,7 +1,7 @@
 """The frozen records that pass between rooms, and the shape of a progress callback."""
 
 from layerprobe.records.evaluations import Agreement, Estimate, FeatureEvaluation, Score
-from layerprobe.records.geometry import Comparison, Gram, Interval, LayerGeometry, Similarity
+from layerprobe.records.geometry import AnyGram, Comparison, Gram, Interval, LayerGeometry, Similarity
 from layerprobe.records.grid import Cell, CellResult, GridResults
 from layerprobe.records.layers import Layer, StoredLayer, body_layers
 from layerprobe.records.layout import Layout, Shape, layout_of
@@ -15,6 +15,7 @@ __all__ = [
     "RANKING_FORMAT",
     "RANKING_VERSION",
     "Agreement",
+    "AnyGram",
     "Candidate",
     "Cell",
     "CellResult",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +15,15 @@ if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True)
-class Gram:
-    """The n x n Gram matrix of one layer's features, with what the statistics need beside it.
+@dataclass(frozen=True, kw_only=True)
+class AnyGram(ABC):
+    """The n x n Gram matrix of one layer's features, wherever it lies, with what the statistics need beside it.
 
     The products are taken after the features are centred on their mean m, so that distances do not suffer
     cancellation; products of the uncentred features are restored with ``mean_products`` and ``mean_square``:
     ``<f_i, f_j> = centred_ij + mean_products_i + mean_products_j + mean_square``.
 
     Attributes:
-        centred: (n, n) float64, inner products of the centred features.
         mean_products: (n,) float64, ``<f_i - m, m>``.
         mean_square: ``<m, m>``.
         squared_norms: (n,) float64, ``<f_i, f_i>``, summed directly, so that a zero is exactly zero.
@@ -35,7 +35,6 @@ class Gram:
             those of this sample.
     """
 
-    centred: torch.Tensor
     mean_products: torch.Tensor
     mean_square: float
     squared_norms: torch.Tensor
@@ -59,6 +58,52 @@ class Gram:
         if self.labels is None:
             raise ValueError("the images have no labels")
         return self.labels
+
+    @property
+    @abstractmethod
+    def squares(self) -> torch.Tensor:
+        """(n,) float64, the squared lengths of the centred features."""
+
+    @abstractmethod
+    def strips(self, height: int) -> Iterator[tuple[int, torch.Tensor]]:
+        """The centred products in strips of the lower triangle: the first row of each, and (height, last row + 1)."""
+
+    @abstractmethod
+    def rows(self, images: torch.Tensor) -> torch.Tensor:
+        """(m, n) float64: the centred products of some images with all."""
+
+    @abstractmethod
+    def within(self, members: torch.Tensor) -> torch.Tensor:
+        """(g, m, m) float64: of g whole classes of m images, (g, m), the centred products of the images of each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gram(AnyGram):
+    """The Gram matrix of one layer's features, in memory.
+
+    Attributes:
+        centred: (n, n) float64, inner products of the centred features.
+    """
+
+    centred: torch.Tensor
+
+    @property
+    def squares(self) -> torch.Tensor:
+        """(n,) float64, the squared lengths of the centred features."""
+        return self.centred.diagonal()
+
+    def strips(self, height: int) -> Iterator[tuple[int, torch.Tensor]]:
+        """The centred products in strips of the lower triangle."""
+        for start in range(0, self.images, height):
+            yield start, self.centred[start : start + height, : start + height]
+
+    def rows(self, images: torch.Tensor) -> torch.Tensor:
+        """(m, n): the centred products of some images with all."""
+        return self.centred[images]
+
+    def within(self, members: torch.Tensor) -> torch.Tensor:
+        """(g, m, m): the centred products of the images of each class."""
+        return self.centred[members[:, :, None], members[:, None, :]]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from layerprobe.settings.base import (
     ClassCount,
     Count,
     FromDigits,
-    Number,
     Pixels,
     RefusedError,
     Seed,
@@ -22,12 +21,11 @@ from layerprobe.settings.base import (
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.flags import Flag, Part
 from layerprobe.settings.layer_choice import NamedLayers
-from layerprobe.settings.machine import DeviceSettings, Workers
+from layerprobe.settings.machine import DeviceSettings, Gigabytes, Workers
 from layerprobe.settings.model import ModelSettings
 from layerprobe.settings.samples import SpectrumSamples
 
 Split = Literal["train", "test", "all"]
-BYTES_PER_GB = 1e9
 
 
 def _pool(text: str) -> str:
@@ -111,9 +109,7 @@ class ExtractSettings(StoredFeaturesSettings, DeviceSettings):
     """The number of images per forward pass."""
     workers: Workers = 0
     """The number of processes that decode images."""
-    memory: Annotated[
-        Number | None, Field(ge=0.001), Flag(panel="Machine", metavar="GB", default="half of what is free")
-    ] = None
+    memory: Gigabytes = None
     """The memory in GB that features may take with --stats-only or --spectrum-samples."""
 
     kept_so_far: ClassVar[str] = ""  # the extraction says it, also where something else ends it

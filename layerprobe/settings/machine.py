@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from layerprobe.settings.base import Settings, Whole
+from layerprobe.settings.base import Number, Settings, Whole
 from layerprobe.settings.flags import Flag
 
 
@@ -19,6 +19,11 @@ def _device(name: str) -> str:
 
 Device = Annotated[str, AfterValidator(_device), Flag(panel="Machine", also=("auto", "cpu", "cuda", "cuda:N", "mps"))]
 Workers = Annotated[Whole, Field(ge=0), Flag(panel="Machine")]
+
+BYTES_PER_GB = 1e9
+Gigabytes = Annotated[
+    Annotated[Number, Field(ge=0.001)] | None, Flag(panel="Machine", metavar="GB", default="half of what is free")
+]
 
 
 class DeviceSettings(Settings):

@@ -31,7 +31,7 @@ from layerprobe.settings.base import (
 from layerprobe.settings.display import PageFigureSettings
 from layerprobe.settings.flags import Flag
 from layerprobe.settings.layer_choice import NamedLayers
-from layerprobe.settings.machine import DeviceSettings
+from layerprobe.settings.machine import DeviceSettings, Gigabytes
 
 
 class RankSettings(PageFigureSettings, DeviceSettings):
@@ -80,6 +80,9 @@ class RankSettings(PageFigureSettings, DeviceSettings):
     ] = ()
     """Also score smaller samples with so many images per class, such as 10,25,50, and draw the scores against the
     size."""
+    memory: Gigabytes = None
+    """The memory in GB that the Gram matrix of a layer, or the features that it is made of, may take. The matrix of
+    more than 8,192 images is computed in strips and never lies in memory as a whole, unless a statistic needs it."""
     output: Annotated[AnyPath | None, Flag(short="-o", panel="Output", metavar="DIR", default="no figures")] = None
     """The folder for figures."""
     figures: Annotated[

@@ -63,7 +63,7 @@ def test_many_classes_of_many_sizes_with_images_far_from_all_others(monkeypatch:
     """In small batches: of a far image none of the listed neighbours may be drawn, and of 25 images no listed pair."""
     for module in ("classes", "part_entropies", "part_minima"):
         monkeypatch.setattr(f"layerprobe.geometry.{module}._AT_ONCE", 700)
-    monkeypatch.setattr("layerprobe.geometry.part_minima._NEIGHBOURS", (1, 2))
+    monkeypatch.setattr("layerprobe.geometry.nearest._MOST", 2)
     monkeypatch.setattr("layerprobe.geometry.part_minima._LISTS", (3, 20, 10**9))
     generator = torch.Generator().manual_seed(4)
     sizes = torch.randint(8, 26, (30,), generator=generator)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layerprobe.geometry.gram import NotFiniteError, absolute_cosines, gram_matrix, norms, squared_distances
+from layerprobe.geometry.gram import Lengths, NotFiniteError, cosines_from, gram_matrix, norms, squared_distances
 from layerprobe.geometry.measure import measure
 from layerprobe.geometry.spectrum import spectral_entropy
 from tests.helpers.geometry_oracle import statistics
@@ -130,7 +130,11 @@ def test_gram_restores_norms_cosines_and_distances() -> None:
     f = features.astype(np.float64)
     lengths = np.linalg.norm(f, axis=1)
     assert np.allclose(norms(gram), lengths, rtol=1e-5)
-    assert np.allclose(absolute_cosines(gram), np.abs(f @ f.T) / np.outer(lengths, lengths), atol=1e-5)
+    assert np.allclose(
+        cosines_from(squared_distances(gram), Lengths.of(gram), Lengths.of(gram)),
+        np.abs(f @ f.T) / np.outer(lengths, lengths),
+        atol=1e-5,
+    )
     assert np.allclose(squared_distances(gram), ((f[:, None] - f[None, :]) ** 2).sum(axis=2), rtol=1e-3, atol=1e-4)
 
 

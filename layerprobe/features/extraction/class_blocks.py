@@ -13,12 +13,12 @@ from torch import Tensor
 
 from layerprobe.data.loading import Pixels
 from layerprobe.features.extraction.job import Job
-from layerprobe.features.extraction.memory import features_of, half_of_free_memory, layer_groups
+from layerprobe.features.extraction.memory import allowed_memory, features_of, layer_groups
 from layerprobe.features.hdf5.layout import FilePlan, SecondSample, format_size
 from layerprobe.geometry.gram import NotFiniteError, gram_matrix
 from layerprobe.records import Progress, StoredLayer, silent
 from layerprobe.runtime.processes import Processes
-from layerprobe.settings.extract import BYTES_PER_GB, ExtractSettings
+from layerprobe.settings.extract import ExtractSettings
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def missing_blocks(plan: FilePlan) -> npt.NDArray[np.bool_]:
 
 def features_memory(config: ExtractSettings) -> float:
     """Bytes that features may take in memory."""
-    return config.memory * BYTES_PER_GB if config.memory else half_of_free_memory()
+    return allowed_memory(config.memory)
 
 
 def announce_spectra(job: Job, config: ExtractSettings) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from layerprobe.features.extraction.forward import write_rows
 from layerprobe.features.extraction.job import Job
 from layerprobe.features.hdf5.layout import format_size
 from layerprobe.records import Progress, StoredLayer
+from layerprobe.settings.machine import BYTES_PER_GB
 
 
 class MemoryRows:
@@ -88,10 +91,13 @@ def _columns(array: npt.NDArray[Any], width: int) -> Iterator[Tensor]:
         yield torch.from_numpy(np.ascontiguousarray(array[:, start : start + width], np.float32))
 
 
-def half_of_free_memory() -> float:
-    """Bytes: what a command may take where the user doesn't say."""
+def allowed_memory(gigabytes: float | None = None) -> float:
+    """Bytes that a command may take: what the user says, else half of what is available."""
+    if gigabytes:
+        return gigabytes * BYTES_PER_GB
     try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+        free = int(found[1]) * 1024 if found else os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows and macOS don't say
         return 4e9
     return max(free / 2, 1e9)
