@@ -24,6 +24,7 @@ from layerprobe.files import remove_leftovers
 from layerprobe.records import Progress, silent
 from layerprobe.records.feature_header import WrittenCounts
 from layerprobe.runtime.devices import resolve_device
+from layerprobe.runtime.environment import peak_memory, start_measuring
 from layerprobe.runtime.lack_of_memory import explaining_lack_of_memory
 from layerprobe.runtime.processes import Processes, join_processes
 from layerprobe.settings.extract import ExtractSettings
@@ -56,8 +57,11 @@ def extract(config: ExtractSettings, progress: Progress = silent) -> FeatureFile
     if not processes.is_main and not _is_complete(config.output):
         writer = FeatureFileWriter(config.output, alone=False)
     if writer:
+        start_measuring(device)
         with writer:
             _fill(config, job, writer, processes, progress)
+        if device.type == "cuda":
+            _log.info("largest memory on %s: %s", device, format_size(peak_memory(device) or 0))
     return FeatureFile(config.output)
 
 

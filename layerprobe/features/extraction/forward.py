@@ -11,9 +11,10 @@ import torch
 
 from layerprobe.data.loading import Batch, batches, make_loader
 from layerprobe.data.preprocessing import normalize
+from layerprobe.data.transfers import to_device
 from layerprobe.features.extraction.concurrent_batches import SharedPool, divide_cores, in_threads
 from layerprobe.features.extraction.job import Job
-from layerprobe.features.extraction.storing import RowSink, RowStore, copies_from
+from layerprobe.features.extraction.storing import RowSink, RowStore
 from layerprobe.layers.capture import Capture
 from layerprobe.models.channels_last import prefer_channels_last
 from layerprobe.records import Progress
@@ -51,15 +52,15 @@ def write_rows(job: Job, rows: npt.NDArray[np.int64], sink: RowSink, workers: in
         OSError: if the disk is full or fails.
     """
     loader = make_loader(job.images.only(rows), job.batch_size, workers=workers, pin_memory=job.device.type == "cuda")
-    store = RowStore(sink, job.layers, job.plan.dtype, job.precision != torch.float32)
+    store = RowStore(sink, job.layers, job.plan.dtype, job.precision != torch.float32, job.device)
     progress(EXTRACTED, sink.rows_done, len(job.plan.rows))
     with _captures(job, store) as captures:
 
         def pass_through(batch: Batch) -> None:
             with captures.take() as capture, torch.no_grad(), _autocast(job):
-                pixels = batch.pixels.to(job.device, non_blocking=True)
+                pixels = to_device(batch.pixels, job.device)
                 kept = capture(normalize(pixels, job.network.preprocessing)).features
-                arrived = copies_from(job.device)
+                arrived = store.copies.begun()
             arrived()
             store.write(int(rows[batch.positions[0]]), kept)
 

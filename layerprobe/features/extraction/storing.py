@@ -38,15 +38,25 @@ class RowStore:
         layers: what is stored of each layer, and the steps that make it.
         dtype: ``float32`` or ``float16``.
         amp: whether the network computes in 16 bits.
+        device: where it computes; None: on the CPU.
+
+    Attributes:
+        copies: what brings the rows into the memory of the machine.
     """
 
     def __init__(
-        self, sink: RowSink, layers: Mapping[StoredLayer, Sequence[Step]], dtype: str, amp: bool = False
+        self,
+        sink: RowSink,
+        layers: Mapping[StoredLayer, Sequence[Step]],
+        dtype: str,
+        amp: bool = False,
+        device: torch.device | None = None,
     ) -> None:
         self._sink = sink
         self._steps = {stored.layer.name: steps for stored, steps in layers.items()}
         self._dtype: torch.dtype = getattr(torch, dtype)
         self._amp = amp
+        self.copies = HostCopies(device or torch.device("cpu"))
         self._warned: set[str] = set()
 
     def keep(self, layer: str, features: Tensor) -> Tensor:
@@ -59,9 +69,12 @@ class RowStore:
         Returns:
             Rows in the CPU's memory, with no more memory than theirs; from a CUDA device they are still on their way.
         """
+        rows = features
         for step in self._steps[layer]:
-            features = step(features)
-        return _to_host(features.to(self._dtype, memory_format=torch.contiguous_format))
+            rows = step(rows)
+        rows = rows.to(self._dtype, memory_format=torch.contiguous_format)
+        overwritten = rows.untyped_storage().data_ptr() == features.untyped_storage().data_ptr()
+        return self.copies.take(rows, overwritten)
 
     def write(self, start: int, kept: Mapping[str, Tensor]) -> None:
         """Write one batch. Of every layer with values that are not finite a warning is logged, once.
@@ -104,20 +117,41 @@ def _all_finite(values: npt.NDArray[Any]) -> bool:
     return int(positive.max()) < infinity and int(any_sign.max()) < infinity + (1 << (bits - 1))
 
 
-def _to_host(tensor: Tensor) -> Tensor:
-    """A copy in page-locked memory, still on its way when this returns; on the CPU the tensor itself if it's whole."""
-    if not tensor.is_cuda:
-        rows = tensor.cpu()
-        # A class token is a view, which would keep the memory of all the tokens.
-        return rows.clone() if rows.untyped_storage().nbytes() > rows.nbytes else rows
-    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-    return host.copy_(tensor, non_blocking=True)
+class HostCopies:
+    """Copies of a device's tensors in the memory of the machine. A GPU makes them while it computes what comes next.
 
+    Args:
+        device: where the tensors are.
+    """
 
-def copies_from(device: torch.device) -> Callable[[], object]:
-    """A function that returns when the copies from a device that were begun by now are here."""
-    if device.type != "cuda":
-        return lambda: None
-    arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    arrived.record(torch.cuda.current_stream(device))
-    return arrived.synchronize
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream: Any = None
+        if device.type == "cuda":
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def take(self, tensor: Tensor, overwritten: bool = True) -> Tensor:
+        """A copy, from a GPU in page-locked memory and still on its way; on the CPU the tensor itself if it's whole.
+
+        Args:
+            tensor: to be copied, as it is now.
+            overwritten: whether the network may change it afterwards: then a GPU makes a copy of its own first.
+        """
+        if self._stream is None:
+            rows = tensor.cpu()
+            # A class token is a view, which would keep the memory of all the tokens.
+            return rows.clone() if rows.untyped_storage().nbytes() > rows.nbytes else rows
+        tensor = tensor.clone() if overwritten else tensor
+        host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._stream):
+            host.copy_(tensor, non_blocking=True)
+        tensor.record_stream(self._stream)  # its memory is not used for anything else before it is copied
+        return host
+
+    def begun(self) -> Callable[[], object]:
+        """A function that returns when the copies that were begun by now are here."""
+        if self._stream is None:
+            return lambda: None
+        arrived: Callable[[], object] = self._stream.record_event().synchronize
+        return arrived

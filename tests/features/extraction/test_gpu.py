@@ -19,6 +19,11 @@ def test_rows_are_those_of_the_cpu(config: ExtractSettings, dtype: str) -> None:
             assert torch.allclose(file.features(layer).float(), values, rtol=1e-2, atol=1e-2)
 
 
+def test_the_largest_memory_is_said(config: ExtractSettings, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"), extract(config.replaced(device="cuda", overwrite=True)):
+        assert "largest memory on cuda:0: " in caplog.text
+
+
 def test_in_16_bits(config: ExtractSettings) -> None:
     with extract(config) as file:
         expected = file.features("head.input")
