@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -25,3 +29,11 @@ class ModelInput:
     resize: int | None = None
     interpolation: str | None = None
     source: str = ""
+
+
+def size_of(model: nn.Module) -> tuple[int, int] | None:
+    """The attribute ``image_size`` of a network: a number of pixels, or height and width."""
+    size = getattr(model, "image_size", None)
+    if isinstance(size, int):
+        return size, size
+    return (int(size[0]), int(size[1])) if isinstance(size, (tuple, list)) and len(size) == 2 else None

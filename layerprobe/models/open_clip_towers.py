@@ -23,13 +23,14 @@ from layerprobe.settings.base import SettingsError
 _SHOWN = 5
 
 
-def build_tower(short: str, num_classes: int | None, image_size: int | None) -> nn.Module:
+def build_tower(short: str, num_classes: int | None, image_size: int | None, pretrained: bool = False) -> nn.Module:
     """Build the vision tower of a model, with random weights.
 
     Args:
         short: ``ARCHITECTURE`` or ``ARCHITECTURE.TAG``.
         num_classes: None or 0.
         image_size: side of the square images; None keeps the architecture's own.
+        pretrained: False: published weights are a file, as ``published_tower`` gives it.
 
     Raises:
         LayerprobeError: if open_clip isn't installed, or has no such model.
@@ -64,8 +65,13 @@ def published_tower(short: str) -> Weights:
         return read_weights(Path(library.download_pretrained(published)))
 
 
-def tower_input(short: str, model: nn.Module) -> ModelInput:
-    """The input that a tower asks for."""
+def list_names() -> list[str]:
+    """The names of architectures."""
+    return sorted(_library().list_models())
+
+
+def tower_input(short: str, model: nn.Module, pretrained: bool = False) -> ModelInput:
+    """The input that a tower asks for, with whatever weights."""
     published, tag = _published(short), short.partition(".")[2]
     library: Any = _library()
     size: Any = getattr(model, "image_size", None) or _config(short)["vision_cfg"]["image_size"]

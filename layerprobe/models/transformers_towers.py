@@ -67,8 +67,13 @@ def build_tower(short: str, num_classes: int | None, image_size: int | None, pre
     return tower
 
 
-def tower_input(short: str, model: nn.Module) -> ModelInput:
-    """The input that a tower asks for, as the configuration of its image processor says."""
+def has_weights(short: str) -> bool:
+    """Whether weights are published: a folder or a name on a hub has its own, or says so when they are read."""
+    return True
+
+
+def tower_input(short: str, model: nn.Module, pretrained: bool = False) -> ModelInput:
+    """The input that a tower asks for, with whatever weights, as the configuration of its image processor says."""
     size: Any = getattr(getattr(model, "config", None), "image_size", None)
     own = None if size is None else _pair(size)
     values = _preprocessing(short)

@@ -12,6 +12,8 @@ from layerprobe.models.cifar.mobilenet import build_mobilenet_v2, build_paper_mo
 from layerprobe.models.cifar.vgg import PAPER_WIDTH, build_vgg
 from layerprobe.models.cifar.vit import build_vit
 from layerprobe.models.cifar.wide_resnet import build_paper_resnet, build_wide_resnet
+from layerprobe.models.classifier import remove_classifier
+from layerprobe.models.model_input import ModelInput, size_of
 
 Builder = Callable[[int, int], nn.Module]
 """Called as ``builder(num_classes, image_size)``."""
@@ -60,4 +62,28 @@ PUBLISHED: Mapping[str, str] = {
 HE_RESNETS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
 """The models whose published weights are those of github.com/akamaster/pytorch_resnet_cifar10."""
 
-__all__ = ["CIFAR_MODELS", "HE_RESNETS", "PUBLISHED", "Builder"]
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_CLASSES = 10
+
+__all__ = ["CIFAR_MODELS", "HE_RESNETS", "PUBLISHED", "Builder", "build", "cifar_input", "list_names"]
+
+
+def build(name: str, num_classes: int | None, image_size: int | None, pretrained: bool) -> nn.Module:
+    """Build a network, with random weights."""
+    model = CIFAR_MODELS[name](num_classes or _CLASSES, image_size or 32)
+    if num_classes == 0:
+        remove_classifier(model, _CLASSES)
+    return model
+
+
+def list_names() -> list[str]:
+    """The names of networks."""
+    return sorted(CIFAR_MODELS)
+
+
+def cifar_input(name: str, model: nn.Module, pretrained: bool) -> ModelInput:
+    """The input that a network asks for."""
+    if name in HE_RESNETS:
+        return ModelInput(mean=_IMAGENET_MEAN, std=_IMAGENET_STD, source="published weights of the CIFAR ResNets")
+    size = size_of(model)
+    return ModelInput(image_size=size, source="the model's patch size" if size else "")
