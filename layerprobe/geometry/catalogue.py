@@ -401,7 +401,7 @@ DEVIATIONS = Catalogue(
             "rankme", "RankMe", "RankMe, by its influence function", f"{_GEOMETRY}.part_spectra:rankme_deviations"
         ),
         Quantity(
-            TWO_VIEWS, "two views", "LiDAR by its influence function, InfoNCE in halves of the images",
+            TWO_VIEWS, "two views", "LiDAR and InfoNCE, by their influence functions",
             f"{_GEOMETRY}.two_views:view_deviations", takes=("both-views",),
         ),
         Quantity(

@@ -122,31 +122,29 @@ def info_nce(gram: Gram | None) -> float:
     """
     if gram is None:
         return math.nan
-    return float(_info_nce(_cosines(gram), torch.ones(1, gram.images // 2, dtype=torch.float64)))
+    losses, _ = _losses(gram)
+    return 1 - float(losses.mean()) / math.log(losses.shape[1]) if losses.shape[1] > 1 else math.nan
 
 
-def _cosines(gram: Gram) -> Tensor:
-    """(n, n) float64, of the first view with the second; NaN for features that are all zero."""
+def _losses(gram: Gram) -> tuple[Tensor, Tensor]:
+    """Of every image its cross entropy, and what it does to that of the others: the sum over these of the probability
+    that it is taken for them. (2, n) float64 each, from the first view to the second and back; NaN for features that
+    are all zero."""
     n, lengths = gram.images // 2, norms(gram)
-    found = products(gram)[:n, n:] / lengths[:n, None] / lengths[n:]
-    return found if bool((lengths > 0).all()) else torch.full_like(found, torch.nan)
-
-
-def _info_nce(cosines: Tensor, drawn: Tensor) -> Tensor:
-    """(R,) of the images of every draw, (R, n) of 0 and 1: the others are no candidates either."""
-    counts, right = drawn.sum(dim=1), cosines.diagonal() / TEMPERATURE
-    likely = ((cosines - 1) / TEMPERATURE).exp()  # at most 1
-    losses = [(drawn @ one).log() + 1 / TEMPERATURE - right for one in (likely, likely.T)]
-    means = [(drawn * loss).sum(dim=1) / counts for loss in losses]
-    return torch.where(counts > 1, 1 - sum(means) / 2 / counts.log(), torch.nan)
+    logits = products(gram)[:n, n:] / lengths[:n, None] / lengths[n:] / TEMPERATURE
+    if not bool((lengths > 0).all()):
+        logits = torch.full_like(logits, torch.nan)
+    likely = [one.log_softmax(dim=1) for one in (logits, logits.T)]
+    losses = torch.stack([-one.diagonal() for one in likely])
+    return losses, torch.stack([one.exp().sum(dim=0) for one in likely]) - (-losses).exp()
 
 
 def view_deviations(gram: Gram | None, resamples: int, seed: int) -> dict[str, Tensor]:
     """How far ``lidar`` and ``infonce`` lie from what is expected if other images were drawn, (R,) each.
 
-    InfoNCE is computed anew in halves of the images. LiDAR follows from its influence function, as statistics of a
-    spectrum do (``layerprobe.geometry.part_spectra``): with another image both covariances change, and an eigenvalue
-    by (v_k b_i)^2 - lambda_k mean_v (v_k r_iv)^2 to first order, up to a constant.
+    Both follow from their influence functions, as statistics of a spectrum do (``layerprobe.geometry.part_spectra``).
+    With another image both covariances of LiDAR change, and an eigenvalue by (v_k b_i)^2 - lambda_k mean_v (v_k r_iv)^2
+    to first order, up to a constant. In InfoNCE an image has a loss, and is a candidate for all others.
 
     Args:
         gram: of both views; None: there is one view alone.
@@ -157,11 +155,10 @@ def view_deviations(gram: Gram | None, resamples: int, seed: int) -> dict[str, T
         return dict.fromkeys(("lidar", "infonce"), torch.full((resamples,), torch.nan, dtype=torch.float64))
     n = gram.images // 2
     drawn = halves_of(n, None if gram.labels is None else gram.labels[:n], resamples, seed).double()
-    of_lidar = drawn @ _influence(discriminant(gram)) / drawn.sum(dim=1)
-    return {
-        "lidar": deviations_of_halves(of_lidar),
-        "infonce": deviations_of_halves(_info_nce(_cosines(gram), drawn)),
-    }
+    drawn /= drawn.sum(dim=1, keepdim=True)
+    losses, taken = _losses(gram)
+    influences = {"lidar": _influence(discriminant(gram)), "infonce": -(losses + taken).mean(dim=0) / math.log(n)}
+    return {name: deviations_of_halves(drawn @ influence) for name, influence in influences.items()}
 
 
 def _influence(found: Discriminant) -> Tensor:
