@@ -24,11 +24,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import distill as step_benchmark
 import extraction as extraction_benchmark
 import numpy as np
 import torch
+import yaml
 from PIL import Image
 
 import layerprobe
@@ -57,6 +59,9 @@ class Scale:
         methods: of the training step.
         precisions: of the training step, each with whether its networks are compiled.
         workers: processes that decode.
+        cells: methods of the cells that run side by side.
+        beside: how many of them at a time.
+        cell_epochs: of each.
     """
 
     device: str
@@ -69,16 +74,20 @@ class Scale:
     methods: tuple[str, ...]
     precisions: tuple[tuple[str, bool], ...]
     workers: int
+    cells: tuple[str, ...]
+    beside: int
+    cell_epochs: int
 
 
 FULL = Scale(
     device="cuda", images=5000, repeats=3, steps=60, train=40_000, epochs=15, workers=8,
     students=("cifar:resnet34", "cifar:resnet9"), methods=("feature-only", "kd"),
-    precisions=(("bf16", True), ("no", False)),
+    precisions=(("bf16", True), ("no", False)), cells=("feature-only", "kd", "scratch"), beside=3, cell_epochs=3,
 )  # fmt: skip
 TINY = Scale(
     device="cpu", images=40, repeats=1, steps=2, train=40, epochs=1, workers=0,
     students=("cifar:resnet20", "cifar:resnet20"), methods=("feature-only",), precisions=(("no", False),),
+    cells=("scratch",), beside=1, cell_epochs=1,
 )  # fmt: skip
 
 
@@ -257,12 +266,62 @@ def real_run(job: Job) -> Iterator[Row]:
     yield Row("distill, peak memory", f"{result['peak_memory_bytes'] / 1e9:.2f} GB")
 
 
+def cells_grid(job: Job, paper: dict[str, Any]) -> dict[str, Any]:
+    """A grid of a few epochs of the paper's cell, on the images at hand and with a teacher of random weights."""
+    scale = job.scale
+    teacher, student = scale.students
+    training = {"epochs": scale.cell_epochs, "train_samples": scale.train, "device": scale.device}
+    training |= paper["common"]["training"] if job.device.type == "cuda" else {}
+    return {
+        **paper,
+        "common": {**paper["common"], "data": {"name": str(job.data)}, "training": training},
+        "pairs": {"cell": {"teacher": {"name": teacher, "weights": "random"}, "student": {"name": student}}},
+        "methods": list(scale.cells),
+        "reference": scale.cells[0],
+        "choices": ["even:4"],
+        "seeds": 1,
+    }
+
+
+def side_by_side(job: Job) -> Iterator[Row]:
+    """Cells of ``paper_cell.yaml`` at the same time, and what the whole grid would take."""
+    scale, output, file = job.scale, job.folder / "cells", job.folder / "cells.yaml"
+    paper = yaml.safe_load((ROOT / "benchmarks" / "paper_cell.yaml").read_text(encoding="utf-8"))
+    file.write_text(yaml.safe_dump(cells_grid(job, paper)), encoding="utf-8")
+    command = [sys.executable, "-m", "layerprobe", "compare", file, "--output", output, "--per-device", scale.beside]
+    started = time.perf_counter()
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    seconds = time.perf_counter() - started
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in output.rglob("seed-0/result.json")]
+    if done.returncode or len(results) != len(scale.cells):
+        print(done.stderr[-2000:])
+        yield Row("cells", f"exit code {done.returncode}: {(done.stderr.strip().splitlines() or [''])[-1]}")
+        return
+    # The first epoch compiles.
+    epoch = statistics.mean(statistics.median(one["epoch_seconds"][1:] or one["epoch_seconds"]) for one in results)
+    cells = len(paper["methods"]) * paper["seeds"]
+    whole = cells * 50 * epoch / scale.beside * 50_000 / scale.train
+    yield Row(
+        f"{len(results)} cells, {teacher_to_student(scale)}, {scale.beside} side by side, {scale.cell_epochs} epochs",
+        f"{seconds:.0f} s with everything, {epoch:.2f} s an epoch; {cells} cells of 50 epochs: {whole / 60:.1f} min",
+        "15 min",
+        whole / 900,
+        "1",
+    )
+    yield Row("cells, peak memory of the largest", f"{max(one['peak_memory_bytes'] for one in results) / 1e9:.2f} GB")
+
+
+def teacher_to_student(scale: Scale) -> str:
+    return " to ".join(scale.students)
+
+
 PARTS: dict[str, tuple[Callable[[Job], Iterator[Row]], int]] = {
-    "extraction": (extraction, 110),
-    "rank": (ranking, 90),
-    "step": (training_step, 160),
-    "run": (real_run, 110),
-    "tests": (gpu_tests, 60),
+    "extraction": (extraction, 90),
+    "rank": (ranking, 70),
+    "step": (training_step, 130),
+    "cells": (side_by_side, 100),
+    "run": (real_run, 70),
+    "tests": (gpu_tests, 80),
 }
 """What is measured, in order, and how many seconds each part may take: nine minutes in all."""
 
