@@ -34,28 +34,28 @@ class StoredBlocks:
     """
 
     def __init__(self, labels: Tensor) -> None:
-        members = class_members(labels)
-        sizes = torch.tensor([len(rows) for rows in members])
-        squares = sizes.square()
-        self._starts = squares.cumsum(0) - squares
+        self._members = class_members(labels)
+        self._sizes = torch.tensor([len(rows) for rows in self._members])
+        self._starts = self._sizes.square().cumsum(0) - self._sizes.square()
         self._class, self._place = torch.empty(2, len(labels), dtype=torch.int64)
-        self._members = torch.zeros(len(members), int(sizes.max()), dtype=torch.int64)
-        for number, rows in enumerate(members):
+        for number, rows in enumerate(self._members):
             self._class[rows], self._place[rows] = number, torch.arange(len(rows))
-            self._members[number, : len(rows)] = rows
-        self._sizes = sizes
-        self._values = torch.empty(int(squares.sum()), dtype=torch.float64)
+        self._values = torch.empty(int(self._sizes.square().sum()), dtype=torch.float64)
+
+    def _block(self, number: int) -> Tensor:
+        start, size = int(self._starts[number]), int(self._sizes[number])
+        return self._values[start : start + size**2].view(size, size)
 
     def add(self, strip: Strip) -> None:
         """Take the next strip: what lies in a block, and its mirror image."""
         own = self._class[strip.rows]
-        others, place = self._members[own], self._place[strip.rows, None]
-        column = torch.arange(others.shape[1])
-        row, column = torch.nonzero((column <= place) & (column < self._sizes[own, None]), as_tuple=True)
-        values = strip.products[row, others[row, column]]
-        start, size, place = self._starts[own[row]], self._sizes[own[row]], place[row, 0]
-        self._values[start + place * size + column] = values
-        self._values[start + column * size + place] = values
+        for number in torch.unique(own).tolist():
+            rows = torch.nonzero(own == number).flatten()
+            first = int(self._place[strip.start + rows[0]])
+            last = first + len(rows)
+            products = strip.products[rows[:, None], self._members[number][:last]]
+            block = self._block(number)
+            block[first:last, :last], block[:last, first:last] = products, products.T
 
     def result(self) -> StoredBlocks:
         """All of them."""
@@ -63,6 +63,4 @@ class StoredBlocks:
 
     def of(self, members: Tensor) -> Tensor:
         """(g, m, m) float64, of whole classes of equal size, (g, m)."""
-        size = members.shape[1]
-        starts = self._starts[self._class[members[:, 0]]].tolist()
-        return torch.stack([self._values[start : start + size**2].view(size, size) for start in starts])
+        return torch.stack([self._block(number) for number in self._class[members[:, 0]].tolist()])
