@@ -4,8 +4,8 @@ of clusters come to those of classes.
     python benchmarks/label_free.py
 
 draws 100 samples of each of three distributions, of 120 and of 400 images. The value that an interval is for is the
-mean over the samples. LiDAR and InfoNCE have two views of every image: its features with noise of a third of their
-spread. Mutual neighbours and information imbalance compare the features with their first half. Of a network,
+mean over the samples. LiDAR and InfoNCE have two views of every image: each is its features with noise of 0.3 of
+their spread. Mutual neighbours and information imbalance compare the features with their first half. Of a network,
 
     layerprobe extract --model cifar:resnet56 --weights resnet56.th --data cifar10/ --samples 1000 --output r56.h5
     python benchmarks/label_free.py r56.h5
