@@ -100,8 +100,8 @@ def test_published_weights_reach_their_accuracy_on_these_images(shared: Path, ci
 
 
 def test_feature_only_learns_from_real_features(resnet56: ModelSettings, cifar10: DataSettings, tmp_path: Path) -> None:
-    """Three epochs of 2,000 images are no figure to report, but far above chance."""
-    training = TrainingSettings(epochs=3, batch_size=32, train_samples=2000, test_samples=500, cache_teacher=True)
+    """Three epochs of 1,500 images are no figure to report, but far above chance."""
+    training = TrainingSettings(epochs=3, batch_size=32, train_samples=1500, test_samples=500, cache_teacher=True)
     run = distill_student(
         DistillSettings(
             method="feature-only",

@@ -159,7 +159,7 @@ def normalize(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
     Returns:
         (batch, 3, height, width) float32, what torchvision's ``ToTensor`` and ``Normalize`` give.
     """
-    mean, std = (_per_channel(values, pixels.device) for values in (preprocessing.mean, preprocessing.std))
+    mean, std = (_per_channel(tuple(values), pixels.device) for values in (preprocessing.mean, preprocessing.std))
     return pixels.float().div_(255).sub_(mean).div_(std)
 
 

@@ -12,7 +12,7 @@ import torch
 from layerprobe import FeatureDataset, FeatureFile
 from layerprobe.errors import LayerprobeError
 from layerprobe.features.hdf5.gram_file import GramFile
-from layerprobe.geometry.catalogue import ALWAYS, SCORES, STATISTICS, members, needs_classes
+from layerprobe.geometry.catalogue import ALWAYS, SCORES, STATISTICS, members, needs_classes, needs_views
 from layerprobe.geometry.measure import measure
 from layerprobe.ranking.file import load_ranking
 from layerprobe.ranking.grams import gram_of
@@ -86,7 +86,8 @@ def test_ranked_by_what_needs_no_classes(features: Path, tmp_path: Path) -> None
     error = run("rank", features, "--by", "quality", code=2)
     assert "the knowledge quality needs classes, and the images have no labels" in error
     allowed = error.rpartition("this sample allows ")[2].strip().split(", ")
-    assert set(allowed) == {name for name in SCORES if name in LABEL_FREE} and "twonn" in allowed
+    of_one_view = {name for name, score in SCORES.items() if name in LABEL_FREE and not needs_views(score)}
+    assert set(allowed) == of_one_view and "twonn" in allowed and "lidar" not in allowed
     command = ("rank", features, "--by", "effective-rank", "--top", 2, "--statistics", "neighbours")
     result = invoke(*command, "--figures", "quality,distances,plane", "--output", tmp_path / "figures")
     assert "S, I, E, Q, 10-NN" in result.stderr and "need classes, and are not measured" in result.stderr

@@ -140,7 +140,7 @@ def test_hashes_of_random_weights_are_compared_until_they_are_drawn_anew(
     values = distill_student(small).config
     told = settings_of(DistillSettings, settings(small.output), tmp_path / "again")
     network = {"student": {**values["student"], "weights_sha256": "0" * 64}}
-    with pytest.raises(LayerprobeError, match="random, drawn with seed 0, has SHA-256 .*; remove weights_sha256"):
+    with pytest.raises(LayerprobeError, match="random, drawn with seed 0, has SHA-256 .*; take the seed.*, or remove"):
         distill_student(told.replaced(student=ModelSettings(**network["student"])))
     for change in ({"training": {"seed": 2}}, {"data": {"name": "cifar10"}}, {"student": {"num_classes": 3}}):
         assert "weights_sha256" not in merge(values, change)["student"]

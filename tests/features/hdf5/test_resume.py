@@ -30,6 +30,7 @@ from layerprobe.runtime.processes import Processes
 from layerprobe.settings.data import DataSettings
 from layerprobe.settings.extract import ExtractSettings
 from layerprobe.settings.model import ModelSettings
+from tests.helpers.commands import invoke
 
 COMMAND = (
     "layerprobe", "extract", "--model", "cifar:resnet20", "--weights", "random", "--data", "digits", "--device", "cpu",
@@ -351,9 +352,7 @@ TWO_PROCESSES = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2
 
 def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
     options = (*COMMAND, "--samples", "130", "--batch-size", "16", "--output")
-    subprocess.run(
-        [sys.executable, "-m", *options, tmp_path / "one.h5"], env=ONE_THREAD, check=True, capture_output=True
-    )
+    invoke(*options[1:], tmp_path / "one.h5")
     result = subprocess.run(
         [sys.executable, "-m", *TWO_PROCESSES, "-m", *options, tmp_path / "two.h5"],
         env=ONE_THREAD, capture_output=True, text=True, check=False,
