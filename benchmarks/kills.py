@@ -211,7 +211,7 @@ def _command(words: Sequence[str], folder: Path) -> int:
     from layerprobe.cli.main import main
     from layerprobe.experiments.grid import launchers
 
-    def start(launch: launchers.Launch, number: int, logs: Path) -> Forked:
+    def start(launch: launchers.Launch, number: int, logs: Path, gpus: int) -> Forked:
         return Forked(lambda: _worker(launch.folder), logs / f"worker-{number}.log")
 
     launchers._start = start  # type: ignore[assignment]
