@@ -113,7 +113,7 @@ class GridWatch:
 
     def _say(self, result: CellResult, before: str | None, done: int, cells: int) -> None:
         what = _words(result.cell)
-        if result.run:
+        if result.state == "done" and result.run:
             if before is not None:
                 self._reporter.hint(f"{done}/{cells} done: {what}: {result.run.outcome}")
         elif result.state == "failed":

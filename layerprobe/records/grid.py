@@ -46,7 +46,7 @@ class CellResult:
     Attributes:
         cell: which.
         state: ``done``, ``running``, ``failed`` or ``waiting``.
-        run: the finished run; None in any other state.
+        run: its run, where that is finished; the features of its student may still be to be evaluated.
         reason: why it failed, in one line.
         scores: of the ways of evaluation that the grid asks for, in percent, by the way's name.
     """

@@ -148,15 +148,11 @@ def load_images(
         pixels = decoded(Pixels(dataset, rows, preprocessing), training.workers, progress=progress, what=what)
         if device and _fits(pixels, device) and (not learn or AUGMENTATIONS[training.augment].on_any_device):
             pixels = pixels.on(device)
-        seed = training.seed if learn else None
-        batch_size = training.batch_size if learn else max(training.batch_size, TEST_BATCH)
-        order = EpochBatches(len(rows), batch_size, seed, share, drop_small=learn)
         if learn and training.augment != NONE:
             pixels = AugmentedPixels(pixels, training.augment, training.seed)
-        on_host = pixels.device.type == "cpu"
-        works_here = pixels.in_memory and not (on_host and isinstance(pixels, AugmentedPixels))
-        pin = on_host and device is not None and device.type == "cuda"
-        return batch_loader(pixels, order, 0 if works_here else training.workers, pin_memory=pin)
+        seed = training.seed if learn else None
+        batch_size = training.batch_size if learn else max(training.batch_size, TEST_BATCH)
+        return _loader(pixels, EpochBatches(len(rows), batch_size, seed, share, drop_small=learn), training, device)
 
     held_out = train_rows[split.holdout]
     return Images(
@@ -165,6 +161,16 @@ def load_images(
         holdout=loader(train, held_out, "held-out images read") if len(held_out) else None,
         preprocessing=preprocessing,
     )
+
+
+def _loader(
+    pixels: Pixels, order: EpochBatches, training: TrainingSettings, device: torch.device | None
+) -> DataLoader[Batch]:
+    """Batches of images in an order, from this process where there is nothing to decode or to augment on the CPU."""
+    on_host = pixels.device.type == "cpu"
+    works_here = pixels.in_memory and not (on_host and isinstance(pixels, AugmentedPixels))
+    pin = on_host and device is not None and device.type == "cuda"
+    return batch_loader(pixels, order, 0 if works_here else training.workers, pin_memory=pin)
 
 
 def _fits(pixels: Pixels, device: torch.device) -> bool:

@@ -97,11 +97,12 @@ def cell_result(planned: PlannedCell, folder: Path) -> CellResult:
         return CellResult(cell, FAILED, reason=other_run(cell.path, found, "finished"))
     if kept and not _awaits_evaluation(planned, folder):
         return CellResult(cell, DONE, kept.run, scores=scores_of(kept.evaluation))
+    run = kept.run if kept else None
     if claims(folder).held(claim_name(cell.path)):
-        return CellResult(cell, RUNNING)
+        return CellResult(cell, RUNNING, run)
     if reason := failure(folder, cell.path) or _published_failure(folder, cell.path):
-        return CellResult(cell, FAILED, reason=reason)
-    return CellResult(cell, WAITING)
+        return CellResult(cell, FAILED, run, reason)
+    return CellResult(cell, WAITING, run)
 
 
 def finished_cell(planned: PlannedCell, folder: Path) -> FinishedCell | None:

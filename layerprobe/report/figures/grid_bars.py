@@ -115,16 +115,16 @@ def _finish(axis: Axes, places: _Places) -> None:
 
 
 def _bar(axis: Axes, group: Group, place: float, begin: float) -> None:
-    top1 = group.spread
+    spread = group.spread
     look = _LABELLED if group.labels_reach_backbone else _FREE
-    axis.barh(place, top1.mean - begin, _TALL, left=begin, label=group.label, **look)
+    axis.barh(place, spread.mean - begin, _TALL, left=begin, label=group.label, **look)
     seeds = sorted(group.reached)
     offsets = [_TALL * ((number + 1) / (len(seeds) + 1) - 0.5) for number in range(len(seeds))]
     axis.plot([group.reached[seed] for seed in seeds], [place + offset for offset in offsets], zorder=4, **_SEED)
-    if not math.isnan(top1.deviation):
-        axis.errorbar(top1.mean, place, xerr=top1.deviation, color="black", elinewidth=0.8, capsize=1.8, zorder=3)
+    if not math.isnan(spread.deviation):
+        axis.errorbar(spread.mean, place, xerr=spread.deviation, color="black", elinewidth=0.8, capsize=1.8, zorder=3)
     axis.text(
-        1.01, place, f"{top1.mean:.2f}", transform=axis.get_yaxis_transform(), va="center", fontsize=6,
+        1.01, place, f"{spread.mean:.2f}", transform=axis.get_yaxis_transform(), va="center", fontsize=6,
     )  # fmt: skip
 
 
